@@ -1,0 +1,47 @@
+# Sourced by ./run and ./check: finds a Python, makes .venv and installs pinned dependencies into it.
+# Usage: prepare_environment requirements.txt
+
+find_python() {
+    local candidate
+    for candidate in "${HARNESS_PYTHON:-}" python3.11 python3.12 python3.13 python3 python; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    echo "no Python 3.11 or later was found (looked for \$HARNESS_PYTHON, python3.11 to python3.13, python3, python)." >&2
+    echo "Install one, or name it: HARNESS_PYTHON=/path/to/python3.11 $0 ..." >&2
+    return 4
+}
+
+prepare_environment() {
+    local root="$1" requirements="$2" python wanted stamp
+    stamp="$root/.venv/.installed-$requirements"
+    wanted="$(cat "$root"/requirements*.txt | cksum)"
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$root/.venv/bin/python" -c '' 2>/dev/null; then
+        return 0
+    fi
+    if ! "$root/.venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        python="$(find_python)" || return 4
+        if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+            echo "$python cannot make virtual environments: its 'venv' or 'ensurepip' module is missing." >&2
+            echo "On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: HARNESS_PYTHON=... $0" >&2
+            return 4
+        fi
+        echo "Creating .venv with $("$python" --version) (first run only) ..." >&2
+        "$python" -m venv --clear "$root/.venv" || return 4
+    fi
+    echo "Installing the pinned dependencies of $requirements into .venv ..." >&2
+    if ! "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$root/$requirements" >"$root/.venv/install.log" 2>&1; then
+        cat "$root/.venv/install.log" >&2
+        echo "The dependencies could not be installed; the output of pip is above. Is the package index reachable?" >&2
+        return 4
+    fi
+    # The packages are imported from this checkout.
+    "$root/.venv/bin/python" - "$root" <<'PYTHON' || return 4
+import pathlib, sys, sysconfig
+pathlib.Path(sysconfig.get_path("purelib"), "multiraft_harness_checkout.pth").write_text(sys.argv[1] + "\n")
+PYTHON
+    echo "$wanted" >"$stamp"
+}

@@ -1,0 +1,1 @@
+"""A history in, a verdict out. Pure, and usable without the harness: imports only results."""

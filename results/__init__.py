@@ -1,0 +1,1 @@
+"""What a run leaves behind: the record, its formats, its page. Imports nothing of ours."""

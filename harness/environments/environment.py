@@ -1,0 +1,198 @@
+"""The role of an environment: hosts for nodes, a cluster of them, and what it asks of a system under test.
+
+A system says how a node is launched (`Launch`) when it is told where it lives (`NodePlan`), and how to ask a node
+whether it is ready, what its clock shows and who leads. An environment starts nodes, injects faults into them
+(`nemesis.cluster.Cluster`), proves that each took effect, keeps the ledger, and cleans up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from nemesis.cluster import Capability, Cluster, Evidence
+
+Address = tuple[str, int]
+Addresses = Mapping[str, Address]
+"""Port name -> (host, port) of one node."""
+
+Progress = Callable[[str], None]
+"""Takes one sentence about what the environment is doing."""
+
+PEER = "peer"
+CLIENT_PORT = "client"
+
+
+class EnvironmentFailed(Exception):
+    """The environment cannot do its work (exit 4): a port in use, a node that never gets ready, a dead supervisor."""
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """Where one node lives and how it reaches the others. All paths are absolute."""
+
+    name: str
+    index: int
+    """Position among the nodes, from 0."""
+    data_dir: Path
+    log_path: Path
+    """stdout and stderr of the process are appended here, over all its restarts."""
+    listen: Addresses
+    """Port name -> where this node must listen."""
+    reach: Mapping[str, Addresses]
+    """Other node -> port name -> where this node must dial it (in `local`, through the proxy of that link)."""
+    clock_file: Path | None = None
+    """File of the clock port (`clock_file.py`), or None where the clock cannot be set."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start a node. `files` are written (paths relative to data_dir) before each start."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Added to the environment of the harness."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class SystemUnderTest(Protocol):
+    """What an environment asks of a system. One object serves all nodes; addresses are those of direct access."""
+
+    @property
+    def name(self) -> str:
+        """As on the command line: `reference-db`."""
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Names of the TCP ports that a node listens on, for example ("peer", "client")."""
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """What the system can do beyond running: "clock" (reads the clock file), "leaders", ..."""
+
+    @property
+    def clock_port(self) -> bool:
+        """True if a node takes its wall clock from `NodePlan.clock_file`."""
+
+    def launch(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
+        """How to start this node. Called before every start; must give the same answer for the same plan."""
+
+    async def is_ready(self, address: Addresses) -> bool:
+        """True once the node answers requests. False (or any OSError) while it does not; the caller repeats."""
+
+    async def read_clock(self, address: Addresses) -> int | None:
+        """The node's own wall clock in nanoseconds since 1970, as the node sees it; None if it cannot be asked."""
+
+    async def leaders(self, addresses: Mapping[str, Addresses]) -> dict[str, str]:
+        """Range -> name of the node that leads it, from the nodes that answer; the newest term wins. {} if unknown.
+
+        `addresses` holds the nodes that are up. Must give up on a node that is silent for half a second.
+        """
+
+
+class Folder(Protocol):
+    """What an environment uses of a run folder (`results.run_folder.RunFolder` has it)."""
+
+    @property
+    def path(self) -> Path:
+        """The folder of this run."""
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where the ledger goes."""
+
+    def node_dir(self, name: str) -> Path:
+        """`nodes/<name>/`, created."""
+
+
+@dataclass(frozen=True)
+class NodeExit:
+    """A process of a node that ended though nobody asked for it."""
+
+    node: str
+    pid: int
+    status: str
+    """`exit code 3` or `signal SIGSEGV`."""
+    last_lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HealReport:
+    """What a healing found and did. `failed` is what could not be healed, one sentence each; empty is good."""
+
+    healed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+class EnvironmentCluster(Cluster, Protocol):
+    """A cluster, as the one who runs it sees it."""
+
+    async def start_all(self) -> None:
+        """Start every node's process. Raises EnvironmentFailed with the node's last log lines if one ends at once."""
+
+    async def wait_ready(self, timeout_s: float, progress: Progress | None = None) -> None:
+        """Wait until every node is ready. Raises EnvironmentFailed (which nodes, their last log lines)."""
+
+    def client_address(self, node: str) -> Addresses:
+        """Where clients dial this node: the way that faults affect."""
+
+    def direct_address(self, node: str) -> Addresses:
+        """Where the harness itself asks this node: a way that network faults do not affect."""
+
+    def crashes(self) -> Sequence[NodeExit]:
+        """Processes that ended unasked since the start, in order."""
+
+    async def collect_logs(self) -> Mapping[str, Path]:
+        """Node -> file in the run folder with everything its process has printed so far."""
+
+    async def heal_all(self) -> HealReport:
+        """Mend every link, resume, start, reset every clock, and verify each. Never raises for a node."""
+
+    async def detach(self) -> str:
+        """Leave the cluster running when the harness ends. Returns the sentence that says how to stop it."""
+
+    async def destroy(self) -> None:
+        """End everything that was started, and mark it in the ledger. Idempotent; also after a failure."""
+
+
+class Environment(Protocol):
+    """Makes clusters of a system under test."""
+
+    @property
+    def name(self) -> str:
+        """As on the command line: `local`, `docker`."""
+
+    def capabilities(self, system: SystemUnderTest) -> Mapping[str, Capability]:
+        """Which faults can be injected here into this system, known without starting anything."""
+
+    async def create_cluster(
+        self,
+        system: SystemUnderTest,
+        nodes: Sequence[str],
+        folder: Folder,
+        options: Mapping[str, Any],
+        progress: Progress | None = None,
+    ) -> EnvironmentCluster:
+        """Prepare hosts, ports and links; start no node. Raises EnvironmentFailed, and then has cleaned up."""
+
+
+__all__ = [
+    "CLIENT_PORT",
+    "PEER",
+    "Address",
+    "Addresses",
+    "Capability",
+    "Environment",
+    "EnvironmentCluster",
+    "EnvironmentFailed",
+    "Evidence",
+    "Folder",
+    "HealReport",
+    "Launch",
+    "NodeExit",
+    "NodePlan",
+    "Progress",
+    "SystemUnderTest",
+]

@@ -1,0 +1,129 @@
+"""What a nemesis needs of a cluster: the verbs, which of them are available, and evidence that they took effect.
+
+The interface lives here, with the one who needs it; environments (`harness/environments`) provide it. Verbs are
+plain: they act at once on what they are told and know nothing of intervals, overlaps or schedules. Those rules
+live in `holds.py` and in the packages. Every verb answers with evidence: what a probe *independent of the act*
+measured before and after. A verb that could not be carried out raises `FaultFailed`; one that was carried out and
+did nothing returns evidence that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+Link = tuple[str, str]
+"""A directed link `(source, target)`: the bytes that travel from source to target, on whichever connection."""
+
+CLIENT = "client"
+"""The end of a link that stands for all clients."""
+
+NodeState = Literal["up", "down", "paused"]
+
+CAPABILITIES: dict[str, str] = {
+    "cut": "lose all bytes of a directed link between two nodes",
+    "cut_client": "lose all bytes between the clients and a node",
+    "slow": "delay the bytes of a directed link",
+    "throttle": "limit the bytes per second of a directed link",
+    "reset": "reset the open connections of a link",
+    "half_open": "end the open connections of a link at one end only",
+    "kill": "end a node's process without warning (SIGKILL)",
+    "terminate": "ask a node's process to end (SIGTERM)",
+    "pause": "stop a node's process and let it go on (SIGSTOP, SIGCONT)",
+    "clock": "offset and drift of the wall clock that a node sees",
+    "leaders": "name the leader of each range",
+}
+"""Every capability that an environment may declare, and what it means."""
+
+
+class FaultUnavailable(Exception):
+    """A fault that was asked for by name cannot be injected here (exit 4). Text: what, why, the way out."""
+
+
+class FaultFailed(Exception):
+    """The environment could not carry out a verb. Text: the verb, the node or link, what was seen."""
+
+
+class Capability(msgspec.Struct, frozen=True):
+    """One kind of fault, whether this environment with this system can inject it, and how or why not."""
+
+    fault: str
+    available: bool
+    mechanism: str
+    reason: str | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What was measured around an act. `took_effect` is False when nothing could be measured: no proof, no effect.
+
+    Each probe is JSON-like, with at least `what` (a few words), `before`, `after` and `proves` (bool).
+    """
+
+    took_effect: bool
+    probes: list[dict[str, Any]] = []
+
+
+def combine(parts: Sequence[Evidence]) -> Evidence:
+    """Evidence for an act on several things: it took effect if it did on every one of them (and there was one)."""
+    return Evidence(
+        took_effect=bool(parts) and all(part.took_effect for part in parts),
+        probes=[probe for part in parts for probe in part.probes],
+    )
+
+
+class Cluster(Protocol):
+    """The running system under test, as a nemesis sees it."""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of all nodes, in order; never changes during a run."""
+
+    def capabilities(self) -> Mapping[str, Capability]:
+        """By name; a name that is missing is not available."""
+
+    def state(self, node: str) -> NodeState:
+        """What the process of a node is doing now, by the environment's own knowledge."""
+
+    async def leaders(self) -> dict[str, str]:
+        """Range -> node that leads it now, asked from the nodes that answer. {} if unknown."""
+
+    async def cut(self, links: Sequence[Link]) -> Evidence:
+        """From now on no byte of these directed links arrives. Idempotent."""
+
+    async def mend(self, links: Sequence[Link]) -> Evidence:
+        """Undo `cut`. Connections that lost bytes are reset, so that their ends open new ones. Idempotent."""
+
+    async def slow(self, links: Sequence[Link], delay_ms: float, jitter_ms: float = 0.0) -> Evidence:
+        """Each chunk of bytes arrives `delay_ms` +- `jitter_ms` later, in order. 0 undoes it."""
+
+    async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
+        """At most so many bytes a second for each link. None undoes it."""
+
+    async def reset(self, links: Sequence[Link]) -> Evidence:
+        """Reset all open connections between source and target, at both ends. Needs no undo."""
+
+    async def half_open(self, links: Sequence[Link]) -> Evidence:
+        """End the open connections at their source only: the target goes on believing in them until `mend`."""
+
+    async def kill(self, node: str) -> Evidence:
+        """End the process without warning; returns when it is gone. Idempotent."""
+
+    async def terminate(self, node: str) -> Evidence:
+        """Ask the process to end and wait for it; kills it, and says so, if it does not within the grace time."""
+
+    async def start(self, node: str) -> Evidence:
+        """Start the process of a node that is down, and wait until it is ready. Idempotent."""
+
+    async def pause(self, node: str) -> Evidence:
+        """Stop the process of a node where it stands; returns when it stands still. Idempotent."""
+
+    async def resume(self, node: str) -> Evidence:
+        """Let a paused process go on. Idempotent."""
+
+    async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
+        """The node's wall clock is real time + offset from now on, and gains `rate_ppm` microseconds a second."""
+
+    async def reset_clock(self, node: str) -> Evidence:
+        """The node's wall clock shows real time again. Idempotent."""

@@ -1,0 +1,118 @@
+"""Live progress tells the story of a run in plain lines, and draws a panel where there is a terminal."""
+
+import asyncio
+import io
+from dataclasses import dataclass, field
+
+import pytest
+
+from harness.cli.progress import (
+    LINE_INTERVAL_S,
+    LineDisplay,
+    PanelDisplay,
+    keep_refreshed,
+    live_progress,
+    progress_line,
+)
+
+
+@dataclass
+class Counters:
+    phase: str = "main"
+    elapsed_s: float = 12.3
+    time_limit_s: float | None = 60.0
+    ok: int = 2301
+    fail: int = 3
+    info: int = 2
+    rate: float = 198.4
+    p50_ms: float | None = 1.94
+    p99_ms: float | None = 14.2
+    active_faults: list[str] = field(default_factory=list)
+
+
+def test_a_line_holds_every_counter():
+    assert progress_line(Counters(active_faults=["kill n2", "partition [one-way] n1"])) == (
+        "main 12/60 s | 198 op/s | p50 1.9 ms p99 14 ms | ok 2301 fail 3 info 2 | kill n2, partition [one-way] n1"
+    )
+    assert "no latency yet" in progress_line(Counters(p50_ms=None, p99_ms=None))
+    assert progress_line(Counters(time_limit_s=None)).startswith("main 12 s |")
+
+
+def test_lines_appear_when_something_changes_and_every_few_seconds_besides():
+    now = 0.0
+    counters, stream = Counters(), io.StringIO()
+    display = LineDisplay(counters, stream, clock=lambda: now)
+
+    def lines_after(seconds: float) -> int:
+        nonlocal now
+        now += seconds
+        before = stream.getvalue().count("\n")
+        display.refresh()
+        return stream.getvalue().count("\n") - before
+
+    assert lines_after(0) == 1
+    assert lines_after(1) == 0
+    counters.active_faults = ["pause n3"]
+    assert lines_after(0.1) == 1, "a fault that begins is told at once"
+    counters.phase = "heal"
+    assert lines_after(0.1) == 1, "so is a new phase"
+    assert lines_after(LINE_INTERVAL_S - 0.1) == 0
+    assert lines_after(0.2) == 1
+
+
+def test_a_panel_is_drawn_at_most_four_times_a_second():
+    now, drawn = 0.0, []
+    display = PanelDisplay("bank", Counters(), drawn.append, clock=lambda: now)
+    for _ in range(101):
+        display.refresh()
+        now += 0.01
+    assert 4 <= len(drawn) <= 5
+
+
+def test_a_terminal_gets_the_panel_and_names_with_brackets_stay_text():
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    counters = Counters(active_faults=["partition [red]x[/red]"])
+    with live_progress("bank [bold]", counters, stream) as display:
+        display.refresh()
+        counters.ok = 9999
+    text = stream.getvalue()
+    assert "48 s left" in text
+    assert "[red]x[/red]" in text
+    assert "bank [bold]" in text
+    assert "9999 ok" in text, "the last state is drawn when the block ends"
+
+
+def test_without_a_terminal_there_are_only_lines_and_the_last_state_is_told():
+    stream = io.StringIO()
+    counters = Counters()
+    with live_progress("bank", counters, stream) as display:
+        display.refresh()
+        counters.phase = "final"
+    assert "\x1b" not in stream.getvalue()
+    assert stream.getvalue().splitlines()[-1].startswith("final 12/60 s")
+
+
+def test_the_refreshing_task_runs_until_it_is_cancelled():
+    class Counting:
+        def __init__(self) -> None:
+            self.refreshed = 0
+            self.enough = asyncio.Event()
+
+        def refresh(self) -> None:
+            self.refreshed += 1
+            if self.refreshed == 3:
+                self.enough.set()
+
+    async def story() -> None:
+        display = Counting()
+        task = asyncio.create_task(keep_refreshed(display, 0))
+        await display.enough.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(story())

@@ -18,7 +18,7 @@ find_python() {
 prepare_environment() {
     local root="$1" requirements="$2" python wanted stamp
     stamp="$root/.venv/.installed-$requirements"
-    wanted="$(cat "$root"/requirements*.txt | cksum)"
+    wanted="$root $(cat "$root"/requirements*.txt | cksum)"
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$root/.venv/bin/python" -c '' 2>/dev/null; then
         return 0
     fi

@@ -1,0 +1,1 @@
+"""The command line: `harness test`, `check`, `heal`, `list` and the rest."""

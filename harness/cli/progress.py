@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -165,49 +165,49 @@ def progress_line(progress: Progress) -> str:
 
 
 def progress_panel(title: str, progress: Progress) -> RenderableType:
-    """The panel of the same numbers."""
+    """The panel of the same numbers. Plain aligned text: a table of rich's costs five milliseconds to lay out."""
     from rich import box
     from rich.panel import Panel
-    from rich.table import Table
     from rich.text import Text
 
-    table: Any = Table.grid(padding=(0, 2))
-    table.add_column(justify="right", style="dim", no_wrap=True)
-    table.add_column()
-    table.add_row("phase", _phase(progress))
-    table.add_row("rate", Text(f"{progress.rate:.0f} operations/s"))
-    table.add_row("latency", Text(_latency(progress)))
-    table.add_row(
-        "operations",
-        Text.assemble(
-            (f"{progress.ok} ok", "blue"),
-            "   ",
-            (f"{progress.fail} fail", "yellow" if progress.fail else "dim"),
-            "   ",
-            (f"{progress.info} info", "magenta" if progress.info else "dim"),
-        ),
-    )
     faults = list(progress.active_faults)
-    table.add_row("faults", Text("\n".join(faults), "bold red") if faults else Text("none active", "dim"))
+    rows = [
+        ("phase", _phase_parts(progress)),
+        ("rate", [(f"{progress.rate:.0f} operations/s", "")]),
+        ("latency", [(_latency(progress), "")]),
+        (
+            "operations",
+            [
+                (f"{progress.ok} ok   ", "blue"),
+                (f"{progress.fail} fail   ", "yellow" if progress.fail else "dim"),
+                (f"{progress.info} info", "magenta" if progress.info else "dim"),
+            ],
+        ),
+        ("faults", [(faults[0], "bold red")] if faults else [("none active", "dim")]),
+        *(("", [(fault, "bold red")]) for fault in faults[1:]),
+    ]
     # `Text`, never markup: a node or fault name with brackets shows as it is.
-    return Panel(table, title=Text(title), title_align="left", box=box.ROUNDED, expand=False, padding=(0, 1))
+    text = Text()
+    for position, (name, parts) in enumerate(rows):
+        text.append(f"{'' if position == 0 else chr(10)}{name:>10}  ", "dim")
+        for part, style in parts:
+            text.append(part, style)
+    return Panel(text, title=Text(title), title_align="left", box=box.ROUNDED, expand=False, padding=(0, 1))
 
 
-def _phase(progress: Progress) -> Any:
-    from rich.text import Text
-
+def _phase_parts(progress: Progress) -> list[tuple[str, str]]:
     limit = progress.time_limit_s
     if limit is None or progress.phase != "main":
-        return Text(f"{progress.phase}, {progress.elapsed_s:.0f} s since the start")
+        return [(f"{progress.phase}, {progress.elapsed_s:.0f} s since the start", "")]
     share = min(1.0, max(0.0, progress.elapsed_s / limit)) if limit > 0 else 1.0
     filled = round(share * BAR_CELLS)
     left = max(0.0, limit - progress.elapsed_s)
-    return Text.assemble(
-        f"{progress.phase} ",
+    return [
+        (f"{progress.phase} ", ""),
         ("━" * filled, "green"),
         ("━" * (BAR_CELLS - filled), "dim"),
-        f" {left:.0f} s left",
-    )
+        (f" {left:.0f} s left", ""),
+    ]
 
 
 def _latency(progress: Progress) -> str:

@@ -1,0 +1,119 @@
+"""The `harness` command: its subcommands, found lazily, and what each kind of failure means for the exit code.
+
+| exit code | meaning |
+|---|---|
+| 0 | valid |
+| 1 | invalid |
+| 2 | wrong usage |
+| 3 | unknown: could not decide, or the run proved nothing |
+| 4 | the harness or the environment failed |
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+
+import click
+
+from harness import __version__
+
+WRONG_USAGE = 2
+FAILED = 4
+
+COMMANDS = {
+    "test": ("harness.cli.test", "Run one scenario against a cluster, break it, and judge what it did."),
+    "check": ("harness.cli.check", "Judge the history of a saved run again."),
+    "report": ("harness.cli.report", "Write the HTML report of a saved run again."),
+    "heal": ("harness.cli.heal", "Undo the faults, and end the nodes, of a run whose harness was killed."),
+    "list": (
+        "harness.cli.list",
+        "Show workloads, nemeses, systems and environments, and what works with what.",
+    ),
+    "db": ("harness.cli.db", "Run the reference database for people: start, status, shell, stop."),
+}
+"""Subcommand -> (module with a click command `command`, caption). Modules are imported when they are used."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows the names and captions of its commands without importing them: help is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            ctx.fail(f"no such command {args[0]!r}; the commands are {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, caption) for name, (_, caption) in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 valid, 1 invalid, 2 wrong usage, 3 unknown, 4 the harness or the environment failed.",
+)
+@click.version_option(__version__, prog_name="harness")
+def app() -> None:
+    """Tests whether a distributed database keeps its promises while its network, processes and clocks fail.
+
+    Start with `harness test --workload bank`.
+    """
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Runs the command line and gives its exit code; says what went wrong on stderr."""
+    try:
+        result = app.main(args=arguments, prog_name="harness", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.Abort:
+        click.echo("stopped", err=True)
+        return FAILED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away (`harness list | head`); let nothing be printed at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - whatever it is, it has an exit code and says what it was.
+        return explain(error)
+
+
+def explain(error: Exception) -> int:
+    """Prints an error that ended a command and gives its exit code."""
+    from harness.environments.environment import EnvironmentFailed
+    from harness.scenario import ScenarioError
+    from nemesis.cluster import FaultUnavailable
+    from results.history import HistoryError
+    from results.run_folder import JournalError, RunFolderError
+
+    if isinstance(error, ScenarioError):
+        click.echo(f"wrong usage: {error}", err=True)
+        return WRONG_USAGE
+    if isinstance(error, FaultUnavailable | EnvironmentFailed | RunFolderError | JournalError | HistoryError):
+        click.echo(f"failed: {error}", err=True)
+        return FAILED
+    traceback.print_exception(error)
+    click.echo(
+        f"failed: an unexpected {type(error).__name__} in the harness (above); please report it", err=True
+    )
+    return FAILED

@@ -1,0 +1,1 @@
+"""Pure generators, their combinators and the kit that unit-tests them."""

@@ -1,0 +1,99 @@
+"""What clients do and what must hold, in one bundle: generators, how to perform an operation, and the checker.
+
+A workload is made by its factory from `WorkloadOptions` and is immutable. `invoke` is the only place where an
+operation meets a session; it runs on whatever loop it is given, so the same file serves real clusters and simulated
+ones. How an operation ended is decided by what `invoke` does (see `session.py`): it returns the completion's value
+(ok), or raises Definite (fail) or Indefinite or anything else (info).
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from checkers.checker import Checker
+from results.operation import Operation
+from workloads.generator.core import Generator
+from workloads.session import INTERFACES, Session
+
+
+class WorkloadUnavailable(Exception):
+    """The system lacks an interface that the workload needs. Text: which, and what would have it."""
+
+
+class OptionError(ValueError):
+    """Options of a workload that cannot mean anything; all problems in one text."""
+
+
+@dataclass(frozen=True)
+class WorkloadOptions:
+    """What every workload is told. Each workload documents which `extra` it takes."""
+
+    random: random.Random
+    """The stream from which all its choices are drawn; the workload owns it from now on."""
+    concurrency: int
+    """Client threads."""
+    nodes: tuple[str, ...]
+    rate: float = 200.0
+    """Operations a second, of all processes together, that are started however long they take (open loop)."""
+    time_limit_s: float = 60.0
+    """How long the main phase generates."""
+    final_time_limit_s: float = 60.0
+    """How long the final phase may go on trying."""
+    extra: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    """Options of the workload itself (`--workload-option`), by name with underscores."""
+
+
+class Workload(ABC):
+    """One kind of work, ready to run."""
+
+    name: str
+    needs: frozenset[str]
+    """Interfaces (`session.INTERFACES`) that a session must offer."""
+    read_only_functions: frozenset[str]
+    """Functions without effect: one that times out is recorded as fail, since it certainly changed nothing."""
+    required_functions: tuple[str, ...]
+    """Functions of which at least one must succeed in the main phase, else the run proves nothing."""
+    options: Mapping[str, Any]
+    """What it was made with, JSON-like, defaults included."""
+    generator: Generator
+    """The main phase: rate and time limit included."""
+    final_generator: Generator
+    """The final phase, after healing; limited in time, exhausted at once where there is nothing to do."""
+    checker: Checker
+
+    async def setup(self, session: Session) -> None:  # noqa: B027 - most need no preparation.
+        """Prepares the database. Idempotent: it is called again when an attempt fails, also when it succeeded and
+        only its reply was lost. Raises when it has not (certainly) succeeded."""
+
+    @abstractmethod
+    async def invoke(self, session: Session, invocation: Operation) -> Any:
+        """Performs one operation and returns the completion's value."""
+
+    def problems(self, invocation: Operation, value: Any) -> list[str]:
+        """What is wrong with the shape of an ok completion's value; checked at the edge for every completion."""
+        return []
+
+    def describe(self) -> str:
+        """One or two sentences: what clients do, and what must hold."""
+        return (self.__doc__ or self.name).strip().split("\n\n")[0].replace("\n", " ")
+
+    def refusal(self, offered: frozenset[str], system: str) -> str | None:
+        """Why this workload cannot run against a system that offers these interfaces; None if it can."""
+        lacking = sorted(self.needs - offered)
+        if not lacking:
+            return None
+        wanted = "; ".join(f"{name} ({INTERFACES.get(name, 'unknown')})" for name in lacking)
+        return (
+            f"workload {self.name} cannot run on {system}: the system does not offer {wanted}. "
+            f"It offers: {', '.join(sorted(offered)) or 'nothing'}"
+        )
+
+    def require(self, offered: frozenset[str], system: str) -> None:
+        """Raises WorkloadUnavailable, with the reason, where an interface is lacking."""
+        reason = self.refusal(offered, system)
+        if reason is not None:
+            raise WorkloadUnavailable(reason)

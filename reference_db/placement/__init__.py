@@ -1,0 +1,1 @@
+"""Placement: where replicas start and where leaders should be."""

@@ -1,0 +1,76 @@
+"""What a range is: its id, its span of keys, who holds its replicas; and how the keyspace is cut at the start.
+
+Rules that live here: spans are half-open, `end` b"" means the end of the keyspace; the descriptors of a cluster tile
+the keyspace exactly once. Two nodes given the same arguments bootstrap the same descriptors, so no node has to tell
+another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+DIGITS = b"0123456789abcdefghijklmnopqrstuvwxyz"
+"""The alphabet over which the keyspace is cut: what keys of programs usually begin with."""
+
+
+class Descriptor(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One range. `generation` grows with every change of span or replicas; `replicas` names nodes, the preferred
+    leader first."""
+
+    id: int
+    start: bytes
+    end: bytes
+    replicas: tuple[str, ...]
+    generation: int = 1
+
+    def contains(self, key: bytes) -> bool:
+        """Whether the key lies in the span."""
+        return self.start <= key and (not self.end or key < self.end)
+
+    def contains_span(self, start: bytes, end: bytes) -> bool:
+        """Whether all of `[start, end)` lies in the span; `end` b"" is the end of the keyspace."""
+        return self.start <= start and (not self.end or (end != b"" and end <= self.end))
+
+    @property
+    def preferred_leader(self) -> str:
+        """The replica that should lead when it can."""
+        return self.replicas[0]
+
+
+def cut_points(ranges: int) -> list[bytes]:
+    """The `ranges - 1` keys at which a new keyspace is cut: evenly spaced over the keys' first two characters, taken
+    as base-36 digits (0-9, then a-z). For eight ranges: 4i 90 di i0 mi r0 vi. For more than 1,296 ranges: ValueError.
+
+    Keys that begin otherwise (capitals, punctuation, bytes) sort before, between or after these, as bytes do.
+    """
+    pairs = len(DIGITS) ** 2
+    if not 1 <= ranges <= pairs:
+        raise ValueError(f"cannot cut the keyspace into {ranges} ranges: at least 1 and at most {pairs}")
+    cuts = []
+    for number in range(1, ranges):
+        high, low = divmod(number * pairs // ranges, len(DIGITS))
+        cuts.append(bytes((DIGITS[high], DIGITS[low])))
+    return cuts
+
+
+def bootstrap(ranges: int, nodes: Sequence[str], replication: int) -> list[Descriptor]:
+    """The first descriptors of a cluster: ids from 1, replica sets round-robin over `nodes` in their order.
+
+    With as many replicas as nodes every node holds every range, and the preferred leader still goes round.
+    """
+    if not 1 <= replication <= len(nodes):
+        raise ValueError(
+            f"cannot keep {replication} replicas on {len(nodes)} nodes: at least 1, at most one a node"
+        )
+    edges = [b"", *cut_points(ranges), b""]
+    return [
+        Descriptor(
+            id=number + 1,
+            start=edges[number],
+            end=edges[number + 1],
+            replicas=tuple(nodes[(number + offset) % len(nodes)] for offset in range(replication)),
+        )
+        for number in range(ranges)
+    ]

@@ -1,0 +1,29 @@
+"""When leadership goes back to the preferred replica."""
+
+from dataclasses import replace
+
+from reference_db.placement.leaders import LAG_ENTRIES_MOST, SETTLED_TICKS, Led, choose_handover
+
+READY = Led(
+    range_id=4,
+    preferred_is_me=False,
+    preferred_is_active=True,
+    preferred_lag_entries=0,
+    led_for_ticks=SETTLED_TICKS,
+)
+
+
+def test_a_healthy_preferred_replica_gets_its_range_back() -> None:
+    assert choose_handover([READY]) == 4
+
+
+def test_the_lowest_range_goes_first() -> None:
+    assert choose_handover([READY, replace(READY, range_id=2)]) == 2
+
+
+def test_nothing_is_handed_over_that_should_stay() -> None:
+    assert choose_handover([]) is None
+    assert choose_handover([replace(READY, preferred_is_me=True)]) is None
+    assert choose_handover([replace(READY, preferred_is_active=False)]) is None
+    assert choose_handover([replace(READY, preferred_lag_entries=LAG_ENTRIES_MOST + 1)]) is None
+    assert choose_handover([replace(READY, led_for_ticks=SETTLED_TICKS - 1)]) is None

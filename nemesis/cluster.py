@@ -65,6 +65,13 @@ class Evidence(msgspec.Struct, frozen=True):
     probes: list[dict[str, Any]] = []
 
 
+class HealReport(msgspec.Struct, frozen=True):
+    """What a healing found and did, one sentence each. `failed` is what could not be healed; empty is good."""
+
+    healed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
 def combine(parts: Sequence[Evidence]) -> Evidence:
     """Evidence for an act on several things: it took effect if it did on every one of them (and there was one)."""
     return Evidence(
@@ -125,5 +132,11 @@ class Cluster(Protocol):
     async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
         """The node's wall clock is real time + offset from now on, and gains `rate_ppm` microseconds a second."""
 
+    async def strobe_clock(self, node: str, offset_ms: float) -> None:
+        """As `set_clock` with no drift, but at once and without evidence: for jumps faster than any probe."""
+
     async def reset_clock(self, node: str) -> Evidence:
         """The node's wall clock shows real time again. Idempotent."""
+
+    async def heal_all(self) -> HealReport:
+        """Mend every link, resume, start, reset every clock, and verify each. Never raises for a single node."""

@@ -7,9 +7,10 @@ only then is it known who leads. The same seed draws the same schedule; a saved 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, Protocol
 
 import msgspec
 
@@ -171,3 +172,79 @@ def parse_nemesis(text: str) -> list[Request]:
         else:
             raise ValueError(f"unknown nemesis {name!r}; known: {', '.join(NAMES)}, all, none")
     return requests
+
+
+class Drawer(Protocol):
+    """What drawing asks of a package (`package.Package` has it)."""
+
+    def draw(
+        self, request: Request, random: Random, nodes: Sequence[str], first: bool
+    ) -> tuple[str | None, str | None, dict[str, Any]]:
+        """Shape, target and parameters of one step."""
+
+
+FIRST_WINDOW = (0.10, 0.36)
+"""Part of the run within which every request starts for the first time."""
+CALM_WINDOW = (0.45, 0.55)
+"""Part of a run of `CALM_FROM_NS` or more in which nothing is broken: a cluster must be seen to recover."""
+CALM_FROM_NS = 20_000_000_000
+LAST_END = 0.95
+"""Every step is over by then."""
+CALM_SHARE = 0.4
+"""About this share of the rest of a run is without any fault, however many requests there are."""
+
+
+def draw(
+    requests: Sequence[Request],
+    random: Random,
+    duration_ns: int,
+    nodes: Sequence[str],
+    packages: Mapping[str, Drawer],
+) -> Schedule:
+    """Draw the steps of a run of `duration_ns`. Requests are concrete (`package.choose` has replaced `all`).
+
+    Every request occurs at least once and starts within the first 36 % of the run. Steps of one request never
+    overlap, those of different requests do. A step lasts 2 to 10 s, scaled down for runs under a minute (1.5 s in
+    a run of 10 s); gaps are such that about `CALM_SHARE` of the time is free of faults. Each request has a random
+    stream of its own, so adding one to `--nemesis` leaves the steps of the others' aims as they were.
+    """
+    if not requests or duration_ns <= 0:
+        return Schedule()
+    root = random.getrandbits(64)
+    shortest = min(2_000_000_000, int(duration_ns * 0.15))
+    longest = max(shortest, min(10_000_000_000, duration_ns // 6))
+    share_broken = min(0.5, 1 - CALM_SHARE ** (1 / len(requests)))
+    last_end = int(duration_ns * LAST_END)
+    order = sorted(requests, key=str)
+    Random(f"{root}/order").shuffle(order)
+    steps: list[Step] = []
+    for position, request in enumerate(order):
+        stream = Random(f"{root}/{request}")
+        low, high = FIRST_WINDOW
+        start = int(duration_ns * (low + (high - low) * (position + 0.8 * stream.random()) / len(order)))
+        first = True
+        while True:
+            length = stream.randint(shortest, longest)
+            aim = packages[request.name].draw(request, stream, nodes, first)
+            gap = int(length * (1 - share_broken) / share_broken * stream.uniform(0.5, 1.5))
+            start, length = _keep_calm(start, length, shortest, duration_ns)
+            length = min(length, last_end - start)
+            if length < shortest and not first:
+                break
+            steps.append(Step(0, start, request.name, aim[0], aim[1], length, aim[2]))
+            start, first = start + length + gap, False
+    steps.sort(key=lambda step: (step.at_ns, step.fault, step.end_ns))
+    numbered = [msgspec.structs.replace(step, id=number) for number, step in enumerate(steps, start=1)]
+    return Schedule.of(numbered, {request.name for request in requests})
+
+
+def _keep_calm(start: int, length: int, shortest: int, duration_ns: int) -> tuple[int, int]:
+    """Shorten a step that runs into the calm window, or move it behind the window."""
+    if duration_ns < CALM_FROM_NS:
+        return start, length
+    calm_start, calm_end = (int(duration_ns * part) for part in CALM_WINDOW)
+    if start >= calm_end or start + length <= calm_start:
+        return start, length
+    if calm_start - start >= shortest:
+        return start, calm_start - start
+    return calm_end, length

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from nemesis.cluster import Capability, Cluster, Evidence
+from nemesis.cluster import Capability, Cluster, Evidence, HealReport
 
 Address = tuple[str, int]
 Addresses = Mapping[str, Address]
@@ -118,14 +118,6 @@ class NodeExit:
     last_lines: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class HealReport:
-    """What a healing found and did. `failed` is what could not be healed, one sentence each; empty is good."""
-
-    healed: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
-
-
 class EnvironmentCluster(Cluster, Protocol):
     """A cluster, as the one who runs it sees it."""
 
@@ -146,9 +138,6 @@ class EnvironmentCluster(Cluster, Protocol):
 
     async def collect_logs(self) -> Mapping[str, Path]:
         """Node -> file in the run folder with everything its process has printed so far."""
-
-    async def heal_all(self) -> HealReport:
-        """Mend every link, resume, start, reset every clock, and verify each. Never raises for a node."""
 
     async def detach(self) -> str:
         """Leave the cluster running when the harness ends. Returns the sentence that says how to stop it."""

@@ -1,0 +1,107 @@
+"""Clocks: what a node believes the time to be. Never the host's own clock (a container would change it for all).
+
+| shape | the node's wall clock |
+|---|---|
+| `bump` | jumps by a fixed offset, back when the step ends |
+| `strobe` | jumps to and fro between real time and an offset |
+| `drift` | runs faster or slower than real time |
+
+Offsets are drawn log-uniformly from 10 ms to 60 s, forwards and backwards, strobe periods from 2 ms to 1 s; drift
+from 1 % to 50 %: large enough to be proven within a second. Clocks may lie on a majority or on all nodes: no
+promise of a database may depend on how many clocks are right unless it says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from nemesis.cluster import Cluster, Evidence, combine
+from nemesis.holds import Holds
+from nemesis.package import Aim, Plan, Situation
+from nemesis.schedule import Request, Step
+from nemesis.targets import pick
+
+SHAPES: tuple[str, ...] = ("bump", "strobe", "drift")
+_TARGETS = (("one", 6), ("leader", 6), ("minority", 4), ("majority", 2), ("all", 2))
+CLOCK = "clock"
+
+
+def _log_uniform(random: Random, low: float, high: float) -> float:
+    return math.exp(random.uniform(math.log(low), math.log(high)))
+
+
+class ClockPackage:
+    """Sets clocks through the cluster's verb. A node's clock is lied about by one step at a time."""
+
+    name = "clock"
+    shapes = SHAPES
+
+    def needs(self, shape: str | None) -> tuple[str, ...]:
+        return ("clock",)
+
+    def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
+        shape = request.shape or random.choice(SHAPES)
+        target = random.choices([name for name, _ in _TARGETS], [weight for _, weight in _TARGETS])[0]
+        sign = random.choice((-1, 1))
+        offset_ms = round(sign * _log_uniform(random, 10, 60_000), 3)
+        parameters: dict[str, Any] = {"draw": random.getrandbits(32)}
+        match shape:
+            case "bump":
+                parameters["offset_ms"] = offset_ms
+            case "strobe":
+                parameters |= {"offset_ms": offset_ms, "period_ms": round(_log_uniform(random, 2, 1000), 3)}
+            case _:
+                parameters["rate_ppm"] = round(sign * _log_uniform(random, 10_000, 500_000), 1)
+        return Aim(shape, request.target or target, parameters)
+
+    def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
+        random = Random(step.parameters.get("draw", step.id))
+        # What a stopped node believes cannot be asked, so nothing could be proven about it.
+        candidates = [
+            name
+            for name in situation.nodes
+            if situation.states[name] == "up"
+            and not any(holds.holders(kind, name) for kind in (CLOCK, "down", "pause"))
+        ]
+        picked = pick(step.target or "one", situation.nodes, candidates, situation.leaders, random)
+        if not picked.nodes:
+            return Plan(skipped=f"{picked.how}: every candidate is stopped or its clock is already set")
+        for name in picked.nodes:
+            holds.take(CLOCK, name, step.id)
+        return Plan(picked.nodes, details={"how": picked.how})
+
+    async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        offset_ms, rate_ppm = step.parameters.get("offset_ms", 0.0), step.parameters.get("rate_ppm", 0.0)
+        return combine(
+            await asyncio.gather(*(cluster.set_clock(name, offset_ms, rate_ppm) for name in plan.targets))
+        )
+
+    async def hold(
+        self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
+    ) -> None:
+        """Strobe: change sides once a period. Only the first jump is probed: a probe takes longer than a period."""
+        if step.shape != "strobe":
+            return
+        offset_ms = step.parameters["offset_ms"]
+        period_s = max(0.002, step.parameters["period_ms"] / 1000)
+        away = True
+        while not ended.is_set():
+            try:
+                await asyncio.wait_for(ended.wait(), period_s)
+            except TimeoutError:
+                away = not away
+                for name in plan.targets:
+                    await cluster.strobe_clock(name, offset_ms if away else 0.0)
+
+    async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        async def one(name: str) -> Evidence:
+            try:
+                return await cluster.reset_clock(name)
+            finally:
+                holds.release(CLOCK, name, step.id)
+
+        return combine(await asyncio.gather(*(one(name) for name in plan.targets)))

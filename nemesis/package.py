@@ -1,0 +1,159 @@
+"""A family of faults: how to draw it, aim it, start it, keep it up, stop it; and which families a run can have.
+
+A package is a small object without state of its own. `draw` and `plan` are pure; `start`, `hold` and `stop` call
+the verbs of a cluster. What a step holds is kept in `Holds`, so packages heal their own work and nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from nemesis.cluster import Capability, Cluster, Evidence, FaultUnavailable, Link, NodeState
+from nemesis.holds import Holds
+from nemesis.schedule import ALL, NAMES, Request, Step
+from nemesis.targets import TARGETS, check_target
+
+
+class Aim(NamedTuple):
+    """What `draw` decides about a step: everything but when and how long."""
+
+    shape: str | None
+    target: str | None
+    parameters: dict[str, Any]
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """What is known of the cluster at the moment a step is due."""
+
+    nodes: tuple[str, ...]
+    states: dict[str, NodeState]
+    leaders: dict[str, str]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A step with its targets resolved. `skipped` says why there is nothing to do."""
+
+    targets: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+    details: dict[str, Any] = {}
+    skipped: str | None = None
+
+
+class Package(Protocol):
+    """One family of faults. `name` is the name on the command line."""
+
+    @property
+    def name(self) -> str:
+        """One of `schedule.NAMES`."""
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """The shapes that may be asked for. Empty: this family has none."""
+
+    def needs(self, shape: str | None) -> tuple[str, ...]:
+        """Names of the capabilities that a shape (None: the least of any) cannot do without."""
+
+    def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
+        """Decide shape, target and parameters. `first`: the first step of its class, which must take effect."""
+
+    def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
+        """Resolve the targets, and take the holds, in one go without a pause in between."""
+
+    async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        """Inject the fault."""
+
+    async def hold(
+        self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
+    ) -> None:
+        """Keep it up until `ended` is set, for families that must keep acting. Most return at once."""
+
+    async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        """Heal what this step did, and only that; release its holds. Evidence: proof that it is healed."""
+
+
+class LeftOut(NamedTuple):
+    """A family that `all` would have had, and why not."""
+
+    name: str
+    reason: str
+
+
+class Choice(NamedTuple):
+    """The requests of a run, one per class and aim, and what `all` left out."""
+
+    requests: tuple[Request, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def choose(
+    requests: Sequence[Request],
+    packages: Mapping[str, Package],
+    capabilities: Mapping[str, Capability],
+    nodes: Sequence[str],
+) -> Choice:
+    """Check what was asked for against what there is.
+
+    Raises ValueError (exit 2) for a shape or target that does not exist, FaultUnavailable (exit 4) for a fault
+    that was asked for by name and cannot be injected here. `all` becomes one request for each family there is.
+    """
+    chosen: list[Request] = []
+    left_out: list[LeftOut] = []
+    for request in requests:
+        if request == ALL:
+            for name in NAMES:
+                reason = _why_not(Request(name), packages, capabilities)
+                if reason is not None:
+                    left_out.append(LeftOut(name, reason))
+                elif all(other.name != name for other in chosen):
+                    chosen.append(Request(name))
+            continue
+        package = packages.get(request.name)
+        if package is not None:
+            if request.shape is not None and request.shape not in package.shapes:
+                known = f"known: {', '.join(package.shapes)}" if package.shapes else "it has none"
+                raise ValueError(f"unknown shape {request.shape!r} of nemesis {request.name!r}; {known}")
+            if request.target is not None:
+                check_target(request.target, nodes)
+        reason = _why_not(request, packages, capabilities)
+        if reason is not None:
+            usable = [name for name in NAMES if _why_not(Request(name), packages, capabilities) is None]
+            raise FaultUnavailable(
+                f"nemesis {str(request)!r} is not available here: {reason}."
+                f" Available: {', '.join(usable) or 'nothing'}; use one of these, or --nemesis all"
+            )
+        if request not in chosen:
+            chosen.append(request)
+    return Choice(tuple(chosen), tuple(left_out))
+
+
+def _why_not(
+    request: Request, packages: Mapping[str, Package], capabilities: Mapping[str, Capability]
+) -> str | None:
+    package = packages.get(request.name)
+    if package is None:
+        return f"no environment injects {request.name} faults in this version"
+    for name in package.needs(request.shape):
+        capability = capabilities.get(name)
+        if capability is None:
+            return f"this environment has no mechanism for {name!r}"
+        if not capability.available:
+            return capability.reason or f"{name!r} is not available"
+    return None
+
+
+__all__ = [
+    "ALL",
+    "TARGETS",
+    "Aim",
+    "Choice",
+    "LeftOut",
+    "Package",
+    "Plan",
+    "Situation",
+    "choose",
+]

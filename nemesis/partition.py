@@ -1,0 +1,191 @@
+"""Partitions: links that lose every byte, in the shapes that are known to break consensus.
+
+| shape | what is cut |
+|---|---|
+| `one` | one node from all others |
+| `leader` | the leader (of a random range, or of most) from all others; its clients still reach it |
+| `halves` | two groups as equal as can be |
+| `majority` | a majority from a minority, sizes drawn |
+| `ring` | each node hears from a majority, and no two nodes from the same one |
+| `bridge` | two groups that hear one node in common, and not each other |
+| `one-way` | one node's outgoing or its incoming links only |
+| `client` | clients from some nodes: requests, replies or both; the nodes see each other |
+
+The shapes of the nodes against each other are those of Jepsen's `nemesis.clj` (bisect, split-one, bridge,
+majorities-ring). Small clusters: with two nodes every shape between nodes cuts the one pair; a single node has no
+pair, so every shape becomes `client`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from nemesis.cluster import CLIENT, Cluster, Evidence, Link
+from nemesis.holds import Holds
+from nemesis.package import Aim, Plan, Situation
+from nemesis.schedule import Request, Step
+from nemesis.targets import Picked, minority, pick, quorum
+
+SHAPES: tuple[str, ...] = ("one", "halves", "majority", "ring", "bridge", "one-way", "leader", "client")
+_WEIGHTS = {
+    "one": 2,
+    "halves": 2,
+    "majority": 2,
+    "ring": 2,
+    "bridge": 2,
+    "one-way": 3,
+    "leader": 4,
+    "client": 1,
+}
+
+
+def between(left: Sequence[str], right: Sequence[str]) -> tuple[Link, ...]:
+    """Both directions of every pair across two groups, sorted."""
+    pairs = {(a, b) for a in left for b in right if a != b}
+    return tuple(sorted(pairs | {(b, a) for a, b in pairs}))
+
+
+def isolate(nodes: Sequence[str], one: str) -> tuple[Link, ...]:
+    """One node from all others, both directions."""
+    return between([one], [name for name in nodes if name != one])
+
+
+def one_way(nodes: Sequence[str], one: str, direction: str) -> tuple[Link, ...]:
+    """Only what a node says (`out`) or only what it hears (`in`)."""
+    others = [name for name in nodes if name != one]
+    links = [(one, name) if direction == "out" else (name, one) for name in others]
+    return tuple(sorted(links))
+
+
+def bridge(order: Sequence[str]) -> tuple[Link, ...]:
+    """The first of `order` is the bridge; the rest falls into two halves that do not hear each other."""
+    rest = order[1:]
+    return between(rest[: len(rest) // 2], rest[len(rest) // 2 :])
+
+
+def ring(order: Sequence[str]) -> tuple[Link, ...]:
+    """Each node hears from a majority (itself included): its nearest neighbours around the ring of `order`.
+
+    Where a majority has an even number of members the last neighbour is on one side only, so that cut is one-way
+    (three nodes: each hears only the next one).
+    """
+    size = len(order)
+    offsets: list[int] = []
+    for distance in range(1, size):
+        offsets += [distance, -distance]
+    heard = offsets[: quorum(size) - 1]
+    cut = []
+    for position, name in enumerate(order):
+        hears = {name} | {order[(position + offset) % size] for offset in heard}
+        cut += [(other, name) for other in order if other not in hears]
+    return tuple(sorted(cut))
+
+
+def clients(targets: Sequence[str], direction: str) -> tuple[Link, ...]:
+    """Links between the clients and these nodes: `requests`, `replies` or `both` are lost."""
+    requests = [(CLIENT, name) for name in targets] if direction in ("requests", "both") else []
+    replies = [(name, CLIENT) for name in targets] if direction in ("replies", "both") else []
+    return tuple(sorted(requests + replies))
+
+
+class PartitionPackage:
+    """Cuts links and mends them. Links that several steps hold stay cut until the last one lets go."""
+
+    name = "partition"
+    shapes = SHAPES
+
+    def needs(self, shape: str | None) -> tuple[str, ...]:
+        return ("cut_client",) if shape == "client" else ("cut",)
+
+    def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
+        shape = request.shape
+        if shape is None and request.target is not None:
+            shape = "leader" if request.target == "leader" else "one"
+        elif shape is None:
+            # A client-side partition alone does not show that the nodes survive one, so it is never the first.
+            usual = [name for name in SHAPES if not (first and name == "client")]
+            shape = random.choices(usual, [_WEIGHTS[name] for name in usual])[0]
+        parameters: dict[str, Any] = {"draw": random.getrandbits(32)}
+        one_way_direction = random.choice(("in", "out"))
+        client_direction = random.choice(("requests", "replies", "both"))
+        default = {"leader": "leader", "client": random.choice(("one", "minority", "all"))}.get(shape, "one")
+        if shape == "one-way":
+            parameters["direction"] = one_way_direction
+            default = random.choice(("one", "leader"))
+        if shape == "client" or len(nodes) == 1:
+            parameters["direction"] = client_direction
+        return Aim(shape, request.target or default, parameters)
+
+    def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
+        nodes = situation.nodes
+        random = Random(step.parameters.get("draw", step.id))
+        running = [name for name in nodes if situation.states[name] == "up"]
+        # A partition of a node that is down proves nothing, so those that run are preferred.
+        picked = pick(step.target or "one", nodes, running or nodes, situation.leaders, random)
+        if not picked.nodes:
+            return Plan(skipped=picked.how)
+        shape, targets, links = self._links(step, nodes, picked, random)
+        for link in links:
+            holds.take("cut", link, step.id)
+        details = {"shape": shape, "how": picked.how, "links": [list(link) for link in links]}
+        return Plan(targets, links, details)
+
+    def _links(
+        self, step: Step, nodes: tuple[str, ...], picked: Picked, random: Random
+    ) -> tuple[str, tuple[str, ...], tuple[Link, ...]]:
+        """Shape after degrading for small clusters, the nodes that are named as hit, the links to cut."""
+        shape, one = step.shape or "one", picked.nodes[0]
+        direction = step.parameters.get("direction")
+        if len(nodes) == 1 and shape != "client":
+            shape, direction = "client", direction if direction in ("requests", "replies") else "both"
+        if shape == "client":
+            return shape, picked.nodes, clients(picked.nodes, str(direction or "both"))
+        if len(nodes) == 2 and shape not in ("one-way", "leader"):
+            shape = "one"
+        others = [name for name in nodes if name != one]
+        random.shuffle(others)
+        match shape:
+            case "one" | "leader":
+                group: tuple[str, ...] = picked.nodes if len(picked.nodes) < len(nodes) else (one,)
+                rest = [name for name in nodes if name not in group]
+                return shape, group, between(group, rest)
+            case "one-way":
+                return shape, (one,), one_way(nodes, one, str(direction or "out"))
+            case "halves":
+                half = (one, *others[: len(nodes) // 2 - 1])
+                return shape, _sorted(half, nodes), between(half, [n for n in nodes if n not in half])
+            case "majority":
+                size = random.randint(1, minority(len(nodes)))
+                few = (one, *others[: size - 1])
+                return shape, _sorted(few, nodes), between(few, [n for n in nodes if n not in few])
+            case "ring":
+                return shape, nodes, ring((one, *others))
+            case "bridge":
+                return shape, (one,), bridge((one, *others))
+            case _:
+                raise ValueError(
+                    f"unknown shape {shape!r} of partition in step {step.id}; known: {', '.join(SHAPES)}"
+                )
+
+    async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        return await cluster.cut(plan.links)
+
+    async def hold(
+        self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
+    ) -> None:
+        return
+
+    async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        free = [link for link in plan.links if holds.release("cut", link, step.id)]
+        if not free:
+            return Evidence(
+                True, [{"what": "every link of this step is still cut by another step", "proves": True}]
+            )
+        return await cluster.mend(free)
+
+
+def _sorted(names: Sequence[str], nodes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=nodes.index))

@@ -1,0 +1,181 @@
+"""Processes: `kill` (SIGKILL, then start), `pause` (SIGSTOP, SIGCONT) and `restart` (SIGTERM and start, rolling).
+
+By default a step takes one node, a minority or the leader, so that a majority can go on; one in eight takes a
+majority or all, because recovery of the whole is worth seeing. Sizes that were *drawn* leave room for what other
+steps have already stopped; what was asked for by name is done as asked. The first step of a class takes few nodes,
+so that the class is sure to take effect.
+
+Rules of overlap, per node:
+- A node is stopped by one step only, and only that step starts it again. Others see it as down and aim elsewhere.
+- A pause does not aim at a node that is down or already paused.
+- A kill may hit a paused node: that ends the pause, and the step that paused it has nothing left to resume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+from nemesis.cluster import Cluster, Evidence, combine
+from nemesis.holds import Holds
+from nemesis.package import Aim, Plan, Situation
+from nemesis.schedule import Request, Step
+from nemesis.targets import minority, pick
+
+DOWN, PAUSE = "down", "pause"
+_FIRST = (("one", 4), ("leader", 4))
+_LATER = (("one", 8), ("minority", 6), ("leader", 7), ("majority", 1), ("all", 2))
+
+
+def draw_target(request: Request, random: Random, first: bool) -> str:
+    """The target that was asked for, else one by weight."""
+    table = _FIRST if first else _LATER
+    drawn = random.choices([name for name, _ in table], [weight for _, weight in table])[0]
+    return request.target or drawn
+
+
+def aim_at_processes(step: Step, situation: Situation, holds: Holds, kind: str, may_hit_paused: bool) -> Plan:
+    """Resolve the target among the nodes that no other step has stopped, and take the hold `kind` on each."""
+    stopped = {
+        name for name in situation.nodes if situation.states[name] == "down" or holds.holders(DOWN, name)
+    }
+    paused = {
+        name for name in situation.nodes if situation.states[name] == "paused" or holds.holders(PAUSE, name)
+    }
+    barred = stopped if may_hit_paused else stopped | paused
+    candidates = [name for name in situation.nodes if name not in barred]
+    room = minority(len(situation.nodes)) - len(stopped | paused)
+    random = Random(step.parameters.get("draw", step.id))
+    picked = pick(step.target or "one", situation.nodes, candidates, situation.leaders, random, at_most=room)
+    if not picked.nodes:
+        why = ", ".join(f"{name} is {'down' if name in stopped else 'paused'}" for name in sorted(barred))
+        return Plan(skipped=f"{picked.how}: {why}" if why else picked.how)
+    for name in picked.nodes:
+        if kind == DOWN:
+            holds.drop(PAUSE, name)
+        holds.take(kind, name, step.id)
+    return Plan(picked.nodes, details={"how": picked.how})
+
+
+class KillPackage:
+    """SIGKILL without warning; the nodes are started again when the step ends."""
+
+    name = "kill"
+    shapes: tuple[str, ...] = ()
+
+    def needs(self, shape: str | None) -> tuple[str, ...]:
+        return ("kill",)
+
+    def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
+        return Aim(None, draw_target(request, random, first), {"draw": random.getrandbits(32)})
+
+    def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
+        return aim_at_processes(step, situation, holds, DOWN, may_hit_paused=True)
+
+    async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        return combine(await asyncio.gather(*(cluster.kill(name) for name in plan.targets)))
+
+    async def hold(
+        self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
+    ) -> None:
+        return
+
+    async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        return await start_again(step, plan, cluster, holds)
+
+
+async def start_again(step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+    """Start the nodes that this step stopped. A node stays held until it is ready, so that nobody aims at it."""
+
+    async def one(name: str) -> Evidence:
+        if step.id not in holds.holders(DOWN, name):
+            return Evidence(True, [{"what": f"{name} is no longer held by step {step.id}", "proves": True}])
+        try:
+            return await cluster.start(name)
+        finally:
+            holds.release(DOWN, name, step.id)
+
+    return combine(await asyncio.gather(*(one(name) for name in plan.targets)))
+
+
+class PausePackage:
+    """SIGSTOP: the process keeps its connections, its memory and its belief that it leads; then SIGCONT."""
+
+    name = "pause"
+    shapes: tuple[str, ...] = ()
+
+    def needs(self, shape: str | None) -> tuple[str, ...]:
+        return ("pause",)
+
+    def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
+        return Aim(None, draw_target(request, random, first), {"draw": random.getrandbits(32)})
+
+    def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
+        return aim_at_processes(step, situation, holds, PAUSE, may_hit_paused=False)
+
+    async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        return combine(await asyncio.gather(*(cluster.pause(name) for name in plan.targets)))
+
+    async def hold(
+        self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
+    ) -> None:
+        return
+
+    async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        async def one(name: str) -> Evidence:
+            if not holds.release(PAUSE, name, step.id):
+                return Evidence(True, [{"what": f"{name} was killed while it was paused", "proves": True}])
+            return await cluster.resume(name)
+
+        return combine(await asyncio.gather(*(one(name) for name in plan.targets)))
+
+
+class RestartPackage:
+    """SIGTERM and start, one node after the other (a rolling restart), as an operator would upgrade a cluster.
+
+    The step starts with the first node's end; the rest follows while the step is held, and the node that is down
+    when the step ends is started then.
+    """
+
+    name = "restart"
+    shapes: tuple[str, ...] = ()
+
+    def needs(self, shape: str | None) -> tuple[str, ...]:
+        return ("terminate",)
+
+    def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
+        drawn = random.choices(("one", "leader", "all"), (3, 3, 4))[0]
+        parameters = {"draw": random.getrandbits(32), "down_ms": random.choice((0, 100, 500, 1000))}
+        return Aim(None, request.target or drawn, parameters)
+
+    def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
+        return aim_at_processes(step, situation, holds, DOWN, may_hit_paused=False)
+
+    async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        return await cluster.terminate(plan.targets[0])
+
+    async def hold(
+        self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
+    ) -> None:
+        """Roll on. Each node is ready again before the next one goes."""
+        for position, name in enumerate(plan.targets):
+            if position > 0:
+                if ended.is_set():
+                    return
+                await cluster.terminate(name)
+            await _wait(ended, step.parameters.get("down_ms", 0) / 1000)
+            await cluster.start(name)
+            holds.release(DOWN, name, step.id)
+
+    async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        return await start_again(step, plan, cluster, holds)
+
+
+async def _wait(ended: asyncio.Event, seconds: float) -> None:
+    """Sleep, but not beyond the end of the step."""
+    if seconds > 0:
+        try:
+            await asyncio.wait_for(ended.wait(), seconds)
+        except TimeoutError:
+            return

@@ -1,0 +1,102 @@
+"""To whom: one, a minority, a majority, all, the leader, or nodes by name; resolved when the step is due.
+
+The text of a target is data and stays symbolic in the schedule. `pick` turns it into nodes with the knowledge of
+the moment: who can be hit at all, and who leads. Its choice is a pure function of its arguments, so a step carries
+the seed of its choice (`parameters["draw"]`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from random import Random
+
+import msgspec
+
+TARGETS: tuple[str, ...] = ("one", "minority", "majority", "all", "leader")
+
+
+class Picked(msgspec.Struct, frozen=True):
+    """The nodes, in the cluster's order, and in words how they were found."""
+
+    nodes: tuple[str, ...]
+    how: str
+
+
+def quorum(size: int) -> int:
+    """How many of `size` nodes are a majority."""
+    return size // 2 + 1
+
+
+def minority(size: int) -> int:
+    """How many of `size` nodes can fail while a majority is left; at least one, for clusters of one or two."""
+    return max(1, size - quorum(size))
+
+
+def check_target(target: str, nodes: Sequence[str]) -> None:
+    """Raises ValueError unless it is a symbolic target or names of nodes joined by `+`."""
+    if target in TARGETS:
+        return
+    unknown = [name for name in target.split("+") if name not in nodes]
+    if unknown:
+        raise ValueError(
+            f"unknown target {target!r}: {', '.join(map(repr, unknown))} is neither one of {', '.join(TARGETS)}"
+            f" nor a node ({', '.join(nodes)}; several are joined by '+')"
+        )
+
+
+def pick(
+    target: str,
+    nodes: Sequence[str],
+    candidates: Sequence[str],
+    leaders: Mapping[str, str],
+    random: Random,
+    at_most: int | None = None,
+) -> Picked:
+    """Choose among `candidates` (those of `nodes` that can be hit now). No candidate: nobody, and the reason.
+
+    `at_most` limits the drawn sizes (`one`, `minority`), never what was asked for by name; at least one is hit.
+    """
+    order = {name: position for position, name in enumerate(nodes)}
+    usable = sorted(candidates, key=order.__getitem__)
+    if not usable:
+        return Picked((), "no node can be hit now")
+
+    def some(count: int) -> tuple[str, ...]:
+        chosen = random.sample(usable, min(count, len(usable)))
+        return tuple(sorted(chosen, key=order.__getitem__))
+
+    room = len(nodes) if at_most is None else max(1, at_most)
+    match target:
+        case "one":
+            return Picked(some(1), "one at random")
+        case "minority":
+            size = min(random.randint(1, minority(len(nodes))), room)
+            return Picked(some(size), f"a minority of {len(nodes)}: {size}")
+        case "majority":
+            return Picked(some(quorum(len(nodes))), f"a majority of {len(nodes)}")
+        case "all":
+            return Picked(tuple(usable), "all")
+        case "leader":
+            return _leader(usable, leaders, random)
+        case _:
+            named = tuple(name for name in nodes if name in target.split("+"))
+            hit = tuple(name for name in named if name in usable)
+            if not hit:
+                return Picked((), f"{', '.join(named)} cannot be hit now")
+            return Picked(hit, "by name")
+
+
+def _leader(usable: Sequence[str], leaders: Mapping[str, str], random: Random) -> Picked:
+    """Half the time the node that leads most ranges, else the leader of a random range."""
+    led = {name: node for name, node in sorted(leaders.items()) if node in usable}
+    most_leading, draw = random.random() < 0.5, random.random()
+    if not led:
+        node = usable[int(draw * len(usable))]
+        return Picked((node,), "one at random: no leader is known among the nodes that can be hit")
+    if most_leading:
+        counts = Counter(led.values())
+        node = min(counts, key=lambda name: (-counts[name], usable.index(name)))
+        return Picked((node,), f"leads most ranges ({counts[node]} of {len(led)} known)")
+    name = sorted(led)[int(draw * len(led))]
+    return Picked((led[name],), f"leads range {name}")

@@ -1,0 +1,567 @@
+"""The handle of one member of a Raft group: propose, step, tick, ready, advance.
+
+How an owner runs it, in turns:
+
+1. Put in what arrived: `step`, `tick`, `propose`, `read_index`. Allowed at any time, also between `ready` and
+   `advance`.
+2. If `has_ready()`, take `ready()`. Send its `messages` at once. Write `snapshot`, `hard_state` and `entries` in one
+   batch; sync it if `must_sync` (or if there is a snapshot). Only then send `messages_after_append`.
+3. Apply `committed_entries` in order; for a membership change call `apply_conf_change`, unless the change is refused.
+4. `advance(ready)`. It hands the member its own promises back, so a leader counts itself only when it is durable.
+
+With `Config.async_storage_writes` steps 2 to 4 become messages: `Ready.messages` then contains STORAGE_APPEND and
+STORAGE_APPLY, in order; carry each out and `step` or send its `responses`. There is no `advance`, and any number of
+Readys may be under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import msgspec
+
+from . import elections, following, leading, responses
+from .config import Config, ReadMode
+from .core import RaftCore, Trace
+from .log import payload_of, size_of
+from .log_store import LogStore
+from .messages import (
+    LOCAL_APPEND,
+    LOCAL_APPLY,
+    LOCAL_KINDS,
+    NO_NODE,
+    RESPONSES,
+    ConfChange,
+    ConfState,
+    Entry,
+    EntryKind,
+    HardState,
+    Message,
+    MessageKind,
+    ProposalDropped,
+    ReadState,
+    Role,
+    Snapshot,
+    SoftState,
+)
+from .progress import ProgressState
+
+__all__ = ["PeerStatus", "ProposalDropped", "RaftGroup", "Ready", "Status"]
+
+
+class Ready(msgspec.Struct):
+    """What the owner has to do now. Fields without work are empty or None."""
+
+    soft_state: SoftState | None = None
+    """Role or leader changed. Nothing to keep."""
+    hard_state: HardState | None = None
+    """Term, vote or commit index changed; belongs into the same batch as the entries."""
+    entries: tuple[Entry, ...] = ()
+    """To be appended; they replace what the log holds at their indexes and after."""
+    snapshot: Snapshot | None = None
+    """Replaces state and log. Must be durable, like entries, before `messages_after_append` leave."""
+    committed_entries: tuple[Entry, ...] = ()
+    """To be applied, in order. Some may be among `entries`: make those durable first."""
+    read_states: list[ReadState] = []
+    dropped_reads: list[bytes] = []
+    """Contexts of reads asked here that will never be answered: leader lost or unknown. (One that was passed on to a
+    leader and lost on the way isn't noticed; owners need a timeout.)"""
+    messages: list[Message] = []
+    """May leave at once, even before anything is durable."""
+    messages_after_append: list[Message] = []
+    """Promises to other members: may leave only when hard_state, entries and snapshot are durable."""
+    must_sync: bool = False
+    """Whether the batch must be synced before promises leave: entries, term or vote changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """A member in the leader's eyes."""
+
+    match: int
+    next: int
+    state: ProgressState
+    is_learner: bool
+    recent_active: bool
+    paused: bool
+    inflight: int
+    pending_snapshot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A picture of one member for people and audits; `progress` is empty unless it leads."""
+
+    node_id: int
+    group_id: int
+    role: Role
+    term: int
+    vote: int
+    leader_id: int
+    commit: int
+    applied: int
+    first_index: int
+    last_index: int
+    transfer_target: int
+    conf_state: ConfState
+    progress: dict[int, PeerStatus]
+
+
+class RaftGroup:
+    """One member of one Raft group. Not thread-safe; does no I/O and keeps no time.
+
+    `log_store` must hold what was durable when the last incarnation stopped; `random` is this member's own stream;
+    `applied` is the highest index whose effects the owner has kept (0: none). Raises `ValueError` for a stored
+    membership that is impossible.
+    """
+
+    __slots__ = (
+        "_commit",
+        "_leader",
+        "_maybe_ready",
+        "_pending",
+        "_role",
+        "_sync",
+        "_term",
+        "_vote",
+        "config",
+        "core",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        log_store: LogStore,
+        random: Random,
+        trace: Trace | None = None,
+        applied: int = 0,
+    ) -> None:
+        self.config = config
+        self.core = RaftCore(config, log_store, random, trace, applied)
+        """The machine inside, for status displays and tests. Owners use the methods."""
+        self._sync = not config.async_storage_writes
+        self._pending: _Pending | None = None
+        self._maybe_ready = True
+        """False only if nothing changed since there was no Ready, which makes asking an idle group free."""
+        self._role, self._leader = self.core.role, self.core.leader_id
+        self._term, self._vote, self._commit = self.core.term, self.core.vote, self.core.log.committed
+
+    # Putting something in.
+
+    def tick(self) -> None:
+        """One tick passes."""
+        if self.core.tick():
+            self._maybe_ready = True
+
+    def tick_quiesced(self) -> None:
+        """One tick passes while the group is quiesced: only the clocks move, nothing happens."""
+        self.core.ticks += 1
+        self.core.election_elapsed += 1
+
+    def campaign(self) -> None:
+        """Start an election now, as if the timeout had passed. In lease mode not while a leader is heard."""
+        self._maybe_ready = True
+        if self.config.read_mode == ReadMode.LEASE and self.core.in_lease():
+            return
+        elections.start(self.core)
+
+    def propose(self, data: bytes) -> tuple[int, int]:
+        """Propose one entry. Returns the (term, index) that it commits at, if it ever does.
+
+        Raises `ProposalDropped` where it certainly isn't in any log. A follower that may forward returns (0, 0).
+        """
+        return self._propose([(EntryKind.NORMAL, data)])
+
+    def propose_many(self, batch: Sequence[bytes]) -> int:
+        """Propose entries as one batch, all or nothing. Returns the first one's index; the term is `self.term`.
+
+        Raises `ProposalDropped` like `propose`, `ValueError` for an empty batch.
+        """
+        if not batch:
+            raise ValueError("an empty batch was proposed; propose at least one entry")
+        normal = EntryKind.NORMAL
+        return self._propose([(normal, data) for data in batch])[1]
+
+    def propose_conf_change(self, change: ConfChange) -> tuple[int, int]:
+        """Propose a membership change. Returns (term, index) like `propose`.
+
+        A change that can't be made now (see `conf_change_refusal`) is replaced by an empty entry.
+        """
+        if change.single and len(change.changes) != 1:
+            raise ValueError(f"a single change names exactly one node, this one {len(change.changes)}")
+        return self._propose([(change.entry_kind, change.encode())])
+
+    def conf_change_refusal(self, change: ConfChange) -> str:
+        """Why a leader would refuse to propose this change now; empty if it wouldn't."""
+        return leading.conf_change_refusal(self.core, change)
+
+    def _propose(self, proposals: list[tuple[EntryKind, bytes]]) -> tuple[int, int]:
+        core = self.core
+        self._maybe_ready = True
+        if core.role == Role.LEADER:
+            first = leading.propose(core, proposals)
+            return core.term, first
+        entries = tuple(Entry(0, 0, data, kind) for kind, data in proposals)
+        message = Message(MessageKind.PROPOSE, core.node_id, core.node_id, entries=entries)
+        if core.role == Role.FOLLOWER:
+            following.forward_proposal(core, message)
+        else:
+            following.refuse_proposal(core, message)
+        return 0, 0
+
+    def step(self, message: Message) -> None:
+        """Take in a message from another member (or, with asynchronous storage, from the own storage).
+
+        What makes no sense is dropped: a response from a node that is no member any more, a message that only a
+        member's own storage may send.
+        """
+        kind, source = message.kind, message.source
+        self._maybe_ready = True
+        if kind in LOCAL_KINDS and source not in _LOCAL_SOURCES:
+            self._refused("local-message", message)
+        elif kind in RESPONSES and source not in self.core.peers.progress:
+            self._refused("unknown-peer", message)
+        else:
+            try:
+                self.core.step(message)
+            except ProposalDropped as dropped:
+                # The asker isn't here. It learns by its own timeout; nothing was appended.
+                if self.core.trace is not None:
+                    self.core.trace("proposal-dropped", {"source": source, "reason": str(dropped)})
+
+    def _refused(self, reason: str, message: Message) -> None:
+        if self.core.trace is not None:
+            self.core.trace(
+                "message-refused",
+                {"reason": reason, "kind": message.kind.name.lower(), "source": message.source},
+            )
+
+    def read_index(self, context: bytes) -> None:
+        """Ask for a linearizable read. The answer is a `ReadState` with this context in some later Ready.
+
+        Everything asked before the next `ready()` shares one round of heartbeats. A leader that hasn't committed in
+        its term yet keeps the read waiting; a follower asks its leader. If the leader is lost or unknown the context
+        comes back in `Ready.dropped_reads`.
+        """
+        self._maybe_ready = True
+        self.core.reads.ask(self.core.node_id, (context,))
+
+    def transfer_leadership(self, target: int) -> None:
+        """Ask that `target` take over. A follower passes the wish on. Given up after an election timeout."""
+        self._maybe_ready = True
+        self.core.step(Message(MessageKind.TRANSFER_LEADER, self.core.node_id, target))
+
+    def forget_leader(self) -> None:
+        """Follower: behave as if the leader were gone. Refused in lease mode."""
+        self._maybe_ready = True
+        following.forget_leader(self.core)
+
+    def report_unreachable(self, node: int) -> None:
+        """A message to `node` couldn't be delivered."""
+        self._maybe_ready = True
+        if self.core.role == Role.LEADER:
+            responses.report_unreachable(self.core, node)
+
+    def report_snapshot(self, node: int, ok: bool) -> None:
+        """The snapshot to `node` was delivered, or not."""
+        self._maybe_ready = True
+        if self.core.role == Role.LEADER:
+            responses.report_snapshot(self.core, node, ok)
+
+    def apply_conf_change(self, change: ConfChange) -> ConfState:
+        """A committed change takes effect now. Returns the membership to keep beside the applied index.
+
+        Raises `ValueError`, with nothing changed, if it is impossible in the current configuration.
+        """
+        self._maybe_ready = True
+        return self.core.apply_conf_change(change)
+
+    def compacted(self, first_index: int) -> None:
+        """The store dropped all entries before `first_index` (which is at most applied + 1)."""
+        self.core.log.compacted(first_index)
+
+    def set_priority(self, priority: int) -> None:
+        """Change the election priority (see `Config.priority`); takes effect with a fresh timeout."""
+        self.core.priority = priority
+        self.core.draw_timeout()
+
+    def set_randomized_timeout(self, ticks: int) -> None:
+        """Fix the current election timeout, until the next one is drawn. For tests."""
+        self.core.randomized_timeout = ticks
+
+    # Taking something out.
+
+    def has_ready(self) -> bool:
+        """Whether `ready` may be called and would have work: never between `ready` and `advance`.
+
+        O(1), and one attribute for a group where nothing happened.
+        """
+        if not self._maybe_ready or self._pending is not None:
+            return False
+        core = self.core
+        log = core.log
+        if (
+            core.messages
+            or core.messages_after_append
+            or log.in_progress != log.last_index
+            or log.committed != self._commit
+            or core.append_due
+            or core.read_states
+            or core.dropped_reads
+            or core.role != self._role
+            or core.leader_id != self._leader
+            or core.term != self._term
+            or core.vote != self._vote
+            or log.next_snapshot() is not None
+            or log.has_next_committed(self._sync)
+            or (core.reads.waiting and (core.role != Role.LEADER or core.committed_in_term))
+        ):
+            return True
+        self._maybe_ready = False
+        return False
+
+    def ready(self) -> Ready:
+        """Everything to do now. In the synchronous mode it must be answered by `advance` before the next one."""
+        core = self.core
+        assert self._pending is None, f"node {core.node_id}: ready() again without advance()"
+        core.flush()
+        log = core.log
+        committed = log.next_committed(self._sync)
+        entries = log.next_unstable()
+        ready = Ready(
+            entries=entries,
+            committed_entries=committed,
+            snapshot=log.next_snapshot(),
+            messages=core.messages,
+            read_states=core.read_states,
+            dropped_reads=core.dropped_reads,
+        )
+        if core.role != self._role or core.leader_id != self._leader:
+            self._role, self._leader = core.role, core.leader_id
+            ready.soft_state = SoftState(core.leader_id, core.role)
+        if core.term != self._term or core.vote != self._vote:
+            ready.hard_state = core.hard_state
+            ready.must_sync = True
+        else:
+            if log.committed != self._commit:
+                ready.hard_state = core.hard_state
+            ready.must_sync = bool(entries)
+        assert core.term >= self._term, f"term went back from {self._term} to {core.term}"
+        assert log.committed >= self._commit, f"commit went back from {self._commit} to {log.committed}"
+        self._term, self._vote, self._commit = core.term, core.vote, log.committed
+        if self._sync:
+            self._prepare_advance(ready)
+        else:
+            self._attach_storage_messages(ready)
+        core.messages, core.messages_after_append = [], []
+        core.read_states, core.dropped_reads = [], []
+        log.accept_unstable()
+        if committed:
+            log.accept_applying(committed[-1].index, size_of(committed), self._sync)
+        return ready
+
+    def _prepare_advance(self, ready: Ready) -> None:
+        """Sort the promises: those to others go out, those to ourselves wait for `advance`."""
+        core = self.core
+        own: list[Message] = []
+        for message in core.messages_after_append:
+            if message.target != core.node_id:
+                ready.messages_after_append.append(message)
+            elif (
+                own
+                and message.kind == MessageKind.APPEND_RESPONSE
+                and own[-1].kind == MessageKind.APPEND_RESPONSE
+                and own[-1].term == message.term
+            ):
+                # Only the last acknowledgement of our own appends says something new.
+                own[-1] = message
+            else:
+                own.append(message)
+        self._pending = _Pending(ready, own, core.term, core.log.last_index, core.log.last_term)
+
+    def _attach_storage_messages(self, ready: Ready) -> None:
+        core = self.core
+        log = core.log
+        hard_state, snapshot, entries = ready.hard_state, ready.snapshot, ready.entries
+        promises = core.messages_after_append
+        if entries or hard_state is not None or snapshot is not None or promises:
+            replies = list(promises)
+            if log.last_index > log.stable or snapshot is not None:
+                unstable = log.last_index > log.stable
+                # Sent even if this batch has no entries: an acknowledgement of an older term is ignored (see
+                # storage_appended), and the batch that carries the new term must make up for it.
+                replies.append(
+                    Message(
+                        MessageKind.STORAGE_APPEND_RESPONSE,
+                        core.node_id,
+                        LOCAL_APPEND,
+                        core.term,
+                        log.last_index if unstable else 0,
+                        log.last_term if unstable else 0,
+                        snapshot=snapshot,
+                    )
+                )
+            state = hard_state if hard_state is not None else HardState()
+            ready.messages.append(
+                Message(
+                    MessageKind.STORAGE_APPEND,
+                    LOCAL_APPEND,
+                    core.node_id,
+                    state.term,
+                    commit=state.commit,
+                    vote=state.vote,
+                    entries=entries,
+                    snapshot=snapshot,
+                    responses=tuple(replies),
+                )
+            )
+        committed = ready.committed_entries
+        if committed:
+            reply = Message(MessageKind.STORAGE_APPLY_RESPONSE, core.node_id, LOCAL_APPLY, entries=committed)
+            ready.messages.append(
+                Message(
+                    MessageKind.STORAGE_APPLY,
+                    LOCAL_APPLY,
+                    core.node_id,
+                    entries=committed,
+                    responses=(reply,),
+                )
+            )
+
+    def advance(self, ready: Ready) -> None:
+        """The owner has done everything that `ready` asked for. Only in the synchronous mode."""
+        pending = self._pending
+        assert pending is not None, f"node {self.core.node_id}: advance() without ready()"
+        assert pending.ready is ready, (
+            f"node {self.core.node_id}: advance() of a Ready that isn't the last one"
+        )
+        self._pending = None
+        self._maybe_ready = True
+        core = self.core
+        for message in pending.own:
+            core.step(message)
+        if ready.entries or ready.snapshot is not None:
+            core.storage_appended(pending.term, pending.last_index, pending.last_term, ready.snapshot)
+        committed = ready.committed_entries
+        if committed:
+            core.storage_applied(committed[-1].index, size_of(committed), payload_of(committed))
+
+    # Quiescence.
+
+    @property
+    def may_quiesce(self) -> bool:
+        """Leader: whether nothing is left to do or to say, so that the owner may stop ticking all members.
+
+        Everybody has acknowledged the whole log, all of it is applied, no read, transfer or joint change is open.
+        """
+        core = self.core
+        log = core.log
+        last = log.last_index
+        return (
+            core.role == Role.LEADER
+            and log.applied == last
+            and log.stable == last
+            and core.transfer_target == NO_NODE
+            and core.reads.idle
+            and not core.peers.configuration.is_joint
+            and all(record.match == last for record in core.peers.progress.values())
+            and not self.has_ready()
+        )
+
+    def wake(self) -> None:
+        """The owner ticks again. A leader speaks up at once, and gets a whole election timeout to hear its quorum; a
+        follower waits a whole one before it campaigns."""
+        core = self.core
+        self._maybe_ready = True
+        core.election_elapsed = 0
+        core.heartbeat_elapsed = 0
+        if core.role == Role.LEADER:
+            leading.heartbeat(core)
+
+    # Looking in.
+
+    @property
+    def is_leader(self) -> bool:
+        return self.core.role == Role.LEADER
+
+    @property
+    def role(self) -> Role:
+        return self.core.role
+
+    @property
+    def leader_id(self) -> int:
+        """Who leads this term as far as this node knows; 0 if nobody."""
+        return self.core.leader_id
+
+    @property
+    def term(self) -> int:
+        return self.core.term
+
+    @property
+    def commit(self) -> int:
+        return self.core.log.committed
+
+    @property
+    def applied(self) -> int:
+        return self.core.log.applied
+
+    @property
+    def last_index(self) -> int:
+        return self.core.log.last_index
+
+    @property
+    def lease_valid(self) -> bool:
+        """Leader: whether ticks alone prove that nobody else can lead yet. Needs `ReadMode.LEASE`."""
+        return leading.lease_valid(self.core)
+
+    @property
+    def conf_state(self) -> ConfState:
+        return self.core.peers.configuration.conf_state()
+
+    def status(self) -> Status:
+        core = self.core
+        log = core.log
+        progress = core.peers.progress if core.role == Role.LEADER else {}
+        return Status(
+            node_id=core.node_id,
+            group_id=self.config.group_id,
+            role=core.role,
+            term=core.term,
+            vote=core.vote,
+            leader_id=core.leader_id,
+            commit=log.committed,
+            applied=log.applied,
+            first_index=log.first_index,
+            last_index=log.last_index,
+            transfer_target=core.transfer_target,
+            conf_state=self.conf_state,
+            progress={
+                node: PeerStatus(
+                    match=record.match,
+                    next=record.next,
+                    state=record.state,
+                    is_learner=record.is_learner,
+                    recent_active=record.recent_active,
+                    paused=record.paused,
+                    inflight=len(record.inflights),
+                    pending_snapshot=record.pending_snapshot,
+                )
+                for node, record in progress.items()
+            },
+        )
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What `advance` will tell the core about a Ready, fixed when it was handed out."""
+
+    ready: Ready
+    own: list[Message]
+    term: int
+    last_index: int
+    last_term: int
+
+
+_LOCAL_SOURCES = frozenset((LOCAL_APPEND, LOCAL_APPLY))

@@ -67,10 +67,12 @@ def draw_acknowledged(voters: Collection[int], acked: Mapping[int, int]) -> str:
         return "<empty majority quorum>"
     width = len(voters)
     by_index = sorted((acked.get(voter, 0), voter) for voter in voters)
-    bars = {}
+    bars: dict[int, int] = {}
+    behind = 0
     for position, (index, voter) in enumerate(by_index):
-        behind = position > 0 and by_index[position - 1][0] < index
-        bars[voter] = position if behind else 0
+        if position and by_index[position - 1][0] < index:
+            behind = position
+        bars[voter] = behind
     rows = [" " * width + "    idx"]
     for voter in sorted(voters):
         if voter in acked:

@@ -1,0 +1,494 @@
+"""What may be asked of the database: requests of clients and of ranges, replies, and errors that say what they mean.
+
+Two vocabularies live here. Clients speak to a node: `Get`, `Put`, `CommitTransaction`, ... . A gateway speaks to a
+range's leader: `RangeRequest`, a few operations that are evaluated together under one set of latches. Keys and values
+are bytes; spans are half-open, and an `end` of None is the end of the keyspace.
+
+Every error says by `definite` whether the request certainly had no effect. Everything is a frozen struct that encodes
+as an array led by a number, so field order and tags are the wire format: append, never reorder.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, ClassVar
+
+import msgspec
+
+from .timestamp import ZERO, Timestamp
+
+Key = bytes
+Value = bytes
+
+
+# Transactions, as everybody names them.
+
+
+class TransactionStatus(IntEnum):
+    """The fate of a transaction. `MISSING` is an answer, never a stored state: no record with this id exists."""
+
+    PENDING = 0
+    COMMITTED = 1
+    ABORTED = 2
+    MISSING = 3
+
+
+class Transaction(msgspec.Struct, frozen=True, array_like=True):
+    """Who holds an intent, and where its fate is written. The same in all its requests and intents."""
+
+    id: bytes
+    """Sixteen random bytes; a retry of the transaction takes new ones."""
+    anchor: Key
+    """The key whose range keeps the transaction's record: the first key it writes."""
+    priority: Timestamp
+    """When the first attempt began: the older wins a conflict. Retries keep it, so each becomes the oldest some day."""
+    began: Timestamp
+    """When this attempt began. A record is never created after a change of leaders that came later than this."""
+
+    def is_older_than(self, other: Transaction) -> bool:
+        """Wound-wait order (Rosenkrantz, Stearns, Lewis 1978): total, because ids differ."""
+        return (self.priority, self.id) < (other.priority, other.id)
+
+
+# Operations of a range. One request holds reads only or writes only.
+
+
+class Get(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """The value of a key. Result: `ValueResult`."""
+
+    key: Key
+
+
+class Scan(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """The live keys of `[start, end)` in order, at most `limit` (0: all). Result: `ScanResult`."""
+
+    start: Key
+    end: Key | None
+    limit: int = 0
+    reverse: bool = False
+
+
+class Refresh(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """Are a transaction's reads of `[start, end)` at `since` still true at the request's timestamp? For a single key,
+    `end` is the key followed by a zero byte. Result: `Refreshed`, or error `RefreshFailed`."""
+
+    start: Key
+    end: Key | None
+    since: Timestamp
+
+
+class Put(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """Write a key outside of any transaction. Result: `Written`."""
+
+    key: Key
+    value: Value
+
+
+class Delete(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Delete a key outside of any transaction; a missing one is no error. Result: `Written`."""
+
+    key: Key
+
+
+class CompareAndSet(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Write `new` if the key's value is `expected`; None means that the key is absent. Result: `Compared`."""
+
+    key: Key
+    expected: Value | None
+    new: Value | None
+
+
+class WriteIntent(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """Lock a key for the request's transaction and leave its provisional value (None deletes). Result: `Written`."""
+
+    key: Key
+    value: Value | None
+    sequence: int = 0
+    """Counts the transaction's writes; a late duplicate never replaces a newer value."""
+
+
+class CreateRecord(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """Create the transaction's PENDING record, in the anchor's range. Result: `RecordState`, or error
+    `TransactionAborted` when somebody was told that it never will exist."""
+
+    keys: tuple[Key, ...]
+    """All keys that the transaction writes, in all ranges: for whoever must finish it."""
+
+
+class HeartbeatRecord(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """The coordinator lives. Remembered by the leader only, never replicated. Result: `RecordState`."""
+
+
+class EndTransaction(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """Decide the transaction: commit at the request's timestamp, or abort. Result: `RecordState`; for a commit, errors
+    `TransactionAborted`, `TransactionPushed`, and `Ambiguous` if the record is gone and we have asked before."""
+
+    commit: bool
+    may_forward: bool = False
+    """The transaction has read nothing, so a push needs no refresh: commit at the pushed timestamp at once."""
+    asked_before: bool = False
+    """An earlier request with `commit` may have been carried out."""
+    local_keys: tuple[Key, ...] = ()
+    """Intents in the anchor's own range, made final in the same command as the decision."""
+
+
+class PushKind(IntEnum):
+    """What the pusher needs of the transaction in its way."""
+
+    TIMESTAMP = 0
+    """A reader: commit above my timestamp, or be done."""
+    ABORT = 1
+    """A writer: be done, or die if I am older (or you are dead)."""
+
+
+class PushTransaction(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """May I pass you? Asked at the anchor of `pushee`. Result: `RecordState`; PENDING after `ABORT` means wait and ask
+    again, PENDING after `TIMESTAMP` means that `floor` is above `above`."""
+
+    pushee: Transaction
+    kind: PushKind
+    pusher: Transaction | None = None
+    """None for a request outside of transactions: the youngest of all."""
+    above: Timestamp = ZERO
+
+
+class ResolveIntents(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
+    """Make the intents of a decided transaction final or gone; keys without its intent are passed over.
+    Result: `Resolved`. Once it is answered for all keys of all ranges, the record may be deleted."""
+
+    transaction_id: bytes
+    keys: tuple[Key, ...]
+    status: TransactionStatus
+    commit_timestamp: Timestamp = ZERO
+
+
+class DeleteRecord(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """Forget a decided transaction, all of whose intents are resolved. Result: `RecordState` (MISSING)."""
+
+    transaction: Transaction
+
+
+ReadOperation = Get | Scan | Refresh
+WriteOperation = (
+    Put
+    | Delete
+    | CompareAndSet
+    | WriteIntent
+    | CreateRecord
+    | HeartbeatRecord
+    | EndTransaction
+    | PushTransaction
+    | ResolveIntents
+    | DeleteRecord
+)
+RangeOperation = ReadOperation | WriteOperation
+
+
+class Pushed(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A promise got from an anchor: this transaction commits at `floor` or later, or never."""
+
+    transaction_id: bytes
+    floor: Timestamp
+
+
+class RangeRequest(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """Operations for one range, evaluated together by its leader."""
+
+    request_id: int
+    """Chosen by the sending node; unique there."""
+    range_id: int
+    generation: int
+    """The descriptor's generation that the sender routed by."""
+    operations: tuple[RangeOperation, ...]
+    timestamp: Timestamp | None = None
+    """Reads: where to read; None lets the leader take its clock. Intents, `EndTransaction`: the provisional or commit
+    timestamp. Other writes don't use it."""
+    transaction: Transaction | None = None
+    pushed: tuple[Pushed, ...] = ()
+    """What pushes on behalf of this very request have yielded so far."""
+    may_forward: bool = False
+    """A transaction's first read: the leader may answer at a later timestamp instead of `ReadUncertain`."""
+
+    @property
+    def is_read(self) -> bool:
+        """Does it only read? Then it needs a confirmed leader and no log entry."""
+        return isinstance(self.operations[0], Get | Scan | Refresh)
+
+
+# Results, one for each operation.
+
+
+class ValueResult(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    value: Value | None
+    timestamp: Timestamp = ZERO
+    """Of the version read; zero if the key was never written."""
+
+
+class ScanResult(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    pairs: tuple[tuple[Key, Value], ...]
+    resume: Key | None = None
+    """Where the next scan continues (forward: its start; reverse: its end); None if the span is exhausted."""
+
+
+class Refreshed(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    pass
+
+
+class Written(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    timestamp: Timestamp
+
+
+class Compared(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    applied: bool
+    current: Value | None
+    """The value found, whether or not it was replaced."""
+    timestamp: Timestamp = ZERO
+
+
+class RecordState(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    status: TransactionStatus
+    commit_timestamp: Timestamp = ZERO
+    """Valid if COMMITTED."""
+    floor: Timestamp = ZERO
+    """Valid if PENDING: it commits at this timestamp or later, or never."""
+
+
+class Resolved(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    count: int
+    """How many intents were there."""
+
+
+Result = ValueResult | ScanResult | Refreshed | Written | Compared | RecordState | Resolved
+
+
+# Errors.
+
+
+class NotLeader(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """This replica doesn't lead the range; nothing was proposed."""
+
+    definite: ClassVar[bool] = True
+    range_id: int
+    leader: str | None = None
+    """Who does, as far as is known here."""
+
+
+class RangeMismatch(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """The sender's descriptor is not the range's: it lacks the range, or the generation or the span differ."""
+
+    definite: ClassVar[bool] = True
+    range_id: int
+    descriptor: bytes = b""
+    """The encoded current descriptor, if this node has one."""
+
+
+class Conflict(msgspec.Struct, frozen=True, array_like=True):
+    """An intent in the way."""
+
+    key: Key
+    transaction: Transaction
+    timestamp: Timestamp
+
+
+class IntentConflict(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Push these transactions, resolve those that are decided, then send the request again."""
+
+    definite: ClassVar[bool] = True
+    conflicts: tuple[Conflict, ...]
+    kind: PushKind
+    above: Timestamp = ZERO
+    """For `PushKind.TIMESTAMP`: push above this."""
+
+
+class ReadUncertain(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """A version newer than the read's timestamp may have been acknowledged before the read began."""
+
+    definite: ClassVar[bool] = True
+    newest: Timestamp
+    """Read (and refresh what was read before) at this timestamp or later."""
+
+
+class RefreshFailed(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Something that the transaction has read has changed since: it must start again."""
+
+    definite: ClassVar[bool] = True
+    key: Key
+
+
+class TransactionAborted(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """The transaction has not committed and never will."""
+
+    definite: ClassVar[bool] = True
+    reason: str
+
+
+class TransactionPushed(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """A reader has passed: refresh to `floor` and end the transaction there."""
+
+    definite: ClassVar[bool] = True
+    floor: Timestamp
+
+
+class Ambiguous(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """It may have happened, or may still happen."""
+
+    definite: ClassVar[bool] = False
+    reason: str
+
+
+class Overloaded(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """Refused before anything was done."""
+
+    definite: ClassVar[bool] = True
+    reason: str
+
+
+class TimedOut(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """The deadline passed before anything was proposed. (After that it is `Ambiguous`.)"""
+
+    definite: ClassVar[bool] = True
+    reason: str
+
+
+class BadRequest(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
+    """The request breaks a rule; sending it again is no use."""
+
+    definite: ClassVar[bool] = True
+    reason: str
+
+
+class TransactionRetry(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
+    """To the client: the transaction has not committed; the same work as a new transaction may well."""
+
+    definite: ClassVar[bool] = True
+    reason: str
+    priority: Timestamp = ZERO
+    """Hand it to the next attempt, so that it grows older."""
+
+
+class Unavailable(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
+    """Nobody could be reached who may answer; nothing was proposed."""
+
+    definite: ClassVar[bool] = True
+    reason: str
+
+
+RangeError = (
+    NotLeader
+    | RangeMismatch
+    | IntentConflict
+    | ReadUncertain
+    | RefreshFailed
+    | TransactionAborted
+    | TransactionPushed
+    | Ambiguous
+    | Overloaded
+    | TimedOut
+    | BadRequest
+    | Unavailable
+)
+ClientError = (
+    TransactionAborted
+    | TransactionRetry
+    | Ambiguous
+    | Overloaded
+    | TimedOut
+    | BadRequest
+    | Unavailable
+    | NotLeader
+)
+
+
+class RangeReply(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """One result per operation, or one error for all of them."""
+
+    request_id: int
+    results: tuple[Result, ...] = ()
+    timestamp: Timestamp = ZERO
+    """Reads: where they were evaluated. Writes: the largest timestamp written."""
+    error: RangeError | None = None
+
+
+# What clients say. Tags of their own: these frames cross another port.
+
+
+class ClientGet(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Reply: value or None. With `transaction`, inside of it."""
+
+    key: Key
+    transaction: int = 0
+
+
+class ClientPut(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    key: Key
+    value: Value
+    transaction: int = 0
+
+
+class ClientDelete(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    key: Key
+    transaction: int = 0
+
+
+class ClientCompareAndSet(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """Reply: [applied, value found]. Never inside a transaction: read and put instead."""
+
+    key: Key
+    expected: Value | None
+    new: Value | None
+
+
+class ClientScan(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Reply: [[key, value], ...] in order, over all ranges, at one timestamp."""
+
+    start: Key
+    end: Key | None
+    limit: int = 0
+    reverse: bool = False
+    transaction: int = 0
+
+
+class BeginTransaction(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Reply: a number that names the transaction on this connection."""
+
+    priority: Timestamp = ZERO
+    """From `TransactionRetry`, if this is a retry."""
+
+
+class CommitTransaction(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    transaction: int
+
+
+class RollbackTransaction(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    transaction: int
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """Reply: a map; see the server."""
+
+
+ClientOperation = (
+    ClientGet
+    | ClientPut
+    | ClientDelete
+    | ClientCompareAndSet
+    | ClientScan
+    | BeginTransaction
+    | CommitTransaction
+    | RollbackTransaction
+    | Status
+)
+
+
+class ClientRequest(msgspec.Struct, frozen=True, array_like=True):
+    request_id: int
+    """Chosen by the client; unique on its connection. Replies may come in another order."""
+    operation: ClientOperation
+    timeout_ms: int = 0
+    """How long the client waits; 0 leaves it to the node."""
+
+
+class ClientReply(msgspec.Struct, frozen=True, array_like=True):
+    request_id: int
+    value: Any = None
+    error: ClientError | None = None

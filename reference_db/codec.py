@@ -1,0 +1,125 @@
+"""Frames: four bytes of length, big-endian, and one msgpack value. The same between nodes and towards clients.
+
+Nodes send each other one `PeerFrame` per turn, with everything they have to say, of all ranges. A frame that can't be
+what it should be ends the connection: `FrameDecoder.feed` raises, and nothing after the bad byte is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from .api import ClientReply, ClientRequest, RangeReply, RangeRequest
+from .raft.messages import Message
+from .timestamp import Timestamp
+
+LENGTH_BYTES = 4
+MAX_FRAME_BYTES = 64 << 20
+"""No frame is longer; a length above it means that the other side speaks another language."""
+
+PeerMessage = RangeRequest | RangeReply
+
+
+class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
+    """What one node has to say to another in one turn."""
+
+    sender: str
+    clock: Timestamp
+    """The sender's hybrid clock. The receiver forwards its own before it looks at anything else."""
+    raft: tuple[tuple[int, Message], ...] = ()
+    """Range id and Raft message, in the order they were sent."""
+    messages: tuple[PeerMessage, ...] = ()
+
+
+class FrameError(ValueError):
+    """Bytes that are no frame, or a message that fits into none."""
+
+
+Content = TypeVar("Content", PeerFrame, ClientRequest, ClientReply)
+
+
+def encode_frame(content: PeerFrame | ClientRequest | ClientReply, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
+    """One frame. Raises FrameError if it would be longer than `max_bytes`."""
+    buffer = bytearray(LENGTH_BYTES)
+    _ENCODER.encode_into(content, buffer, LENGTH_BYTES)
+    length = len(buffer) - LENGTH_BYTES
+    if length > max_bytes:
+        raise FrameError(
+            f"a frame of {length} bytes is longer than the limit of {max_bytes}; send smaller values or fewer at once"
+        )
+    buffer[:LENGTH_BYTES] = length.to_bytes(LENGTH_BYTES, "big")
+    return bytes(buffer)
+
+
+def encode_peer_frames(
+    sender: str,
+    clock: Timestamp,
+    raft: Sequence[tuple[int, Message]],
+    messages: Sequence[PeerMessage] = (),
+    max_bytes: int = MAX_FRAME_BYTES,
+) -> list[bytes]:
+    """A turn's messages to one peer: one frame, or as many as the limit asks for, in order. Raises FrameError if a
+    single message is too long."""
+    try:
+        return [encode_frame(PeerFrame(sender, clock, tuple(raft), tuple(messages)), max_bytes)]
+    except FrameError:
+        if len(raft) + len(messages) <= 1:
+            raise
+    if len(raft) > 1 or not messages:
+        half = len(raft) // 2
+        parts = [(raft[:half], messages[:0]), (raft[half:], messages)]
+    elif raft:
+        parts = [(raft, messages[:0]), (raft[:0], messages)]
+    else:
+        half = len(messages) // 2
+        parts = [(raft, messages[:half]), (raft, messages[half:])]
+    return [
+        frame for part in parts for frame in encode_peer_frames(sender, clock, *part, max_bytes=max_bytes)
+    ]
+
+
+class FrameDecoder(Generic[Content]):
+    """Takes a connection's bytes in any pieces, gives the frames that are complete."""
+
+    __slots__ = ("_buffer", "_decoder", "_max_bytes", "_name")
+
+    def __init__(self, content: type[Content], max_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._decoder: msgspec.msgpack.Decoder[Content] = msgspec.msgpack.Decoder(content)
+        self._name = content.__name__
+        self._max_bytes = max_bytes
+        self._buffer = b""
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a frame that isn't complete yet. More than zero when the connection ends: the frame was torn."""
+        return len(self._buffer)
+
+    def feed(self, received: bytes) -> list[Content]:
+        """The frames that are complete now. Raises FrameError for a length above the limit and for a body that isn't
+        what this connection carries; the decoder is of no use afterwards."""
+        buffer = self._buffer + received if self._buffer else received
+        frames: list[Content] = []
+        at, end = 0, len(buffer)
+        while end - at >= LENGTH_BYTES:
+            length = int.from_bytes(buffer[at : at + LENGTH_BYTES], "big")
+            if length > self._max_bytes:
+                raise FrameError(
+                    f"a frame of {length} bytes is announced, the limit is {self._max_bytes}; "
+                    f"is the other side a {self._name} speaker?"
+                )
+            stop = at + LENGTH_BYTES + length
+            if stop > end:
+                break
+            body = buffer[at + LENGTH_BYTES : stop]
+            try:
+                frames.append(self._decoder.decode(body))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise FrameError(f"a frame of {length} bytes is no {self._name}: {error}") from error
+            at = stop
+        self._buffer = buffer[at:] if at < end else b""
+        return frames
+
+
+_ENCODER = msgspec.msgpack.Encoder()

@@ -1,0 +1,290 @@
+"""The ordered map under a node: atomic batches, explicit sync, snapshots; RocksDB, and a simulated one.
+
+Rules that live here: a batch is visible at once and whole, or not at all; it is durable only after a `sync()` that
+began after its `write()`. Batches become durable in the order they were written, so a crash leaves a prefix of them.
+All calls come from one thread, but for `sync()`, which may run in one other thread beside them.
+"""
+
+from __future__ import annotations
+
+import bisect
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import rocksdict
+
+PUT, DELETE, DELETE_RANGE = 0, 1, 2
+
+Pair = tuple[bytes, bytes]
+
+
+class WriteBatch:
+    """Changes that are written together. Later ones win over earlier ones of the same batch."""
+
+    __slots__ = ("changes", "must_sync", "size_bytes")
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[int, bytes, bytes]] = []
+        """(PUT, key, value), (DELETE, key, b""), (DELETE_RANGE, start, end)."""
+        self.size_bytes = 0
+        self.must_sync = False
+        """A note between those who fill a batch and those who write it: somebody waits for its durability."""
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.changes.append((PUT, key, value))
+        self.size_bytes += len(key) + len(value)
+
+    def delete(self, key: bytes) -> None:
+        self.changes.append((DELETE, key, b""))
+        self.size_bytes += len(key)
+
+    def delete_range(self, start: bytes, end: bytes) -> None:
+        """Delete the keys of `[start, end)`."""
+        self.changes.append((DELETE_RANGE, start, end))
+        self.size_bytes += len(start) + len(end)
+
+
+@dataclass(slots=True)
+class EngineCounters:
+    """Since the engine was opened. `bytes` are those of keys and values, not of the files."""
+
+    batches: int = 0
+    changes: int = 0
+    bytes: int = 0
+    syncs: int = 0
+
+
+class Reader(Protocol):
+    """Something that can be read: an engine, or a snapshot of one."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def first(self, start: bytes, end: bytes) -> Pair | None:
+        """The smallest key of `[start, end)` with its value."""
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[Pair]:
+        """The pairs of `[start, end)` in order, as they were when the iteration began."""
+
+
+class Engine(Reader, Protocol):
+    counters: EngineCounters
+
+    def write(self, batch: WriteBatch) -> None:
+        """Make a batch visible, atomically. An empty one counts for nothing."""
+
+    def sync(self) -> None:
+        """Make everything written before this call durable; blocks. Raises OSError, and from then on always."""
+
+    def snapshot(self) -> Reader:
+        """The present state, unaffected by later writes. Drop it soon: it keeps old data alive."""
+
+    def close(self) -> None: ...
+
+
+class RocksReader:
+    """Reads of a RocksDB, or of a snapshot of one."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._source.get(key)
+        return value
+
+    def first(self, start: bytes, end: bytes) -> Pair | None:
+        cursor = self._source.iter()
+        cursor.seek(start)
+        if not cursor.valid():
+            cursor.status()
+            return None
+        key: bytes = cursor.key()
+        return (key, cursor.value()) if key < end else None
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[Pair]:
+        cursor = self._source.iter()
+        if reverse:
+            cursor.seek_for_prev(end)
+            if cursor.valid() and cursor.key() == end:
+                cursor.prev()
+            while cursor.valid():
+                key = cursor.key()
+                if key < start:
+                    return
+                yield key, cursor.value()
+                cursor.prev()
+        else:
+            cursor.seek(start)
+            while cursor.valid():
+                key = cursor.key()
+                if key >= end:
+                    return
+                yield key, cursor.value()
+                cursor.next()
+        cursor.status()
+
+
+class RocksEngine(RocksReader):
+    """RocksDB through rocksdict. One column family: the key's first byte says what it is (`keys.py`), and so a crash
+    can't tear one kind of data from another.
+
+    A write goes to the log file without a sync: it survives the death of the process, not that of the machine.
+    `sync()` syncs that log file and releases the GIL meanwhile; beside a thread that computes without pause its caller
+    waits up to one switch interval (5 ms by default) to get the GIL back, so servers set `sys.setswitchinterval` lower.
+    """
+
+    __slots__ = ("_broken", "_database", "counters", "path")
+
+    def __init__(self, path: Path | str, write_buffer_bytes: int = 64 << 20) -> None:
+        self.path = Path(path)
+        self.counters = EngineCounters()
+        self._broken: Exception | None = None
+        options = rocksdict.Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_write_buffer_size(write_buffer_bytes)
+        options.set_max_background_jobs(2)
+        options.set_keep_log_file_num(2)
+        options.set_stats_dump_period_sec(0)
+        options.set_stats_persist_period_sec(0)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._database = rocksdict.Rdict(str(self.path), options)
+        super().__init__(self._database)
+
+    def write(self, batch: WriteBatch) -> None:
+        if not batch.changes:
+            return
+        raw = rocksdict.WriteBatch(raw_mode=True)
+        put = raw.put
+        for change, key, value in batch.changes:
+            if change == PUT:
+                put(key, value)
+            elif change == DELETE:
+                raw.delete(key)
+            else:
+                raw.delete_range(key, value)
+        self._database.write(raw)
+        counters = self.counters
+        counters.batches += 1
+        counters.changes += len(batch.changes)
+        counters.bytes += batch.size_bytes
+
+    def sync(self) -> None:
+        if self._broken is not None:
+            raise OSError(
+                f"{self.path}: an earlier sync failed, what is durable is unknown; restart the node"
+            ) from (self._broken)
+        try:
+            self._database.flush_wal(True)
+        except Exception as error:
+            self._broken = error
+            raise OSError(f"{self.path}: sync failed: {error}") from error
+        self.counters.syncs += 1
+
+    def snapshot(self) -> Reader:
+        return RocksReader(self._database.snapshot())
+
+    def close(self) -> None:
+        self._database.close()
+
+
+class MemoryReader:
+    """A sorted map in memory."""
+
+    __slots__ = ("_keys", "_values")
+
+    def __init__(self, values: dict[bytes, bytes]) -> None:
+        self._values = values
+        self._keys = sorted(values)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
+
+    def first(self, start: bytes, end: bytes) -> Pair | None:
+        at = bisect.bisect_left(self._keys, start)
+        if at == len(self._keys) or self._keys[at] >= end:
+            return None
+        return self._keys[at], self._values[self._keys[at]]
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[Pair]:
+        low, high = bisect.bisect_left(self._keys, start), bisect.bisect_left(self._keys, end)
+        pairs = [(key, self._values[key]) for key in self._keys[low:high]]
+        return reversed(pairs) if reverse else iter(pairs)
+
+    def _change(self, batch: WriteBatch) -> None:
+        values, keys = self._values, self._keys
+        for change, key, value in batch.changes:
+            if change == PUT:
+                if key not in values:
+                    bisect.insort(keys, key)
+                values[key] = value
+            elif change == DELETE:
+                if values.pop(key, None) is not None:
+                    del keys[bisect.bisect_left(keys, key)]
+            else:
+                low, high = bisect.bisect_left(keys, key), bisect.bisect_left(keys, value)
+                for gone in keys[low:high]:
+                    del values[gone]
+                del keys[low:high]
+
+
+class MemoryEngine(MemoryReader):
+    """A simulated engine that knows written from synced, so that a crash loses exactly what it may lose."""
+
+    __slots__ = ("_durable", "_unsynced", "counters")
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.counters = EngineCounters()
+        self._durable = MemoryReader({})
+        self._unsynced: list[WriteBatch] = []
+
+    @property
+    def unsynced(self) -> int:
+        """How many batches a crash may lose."""
+        return len(self._unsynced)
+
+    def write(self, batch: WriteBatch) -> None:
+        if not batch.changes:
+            return
+        self._change(batch)
+        self._unsynced.append(batch)
+        self.counters.batches += 1
+        self.counters.changes += len(batch.changes)
+        self.counters.bytes += batch.size_bytes
+
+    def sync(self, batches: int | None = None) -> None:
+        """Make all unsynced batches durable; a simulation in which a sync takes time gives how many of the oldest were
+        written when it began."""
+        count = len(self._unsynced) if batches is None else batches
+        assert count <= len(self._unsynced), (
+            f"sync of {count} batches, only {len(self._unsynced)} are unsynced"
+        )
+        for batch in self._unsynced[:count]:
+            self._durable._change(batch)
+        del self._unsynced[:count]
+        self.counters.syncs += 1
+
+    def crash(self, stream: random.Random | None = None) -> int:
+        """Lose the unsynced batches: all of them, or, with a random stream, all after a random prefix. Returns how many
+        were lost. The engine can be used again as the one that the restarted node opens."""
+        kept = 0 if stream is None else stream.randint(0, len(self._unsynced))
+        lost = len(self._unsynced) - kept
+        for batch in self._unsynced[:kept]:
+            self._durable._change(batch)
+        self._unsynced.clear()
+        self._values = dict(self._durable._values)
+        self._keys = list(self._durable._keys)
+        return lost
+
+    def snapshot(self) -> Reader:
+        return MemoryReader(dict(self._values))
+
+    def close(self) -> None:
+        """Nothing to let go of: the simulated disk outlives the node."""

@@ -1,0 +1,151 @@
+"""Versions of keys, each with its timestamp: written once, read at any time.
+
+Rules that live here: a key's versions are written in the order of their timestamps (evaluation sees to it; asserted
+here as far as it is known); a deletion is a version without a value; an intent is no version. Nothing in this file
+knows about ranges, leaders, or the present time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+from ..timestamp import MAX_TIMESTAMP, ZERO, Timestamp
+from . import keys
+from .engine import Reader, WriteBatch
+
+_LIVE, _TOMBSTONE = b"\x01", b"\x00"
+
+
+class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One version of a key; without a value it is a deletion."""
+
+    timestamp: Timestamp
+    value: bytes | None
+
+
+class Scanned(msgspec.Struct, frozen=True):
+    """What a scan has found."""
+
+    pairs: tuple[tuple[bytes, bytes], ...]
+    """Live keys in the order of the scan."""
+    newest: Timestamp
+    """Largest timestamp of any version (also deletions, also above the scan's timestamp) of the keys passed."""
+    newest_key: bytes
+    """A key with that version."""
+    resume: bytes | None
+    """Where to continue: the start of what is left (its end, if reverse); None if the span is exhausted."""
+
+
+class Mvcc:
+    """The versions in one engine, with a bounded memory of the newest one of recently used keys.
+
+    The memory can't be wrong: every version passes through `put_version`, in the order of its key's timestamps, and
+    `forget` is called when data comes or goes in another way (a snapshot). It may be ahead of the engine by the batch
+    that is being filled; whoever reads in between sees the newer state, which is what applying in order means.
+    """
+
+    __slots__ = ("_limit", "_newest", "_reader")
+
+    def __init__(self, reader: Reader, remember: int = 10_000) -> None:
+        self._reader = reader
+        self._newest: OrderedDict[bytes, Version] = OrderedDict()
+        self._limit = remember
+
+    def newest(self, key: bytes) -> Version | None:
+        """The newest version of a key, deletions included; None if it was never written."""
+        known = self._newest.get(key)
+        if known is not None:
+            return known
+        prefix = keys.version_prefix(key)
+        found = self._reader.first(prefix, prefix[:-1] + b"\x02")
+        if found is None:
+            return None
+        version = _decode(keys.split_version_key(found[0])[1], found[1])
+        self._remember(key, version)
+        return version
+
+    def get(self, key: bytes, timestamp: Timestamp = MAX_TIMESTAMP) -> Version | None:
+        """The newest version at or below a timestamp, deletions included."""
+        known = self._newest.get(key)
+        if known is not None and known.timestamp <= timestamp:
+            return known
+        prefix = keys.version_prefix(key)
+        found = self._reader.first(keys.version_key(key, timestamp), prefix[:-1] + b"\x02")
+        return None if found is None else _decode(keys.split_version_key(found[0])[1], found[1])
+
+    def scan(
+        self,
+        start: bytes,
+        end: bytes | None,
+        timestamp: Timestamp = MAX_TIMESTAMP,
+        limit: int = 0,
+        reverse: bool = False,
+    ) -> Scanned:
+        """Live keys of `[start, end)` at a timestamp, at most `limit` (0: all)."""
+        low, high = keys.span(keys.VERSION, start, end)
+        found: list[tuple[bytes, bytes]] = []
+        newest, newest_key = ZERO, b""
+        resume: bytes | None = None
+        prefix = b""
+        best: Version | None = None
+
+        def finish() -> None:
+            if best is not None and best.value is not None:
+                found.append((keys.unescape(prefix[1:]), best.value))
+
+        for encoded, raw in self._reader.scan(low, high, reverse):
+            this = encoded[:-12]
+            if this != prefix:
+                finish()
+                best = None
+                if limit and len(found) == limit:
+                    # The first key that isn't looked at, or, backwards, the last one that was.
+                    resume = found[-1][0] if reverse else keys.unescape(this[1:])
+                    return Scanned(tuple(found), newest, newest_key, resume)
+                prefix = this
+            at = keys.split_version_timestamp(encoded)
+            if at > newest:
+                newest, newest_key = at, keys.unescape(this[1:])
+            # Forwards the newest version comes first, backwards the oldest.
+            if at <= timestamp and (reverse or best is None):
+                best = _decode(at, raw)
+        finish()
+        return Scanned(tuple(found), newest, newest_key, resume)
+
+    def first_newer(
+        self, start: bytes, end: bytes | None, since: Timestamp, until: Timestamp
+    ) -> bytes | None:
+        """A key of `[start, end)` with a version in `(since, until]`, or None: what a refresh asks."""
+        if end is not None and end == start + b"\x00":
+            version = self.get(start, until)
+            return start if version is not None and version.timestamp > since else None
+        low, high = keys.span(keys.VERSION, start, end)
+        for encoded, _ in self._reader.scan(low, high):
+            if since < keys.split_version_timestamp(encoded) <= until:
+                return keys.split_version_key(encoded)[0]
+        return None
+
+    def put_version(self, batch: WriteBatch, key: bytes, timestamp: Timestamp, value: bytes | None) -> None:
+        """Add a version (None deletes); it becomes the key's newest."""
+        known = self._newest.pop(key, None)
+        assert known is None or timestamp > known.timestamp, (
+            f"version of {key!r} at {timestamp} isn't above the newest, {known and known.timestamp}"
+        )
+        batch.put(keys.version_key(key, timestamp), _TOMBSTONE if value is None else _LIVE + value)
+        self._remember(key, Version(timestamp, value))
+
+    def forget(self) -> None:
+        """The engine's data has changed in another way."""
+        self._newest.clear()
+
+    def _remember(self, key: bytes, version: Version) -> None:
+        newest = self._newest
+        if len(newest) >= self._limit:
+            newest.popitem(last=False)
+        newest[key] = version
+
+
+def _decode(timestamp: Timestamp, raw: bytes) -> Version:
+    return Version(timestamp, raw[1:] if raw[:1] == _LIVE else None)

@@ -1,0 +1,73 @@
+"""A command: what evaluation at a leader has decided, as a Raft entry carries it.
+
+A command is a list of mutations that every replica carries out without looking at anything, so applying is
+deterministic by construction. It holds for the state it was evaluated on: latches keep that state still until it is
+applied, and the term rule keeps it from being applied on top of another leader's work.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..timestamp import Timestamp
+from .locks import Intent
+from .record import TransactionRecord
+
+
+class PutVersion(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Add a version; None deletes the key."""
+
+    key: bytes
+    timestamp: Timestamp
+    value: bytes | None
+
+
+class PutIntent(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Lock a key, or replace its intent by a newer one of the same transaction."""
+
+    key: bytes
+    intent: Intent
+
+
+class RemoveIntent(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """Unlock a key. The version that its value becomes, if any, is a `PutVersion` of the same command."""
+
+    key: bytes
+
+
+class PutRecord(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Create or change a transaction's record."""
+
+    record: TransactionRecord
+
+
+class RemoveRecord(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Forget a transaction."""
+
+    anchor: bytes
+    transaction_id: bytes
+
+
+Mutation = PutVersion | PutIntent | RemoveIntent | PutRecord | RemoveRecord
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True):
+    """The data of a normal Raft entry. An entry without data is a leader's first and changes nothing."""
+
+    term: int
+    """Of the leader that evaluated. An entry with another term carries a decision on a state that may be gone."""
+    timestamp: Timestamp
+    """The largest timestamp in it, and not below any that its evaluation has seen: applying forwards the clock."""
+    mutations: tuple[Mutation, ...]
+
+    def encode(self) -> bytes:
+        return _ENCODER.encode(self)
+
+
+def decode_command(data: bytes) -> Command:
+    """Raises msgspec.DecodeError for anything that `encode` has not made."""
+    return _DECODER.decode(data)
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Command)

@@ -1,0 +1,642 @@
+"""Evaluation: a request and the leader's state in, a command and a provisional reply out. It never calls upward.
+
+What the replica does, in this order (a leader that has applied an entry of its own term):
+
+    reads                                            writes
+    1. latches of `latch_spans`                      1. latches of `latch_spans`
+    2. `begin_read`: notes the read, answers where   2. `evaluate_write`
+    3. confirm leadership (ReadIndex), wait until    3. a command: propose it; reply when it is applied
+       applied                                          no command, `confirm`: confirm leadership, then reply
+    4. `evaluate_read`                                  no command, else: reply
+    5. release, reply                                4. release
+
+`confirm` marks a reply that is read off the present state, a failed comparison for instance: only a leader that led
+*after* the evaluation may say so. A reply that comes with a command holds only if that command is applied.
+
+Safety rests on four facts, each of them local: (1) reads are noted before leadership is confirmed, and later leaders
+start above; (2) a read passes no foreign intent, whatever its timestamp, unless the owner was pushed above the read;
+(3) a write is above every read and every version of its key; (4) only a record decides. Reads inside transactions
+treat every newer version as possibly acknowledged before (`ReadUncertain`), so no wall clock matters.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..api import (
+    Ambiguous,
+    BadRequest,
+    CompareAndSet,
+    Compared,
+    Conflict,
+    CreateRecord,
+    Delete,
+    DeleteRecord,
+    EndTransaction,
+    Get,
+    HeartbeatRecord,
+    IntentConflict,
+    PushKind,
+    PushTransaction,
+    Put,
+    RangeError,
+    RangeReply,
+    RangeRequest,
+    ReadUncertain,
+    RecordState,
+    Refresh,
+    Refreshed,
+    RefreshFailed,
+    Resolved,
+    ResolveIntents,
+    Result,
+    Scan,
+    ScanResult,
+    Transaction,
+    TransactionAborted,
+    TransactionPushed,
+    TransactionStatus,
+    ValueResult,
+    WriteIntent,
+    Written,
+)
+from ..storage.keys import TRANSACTION_ID_BYTES
+from ..timestamp import ZERO, Timestamp
+from .command import Command, Mutation, PutIntent, PutRecord, PutVersion, RemoveIntent, RemoveRecord
+from .latches import LatchSpan
+from .locks import Intent
+from .reads import TimestampCache
+from .record import Liveness, TransactionMarkers, TransactionRecord
+from .state import RangeState
+
+PENDING, COMMITTED, ABORTED, MISSING = TransactionStatus
+
+
+class Leadership:
+    """What a leader remembers, and a new one starts without. Made anew each time this replica becomes leader, with the
+    clock's present time, once an entry of its own term is applied."""
+
+    __slots__ = ("liveness", "markers", "reads")
+
+    def __init__(self, low_water: Timestamp, expiry_ns: int = 4_000_000_000) -> None:
+        self.reads = TimestampCache(low_water)
+        self.markers = TransactionMarkers(low_water)
+        self.liveness = Liveness(expiry_ns)
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """What came of a request."""
+
+    reply: RangeReply
+    command: Command | None = None
+    confirm: bool = False
+    """Without a command: reply only once leadership was confirmed after the evaluation."""
+
+
+def latch_spans(request: RangeRequest) -> list[LatchSpan]:
+    """The latches that a request needs, from its first look at the state until its outcome is applied or known."""
+    spans: list[LatchSpan] = []
+    for operation in request.operations:
+        match operation:
+            case Get():
+                spans.append(LatchSpan(b"d" + operation.key, None, False))
+            case Put() | Delete() | CompareAndSet() | WriteIntent():
+                spans.append(LatchSpan(b"d" + operation.key))
+            case Scan() | Refresh():
+                end = b"e" if operation.end is None else b"d" + operation.end
+                spans.append(LatchSpan(b"d" + operation.start, end, False))
+            case ResolveIntents():
+                spans.extend(LatchSpan(b"d" + key) for key in operation.keys)
+            case EndTransaction():
+                spans.append(_record_latch(request.transaction))
+                spans.extend(LatchSpan(b"d" + key) for key in operation.local_keys)
+            case CreateRecord() | HeartbeatRecord():
+                spans.append(_record_latch(request.transaction))
+            case PushTransaction():
+                spans.append(_record_latch(operation.pushee))
+            case DeleteRecord():
+                spans.append(_record_latch(operation.transaction))
+    return spans
+
+
+def _record_latch(transaction: Transaction | None) -> LatchSpan:
+    return LatchSpan(b"t" if transaction is None else b"t" + transaction.id)
+
+
+def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
+    """The rule that a request breaks; None if it may be evaluated. Whether the sender's descriptor is current is not
+    asked here."""
+    if not request.operations:
+        return "a request needs at least one operation"
+    if request.transaction is not None and len(request.transaction.id) != TRANSACTION_ID_BYTES:
+        return f"a transaction's id has {TRANSACTION_ID_BYTES} bytes, got {request.transaction.id!r}"
+    is_read = request.is_read
+    written: set[bytes] = set()
+    for operation in request.operations:
+        if isinstance(operation, Get | Scan | Refresh) is not is_read:
+            return "a request holds reads only or writes only"
+        match operation:
+            case Scan() | Refresh():
+                if not state.contains_span(operation.start, operation.end):
+                    return f"[{operation.start!r}, {operation.end!r}) isn't inside {_shown(state)}"
+                if isinstance(operation, Refresh) and (
+                    request.transaction is None or request.timestamp is None
+                ):
+                    return "a refresh needs a transaction and a timestamp"
+                continue
+            case Get():
+                keys: tuple[bytes, ...] = (operation.key,)
+            case Put() | Delete() | CompareAndSet():
+                if request.transaction is not None:
+                    return "writes inside a transaction are intents"
+                keys = (operation.key,)
+            case WriteIntent():
+                if request.transaction is None or request.timestamp is None:
+                    return "an intent needs a transaction and a timestamp"
+                keys = (operation.key,)
+            case ResolveIntents():
+                if operation.status not in (COMMITTED, ABORTED):
+                    return f"intents of a transaction that is {operation.status.name} can't be resolved"
+                keys = operation.keys
+            case PushTransaction():
+                keys = (operation.pushee.anchor,)
+            case DeleteRecord():
+                keys = (operation.transaction.anchor,)
+            case _:
+                if request.transaction is None:
+                    return f"{type(operation).__name__} needs a transaction"
+                if isinstance(operation, EndTransaction) and operation.commit and request.timestamp is None:
+                    return "a commit needs a timestamp"
+                keys = (request.transaction.anchor,)
+                if isinstance(operation, EndTransaction):
+                    if len(set(operation.local_keys)) < len(operation.local_keys):
+                        return "a key is named twice in local_keys"
+                    keys += operation.local_keys
+        for key in keys:
+            if not state.contains(key):
+                return f"key {key!r} isn't in {_shown(state)}"
+        if isinstance(operation, Put | Delete | CompareAndSet | WriteIntent | ResolveIntents):
+            for key in keys:
+                if key in written:
+                    return f"key {key!r} is written twice in one request"
+                written.add(key)
+        elif not is_read and not isinstance(operation, CreateRecord) and len(request.operations) > 1:
+            return f"{type(operation).__name__} must be alone in its request"
+    return None
+
+
+def _shown(state: RangeState) -> str:
+    return f"[{state.start!r}, {'end' if state.end is None else repr(state.end)})"
+
+
+# Reads.
+
+
+def begin_read(request: RangeRequest, leadership: Leadership, now: Timestamp) -> Timestamp:
+    """Where to read: what the transaction says, or now. The read is noted, so that no write comes at or below it any
+    more. `now` is this node's clock, which was forwarded to the request's timestamp."""
+    timestamp = now if request.timestamp is None else request.timestamp
+    assert timestamp <= now, f"read at {timestamp}, the leader's clock says {now}"
+    _note_read(request, leadership.reads, timestamp)
+    return timestamp
+
+
+def _note_read(request: RangeRequest, reads: TimestampCache, timestamp: Timestamp) -> None:
+    reader = request.transaction.id if request.transaction is not None else None
+    for operation in request.operations:
+        match operation:
+            case Get():
+                reads.record(operation.key, timestamp, reader)
+            case Scan() | Refresh():
+                reads.record_span(operation.start, operation.end, timestamp, reader)
+
+
+def evaluate_read(
+    request: RangeRequest, state: RangeState, leadership: Leadership, timestamp: Timestamp
+) -> Evaluation:
+    """Read at the timestamp that `begin_read` gave, with leadership confirmed since then and that much applied."""
+    if isinstance(request.operations[0], Refresh):
+        return _evaluate_refresh(request, state, timestamp)
+    results: list[Result] = []
+    newest, conflicts = ZERO, []
+    lowest_floor: Timestamp | None = None
+    own = request.transaction.id if request.transaction is not None else None
+    pushed = {push.transaction_id: push.floor for push in request.pushed} if request.pushed else {}
+    locks = state.locks
+    for operation in request.operations:
+        intents: list[tuple[bytes, Intent]] = []
+        if isinstance(operation, Get):
+            version = state.mvcc.newest(operation.key)
+            if version is None:
+                results.append(_NEVER_WRITTEN)
+            else:
+                if version.timestamp > newest:
+                    newest = version.timestamp
+                results.append(ValueResult(version.value, version.timestamp))
+            intent = locks.get(operation.key) if locks else None
+            if intent is not None:
+                intents.append((operation.key, intent))
+        elif isinstance(operation, Scan):
+            scanned = state.mvcc.scan(
+                operation.start, operation.end, limit=operation.limit, reverse=operation.reverse
+            )
+            if scanned.newest > newest:
+                newest = scanned.newest
+            results.append(ScanResult(scanned.pairs, scanned.resume))
+            if locks:
+                start, end = operation.start, operation.end
+                if scanned.resume is not None:
+                    start, end = (scanned.resume, end) if operation.reverse else (start, scanned.resume)
+                intents.extend(locks.in_span(start, end))
+        for key, intent in intents:
+            if intent.transaction.id == own:
+                continue
+            floor = pushed.get(intent.transaction.id)
+            if floor is None:
+                conflicts.append(Conflict(key, intent.transaction, intent.timestamp))
+            elif lowest_floor is None or floor < lowest_floor:
+                lowest_floor = floor
+    # Everything above was read at its newest version. Now find the one timestamp at which all of it is true.
+    if conflicts:
+        return _conflict(request, conflicts, PushKind.TIMESTAMP, max(timestamp, newest))
+    if request.transaction is None:
+        if lowest_floor is not None and lowest_floor <= timestamp:
+            # Reading a little below its own clock is as good: still above everything that was there when it began.
+            timestamp = lowest_floor.prev()
+        if newest > timestamp:
+            return _refuse(request, ReadUncertain(newest))
+    else:
+        if newest > timestamp:
+            if not request.may_forward:
+                return _refuse(request, ReadUncertain(newest))
+            timestamp = newest
+            _note_read(request, leadership.reads, timestamp)
+        if lowest_floor is not None and lowest_floor <= timestamp:
+            return _refuse(request, _repush(request, state, timestamp))
+    return Evaluation(RangeReply(request.request_id, tuple(results), timestamp))
+
+
+def _repush(request: RangeRequest, state: RangeState, timestamp: Timestamp) -> IntentConflict:
+    """The read has moved above what some owners were pushed to: they must be pushed again."""
+    low = {push.transaction_id for push in request.pushed if push.floor <= timestamp}
+    conflicts = []
+    for operation in request.operations:
+        start, end = (
+            (operation.key, operation.key + b"\x00")
+            if isinstance(operation, Get)
+            else (operation.start, operation.end)  # type: ignore[union-attr]
+        )
+        for key, intent in state.locks.in_span(start, end):
+            if intent.transaction.id in low:
+                conflicts.append(Conflict(key, intent.transaction, intent.timestamp))
+    return IntentConflict(tuple(conflicts), PushKind.TIMESTAMP, timestamp)
+
+
+def _evaluate_refresh(request: RangeRequest, state: RangeState, timestamp: Timestamp) -> Evaluation:
+    """Nothing may have appeared in `(since, timestamp]`. An intent that could still commit in there fails the refresh
+    if its owner is older, else the owner is pushed: of two transactions that refresh against each other, one wins."""
+    transaction = request.transaction
+    assert transaction is not None, "a refresh without a transaction passed the validation"
+    pushed = {push.transaction_id: push.floor for push in request.pushed}
+    conflicts: list[Conflict] = []
+    for operation in request.operations:
+        assert isinstance(operation, Refresh), f"{operation} beside a refresh passed the validation"
+        changed = state.mvcc.first_newer(operation.start, operation.end, operation.since, timestamp)
+        if changed is not None:
+            return _refuse(request, RefreshFailed(changed))
+        for key, intent in state.locks.in_span(operation.start, operation.end):
+            owner = intent.transaction
+            if owner.id == transaction.id or intent.timestamp > timestamp:
+                continue
+            if pushed.get(owner.id, ZERO) > timestamp:
+                continue
+            if owner.is_older_than(transaction):
+                return _refuse(request, RefreshFailed(key))
+            conflicts.append(Conflict(key, owner, intent.timestamp))
+    if conflicts:
+        return _conflict(request, conflicts, PushKind.TIMESTAMP, timestamp)
+    results = tuple(_REFRESHED for _ in request.operations)
+    return Evaluation(RangeReply(request.request_id, results, timestamp))
+
+
+# Writes.
+
+
+def evaluate_write(
+    request: RangeRequest,
+    state: RangeState,
+    leadership: Leadership,
+    now: Timestamp,
+    monotonic_ns: int,
+    term: int,
+) -> Evaluation:
+    """Decide a request that may write. `now` is fresh from the clock, `term` the term in which this replica leads, and
+    the command must be proposed in that term or not at all."""
+    first = request.operations[0]
+    match first:
+        case Put() | Delete() | CompareAndSet():
+            return _evaluate_plain_writes(request, state, leadership, now, term)
+        case WriteIntent() | CreateRecord():
+            return _evaluate_intents(request, state, leadership, now, monotonic_ns, term)
+        case HeartbeatRecord():
+            return _evaluate_heartbeat(request, state, leadership, monotonic_ns)
+        case EndTransaction():
+            return _evaluate_end(request, first, state, leadership, now, term)
+        case PushTransaction():
+            return _evaluate_push(request, first, state, leadership, now, monotonic_ns, term)
+        case ResolveIntents():
+            return _evaluate_resolve(request, state, now, term)
+        case DeleteRecord():
+            return _evaluate_delete_record(request, first, state, leadership, now, term)
+        case _:
+            raise ValueError(f"{type(first).__name__} reads; it isn't evaluated as a write")
+
+
+def _evaluate_plain_writes(
+    request: RangeRequest, state: RangeState, leadership: Leadership, now: Timestamp, term: int
+) -> Evaluation:
+    results: list[Result] = []
+    mutations: list[Mutation] = []
+    conflicts: list[Conflict] = []
+    highest = now
+    for operation in request.operations:
+        assert isinstance(operation, Put | Delete | CompareAndSet), f"{operation} beside plain writes"
+        key = operation.key
+        intent = state.locks.get(key)
+        if intent is not None:
+            conflicts.append(Conflict(key, intent.transaction, intent.timestamp))
+            continue
+        newest = state.mvcc.newest(key)
+        current = None if newest is None else newest.value
+        if isinstance(operation, CompareAndSet) and current != operation.expected:
+            leadership.reads.record(key, now)
+            results.append(Compared(False, current, ZERO if newest is None else newest.timestamp))
+            continue
+        timestamp = leadership.reads.write_timestamp(key, now)
+        if newest is not None and newest.timestamp >= timestamp:
+            timestamp = newest.timestamp.next()
+        if timestamp > highest:
+            highest = timestamp
+        if isinstance(operation, Put):
+            mutations.append(PutVersion(key, timestamp, operation.value))
+            results.append(Written(timestamp))
+        elif isinstance(operation, Delete):
+            mutations.append(PutVersion(key, timestamp, None))
+            results.append(Written(timestamp))
+        else:
+            mutations.append(PutVersion(key, timestamp, operation.new))
+            results.append(Compared(True, current, timestamp))
+    if conflicts:
+        return _conflict(request, conflicts, PushKind.ABORT, now)
+    reply = RangeReply(request.request_id, tuple(results), highest)
+    if not mutations:
+        return Evaluation(reply, confirm=True)
+    return Evaluation(reply, Command(term, highest, tuple(mutations)))
+
+
+def _evaluate_intents(
+    request: RangeRequest,
+    state: RangeState,
+    leadership: Leadership,
+    now: Timestamp,
+    monotonic_ns: int,
+    term: int,
+) -> Evaluation:
+    """Intents of one transaction, and its record if this is the anchor's range, in one command."""
+    transaction, timestamp = request.transaction, request.timestamp or now
+    assert transaction is not None, "intents without a transaction passed the validation"
+    mutations: list[Mutation] = []
+    conflicts: list[Conflict] = []
+    record = state.records.get(transaction.id)
+    if record is not None and record.status != PENDING:
+        return _refuse(request, TransactionAborted(f"it is {record.status.name} already"), confirm=True)
+    create = next((one for one in request.operations if isinstance(one, CreateRecord)), None)
+    if create is not None and record is None:
+        refusal = leadership.markers.why_refused(transaction)
+        if refusal is not None:
+            return _refuse(request, TransactionAborted(refusal), confirm=True)
+        floor = leadership.markers.floor(transaction.id)
+        record = TransactionRecord(transaction, PENDING, ZERO, floor, create.keys)
+        mutations.append(PutRecord(record))
+    for operation in request.operations:
+        if not isinstance(operation, WriteIntent):
+            continue
+        intent = state.locks.get(operation.key)
+        if intent is not None:
+            if intent.transaction.id != transaction.id:
+                conflicts.append(Conflict(operation.key, intent.transaction, intent.timestamp))
+                continue
+            timestamp = max(timestamp, intent.timestamp)
+        newest = state.mvcc.newest(operation.key)
+        if newest is not None and newest.timestamp >= timestamp:
+            timestamp = newest.timestamp.next()
+        timestamp = leadership.reads.write_timestamp(operation.key, timestamp, transaction.id)
+    if conflicts:
+        return _conflict(request, conflicts, PushKind.ABORT, timestamp)
+    if create is not None:
+        leadership.liveness.heard(transaction.id, monotonic_ns)
+    results: list[Result] = []
+    for operation in request.operations:
+        if isinstance(operation, WriteIntent):
+            held = state.locks.get(operation.key)
+            if held is None or held.sequence <= operation.sequence:
+                written = Intent(transaction, timestamp, operation.value, operation.sequence)
+                mutations.append(PutIntent(operation.key, written))
+            results.append(Written(timestamp))
+        else:
+            assert record is not None, f"{operation} beside intents"
+            results.append(RecordState(PENDING, ZERO, record.floor))
+    reply = RangeReply(request.request_id, tuple(results), timestamp)
+    if not mutations:
+        return Evaluation(reply, confirm=True)
+    return Evaluation(reply, Command(term, max(now, timestamp), tuple(mutations)))
+
+
+def _evaluate_heartbeat(
+    request: RangeRequest, state: RangeState, leadership: Leadership, monotonic_ns: int
+) -> Evaluation:
+    transaction = request.transaction
+    assert transaction is not None, "a heartbeat without a transaction passed the validation"
+    record = state.records.get(transaction.id)
+    if record is None and leadership.markers.is_aborted(transaction.id):
+        return _answer(request, RecordState(ABORTED), confirm=True)
+    if record is None or record.status == PENDING:
+        leadership.liveness.heard(transaction.id, monotonic_ns)
+    return _answer(request, _state_of(record), confirm=record is None)
+
+
+def _evaluate_end(
+    request: RangeRequest,
+    operation: EndTransaction,
+    state: RangeState,
+    leadership: Leadership,
+    now: Timestamp,
+    term: int,
+) -> Evaluation:
+    transaction = request.transaction
+    assert transaction is not None, "an end without a transaction passed the validation"
+    record = state.records.get(transaction.id)
+    if record is None:
+        if operation.commit and operation.asked_before:
+            return _refuse(
+                request, Ambiguous("the transaction's record is gone, and an earlier request may have won")
+            )
+        # Nobody may create it from here on, so what is said now stays true.
+        leadership.markers.abort(transaction.id, now)
+        if operation.commit:
+            return _refuse(request, TransactionAborted("its record is gone"), confirm=True)
+        return _answer(request, RecordState(ABORTED), confirm=True)
+    if record.status == COMMITTED:
+        return _answer(request, _state_of(record))
+    if record.status == ABORTED:
+        if operation.commit:
+            return _refuse(request, TransactionAborted("aborted by another transaction"))
+        return _answer(request, _state_of(record))
+    if not operation.commit:
+        ended = TransactionRecord(transaction, ABORTED, ZERO, record.floor, record.keys)
+        status, commit_timestamp = ABORTED, ZERO
+    else:
+        assert request.timestamp is not None, "a commit without a timestamp passed the validation"
+        commit_timestamp = request.timestamp
+        if commit_timestamp < record.floor:
+            if not operation.may_forward:
+                return _refuse(request, TransactionPushed(record.floor))
+            commit_timestamp = record.floor
+        ended = TransactionRecord(transaction, COMMITTED, commit_timestamp, record.floor, record.keys)
+        status = COMMITTED
+    mutations: list[Mutation] = [PutRecord(ended)]
+    for key in operation.local_keys:
+        _resolve(key, state, transaction.id, status, commit_timestamp, mutations)
+    leadership.liveness.forget(transaction.id)
+    return _decide(request, _state_of(ended), term, max(now, commit_timestamp), mutations)
+
+
+def _evaluate_push(
+    request: RangeRequest,
+    operation: PushTransaction,
+    state: RangeState,
+    leadership: Leadership,
+    now: Timestamp,
+    monotonic_ns: int,
+    term: int,
+) -> Evaluation:
+    pushee, pusher = operation.pushee, operation.pusher
+    record = state.records.get(pushee.id)
+    if record is not None and record.status != PENDING:
+        return _answer(request, _state_of(record))
+    markers = leadership.markers
+    if record is None and markers.is_aborted(pushee.id):
+        return _answer(request, RecordState(ABORTED), confirm=True)
+    expired = leadership.liveness.is_expired(pushee.id, monotonic_ns)
+    wounded = operation.kind == PushKind.ABORT and pusher is not None and pusher.is_older_than(pushee)
+    if expired or wounded:
+        leadership.liveness.forget(pushee.id)
+        if record is None:
+            markers.abort(pushee.id, now)
+            return _answer(request, RecordState(ABORTED), confirm=True)
+        aborted = TransactionRecord(record.transaction, ABORTED, ZERO, record.floor, record.keys)
+        return _decide(request, _state_of(aborted), term, now, [PutRecord(aborted)])
+    if operation.kind == PushKind.ABORT:
+        return _answer(request, _state_of(record) if record is not None else RecordState(PENDING))
+    floor = operation.above.next()
+    if record is None:
+        return _answer(request, RecordState(PENDING, ZERO, markers.push(pushee.id, floor, now)), confirm=True)
+    if record.floor >= floor:
+        return _answer(request, _state_of(record), confirm=True)
+    passed = TransactionRecord(record.transaction, PENDING, ZERO, floor, record.keys)
+    return _decide(request, _state_of(passed), term, max(now, floor), [PutRecord(passed)])
+
+
+def _evaluate_resolve(request: RangeRequest, state: RangeState, now: Timestamp, term: int) -> Evaluation:
+    mutations: list[Mutation] = []
+    results: list[Result] = []
+    highest = now
+    for operation in request.operations:
+        assert isinstance(operation, ResolveIntents), f"{operation} beside resolutions"
+        count = 0
+        for key in operation.keys:
+            count += _resolve(
+                key, state, operation.transaction_id, operation.status, operation.commit_timestamp, mutations
+            )
+        if operation.status == COMMITTED and operation.commit_timestamp > highest:
+            highest = operation.commit_timestamp
+        results.append(Resolved(count))
+    reply = RangeReply(request.request_id, tuple(results), highest)
+    if not mutations:
+        # "Nothing to do" lets the record be deleted: only a leader may say so.
+        return Evaluation(reply, confirm=True)
+    return Evaluation(reply, Command(term, highest, tuple(mutations)))
+
+
+def _resolve(
+    key: bytes,
+    state: RangeState,
+    transaction_id: bytes,
+    status: TransactionStatus,
+    commit_timestamp: Timestamp,
+    mutations: list[Mutation],
+) -> int:
+    intent = state.locks.get(key)
+    if intent is None or intent.transaction.id != transaction_id:
+        return 0
+    if status == COMMITTED and commit_timestamp >= intent.timestamp:
+        # All that it was told about are at or below the commit. One above is a late duplicate of a request whose
+        # intent has been resolved already: it came after its own committed version.
+        mutations.append(PutVersion(key, commit_timestamp, intent.value))
+    mutations.append(RemoveIntent(key))
+    return 1
+
+
+def _evaluate_delete_record(
+    request: RangeRequest,
+    operation: DeleteRecord,
+    state: RangeState,
+    leadership: Leadership,
+    now: Timestamp,
+    term: int,
+) -> Evaluation:
+    transaction = operation.transaction
+    record = state.records.get(transaction.id)
+    if record is not None and record.status == PENDING:
+        return _refuse(request, BadRequest(f"transaction {transaction.id.hex()} is PENDING; end it first"))
+    # A late duplicate of its creation must not bring it back to life.
+    leadership.markers.abort(transaction.id, now)
+    leadership.liveness.forget(transaction.id)
+    gone = RecordState(MISSING)
+    if record is None:
+        return _answer(request, gone, confirm=True)
+    return _decide(request, gone, term, now, [RemoveRecord(transaction.anchor, transaction.id)])
+
+
+# Replies.
+
+
+def _state_of(record: TransactionRecord | None) -> RecordState:
+    if record is None:
+        return RecordState(MISSING)
+    return RecordState(record.status, record.commit_timestamp, record.floor)
+
+
+def _answer(request: RangeRequest, result: Result, confirm: bool = False) -> Evaluation:
+    return Evaluation(RangeReply(request.request_id, (result,)), confirm=confirm)
+
+
+def _decide(
+    request: RangeRequest, result: Result, term: int, timestamp: Timestamp, mutations: list[Mutation]
+) -> Evaluation:
+    command = Command(term, timestamp, tuple(mutations))
+    return Evaluation(RangeReply(request.request_id, (result,), timestamp), command)
+
+
+def _refuse(request: RangeRequest, error: RangeError, confirm: bool = False) -> Evaluation:
+    return Evaluation(RangeReply(request.request_id, error=error), confirm=confirm)
+
+
+def _conflict(
+    request: RangeRequest, conflicts: list[Conflict], kind: PushKind, above: Timestamp
+) -> Evaluation:
+    return _refuse(request, IntentConflict(tuple(conflicts), kind, above))
+
+
+_NEVER_WRITTEN = ValueResult(None)
+_REFRESHED = Refreshed()

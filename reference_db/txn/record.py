@@ -1,0 +1,126 @@
+"""Transaction records, and what a leader remembers about transactions beside them.
+
+A record is the transaction's fate, replicated in the range of its anchor key: PENDING, then COMMITTED or ABORTED for
+good. It is the only thing that decides; intents merely point to it.
+
+The leader's memory beside it is volatile. `Liveness` says whose coordinator hasn't been heard for too long, by this
+leader's own monotonic clock: it only ever lets an abort *begin*. `TransactionMarkers` hold what was promised about
+transactions that have no record (yet): aborted for ever, or committing above some timestamp at the earliest. A new
+leader has no markers; instead it refuses to create records for transactions that began before it led (as CockroachDB
+does through its timestamp cache).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+from ..api import Transaction, TransactionStatus
+from ..timestamp import ZERO, Timestamp
+
+
+class TransactionRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The replicated fate of a transaction."""
+
+    transaction: Transaction
+    status: TransactionStatus
+    commit_timestamp: Timestamp = ZERO
+    """Set when COMMITTED. All its intents have provisional timestamps at or below it."""
+    floor: Timestamp = ZERO
+    """While PENDING: it may only commit here or later. Never decreases."""
+    keys: tuple[bytes, ...] = ()
+    """Every key it has an intent on."""
+
+
+class Marker(msgspec.Struct, frozen=True, gc=False):
+    """A promise about a transaction without a record."""
+
+    made_at: Timestamp
+    """Clock of the leader when the promise was made: not below the transaction's `began`."""
+    aborted: bool
+    floor: Timestamp = ZERO
+
+
+class TransactionMarkers:
+    """Promises of this leader. A bounded number; forgetting one raises `low_water`, which refuses more than needed."""
+
+    __slots__ = ("_limit", "_markers", "low_water")
+
+    def __init__(self, low_water: Timestamp, limit: int = 10_000) -> None:
+        self.low_water = low_water
+        """No record is created for a transaction that began at or before this: a promise may have been forgotten."""
+        self._markers: OrderedDict[bytes, Marker] = OrderedDict()
+        self._limit = limit
+
+    def abort(self, transaction_id: bytes, now: Timestamp) -> None:
+        """Promise that this transaction never gets a record (again)."""
+        self._keep(transaction_id, Marker(now, aborted=True))
+
+    def push(self, transaction_id: bytes, floor: Timestamp, now: Timestamp) -> Timestamp:
+        """Promise that its record is created with at least this floor; returns the floor that now holds."""
+        old = self._markers.get(transaction_id)
+        assert old is None or not old.aborted, (
+            f"push of transaction {transaction_id.hex()}, which is marked aborted"
+        )
+        if old is not None and old.floor > floor:
+            floor = old.floor
+        self._keep(transaction_id, Marker(now, aborted=False, floor=floor))
+        return floor
+
+    def is_aborted(self, transaction_id: bytes) -> bool:
+        marker = self._markers.get(transaction_id)
+        return marker is not None and marker.aborted
+
+    def why_refused(self, transaction: Transaction) -> str | None:
+        """Why no record may be created for a transaction; None if one may."""
+        if self.is_aborted(transaction.id):
+            return "aborted by another transaction before its record was written"
+        if transaction.began <= self.low_water:
+            return f"began at {transaction.began}, before this leader's memory of aborted ones ({self.low_water})"
+        return None
+
+    def floor(self, transaction_id: bytes) -> Timestamp:
+        marker = self._markers.get(transaction_id)
+        return ZERO if marker is None else marker.floor
+
+    def _keep(self, transaction_id: bytes, marker: Marker) -> None:
+        markers = self._markers
+        markers.pop(transaction_id, None)
+        if len(markers) >= self._limit:
+            _, forgotten = markers.popitem(last=False)
+            self.low_water = max(self.low_water, forgotten.made_at)
+        markers[transaction_id] = marker
+
+
+class Liveness:
+    """When this leader last heard of a transaction's coordinator, or was first asked about it; monotonic time."""
+
+    __slots__ = ("_expiry_ns", "_heard", "_limit")
+
+    def __init__(self, expiry_ns: int = 4_000_000_000, limit: int = 100_000) -> None:
+        self._expiry_ns = expiry_ns
+        self._heard: OrderedDict[bytes, int] = OrderedDict()
+        self._limit = limit
+
+    def heard(self, transaction_id: bytes, monotonic_ns: int) -> None:
+        """A sign of life."""
+        self._heard.pop(transaction_id, None)
+        self._keep(transaction_id, monotonic_ns)
+
+    def is_expired(self, transaction_id: bytes, monotonic_ns: int) -> bool:
+        """Silent for longer than the expiry? The first question counts as a sign of life."""
+        last = self._heard.get(transaction_id)
+        if last is None:
+            self._keep(transaction_id, monotonic_ns)
+            return False
+        return monotonic_ns - last > self._expiry_ns
+
+    def forget(self, transaction_id: bytes) -> None:
+        self._heard.pop(transaction_id, None)
+
+    def _keep(self, transaction_id: bytes, monotonic_ns: int) -> None:
+        if len(self._heard) >= self._limit:
+            # Whoever is forgotten is heard anew when asked about: it expires later, never earlier.
+            self._heard.popitem(last=False)
+        self._heard[transaction_id] = monotonic_ns

@@ -1,0 +1,450 @@
+"""Why a history is not linearizable: the fewest operations that show it, and a sentence that a person can follow.
+
+Operations may be left out only if that cannot make a right history look wrong. What keeps to this:
+
+- *the end*: events after the return at which the search got stuck go; calls still open there count as crashed;
+- *a call that only reads*;
+- *a write*, together with every call that observed its value: without readers nobody misses it. As long as one reader
+  stays, every write of that value stays, whoever made it;
+- *what a cas observed*: it may be taken for a plain write, which can be done wherever the cas could;
+- *the beginning*: a window of the history is judged with the object in any state whatever at its start. Calls that
+  were open then may have taken effect before, so they count as crashed from there on.
+
+What remains is judged by the general search again after each step, so that the evidence proves itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from checkers.linearizability.calls import FOREVER, Call, call_of
+from checkers.linearizability.models import CasRegister, Footprint, Model, State, show
+from checkers.linearizability.search import Search, SearchResult
+from checkers.linearizability.zones import Conflict
+from results.history import Pair
+from results.operation import FAIL, INFO, OK
+from results.verdict import Anomaly
+
+EFFORT = 50_000
+"""Configurations that judging one candidate for the evidence may cost; a costlier one is left alone."""
+
+STALE_READ = "stale read"
+LOST_WRITE = "lost write"
+NEVER_WRITTEN = "value never written"
+FAILED_WRITE = "value of a failed write"
+BEFORE_ITS_WRITE = "value before its write"
+CAS = "cas inconsistency"
+NO_ORDER = "not linearizable"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A few calls that no order explains, as they were judged (see the module on what may differ)."""
+
+    calls: tuple[Call, ...]
+    start_states: tuple[State, ...] | None = None
+    """If the evidence begins in mid-history: the states, standing for all there are, that it was judged from."""
+
+
+def evidence_of_conflict(
+    conflict: Conflict, model: Model, enough: Callable[[], bool] = lambda: False
+) -> Evidence:
+    """The evidence for a conflict between zones, confirmed by the general search."""
+    loosened = {call.start for call in conflict.loosened}
+    chosen = {call.start: call for call in (*conflict.support, *conflict.calls)}
+    calls = [_as_write(call) if call.start in loosened else call for _, call in sorted(chosen.items())]
+    evidence = Evidence(tuple(calls))
+    assert _is_illegal(evidence, model), (
+        f"zones found a conflict ({conflict.kind}) that the search does not see; events: "
+        f"{[call.start for call in calls]}"
+    )
+    return reduce(evidence, model, enough)
+
+
+def evidence_of_search(
+    calls: Sequence[Call], stuck: Call, model: Model, enough: Callable[[], bool] = lambda: False
+) -> Evidence:
+    """The evidence for a search that got stuck at the return of a call."""
+    prefix = [_open_at(call, stuck.end) for call in calls if call.start <= stuck.end]
+    prefix = [call for call in prefix if not (call.type == INFO and call.f in model.reads)]
+    evidence = Evidence(tuple(prefix))
+    states = model.possible_states(prefix)
+    if states is not None:
+        length = 4
+        while length < stuck.end:
+            window = _window(prefix, stuck.end - length, model)
+            if window is not None and _is_illegal(window, model):
+                evidence = window
+                break
+            if enough():
+                return evidence
+            length *= 2
+    return reduce(evidence, model, enough)
+
+
+def _open_at(call: Call, end: int) -> Call:
+    """The call as it looked just after event `end`."""
+    if call.end <= end:
+        return call
+    return msgspec.structs.replace(call, end=FOREVER, type=INFO, result=None)
+
+
+def _window(calls: Sequence[Call], start: int, model: Model) -> Evidence | None:
+    """The history from event `start` on, from any state."""
+    kept = []
+    for call in calls:
+        if call.start >= start:
+            kept.append(call)
+        elif call.end >= start and call.f not in model.reads and call.type != FAIL:
+            kept.append(msgspec.structs.replace(call, end=FOREVER, type=INFO, result=None))
+    states = model.possible_states(kept)
+    return None if states is None else Evidence(tuple(kept), tuple(states))
+
+
+def _is_illegal(evidence: Evidence, model: Model) -> bool:
+    result = _judge(evidence, model)
+    return result is not None and not result.legal
+
+
+def _judge(evidence: Evidence, model: Model) -> SearchResult | None:
+    return Search(evidence.calls, model, evidence.start_states).run(EFFORT)
+
+
+def reduce(evidence: Evidence, model: Model, enough: Callable[[], bool] = lambda: False) -> Evidence:
+    """The evidence without what it can do without: by halves, quarters ... (delta debugging), then one by one.
+
+    Stops early, with what it has, when `enough()` says so.
+    """
+    calls = list(evidence.calls)
+
+    def try_(candidate: list[Call]) -> bool:
+        nonlocal calls
+        if len(candidate) == len(calls) and candidate == calls:
+            return False
+        if not _is_illegal(Evidence(tuple(candidate), evidence.start_states), model):
+            return False
+        calls = candidate
+        return True
+
+    size = max(1, len(calls) // 2)
+    changed = True
+    while (changed or size > 1) and not enough():
+        if not changed or size > len(calls):
+            size = max(1, size // 2)
+        changed = False
+        position = 0
+        while position < len(calls) and not enough():
+            dropped = _with_dependents(calls, calls[position : position + size], model)
+            kept = [call for call in calls if call.start not in dropped]
+            if dropped and try_(kept):
+                changed = True
+            else:
+                position += size
+        if size == 1:
+            for position, call in enumerate(list(calls)):
+                loose = _loosened(call, model)
+                if loose is not None and position < len(calls):
+                    changed |= try_([*calls[:position], loose, *calls[position + 1 :]])
+    return Evidence(tuple(calls), evidence.start_states)
+
+
+def _with_dependents(calls: Sequence[Call], dropped: Sequence[Call], model: Model) -> set[int]:
+    """The starts of the calls that have to go with `dropped`; empty if some of them must stay."""
+    gone: set[int] = set()
+    todo = list(dropped)
+    while todo:
+        call = todo.pop()
+        if call.start in gone:
+            continue
+        footprint = model.footprint(call)
+        if footprint is None and call.f not in model.reads and call.type != FAIL:
+            return set()
+        gone.add(call.start)
+        if footprint is not None and footprint.writes:
+            for other in calls:
+                needs = model.footprint(other)
+                if needs is None:
+                    if other.start not in gone:
+                        return set()  # It may depend on anything.
+                elif needs.observes and needs.observed == footprint.written:
+                    todo.append(other)
+    return gone
+
+
+def _loosened(call: Call, model: Model) -> Call | None:
+    footprint = model.footprint(call)
+    if not isinstance(model, CasRegister) or footprint is None or call.f != "cas":
+        return None
+    return _as_write(call)
+
+
+def _as_write(call: Call) -> Call:
+    if call.f != "cas":
+        return call
+    return msgspec.structs.replace(call, f="write", argument=call.argument[1])
+
+
+# In words
+
+
+class Values:
+    """Who wrote each value of an object, and which were seen: what the evidence leaves out and a sentence needs."""
+
+    def __init__(self, calls: Sequence[Call], failed: Sequence[Pair], model: Model, *, keyed: bool) -> None:
+        self.calls = {call.start: call for call in calls}
+        self.writers: dict[Hashable, list[Call]] = {}
+        self.seen: set[Hashable] = set()
+        """Values that an ok call observed."""
+        self.failed_writers: dict[Hashable, list[Pair]] = {}
+        for call in calls:
+            footprint = model.footprint(call)
+            if footprint is None:
+                continue
+            if footprint.writes:
+                self.writers.setdefault(footprint.written, []).append(call)
+            if footprint.observes and call.type == OK:
+                self.seen.add(footprint.observed)
+        for pair in failed:
+            footprint = model.footprint(msgspec.structs.replace(call_of(pair, keyed=keyed), type=INFO))
+            if footprint is not None and footprint.writes:
+                self.failed_writers.setdefault(footprint.written, []).append(pair)
+
+
+def explain(evidence: Evidence, values: Values, model: Model, key: Any = None) -> Anomaly:
+    """The anomaly that the evidence shows; `key` is the object's, as it stands in the history."""
+    chosen = [values.calls[call.start] for call in evidence.calls]
+    story = _Story(evidence, chosen, values, model, key)
+    kind, sentence, extra = story.tell()
+    told = sorted({call.start: call for call in (*chosen, *extra)}.items())
+    return Anomaly(
+        type=kind,
+        sentence=sentence,
+        operations=sorted(index for _, call in told for index in call.pair.indices),
+        key=key,
+        evidence={
+            "minimal_history": [_row(call) for _, call in told],
+            "from_any_state": evidence.start_states is not None,
+        },
+    )
+
+
+def _row(call: Call) -> dict[str, Any]:
+    pair = call.pair
+    return {
+        "index": pair.index,
+        "process": pair.process,
+        "f": pair.f,
+        "value": pair.value,
+        "type": pair.type,
+        "start_ns": pair.start,
+        "end_ns": pair.end,
+    }
+
+
+class _Story:
+    """Finds out what kind of mistake the evidence shows, and puts it into words."""
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        chosen: Sequence[Call],
+        values: Values,
+        model: Model,
+        key: Any,
+    ) -> None:
+        self.chosen = chosen
+        self.values = values
+        self.model = model
+        self.key = key
+        self.of_key = "" if key is None else f" of key {show(key)}"
+        self.seconds = _format_of(chosen)
+        self.from_any_state = evidence.start_states is not None
+        self.judged = {call.start: call for call in evidence.calls}
+        result = _judge(evidence, model)
+        self.stuck = None if result is None or result.stuck is None else result.stuck.start
+
+    def footprint(self, call: Call) -> Footprint | None:
+        return self.model.footprint(call)
+
+    def writers(self, value: Hashable, *but: Call) -> list[Call]:
+        """Every call of the object that wrote, or may have written, a value."""
+        found = self.values.writers.get(value, ())
+        return [call for call in found if all(call is not other for other in but)]
+
+    def observed(self, call: Call) -> Hashable:
+        footprint = self.footprint(call)
+        assert footprint is not None, f"event {call.start} has no footprint"
+        assert footprint.observes, f"event {call.start} observes nothing"
+        return footprint.observed
+
+    def about(self, call: Call) -> Hashable:
+        """The value that the object has right after the call."""
+        footprint = self.footprint(call)
+        if footprint is None:
+            return None
+        return footprint.written if footprint.writes else footprint.observed
+
+    def tell(self) -> tuple[str, str, list[Call]]:
+        """The kind, the sentence, and calls it mentions that are not in the evidence."""
+        observers = []
+        for call in self.chosen:
+            judged = self.judged[call.start]
+            footprint = self.footprint(judged)
+            if footprint is not None and footprint.observes and judged.type == OK:
+                observers.append(call)
+        initial = self.model.initial_state()
+        for call in observers:
+            value = self.observed(call)
+            if value == initial:
+                continue
+            writers = self.writers(value, call)
+            if not writers:
+                return self._never_written(call, value)
+            if all(writer.start > call.end for writer in writers):
+                return self._before_its_write(call, value, writers)
+        cas = [call for call in observers if call.f == "cas"]
+        twins = [call for call in cas if self.observed(call) == self.observed(cas[0])] if cas else []
+        if len(twins) == 2 and len(self.chosen) - len(twins) <= 1:
+            return self._replaced_twice(twins)
+        if observers:
+            culprit = max(observers, key=lambda call: call.start)
+            for call in observers:
+                if call.start == self.stuck and self._replacer(call) is not None:
+                    culprit = call
+            return self._out_of_date(culprit)
+        return NO_ORDER, f"{self._capital(self._facts(self.chosen))}. {self._no_order()}", []
+
+    def _never_written(self, call: Call, value: Hashable) -> tuple[str, str, list[Call]]:
+        what = f"{self._did(call)}, but "
+        for pair in self.values.failed_writers.get(value, ()):
+            when = f"{self.seconds(pair.start)}–{self.seconds(pair.end or pair.start)} s"
+            source = f"process {pair.process}'s {pair.f} ({when}), had failed: it must never show"
+            return FAILED_WRITE, f"{what}the only source of {show(value)}, {source}", []
+        return NEVER_WRITTEN, f"{what}nothing ever wrote {show(value)} there", []
+
+    def _before_its_write(
+        self, call: Call, value: Hashable, writers: list[Call]
+    ) -> tuple[str, str, list[Call]]:
+        first = min(writers, key=lambda writer: writer.start)
+        only = "the only call that wrote" if len(writers) == 1 else "the first call that wrote"
+        sentence = (
+            f"{self._did(call)}; {only} {show(value)}, by process {first.pair.process}, began after that, "
+            f"at {self.seconds(first.pair.start)} s"
+        )
+        return BEFORE_ITS_WRITE, sentence, [first]
+
+    def _replaced_twice(self, twins: list[Call]) -> tuple[str, str, list[Call]]:
+        one, other = twins
+        value = self.observed(one)
+        sources = self.writers(value)
+        if len(sources) > 1:
+            why = f"{show(value)} was not there again in between"
+        elif sources:
+            why = (
+                f"{show(value)} was there once only, from process {sources[0].pair.process}'s {sources[0].f}"
+            )
+        else:
+            why = f"{show(value)} was the initial value and was never written"
+        sentence = (
+            f"{self._did(one)}, and {self._did(other, short=True)}; but {why}, so both cannot have found it"
+        )
+        return CAS, sentence, sources if len(sources) == 1 else []
+
+    def _replacer(self, culprit: Call) -> Call | None:
+        """The call that shows, latest before the culprit began, that its value had been replaced."""
+        value = self.observed(culprit)
+        before = []
+        for call in self.chosen:
+            if call.end < culprit.start and self.about(call) != value:
+                before.append(call)
+        changes = [call for call in before if call.f not in self.model.reads]
+        return max(changes or before, key=lambda call: call.end, default=None)
+
+    def _out_of_date(self, culprit: Call) -> tuple[str, str, list[Call]]:
+        value = self.observed(culprit)
+        replacer = self._replacer(culprit)
+        kind = CAS if culprit.f == "cas" else STALE_READ
+        if replacer is None:
+            others = [call for call in self.chosen if call is not culprit]
+            sentence = f"{self._did(culprit)}, but {self._facts(others)}. {self._no_order()}"
+            return kind if culprit.f == "cas" else NO_ORDER, sentence, []
+        replaced_by = self.about(replacer)
+        if kind == STALE_READ and replacer.f not in self.model.reads and replaced_by not in self.values.seen:
+            kind = LOST_WRITE
+        sentence = (
+            f"{self._did(culprit)}, after {self._did(replacer, short=True, times=False)} "
+            f"(completed at {self._end(replacer)} s)"
+        )
+        writers = self.writers(value, culprit)
+        extra: list[Call] = []
+        others = [call for call in self.chosen if call is not culprit and call is not replacer]
+        if not writers:
+            sentence += f"; {show(value)} was the initial value and was never written"
+        elif all(writer.end < replacer.start for writer in writers):
+            last = max(writers, key=lambda writer: writer.end)
+            extra = [last]
+            others = [call for call in others if call is not last]
+            again = "" if len(writers) == 1 else "last "
+            sentence += (
+                f"; {show(value)} had {again}been written by process {last.pair.process}, completed at "
+                f"{self._end(last)} s, before that {replacer.f} began at {self.seconds(replacer.pair.start)} s"
+            )
+        else:
+            past = [writer for writer in writers if writer.end < culprit.start]
+            last = max(past, key=lambda writer: writer.end, default=writers[0])
+            if all(last is not call for call in self.chosen):
+                extra = [last]
+                sentence += f"; {show(value)} had last been written by process {last.pair.process}"
+                sentence += f" ({self._when(last)})"
+        if others:
+            sentence += f"; also, {self._facts(others)}"
+        ends = {
+            LOST_WRITE: f"the write of {show(replaced_by)} was acknowledged, and nobody ever saw it: a lost write",
+            STALE_READ: f"{show(value)} was no longer the value: a stale read",
+            CAS: f"{show(value)} was no longer the value, so the cas must have failed",
+        }
+        if others and replacer.f in self.model.reads:
+            return kind, f"{sentence}. {self._no_order()}", extra
+        return kind, f"{sentence}. So {ends[kind]}", extra
+
+    def _no_order(self) -> str:
+        before = ""
+        if self.from_any_state:
+            before = f", whatever the value was before {self.seconds(min(call.pair.start for call in self.chosen))} s,"
+        order = f"No order of these {len(self.chosen)} operations that keeps to their times"
+        return f"{order}{before} explains what they saw"
+
+    def _facts(self, calls: Sequence[Call]) -> str:
+        return ", ".join(self._did(call, short=True) for call in calls)
+
+    def _did(self, call: Call, *, short: bool = False, times: bool = True) -> str:
+        where = "" if short else self.of_key
+        text = f"process {call.pair.process} {self.model.describe(call)}{where}"
+        return f"{text} ({self._when(call)})" if times else text
+
+    def _when(self, call: Call) -> str:
+        if call.type == INFO:
+            return f"from {self.seconds(call.pair.start)} s, outcome unknown"
+        return f"{self.seconds(call.pair.start)}–{self._end(call)} s"
+
+    def _end(self, call: Call) -> str:
+        return self.seconds(call.pair.end if call.pair.end is not None else call.pair.start)
+
+    @staticmethod
+    def _capital(text: str) -> str:
+        return text[:1].upper() + text[1:]
+
+
+def _format_of(calls: Sequence[Call]) -> Callable[[int], str]:
+    """Shows nanoseconds as seconds, with as many digits as it takes to tell the calls' times apart."""
+    times = {time for call in calls for time in (call.pair.start, call.pair.end) if time is not None}
+    digits = next((n for n in (3, 6) if len({f"{time / 1e9:.{n}f}" for time in times}) == len(times)), 9)
+
+    def seconds(time_ns: int) -> str:
+        return f"{time_ns / 1e9:.{digits}f}"
+
+    return seconds

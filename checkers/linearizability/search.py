@@ -1,0 +1,329 @@
+"""The general search for a linearization, over return events, with memory of what was seen.
+
+The algorithm is the just-in-time linearization of Lowe ("Testing for linearizability", Concurrency and Computation
+29(4), 2017), breadth first, as Knossos calls *linear*. It walks through the events once. A *configuration* is a state
+of the object with the set of open calls that have already taken effect; all configurations that explain the events
+so far are kept. A call needs to take effect only when its return is seen: then every configuration that lacks it is
+extended by open calls, in every order, until it has it. If none is left, no order exists, and that return is where
+the history stops making sense. The cost depends on the number of configurations, not on the length.
+
+Four rules keep that number small:
+
+1. A call that never changes any state (a read, a failed cas) takes effect at once where it fits, without a choice:
+   having it behind cannot hurt. A write of the value that is already there does not count: it may be needed later.
+2. Crashed calls that act alike are used in the order of their invocations.
+3. A crashed call that would not change the state is not used.
+4. Of two configurations that differ only in the crashed calls they used, the one that used fewer can do all that the
+   other can. This holds only for calls that never return, and never between different sets of open calls.
+
+The search is a generator that pauses now and then, so that many can take turns and none can block another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from checkers.linearizability.calls import FOREVER, Call
+from checkers.linearizability.models import Model, State
+from results.operation import FAIL
+
+PAUSE = 512
+"""Configurations that are looked at between two pauses, about."""
+
+CHAIN = 64
+"""Configurations that a new one is compared with under rule 4, at most."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a finished search found."""
+
+    legal: bool
+    stuck: Call | None = None
+    """The call at whose return no configuration was left."""
+    states: tuple[State, ...] = ()
+    """The states that the object could be in just before that return."""
+
+
+@dataclass
+class Search:
+    """One search. Drive `steps()` until it returns; between its pauses the figures below are current."""
+
+    calls: Sequence[Call]
+    model: Model
+    start_states: Sequence[State] | None = None
+    """Where the object may be at first; the model's initial state if None."""
+    looked_at: int = field(default=0, init=False)
+    """Configurations looked at so far: the work done."""
+    held: int = field(default=0, init=False)
+    """Configurations in memory now."""
+    result: SearchResult | None = field(default=None, init=False)
+
+    def run(self, most: int | None = None) -> SearchResult | None:
+        """Goes on to the end, or until it has looked at `most` configurations in all; None in that case."""
+        for _ in self.steps():
+            if most is not None and self.looked_at > most:
+                return None
+        return self.result
+
+    def steps(self) -> Generator[None, None, SearchResult]:
+        """The search itself; sets and returns `result`."""
+        result = yield from self._search()
+        self.result = result
+        self.held = 0
+        return result
+
+    def _search(self) -> Generator[None, None, SearchResult]:
+        calls = self.calls
+        transitions = _Transitions(self.model)
+        start_states = [self.model.initial_state()] if self.start_states is None else self.start_states
+        events, width = _events(calls)
+        crash_mask = -1 << width
+        """Bits below `width` are slots of calls that return, reused; those above are crashed calls, for good."""
+
+        frontier: dict[int, set[int]] = {transitions.intern(state): {0} for state in start_states}
+        """By state, the sets of calls that took effect, as bits."""
+        open_calls: dict[int, int] = {}
+        """Bit of each open call that will return -> its class of signature."""
+        crashed: dict[int, tuple[int, int]] = {}
+        """Bit of each crashed call -> its class, and the bit of the one before it in that class (0: none)."""
+        last_of_class: dict[int, int] = {}
+        next_crashed = 1 << width
+        pause_at = PAUSE
+
+        for call, bit, is_return in events:
+            if not is_return:
+                class_ = transitions.class_of(call)
+                if bit:
+                    open_calls[bit] = class_
+                else:
+                    crashed[next_crashed] = (class_, last_of_class.get(class_, 0))
+                    last_of_class[class_] = next_crashed
+                    next_crashed <<= 1
+                continue
+
+            # The return of a call: every configuration must have it behind.
+            found: dict[int, set[int]] = {}
+            lacking: dict[int, list[int]] = {}
+            seen: dict[int, set[int]] = {}
+            eager: dict[int, int] = {}
+            for state, masks in frontier.items():
+                at_once = eager[state] = transitions.fitting(state, open_calls)
+                have = set()
+                lack = set()
+                for mask in masks:
+                    mask |= at_once
+                    if mask & bit:
+                        have.add(mask ^ bit)
+                    else:
+                        lack.add(mask)
+                self.looked_at += len(masks)
+                if have:
+                    found[state] = have
+                if lack:
+                    seen[state] = lack
+                    lacking[state] = list(lack)
+            if lacking:
+                antichains: dict[int, dict[int, list[int]]] = {}
+                if crashed:
+                    for chained, masks in seen.items():
+                        antichains[chained] = _antichains(masks, crash_mask)
+                moves: dict[int, list[tuple[int, int, int, int]]] = {}
+                while lacking:
+                    state, todo = lacking.popitem()
+                    if len(todo) > PAUSE:  # A part at a time, so that pauses come in time.
+                        lacking[state] = todo[:-PAUSE]
+                        todo = todo[-PAUSE:]
+                    if state not in moves:
+                        moves[state] = self._moves(transitions, state, open_calls, crashed, eager)
+                    self.looked_at += len(todo)
+                    for look, want, becomes, gains in moves[state]:
+                        target_found = found.setdefault(becomes, set())
+                        target_seen = seen.setdefault(becomes, set())
+                        fresh = []
+                        chains = antichains.setdefault(becomes, {}) if crashed else None
+                        for mask in todo:
+                            if mask & look != want:
+                                continue
+                            after = mask | gains
+                            if after & bit:
+                                target_found.add(after ^ bit)
+                            elif after not in target_seen:
+                                if chains is not None and not _admit(
+                                    chains, after & ~crash_mask, after & crash_mask
+                                ):
+                                    continue
+                                target_seen.add(after)
+                                fresh.append(after)
+                        if fresh:
+                            if becomes in lacking:
+                                lacking[becomes] += fresh
+                            else:
+                                lacking[becomes] = fresh
+                    if self.looked_at >= pause_at:
+                        pause_at = self.looked_at + PAUSE
+                        self.held = sum(map(len, seen.values())) + sum(map(len, found.values()))
+                        yield
+            del open_calls[bit]
+            if crashed:
+                found = {state: _least(masks, crash_mask) for state, masks in found.items()}
+            before = frontier
+            frontier = {state: masks for state, masks in found.items() if masks}
+            if not frontier:
+                states = tuple(transitions.states[state] for state in before)
+                return SearchResult(False, call, states)
+            if self.looked_at >= pause_at:
+                pause_at = self.looked_at + PAUSE
+                self.held = sum(map(len, frontier.values()))
+                yield
+        return SearchResult(True)
+
+    @staticmethod
+    def _moves(
+        transitions: _Transitions,
+        state: int,
+        open_calls: dict[int, int],
+        crashed: dict[int, tuple[int, int]],
+        eager: dict[int, int],
+    ) -> list[tuple[int, int, int, int]]:
+        """What can happen next in a state: `(look, want, next state, gained bits)`; a move is open to a
+        configuration whose bits in `look` are `want`. Gained are the call itself and all that fits afterwards."""
+        moves = []
+        for bit, class_ in open_calls.items():
+            if transitions.changes_nothing(class_):
+                continue  # Rule 1 took it already.
+            for becomes in transitions.after(state, class_):
+                if becomes not in eager:
+                    eager[becomes] = transitions.fitting(becomes, open_calls)
+                moves.append((bit, 0, becomes, bit | eager[becomes]))
+        for bit, (class_, before) in crashed.items():
+            for becomes in transitions.after(state, class_):
+                if becomes == state:
+                    continue  # Rule 3.
+                if becomes not in eager:
+                    eager[becomes] = transitions.fitting(becomes, open_calls)
+                moves.append((bit | before, before, becomes, bit | eager[becomes]))  # Rule 2.
+        return moves
+
+
+class _Transitions:
+    """The model's steps between numbered states and classes of calls, remembered."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.states: list[State] = []
+        self._numbers: dict[State, int] = {}
+        self._classes: dict[tuple[object, ...], int] = {}
+        self._examples: list[Call] = []
+        self._changes_nothing: list[bool] = []
+        self._after: dict[tuple[int, int], tuple[int, ...]] = {}
+
+    def intern(self, state: State) -> int:
+        number = self._numbers.get(state)
+        if number is None:
+            number = self._numbers[state] = len(self.states)
+            self.states.append(state)
+        return number
+
+    def class_of(self, call: Call) -> int:
+        signature = call.signature
+        class_ = self._classes.get(signature)
+        if class_ is None:
+            class_ = self._classes[signature] = len(self._examples)
+            self._examples.append(call)
+            footprint = self._model.footprint(call)
+            same = footprint is not None and footprint.observes and footprint.observed == footprint.written
+            self._changes_nothing.append(call.f in self._model.reads or call.type == FAIL or same)
+        return class_
+
+    def after(self, state: int, class_: int) -> tuple[int, ...]:
+        key = (state, class_)
+        found = self._after.get(key)
+        if found is None:
+            nexts = self._model.step(self.states[state], self._examples[class_])
+            found = self._after[key] = tuple(dict.fromkeys(self.intern(next_) for next_ in nexts))
+        return found
+
+    def changes_nothing(self, class_: int) -> bool:
+        return self._changes_nothing[class_]
+
+    def fitting(self, state: int, open_calls: dict[int, int]) -> int:
+        """The bits of the open calls that change nothing and can happen in this state."""
+        bits = 0
+        after = self._after
+        still = self._changes_nothing
+        for bit, class_ in open_calls.items():
+            if still[class_]:
+                nexts = after.get((state, class_))
+                if nexts is None:
+                    nexts = self.after(state, class_)
+                if nexts:
+                    bits |= bit
+        return bits
+
+
+def _events(calls: Iterable[Call]) -> tuple[list[tuple[Call, int, bool]], int]:
+    """The invocations and returns in order, as `(call, bit, is_return)`, and how many slots they need.
+
+    A call that returns has a slot, a bit that is free again after its return; a crashed one has bit 0 here.
+    """
+    marks: list[tuple[int, bool, Call]] = []
+    for call in calls:
+        marks.append((call.start, False, call))
+        if call.end != FOREVER:
+            marks.append((call.end, True, call))
+    marks.sort(key=lambda mark: (mark[0], mark[1]))
+    free: list[int] = []
+    bits: dict[int, int] = {}
+    width = 0
+    events = []
+    for _, is_return, call in marks:
+        if is_return:
+            bit = bits.pop(id(call))
+            free.append(bit)
+        elif call.end == FOREVER:
+            bit = 0
+        else:
+            if free:
+                bit = free.pop()
+            else:
+                bit = 1 << width
+                width += 1
+            bits[id(call)] = bit
+        events.append((call, bit, is_return))
+    return events, width
+
+
+def _admit(chains: dict[int, list[int]], live: int, used: int) -> bool:
+    """Whether a configuration is worth keeping beside those with the same open calls behind (rule 4); if so, it is
+    entered, and those that it makes needless are taken out. Only so many are compared: rule 4 saves work, and is not
+    needed for the answer to be right."""
+    others = chains.get(live)
+    if others is None:
+        chains[live] = [used]
+        return True
+    for other in others:
+        if other & used == other:
+            return False
+    if len(others) < CHAIN:
+        others[:] = [other for other in others if other & used != used]
+        others.append(used)
+    return True
+
+
+def _antichains(masks: Iterable[int], crash_mask: int) -> dict[int, list[int]]:
+    chains: dict[int, list[int]] = {}
+    for mask in masks:
+        _admit(chains, mask & ~crash_mask, mask & crash_mask)
+    return chains
+
+
+def _least(masks: set[int], crash_mask: int) -> set[int]:
+    """Of each group with the same open calls behind, those that used the fewest crashed calls (rule 4)."""
+    if len(masks) < 2:
+        return masks
+    chains: dict[int, list[int]] = {}
+    # Those with few first: then nothing that was kept can be made needless by what follows.
+    ordered = sorted(masks, key=lambda mask: ((mask & crash_mask).bit_count(), mask))
+    return {mask for mask in ordered if _admit(chains, mask & ~crash_mask, mask & crash_mask)}

@@ -53,6 +53,9 @@ class Config:
     coalesce_appends: bool = True
     """Appends and commit notices wait for the next `ready()`, so a turn sends each follower one APPEND however many
     proposals and acknowledgements it saw. Off: they are queued at once, one per proposal, as in etcd's raft."""
+    announce_commits: bool = True
+    """Coalesced appends only: a new commit index leaves by itself where no entries go with it. Off, followers learn it
+    with the next entries or the next heartbeat, at most `heartbeat_ticks` later: half the messages of a lone write."""
     tail_entries: int = 512
     """Durable entries that stay in memory, for followers that lag a little and for lookups of terms."""
     group_id: int = 0

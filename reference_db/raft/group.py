@@ -217,11 +217,11 @@ class RaftGroup:
         What makes no sense is dropped: a response from a node that is no member any more, a message that only a
         member's own storage may send.
         """
-        kind, source = message.kind, message.source
         self._maybe_ready = True
-        if kind in LOCAL_KINDS and source not in _LOCAL_SOURCES:
+        gate = _GATES[message.kind]
+        if gate is _LOCAL_ONLY and message.source not in _LOCAL_SOURCES:
             self._refused("local-message", message)
-        elif kind in RESPONSES and source not in self.core.peers.progress:
+        elif gate is _MEMBERS_ONLY and message.source not in self.core.peers.progress:
             self._refused("unknown-peer", message)
         else:
             try:
@@ -229,7 +229,8 @@ class RaftGroup:
             except ProposalDropped as dropped:
                 # The asker isn't here. It learns by its own timeout; nothing was appended.
                 if self.core.trace is not None:
-                    self.core.trace("proposal-dropped", {"source": source, "reason": str(dropped)})
+                    details = {"source": message.source, "reason": str(dropped)}
+                    self.core.trace("proposal-dropped", details)
 
     def _refused(self, reason: str, message: Message) -> None:
         if self.core.trace is not None:
@@ -454,7 +455,8 @@ class RaftGroup:
     def may_quiesce(self) -> bool:
         """Leader: whether nothing is left to do or to say, so that the owner may stop ticking all members.
 
-        Everybody has acknowledged the whole log, all of it is applied, no read, transfer or joint change is open.
+        Everybody has acknowledged the whole log and was told that it is committed, all of it is applied here, no read,
+        transfer or joint change is open. (Who missed the last commit notice learns it when the group wakes.)
         """
         core = self.core
         log = core.log
@@ -466,7 +468,10 @@ class RaftGroup:
             and core.transfer_target == NO_NODE
             and core.reads.idle
             and not core.peers.configuration.is_joint
-            and all(record.match == last for record in core.peers.progress.values())
+            and all(
+                record.match == last and (node == core.node_id or not record.can_bump_commit(last))
+                for node, record in core.peers.progress.items()
+            )
             and not self.has_ready()
         )
 
@@ -565,3 +570,9 @@ class _Pending:
 
 
 _LOCAL_SOURCES = frozenset((LOCAL_APPEND, LOCAL_APPLY))
+_MEMBERS_ONLY, _LOCAL_ONLY = "members only", "local only"
+_GATES = tuple(
+    _LOCAL_ONLY if kind in LOCAL_KINDS else _MEMBERS_ONLY if kind in RESPONSES else None
+    for kind in MessageKind
+)
+"""By kind of message: who may send it."""

@@ -24,11 +24,16 @@ def broadcast_append(raft: RaftCore) -> None:
 
 def flush_appends(raft: RaftCore) -> None:
     """Coalesced: each follower gets what is new for it, entries and commit index in one message if they fit."""
-    committed = raft.log.committed
+    log = raft.log
+    announce = raft.config.announce_commits
     progress = raft.peers.progress
     for node in raft.peers.others:
-        maybe_send_append(raft, node, send_if_empty=progress[node].can_bump_commit(committed))
-        fill_window(raft, node)
+        record = progress[node]
+        if record.next <= log.last_index:
+            while maybe_send_append(raft, node, send_if_empty=False) and record.next <= log.last_index:
+                pass
+        elif announce and record.can_bump_commit(log.committed):
+            maybe_send_append(raft, node, send_if_empty=True)
 
 
 def send_append(raft: RaftCore, node: int) -> None:

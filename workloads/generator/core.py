@@ -6,16 +6,17 @@ that follows from an event of the history (any invocation or completion, also of
 does I/O, reads a clock, or keeps state outside the values.
 
 The one exception to purity is deliberate: random choices are drawn from a `random.Random` that is passed in when a
-generator is made. Choices that `next` announces are drawn in advance and are part of the value, so asking twice gives
-the same answer; only what comes *after* is drawn anew.
+generator is made, so asking the same value twice may give two answers. Where it can be had, choices are drawn in
+advance and are part of the value.
 
 The three answers of `next`:
 
     None                            exhausted: nothing ever again
     (Pending(wake_ns), generator)   nothing now; ask again at `wake_ns` if that is given, and after every event
-    (Invocation, generator)         do this, at `time` (which may lie ahead, or behind us: then it is late)
+    (Invocation, generator)         do this now; an earlier `time` says when it should have started
 
-An invocation whose time lies ahead is a plan, not a promise: if an event comes first, the question is asked again.
+Whoever gets an answer goes on with the generator in it, also after Pending. Nobody answers with an invocation that
+lies ahead: that is Pending with its time.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Invocation(msgspec.Struct, frozen=True, gc=False):
     value: Any = None
     process: int | str | None = None
     time: int | None = None
-    """When it should start, in nanoseconds since the start of the run. Behind the context's time: it is late."""
+    """When it should start, in nanoseconds since the start of the run; in an answer, not after the context's time
+    (before it: it is late)."""
     type: str = INVOKE
     """`invoke`, or one of the two that never reach the history: `sleep`, `log`."""
 
@@ -174,20 +176,21 @@ class Nothing(Generator, frozen=True):
 
 
 class Once(Generator, frozen=True):
-    """One invocation, given to the first free process (or to the process that it names), at once (or at its time)."""
+    """One invocation, given to the first free process (or to the process that it names), now (or at its time)."""
 
     invocation: Invocation
 
     def next(self, context: Context) -> Answer:
         filled = fill(self.invocation, context)
-        return (PENDING, self) if filled is None else (filled, NOTHING)
+        return (filled, self if type(filled) is Pending else NOTHING)
 
 
 class Function(Generator, frozen=True):
     """Asks a function for each invocation, without end until it answers None.
 
-    The function is called only when a process is free. It may answer a generator, which then comes before the next
-    call. It must be pure, but for the random stream that it was made with.
+    The function is called only when a process is free, and what it answered is kept until it can be done. It may
+    answer a generator, which then comes before the next call. It must be pure, but for the random stream that it was
+    made with.
     """
 
     function: Callable[[Context], Generator | Invocation | None]
@@ -198,14 +201,9 @@ class Function(Generator, frozen=True):
             return PENDING, self
         made = self.function(context)
         if type(made) is Invocation:
-            if made.process is None:
-                time = made.time
-                return Invocation(
-                    made.f, made.value, process, context.time if time is None else time, made.type
-                ), self
-            filled = fill(made, context)
-            # The process it names is busy: this very invocation waits for it, then the function is asked again.
-            return (filled, self) if filled is not None else (PENDING, Sequential((Once(made), self)))
+            if made.process is None and made.time is None:
+                return Invocation(made.f, made.value, process, context.time, made.type), self
+            return Sequential((Once(made), self)).next(context)
         if made is None:
             return None
         if isinstance(made, Generator):
@@ -230,6 +228,8 @@ class Sequential(Generator, frozen=True):
                 what, following = answer
                 if following is parts[0] and parts is self.parts:
                     return what, self
+                if following is NOTHING:
+                    return what, parts[1] if len(parts) == 2 else Sequential(parts[1:])
                 return what, Sequential((following, *parts[1:]))
             parts = parts[1:]
         return None
@@ -244,19 +244,22 @@ class Sequential(Generator, frozen=True):
 NOTHING: Final = Nothing()
 
 
-def fill(template: Invocation, context: Context) -> Invocation | None:
-    """The template with a free process and the present time where it says none; None if nobody suitable is free."""
+def fill(template: Invocation, context: Context) -> Invocation | Pending:
+    """The template with a free process and the present time where it says none; Pending if nobody suitable is free or
+    its time has not come."""
+    time = template.time
+    if time is None:
+        time = context.time
+    elif time > context.time:
+        return Pending(time)
     process = template.process
     if process is None:
         process = context.free_process()
         if process is None:
-            return None
+            return PENDING
     elif not context.is_free(process):
-        return None
-    time = template.time
-    return Invocation(
-        template.f, template.value, process, context.time if time is None else time, template.type
-    )
+        return PENDING
+    return Invocation(template.f, template.value, process, time, template.type)
 
 
 def generator(source: Source) -> Generator:

@@ -1,0 +1,977 @@
+"""The coroutines that run an interpreter: one pump a loop turn, a worker for each thread, one journal write a turn.
+
+How an operation travels:
+
+1. The pump takes all completions that gathered since its last turn, gives them to the interpreter, then polls it.
+2. What came of both is journaled with one write. Only then are the workers of the new invocations woken: whatever a
+   client may have done is on record, also if the harness is killed in the next instant.
+3. A worker, one long task for each thread, parked on a bare future, performs the operation on its session and leaves
+   the outcome, stamped with the time, for the pump; the first one of a loop turn schedules it.
+
+Operations that take too long are found by one deadline wheel that turns at every tick, since a timer for each
+operation would cost a third of the speed. Their outcome is recorded at once, whether or not the client lets itself be
+cancelled: the worker is left to its fate and a new one takes its thread.
+
+Sessions belong to processes: opened before the phase begins, and again whenever a process was replaced. A session that
+does not open is a certain failure of the operation that needed it (`no-client`), delayed by a short back-off.
+
+Runs on asyncio and uvloop alike. Both wake timers only to the millisecond, and uvloop may fire early: the pump looks
+at the clock each time, and nobody asks for less than a millisecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from harness.interpreter import Interpreter
+from nemesis.schedule import Step
+from results.operation import FAIL, INFO, NEMESIS, OK, Operation
+from workloads.session import Definite, Session, SessionError
+from workloads.workload import Workload
+
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+
+TICK_NS = 10 * MILLISECOND
+"""How often the deadline wheel turns and the lag of the loop is sampled."""
+NO_CLIENT = "no-client"
+"""First element of the error of an operation for which no session could be opened: it certainly was not sent."""
+TIMEOUT = "timeout"
+FIRST_BACKOFF_S = 0.1
+LONGEST_BACKOFF_S = 1.0
+CLOSE_TIMEOUT_S = 2.0
+STALL_S = 5.0
+"""A loop that has not turned for so long is stuck in somebody's code: the stalls of the result say where."""
+
+OpenSession = Callable[[str], Awaitable[Session]]
+
+
+# What is measured
+
+
+class LatencyHistogram:
+    """Counts of durations in logarithmic buckets, 16 to the octave: cheap to fill, quantiles right to 7 %."""
+
+    __slots__ = ("_counts", "count", "max_ns", "sum_ns")
+
+    BUCKETS = 16 * 61
+
+    def __init__(self) -> None:
+        self._counts = [0] * self.BUCKETS
+        self.count = 0
+        self.sum_ns = 0
+        self.max_ns = 0
+
+    def add(self, duration_ns: int) -> None:
+        """Counts one duration."""
+        if duration_ns < 16:
+            bucket = duration_ns if duration_ns > 0 else 0
+        else:
+            shift = duration_ns.bit_length() - 5
+            bucket = (shift << 4) + (duration_ns >> shift)
+        self._counts[bucket] += 1
+        self.count += 1
+        self.sum_ns += duration_ns
+        if duration_ns > self.max_ns:
+            self.max_ns = duration_ns
+
+    def quantile(self, share: float) -> int | None:
+        """The duration, in nanoseconds, that this share of all did not exceed; None if there are none. The answer is
+        the upper end of its bucket, and never above the largest duration."""
+        if not self.count:
+            return None
+        rank = max(1, -(-int(share * self.count * 1_000_000) // 1_000_000))
+        seen = 0
+        for bucket, count in enumerate(self._counts):
+            seen += count
+            if seen >= rank:
+                return min(self._upper(bucket), self.max_ns)
+        return self.max_ns
+
+    @staticmethod
+    def _upper(bucket: int) -> int:
+        if bucket < 32:
+            return bucket
+        shift = (bucket >> 4) - 1
+        return ((bucket - (shift << 4)) + 1 << shift) - 1
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self._counts = [0] * self.BUCKETS
+        self.count = self.sum_ns = self.max_ns = 0
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """A distribution of durations in a few numbers, in nanoseconds."""
+
+    samples: int = 0
+    median_ns: int = 0
+    p99_ns: int = 0
+    max_ns: int = 0
+
+    @classmethod
+    def of(cls, histogram: LatencyHistogram) -> Quantiles:
+        return cls(
+            histogram.count, histogram.quantile(0.5) or 0, histogram.quantile(0.99) or 0, histogram.max_ns
+        )
+
+
+class Progress:
+    """Live counters of a run, all phases together, for whoever shows them; reading them costs next to nothing.
+
+    Rates and latencies are those of the last whole second.
+    """
+
+    def __init__(
+        self, time_limit_s: float | None = None, *, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self.time_limit_s = time_limit_s
+        """Length of the main phase; None where it is not limited."""
+        self.phase = "set-up"
+        self.ok = 0
+        self.fail = 0
+        self.info = 0
+        self.invoked = 0
+        self.rate = 0.0
+        """Completed operations a second."""
+        self.p50_ms: float | None = None
+        self.p99_ms: float | None = None
+        self.messages: list[str] = []
+        """What generators had to say to the user, in order."""
+        self.latency = LatencyHistogram()
+        """Latencies of all ok operations so far."""
+        self._clock = clock
+        self._origin_ns: int | None = None
+        self._faults: dict[int, str] = {}
+        self._window = LatencyHistogram()
+        self._window_start_ns = clock()
+        self._window_done = 0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the run began; 0 before."""
+        return 0.0 if self._origin_ns is None else (self._clock() - self._origin_ns) / SECOND
+
+    @property
+    def time_left_s(self) -> float | None:
+        """Of the main phase; None where it is not limited."""
+        return None if self.time_limit_s is None else max(0.0, self.time_limit_s - self.elapsed_s)
+
+    @property
+    def active_faults(self) -> Sequence[str]:
+        """What is broken now, in words, in the order in which it broke."""
+        return tuple(self._faults.values())
+
+    def began(self, origin_ns: int) -> None:
+        """The run's time counts from here, on the clock of this object."""
+        self._origin_ns = origin_ns
+
+    def completed(self, type_: str, latency_ns: int) -> None:
+        """An operation has ended."""
+        if type_ == OK:
+            self.ok += 1
+            self.latency.add(latency_ns)
+            self._window.add(latency_ns)
+        elif type_ == FAIL:
+            self.fail += 1
+        else:
+            self.info += 1
+
+    def nemesis_event(self, type_: str, f: str, value: Any) -> None:
+        """Keeps track of the active faults."""
+        if type_ != INFO or not isinstance(value, dict) or "step" not in value:
+            return
+        step = int(value["step"])
+        if f == "stop":
+            self._faults.pop(step, None)
+        elif f == "start" and value.get("took_effect"):
+            words = [
+                str(value.get("fault", "")),
+                str(value.get("shape") or ""),
+                ",".join(map(str, value.get("targets") or ())),
+            ]
+            self._faults[step] = " ".join(word for word in words if word)
+
+    def roll(self, now_ns: int) -> None:
+        """Once in a while: if a second is over, its rate and latencies become those that are shown."""
+        elapsed = now_ns - self._window_start_ns
+        if elapsed < SECOND:
+            return
+        done = self.ok + self.fail + self.info
+        self.rate = (done - self._window_done) * SECOND / elapsed
+        window = self._window
+        if window.count:
+            self.p50_ms = (window.quantile(0.5) or 0) / MILLISECOND
+            self.p99_ms = (window.quantile(0.99) or 0) / MILLISECOND
+        window.reset()
+        self._window_start_ns = now_ns
+        self._window_done = done
+
+
+class DriveResult(msgspec.Struct, frozen=True):
+    """What one phase was like. Times are nanoseconds since the start of the run."""
+
+    phase: str
+    start_ns: int
+    end_ns: int
+    invoked: int
+    ok: int
+    fail: int
+    info: int
+    late: int
+    """How many invocations began after their generator wanted them to."""
+    latest_ns: int
+    """How late the latest began."""
+    no_client: int
+    """How many operations failed because no session could be opened."""
+    latency: Quantiles
+    """Of ok operations."""
+    loop_lag: Quantiles
+    """How long something that was ready had to wait for its turn on the event loop. A harness that lags widens the
+    intervals of operations, and may so hide what the database did."""
+    stopped: str | None = None
+    """Why the phase ended before its generator did: "interrupted", "interrupted twice", or the watchdog's reason."""
+    stalls: tuple[str, ...] = ()
+    """Where the loop was when it did not turn for seconds; stack traces."""
+    invalid_completions: int = 0
+    """How many answers made no sense; they are info in the history."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the generator came to its own end."""
+        return self.stopped is None
+
+
+# Who else takes part
+
+
+class StopSignal:
+    """Asks a run to end: once, to generate no more and finish in order; twice, to stop at once."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    def request(self) -> None:
+        """Another request; call it on the event loop's thread (for example from `loop.add_signal_handler`)."""
+        self.requests += 1
+        for listener in list(self._listeners):
+            listener()
+
+    @property
+    def at_once(self) -> bool:
+        """Whether everything shall stop now."""
+        return self.requests >= 2
+
+    @contextlib.contextmanager
+    def calling(self, listener: Callable[[], None]) -> Any:
+        """Calls `listener` at each request while the block runs."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+
+class NemesisRunner(Protocol):
+    """Executes fault steps beside the clients; each in a task of its own."""
+
+    record: Callable[[str, str, dict[str, Any]], None]
+    """Takes type, f and value of the nemesis's events; `drive` sets it."""
+
+    def begin(self, step: Step) -> None:
+        """Starts a step that is due now, and returns at once."""
+
+
+class Journal(Protocol):
+    """Where events are kept; see `results.run_folder.Journal`."""
+
+    @property
+    def record(self) -> Callable[[Operation], None]: ...
+
+    def commit(self) -> None: ...
+
+
+class Recorder:
+    """Puts the events of observers into the history: nemesis, phases, logs. Works during a phase and between phases;
+    each event is written at once."""
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        journal: Journal,
+        progress: Progress | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._interpreter = interpreter
+        self._journal = journal
+        self._progress = progress
+        self._clock = clock
+
+    def now_ns(self) -> int:
+        """Time since the start of the run, which begins with the first question."""
+        now = self._clock()
+        origin = self._interpreter.origin_ns
+        if origin is None:
+            origin = self._interpreter.origin_ns = now
+            if self._progress is not None:
+                self._progress.began(origin)
+        return now - origin
+
+    def event(self, process: str, type_: str, f: str, value: Any, error: Any = None) -> Operation:
+        """Records what an observer saw."""
+        event = self._interpreter.observe(process, type_, f, value, self.now_ns(), error)
+        self._journal.record(event)
+        self._journal.commit()
+        return event
+
+    def nemesis_event(self, type_: str, f: str, value: dict[str, Any]) -> None:
+        """Records an event of the nemesis; see `NemesisRunner.record`."""
+        self.event(NEMESIS, type_, f, value)
+        if self._progress is not None:
+            self._progress.nemesis_event(type_, f, value)
+
+    def phase(self, name: str) -> None:
+        """Records that a phase begins."""
+        self._journal.record(self._interpreter.mark_phase(name, self.now_ns()))
+        self._journal.commit()
+        if self._progress is not None:
+            self._progress.phase = name
+
+
+class DeadlineWheel:
+    """Finds the threads whose operation has taken too long, without a timer for each operation.
+
+    A thread is in at most a few buckets. Arming it again does not move it: when its bucket comes up and its deadline
+    lies ahead, it goes into a later one. So an operation costs two stores, and a thread is looked at once a timeout.
+    """
+
+    __slots__ = ("_buckets", "_deadlines", "_last", "_resolution", "_slots")
+
+    def __init__(self, threads: int, resolution_ns: int) -> None:
+        self._resolution = resolution_ns
+        self._deadlines = [0] * threads
+        """0: not armed."""
+        self._slots = [-1] * threads
+        """The earliest bucket that holds the thread; -1: none does."""
+        self._buckets: dict[int, list[int]] = {}
+        self._last = -1
+        """The last bucket that has come up."""
+
+    def arm(self, thread: int, deadline_ns: int) -> None:
+        """The thread's operation must end by this time."""
+        self._deadlines[thread] = deadline_ns
+        slot = deadline_ns // self._resolution + 1
+        held = self._slots[thread]
+        if held == -1 or slot < held:
+            self._place(thread, slot)
+
+    def disarm(self, thread: int) -> None:
+        """The thread's operation has ended."""
+        self._deadlines[thread] = 0
+
+    def _place(self, thread: int, slot: int) -> None:
+        if slot <= self._last:
+            slot = self._last + 1
+        self._slots[thread] = slot
+        self._buckets.setdefault(slot, []).append(thread)
+
+    def expired(self, now_ns: int) -> list[int]:
+        """The threads whose deadline has passed, in order; each is told once and disarmed. Late by at most the
+        resolution, and never early."""
+        current = now_ns // self._resolution
+        if current <= self._last:
+            return []
+        due = sorted(slot for slot in self._buckets if slot <= current)
+        self._last = current
+        found = []
+        for slot in due:
+            for thread in self._buckets.pop(slot):
+                if self._slots[thread] != slot:
+                    continue  # It was put into an earlier bucket, which has dealt with it.
+                self._slots[thread] = -1
+                deadline = self._deadlines[thread]
+                if deadline == 0:
+                    continue
+                if deadline <= now_ns:
+                    self._deadlines[thread] = 0
+                    found.append(thread)
+                else:
+                    self._place(thread, deadline // self._resolution + 1)
+        return sorted(found)
+
+
+class _StallWatch(threading.Thread):
+    """Notices from outside that the loop's thread is stuck in a call, and where."""
+
+    def __init__(self, loop_thread: int, limit_s: float) -> None:
+        super().__init__(name="loop stall watch", daemon=True)
+        self.beat = time.monotonic()
+        self.stalls: list[str] = []
+        self._loop_thread = loop_thread
+        self._limit_s = limit_s
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        told = 0.0
+        while not self._over.wait(self._limit_s / 4):
+            beat = self.beat
+            silent = time.monotonic() - beat
+            if silent > self._limit_s and told != beat and len(self.stalls) < 5:
+                told = beat
+                frame = sys._current_frames().get(self._loop_thread)
+                stack = "".join(traceback.format_stack(frame)) if frame is not None else "no stack\n"
+                self.stalls.append(f"the event loop did not turn for {silent:.1f} s; it was here:\n{stack}")
+
+    def end(self) -> None:
+        self._over.set()
+
+
+async def drive(
+    interpreter: Interpreter,
+    workload: Workload,
+    open_session: OpenSession,
+    journal: Journal,
+    nemesis: NemesisRunner | None,
+    timeout_s: float,
+    progress: Progress,
+    stop: StopSignal,
+    clock: Callable[[], int] = time.monotonic_ns,
+    *,
+    limit_s: float | None = None,
+    drain_s: float | None = None,
+    stall_s: float = STALL_S,
+) -> DriveResult:
+    """Runs the interpreter's present phase to its end: until its generator is exhausted and all operations have ended.
+
+    An operation that takes longer than `timeout_s` is info (fail, if it is read-only). The first request of `stop`
+    during this phase ends the generating; the second ever ends everything at once. `limit_s` is the watchdog's: a
+    phase that still generates after so long is ended in the same way, and the result says why. What has not ended
+    `drain_s` after the generating did (by default the timeout and a second) is given up. `nemesis` is not stopped.
+
+    Raises what the generator, the journal or the nemesis's `begin` raise; the sessions are closed in any case.
+    """
+    driver = _Driver(
+        interpreter, workload, open_session, journal, nemesis, timeout_s, progress, stop, clock, limit_s,
+        timeout_s + 1.0 if drain_s is None else drain_s,
+    )  # fmt: skip
+    watch = _StallWatch(threading.get_ident(), stall_s)
+    driver.watch = watch
+    watch.start()
+    try:
+        return await driver.run()
+    finally:
+        watch.end()
+        await driver.close()
+
+
+class _Worker:
+    """Performs the operations of one thread, one after the other, until it is abandoned."""
+
+    __slots__ = ("abandoned", "has_session", "node", "operation", "task", "thread", "waiter")
+
+    def __init__(self, thread: int, node: str) -> None:
+        self.thread = thread
+        self.node = node
+        self.operation: Operation | None = None
+        """What it is to do, or is doing."""
+        self.waiter: asyncio.Future[None] | None = None
+        """What it is parked on while it has nothing to do."""
+        self.has_session = False
+        self.abandoned = False
+        """Another worker has its thread; nobody listens to this one any more."""
+        self.task: asyncio.Task[None] | None = None
+
+
+class _Driver:
+    """One phase; see `drive`."""
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        workload: Workload,
+        open_session: OpenSession,
+        journal: Journal,
+        nemesis: NemesisRunner | None,
+        timeout_s: float,
+        progress: Progress,
+        stop: StopSignal,
+        clock: Callable[[], int],
+        limit_s: float | None,
+        drain_s: float,
+    ) -> None:
+        if timeout_s <= 0:
+            raise ValueError(f"an operation timeout of {timeout_s} s: it must be above 0")
+        self.interpreter = interpreter
+        self.workload = workload
+        self.open_session = open_session
+        self.journal = journal
+        self.nemesis = nemesis
+        self.timeout_ns = round(timeout_s * SECOND)
+        self.timeout_s = timeout_s
+        self.progress = progress
+        self.stop = stop
+        self.stop_base = stop.requests
+        self.clock = clock
+        self.limit_ns = None if limit_s is None else round(limit_s * SECOND)
+        self.drain_ns = round(drain_s * SECOND)
+        self.loop = asyncio.get_running_loop()
+        self.recorder = Recorder(interpreter, journal, progress, clock)
+        self.workers: list[_Worker] = []
+        self.background: set[asyncio.Task[None]] = set()
+        """Sessions being closed, abandoned workers, operations of the nemesis."""
+        self.completed: list[tuple[int | str, str, Any, Any, int]] = []
+        self.pump_scheduled = False
+        self.timer: asyncio.TimerHandle | None = None
+        self.timer_at = 0
+        self.ticker: asyncio.TimerHandle | None = None
+        self.tick_due = 0
+        self.unopened = interpreter.threads
+        """Workers that have not yet tried to open their first session."""
+        self.opened: asyncio.Future[None] = self.loop.create_future()
+        self.finished: asyncio.Future[None] = self.loop.create_future()
+        self.wheel = DeadlineWheel(interpreter.threads, min(TICK_NS, max(MILLISECOND, self.timeout_ns // 20)))
+        self.lag = LatencyHistogram()
+        self.latency = LatencyHistogram()
+        self.counts = {OK: 0, FAIL: 0, INFO: 0}
+        self.invoked = 0
+        self.no_client = 0
+        self.late_before = interpreter.late
+        self.invalid_before = interpreter.invalid
+        self.stopped: str | None = None
+        self.generating_ended_ns: int | None = None
+        self.watch: _StallWatch | None = None
+
+    # The phase
+
+    async def run(self) -> DriveResult:
+        self.recorder.phase(self.interpreter.phase)
+        origin = self.interpreter.origin_ns
+        assert origin is not None, "the recorder has just set it"
+        self.origin = origin
+        self.start_ns = self.recorder.now_ns()
+        if self.nemesis is not None:
+            self.nemesis.record = self.recorder.nemesis_event
+        self.workers = [self._hire(thread) for thread in range(self.interpreter.threads)]
+        with self.stop.calling(self._on_stop):
+            self._tick()
+            await self._sessions_opened()
+            self.start_ns = self.recorder.now_ns()
+            if not self.finished.done():
+                self._pump()
+            await self.finished
+        end_ns = self.recorder.now_ns()
+        return DriveResult(
+            phase=self.interpreter.phase,
+            start_ns=self.start_ns,
+            end_ns=end_ns,
+            invoked=self.invoked,
+            ok=self.counts[OK],
+            fail=self.counts[FAIL],
+            info=self.counts[INFO],
+            late=self.interpreter.late - self.late_before,
+            latest_ns=self.interpreter.latest_ns,
+            no_client=self.no_client,
+            latency=Quantiles.of(self.latency),
+            loop_lag=Quantiles.of(self.lag),
+            stopped=self.stopped,
+            stalls=tuple(self.watch.stalls) if self.watch is not None else (),
+            invalid_completions=self.interpreter.invalid - self.invalid_before,
+        )
+
+    async def _sessions_opened(self) -> None:
+        """Waits until every worker has tried to open its session once, but for no longer than the timeout: the first
+        operations should not have to wait for connections."""
+        if self.unopened:
+            await asyncio.wait(
+                {self.opened, self.finished},
+                timeout=min(self.timeout_s, 5.0),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+
+    def _pump(self) -> None:
+        """One turn: completions, then invocations, then one write, then the workers."""
+        self.pump_scheduled = False
+        if self.finished.done():
+            return
+        try:
+            self._turn()
+        except BaseException as error:  # noqa: BLE001 - whatever it is ends the phase, and is raised by `drive`.
+            self._fail(error)
+
+    def _turn(self) -> None:
+        interpreter = self.interpreter
+        record = self.journal.record
+        wheel = self.wheel
+        completed = self.completed
+        if completed:
+            self.completed = []
+            complete = interpreter.complete
+            in_flight = interpreter.in_flight
+            threads = interpreter.threads
+            for process, type_, value, error, at in completed:
+                invocation = in_flight[process]
+                event = complete(process, type_, value, error, at)
+                record(event)
+                if type(process) is int:
+                    wheel.disarm(process % threads)
+                    self._count(event.type, event.time - invocation.time)
+        poll = interpreter.poll(self.clock() - self.origin)
+        invocations = poll.invocations
+        for event in invocations:
+            record(event)
+        self.journal.commit()
+        if invocations:
+            self._start(invocations)
+        for step in poll.steps:
+            if self.nemesis is not None:
+                self.nemesis.begin(step)
+        if poll.messages:
+            self.progress.messages.extend(poll.messages)
+        if poll.done:
+            self._finish()
+        elif poll.wake_at_ns is not None:
+            self._wake_at(poll.wake_at_ns)
+        elif interpreter.is_stuck() and not self.completed:
+            self._end_generating(
+                "the generator waits for something that cannot happen: nothing is in flight, and it names no time; "
+                + interpreter.describe()
+            )
+
+    def _start(self, invocations: list[Operation]) -> None:
+        """Wakes the workers of these invocations, which are on record now."""
+        workers = self.workers
+        threads = self.interpreter.threads
+        arm = self.wheel.arm
+        timeout = self.timeout_ns
+        count = 0
+        for event in invocations:
+            process = event.process
+            if type(process) is int:
+                thread = process % threads
+                worker = workers[thread]
+                worker.operation = event
+                arm(thread, event.time + timeout)
+                waiter = worker.waiter
+                if waiter is not None:
+                    worker.waiter = None
+                    waiter.set_result(None)
+                count += 1
+            else:
+                self._in_background(self._nemesis_operation(event))
+        self.invoked += count
+        self.progress.invoked += count
+
+    def _count(self, type_: str, latency_ns: int) -> None:
+        self.counts[type_] += 1
+        if type_ == OK:
+            self.latency.add(latency_ns)
+        self.progress.completed(type_, latency_ns)
+
+    def _schedule_pump(self) -> None:
+        if not self.pump_scheduled:
+            self.pump_scheduled = True
+            self.loop.call_soon(self._pump)
+
+    def _wake_at(self, at_ns: int) -> None:
+        """Sees to it that the pump runs at this time or a little later (earlier does no harm)."""
+        timer = self.timer
+        if timer is not None:
+            if self.timer_at <= at_ns:
+                return
+            timer.cancel()
+        delay = at_ns - (self.clock() - self.origin)
+        self.timer_at = at_ns
+        self.timer = self.loop.call_later(max(delay, MILLISECOND) / SECOND, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self.timer = None
+        if not self.pump_scheduled:
+            self._pump()
+
+    # The clients
+
+    def _hire(self, thread: int) -> _Worker:
+        worker = _Worker(thread, self.interpreter.node_of(thread))
+        worker.task = self.loop.create_task(self._work(worker), name=f"worker {thread}")
+        worker.task.add_done_callback(self._on_worker_end)
+        return worker
+
+    def _on_worker_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            error = task.exception()
+            assert error is not None
+            self._fail(error)
+
+    async def _work(self, worker: _Worker) -> None:
+        loop = self.loop
+        clock = self.clock
+        origin = self.origin
+        invoke = self.workload.invoke
+        backoff_s = FIRST_BACKOFF_S
+        session: Session | None = None
+        try:
+            session, _ = await self._open(worker)
+            self._tried_to_open()
+            while True:
+                operation = worker.operation
+                if operation is None:
+                    waiter = worker.waiter = loop.create_future()
+                    await waiter
+                    operation = worker.operation
+                    assert operation is not None, f"worker {worker.thread} was woken for nothing"
+                error: Any = None
+                value: Any = None
+                reopen = False
+                if session is None:
+                    session, trouble = await self._open(worker)
+                    if session is None:
+                        await asyncio.sleep(backoff_s)
+                        backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+                        if worker.abandoned:
+                            return
+                        self._ended(worker, operation, FAIL, None, [NO_CLIENT, trouble])
+                        continue
+                    backoff_s = FIRST_BACKOFF_S
+                try:
+                    value = await invoke(session, operation)
+                    type_ = OK
+                except Definite as definite:
+                    type_, error = FAIL, [definite.kind, definite.text]
+                except asyncio.CancelledError:
+                    if worker.abandoned or self.finished.done() or _is_cancelling():
+                        raise
+                    type_, error, reopen = INFO, ["cancelled", "the client cancelled its own call"], True
+                except Exception as unknown:  # noqa: BLE001 - Whatever it is, nobody knows what it did.
+                    type_, error, reopen = INFO, _error_of(unknown), True
+                if worker.abandoned:
+                    return
+                if type_ == INFO and operation.f in self.workload.read_only_functions:
+                    type_ = FAIL
+                # What follows is `_ended`, written out: it runs for every operation.
+                worker.operation = None
+                self.completed.append((operation.process, type_, value, error, clock() - origin))
+                if not self.pump_scheduled:
+                    self.pump_scheduled = True
+                    loop.call_soon(self._pump)
+                if reopen:
+                    worker.has_session = False
+                    self._discard(session)
+                    session = None
+                    session, _ = await self._open(worker)
+        finally:
+            worker.has_session = False
+            if session is not None:
+                self._discard(session)
+
+    def _tried_to_open(self) -> None:
+        self.unopened -= 1
+        if self.unopened == 0:
+            self.opened.set_result(None)
+
+    async def _open(self, worker: _Worker) -> tuple[Session | None, str]:
+        """A session for this worker, or the reason why there is none."""
+        try:
+            session = await asyncio.wait_for(self.open_session(worker.node), self.timeout_s)
+        except TimeoutError:
+            return None, f"no session to {worker.node} within {self.timeout_s:g} s"
+        except Exception as error:  # noqa: BLE001 - It becomes the error of the operation that needs the session.
+            return None, f"no session to {worker.node}: {type(error).__name__}: {error}"
+        worker.has_session = True
+        return session, ""
+
+    def _ended(self, worker: _Worker, operation: Operation, type_: str, value: Any, error: Any) -> None:
+        worker.operation = None
+        if error is not None and error[0] == NO_CLIENT:
+            self.no_client += 1
+        self.completed.append((operation.process, type_, value, error, self.clock() - self.origin))
+        self._schedule_pump()
+
+    def _expire(self, thread: int) -> None:
+        """The operation of this thread has taken too long: its outcome is decided here and now, and a new worker
+        takes the thread."""
+        worker = self.workers[thread]
+        operation = worker.operation
+        if operation is None:
+            return
+        seconds = f"no answer within {self.timeout_s:g} s"
+        if not worker.has_session:
+            self._ended(
+                worker, operation, FAIL, None, [NO_CLIENT, f"no session to {worker.node} yet, and {seconds}"]
+            )
+        elif operation.f in self.workload.read_only_functions:
+            self._ended(worker, operation, FAIL, None, [TIMEOUT, seconds])
+        else:
+            self._ended(worker, operation, INFO, None, [TIMEOUT, seconds])
+        self._abandon(worker)
+        self.workers[thread] = self._hire(thread)
+
+    def _abandon(self, worker: _Worker) -> None:
+        """Nobody listens to this worker any more; it is asked to end, and closes its session when it does."""
+        worker.abandoned = True
+        task = worker.task
+        assert task is not None, f"worker {worker.thread} has never begun"
+        if not task.done():
+            task.cancel()
+            self.background.add(task)
+            task.add_done_callback(self.background.discard)
+
+    def _discard(self, session: Session) -> None:
+        self._in_background(_close(session))
+
+    def _in_background(self, work: Any) -> None:
+        task = self.loop.create_task(work)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
+
+    async def _nemesis_operation(self, invocation: Operation) -> None:
+        """A nemesis operation that came from the generator: a step as its value."""
+        type_, error = INFO, None
+        try:
+            step = (
+                invocation.value
+                if isinstance(invocation.value, Step)
+                else msgspec.convert(invocation.value, Step)
+            )
+            if self.nemesis is None:
+                error = ["no-nemesis", "this run has no nemesis"]
+            else:
+                self.nemesis.begin(step)
+        except Exception as problem:  # noqa: BLE001 - It is kept as the operation's error.
+            error = _error_of(problem)
+        self.completed.append((invocation.process, type_, None, error, self.clock() - self.origin))
+        self._schedule_pump()
+
+    # The clock's hand
+
+    def _tick(self) -> None:
+        """Every few milliseconds: deadlines, lag, the watchdog, the second that is over."""
+        if self.finished.done():
+            return
+        now = self.clock()
+        if self.watch is not None:
+            self.watch.beat = time.monotonic()
+        # Timers are only right to a millisecond; what exceeds that is lag. Beside it, how long a turn takes.
+        if self.tick_due:
+            self.lag.add(max(0, now - self.tick_due - MILLISECOND))
+        self.loop.call_soon(self._turn_taken, now)
+        self.tick_due = now + TICK_NS
+        self.ticker = self.loop.call_later(TICK_NS / SECOND, self._tick)
+        self.progress.roll(now)
+        try:
+            since_origin = now - self.origin
+            for thread in self.wheel.expired(since_origin):
+                self._expire(thread)
+            self._watch_over(since_origin)
+        except BaseException as error:  # noqa: BLE001 - as in `_pump`
+            self._fail(error)
+
+    def _turn_taken(self, since: int) -> None:
+        self.lag.add(self.clock() - since)
+
+    def _watch_over(self, now: int) -> None:
+        interpreter = self.interpreter
+        if interpreter.exhausted:
+            if self.generating_ended_ns is None:
+                self.generating_ended_ns = now
+            if now - self.generating_ended_ns > self.drain_ns and interpreter.in_flight:
+                self._give_up("it had not ended when the phase did")
+                self._schedule_pump()
+        elif self.limit_ns is not None and now - self.start_ns > self.limit_ns:
+            self._end_generating(
+                f"the watchdog ended the phase: it still generated after {self.limit_ns / SECOND:g} s; "
+                + interpreter.describe()
+            )
+
+    def _on_stop(self) -> None:
+        if self.finished.done():
+            return
+        if self.stop.at_once:
+            self.stopped = "interrupted twice"
+            self._give_up("the run was stopped at once")
+            self.interpreter.stop()
+            self._finish()
+        else:
+            self._end_generating("interrupted")
+
+    def _end_generating(self, why: str) -> None:
+        self.stopped = self.stopped or why
+        self.interpreter.stop()
+        self._schedule_pump()
+
+    def _give_up(self, why: str) -> None:
+        """Ends what is in flight; its workers are left to their fate."""
+        completed, self.completed = self.completed, []
+        for process, type_, value, error, at in completed:
+            self._record_end(
+                self.interpreter.in_flight[process],
+                self.interpreter.complete(process, type_, value, error, at),
+            )
+        open_invocations = sorted(self.interpreter.in_flight.values(), key=lambda event: event.index)
+        ends = self.interpreter.give_up(self.clock() - self.origin, why)
+        for invocation, event in zip(open_invocations, ends, strict=True):
+            self._record_end(invocation, event)
+        self.journal.commit()
+        for worker in list(self.workers):
+            if worker.operation is not None:
+                worker.operation = None
+                self._abandon(worker)
+                if not self.stop.at_once:
+                    self.workers[worker.thread] = self._hire(worker.thread)
+
+    def _record_end(self, invocation: Operation, event: Operation) -> None:
+        self.journal.record(event)
+        if isinstance(event.process, int):
+            self.wheel.disarm(event.process % self.interpreter.threads)
+            self._count(event.type, event.time - invocation.time)
+
+    # The end
+
+    def _finish(self) -> None:
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.finished.done():
+            self.finished.set_exception(error)
+
+    async def close(self) -> None:
+        """Ends the workers and closes their sessions, within a bounded time."""
+        if not self.finished.done():
+            self.finished.cancel()
+        for handle in (self.timer, self.ticker):
+            if handle is not None:
+                handle.cancel()
+        for worker in self.workers:
+            self._abandon(worker)
+        deadline = self.loop.time() + CLOSE_TIMEOUT_S
+        while self.background and self.loop.time() < deadline:
+            await asyncio.wait(set(self.background), timeout=max(0.01, deadline - self.loop.time()))
+        for task in list(self.background):
+            task.cancel()
+
+
+def _is_cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _error_of(error: BaseException) -> list[str]:
+    if isinstance(error, SessionError):
+        return [error.kind, error.text]
+    return [type(error).__name__, str(error)]
+
+
+async def _close(session: Session) -> None:
+    """Gives a session back. What goes wrong with that changes nothing any more."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(session.close(), CLOSE_TIMEOUT_S)

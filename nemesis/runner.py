@@ -176,7 +176,7 @@ class NemesisRunner:
     async def _leaders(self) -> dict[str, str]:
         try:
             return await asyncio.wait_for(self.cluster.leaders(), LEADERS_TIMEOUT_S)
-        except (Exception, TimeoutError) as error:  # noqa: BLE001: the choice falls back to any node, and says so
+        except (Exception, TimeoutError) as error:  # noqa: BLE001 - the choice falls back to any node, and says so
             self.problems.append(f"leaders could not be asked: {type(error).__name__}: {error}")
             return {}
 
@@ -184,7 +184,7 @@ class NemesisRunner:
         """Whatever goes wrong inside one act of one step stays with this step, as its recorded error."""
         try:
             return await awaitable, None
-        except Exception as error:  # noqa: BLE001: recorded as the step's error; no effect is claimed
+        except Exception as error:  # noqa: BLE001 - recorded as the step's error; no effect is claimed
             text = f"{type(error).__name__}: {error}"
             self.problems.append(f"step {step.id} ({step.describe()}), {act}: {text}")
             return Evidence(False), text

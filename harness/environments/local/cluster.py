@@ -1,0 +1,954 @@
+"""A cluster of the environment `local`: the verbs on real processes and proxied links, each with its evidence.
+
+Every act is written into the ledger before it is done, and probed from outside after: processes in the process
+table and at their ports, links by tokens that travel (`probe.py`), clocks by asking the node. A fault that
+silently did nothing therefore yields evidence that says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import harness
+from harness.environments.clock_file import REAL_TIME, ClockSetting, read_clock, write_clock
+from harness.environments.environment import (
+    CLIENT_PORT,
+    PEER,
+    Address,
+    Addresses,
+    EnvironmentFailed,
+    Folder,
+    NodeExit,
+    NodePlan,
+    Progress,
+    SystemUnderTest,
+)
+from harness.environments.ledger import Ledger
+from harness.environments.local.channel import Channel
+from harness.environments.local.ports import HOST, PortBlock, check_free
+from harness.environments.local.probe import OPEN_TIMEOUT_S, SILENCE_S, Prober
+from harness.environments.processes import (
+    TOKEN_VARIABLE,
+    ProcessIdentity,
+    identify,
+    is_running,
+    process_state,
+)
+from nemesis.cluster import (
+    CLIENT,
+    Capability,
+    Evidence,
+    FaultFailed,
+    HealReport,
+    Link,
+    NodeState,
+    combine,
+)
+
+READY_TIMEOUT_S = 30.0
+TERMINATE_GRACE_S = 10.0
+POLL_S = 0.01
+CLOCK_ERROR_NS = 2_000_000
+"""A clock that was read is right to half the round trip and this."""
+DRIFT_TO_SEE_NS = 20_000_000
+LAST_LINES = 15
+
+
+@dataclass
+class Node:
+    """One node and its present process."""
+
+    plan: NodePlan
+    process: ProcessIdentity | None = None
+    entry: int | None = None
+    """Its entry in the ledger."""
+    paused: bool = False
+    ending: bool = False
+    """We have asked for its end, so its exit is no crash."""
+    exit_status: str = ""
+
+
+class LocalCluster:
+    """See `EnvironmentCluster`. Made by `LocalEnvironment.create_cluster`."""
+
+    def __init__(
+        self,
+        system: SystemUnderTest,
+        names: Sequence[str],
+        folder: Folder,
+        capabilities: Mapping[str, Capability],
+        base_port: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self.system = system
+        self.folder = folder
+        self.ledger = Ledger.create(folder.ledger_path, "local")
+        self._names = tuple(names)
+        self._capabilities = dict(capabilities)
+        self._base_port = base_port
+        self._progress: Progress = progress or (lambda sentence: None)
+        self._nodes: dict[str, Node] = {}
+        self._exits: list[NodeExit] = []
+        self._link_entries: dict[str, int] = {}
+        self._clock_entries: dict[str, int] = {}
+        self._pause_entries: dict[str, int] = {}
+        self._early_exits: dict[int, str] = {}
+        """Processes that ended before the answer to their spawn was taken up."""
+        self._cut: set[Link] = set()
+        self._shaped: set[Link] = set()
+        """Links that are slowed or throttled."""
+        self._halved: set[Link] = set()
+        self._ports: PortBlock | None = None
+        self._supervisor: Channel | None = None
+        self._supervisor_process: subprocess.Popen[bytes] | None = None
+        self._supervisor_entry: int | None = None
+        self._proxy: Channel | None = None
+        self._prober: Prober | None = None
+        self._client_addresses: dict[str, dict[str, Address]] = {}
+        self._ended = False
+
+    # Life.
+
+    async def create(self) -> None:
+        """Start the supervisor and the proxy, choose ports, open every route."""
+        self._ports = PortBlock(Random(os.urandom(8)), self._base_port)
+        proxy_end = await self._start_supervisor()
+        await self._start_proxy(proxy_end)
+        listen = {
+            name: {port: (HOST, self._ports.take(f"{name} ({port})")) for port in self.system.ports}
+            for name in self._names
+        }
+        listeners: dict[tuple[str, str, str], Address] = {}
+        for dialer in (*self._names, CLIENT):
+            for owner in self._names:
+                if dialer != owner:
+                    for port, address in listen[owner].items():
+                        number = await self._ask_proxy(
+                            "route",
+                            dialer=dialer,
+                            owner=owner,
+                            port=port,
+                            host=address[0],
+                            to_port=address[1],
+                        )
+                        listeners[dialer, owner, port] = (HOST, number)
+        for index, name in enumerate(self._names):
+            self._nodes[name] = Node(self._plan(name, index, listen, listeners))
+            self._client_addresses[name] = {port: listeners[CLIENT, name, port] for port in self.system.ports}
+        between = PEER if PEER in self.system.ports else self.system.ports[0]
+        outside = CLIENT_PORT if CLIENT_PORT in self.system.ports else self.system.ports[0]
+        links = {(a, b): between for a in self._names for b in self._names if a != b}
+        links |= {(CLIENT, name): outside for name in self._names}
+        assert self._proxy is not None
+        self._prober = Prober(self._proxy, links, listeners)
+        await self._prober.start()
+
+    def _plan(
+        self,
+        name: str,
+        index: int,
+        listen: Mapping[str, Addresses],
+        listeners: Mapping[tuple[str, str, str], Address],
+    ) -> NodePlan:
+        home = self.folder.node_dir(name).absolute()
+        data_dir = home / "data"
+        data_dir.mkdir(parents=True, exist_ok=True)
+        clock_file: Path | None = None
+        if self.system.clock_port:
+            clock_file = home / "clock"
+            write_clock(clock_file, REAL_TIME)
+        reach = {
+            other: {port: listeners[name, other, port] for port in self.system.ports}
+            for other in self._names
+            if other != name
+        }
+        return NodePlan(name, index, data_dir, home / "node.log", listen[name], reach, clock_file)
+
+    async def _start_supervisor(self) -> socket.socket:
+        """Starts it with one end of a socket pair; returns the harness's end of the proxy's pair."""
+        ours, theirs = socket.socketpair()
+        proxy_ours, proxy_theirs = socket.socketpair()
+        self._proxy_descriptor = proxy_theirs.fileno()
+        self._supervisor_entry = self.ledger.intend("process", name="supervisor")
+        with (self.folder.path / "supervisor.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "harness.environments.local.supervisor", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment({"PYTHONPATH": _python_path()}),
+                pass_fds=[theirs.fileno(), proxy_theirs.fileno()],
+                start_new_session=True,
+            )
+        self._supervisor_process = process
+        identity = identify(process.pid)
+        self.ledger.note(
+            self._supervisor_entry, pid=process.pid, started=identity.started if identity else ""
+        )
+        theirs.close()
+        proxy_theirs.close()
+        self._supervisor = await Channel.open("supervisor", ours, self._on_event)
+        return proxy_ours
+
+    async def _start_proxy(self, end: socket.socket) -> None:
+        entry = self.ledger.intend("process", name="proxy")
+        answer = await self._ask_supervisor(
+            "spawn",
+            name="proxy",
+            argv=[sys.executable, "-m", "harness.environments.local.proxy", str(self._proxy_descriptor)],
+            cwd=str(self.folder.path.absolute()),
+            env=self._environment({"PYTHONPATH": _python_path()}),
+            log=str((self.folder.path / "proxy.log").absolute()),
+            fds=[self._proxy_descriptor],
+        )
+        self.ledger.note(entry, **answer)
+        self._proxy = await Channel.open("proxy", end)
+        await self._ask_proxy("ping")
+
+    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        return {**os.environ, **more, TOKEN_VARIABLE: self.ledger.header.token}
+
+    async def start_all(self) -> None:
+        """Start every node's process, all at once."""
+        await asyncio.gather(*(self._spawn(self._nodes[name]) for name in self._names))
+
+    async def wait_ready(self, timeout_s: float = READY_TIMEOUT_S, progress: Progress | None = None) -> None:
+        """Wait until every node answers. Raises EnvironmentFailed with the last lines of those that do not."""
+        tell = progress or self._progress
+        ready: list[str] = []
+
+        async def one(name: str) -> None:
+            await self._wait_node_ready(self._nodes[name], timeout_s)
+            ready.append(name)
+            tell(f"{len(ready)} of {len(self._names)} nodes ready ({', '.join(sorted(ready))})")
+
+        results = await asyncio.gather(*(one(name) for name in self._names), return_exceptions=True)
+        problems = [result for result in results if isinstance(result, BaseException)]
+        if problems:
+            raise EnvironmentFailed("\n".join(str(problem) for problem in problems)) from problems[0]
+
+    async def _spawn(self, node: Node) -> None:
+        plan = node.plan
+        for port, address in plan.listen.items():
+            check_free(address[1], f"{plan.name} ({port})")
+        launch = self.system.launch(plan, self._names)
+        for relative, content in launch.files.items():
+            path = plan.data_dir / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        node.entry = self.ledger.intend("process", name=plan.name)
+        node.ending, node.paused, node.exit_status = False, False, ""
+        try:
+            answer = await self._ask_supervisor(
+                "spawn",
+                name=plan.name,
+                argv=list(launch.argv),
+                cwd=str(plan.data_dir),
+                env=self._environment(launch.env),
+                log=str(plan.log_path),
+            )
+        except EnvironmentFailed as error:
+            self.ledger.done(node.entry)
+            raise EnvironmentFailed(f"cannot start {plan.name} ({launch.argv[0]}): {error}") from error
+        self.ledger.note(node.entry, **answer)
+        node.process = ProcessIdentity(answer["pid"], answer["started"])
+        status = self._early_exits.pop(answer["pid"], None)
+        if status is not None:
+            self._on_event({"name": plan.name, "pid": answer["pid"], "status": status})
+
+    async def _wait_node_ready(self, node: Node, timeout_s: float) -> float:
+        """Seconds it took. Raises EnvironmentFailed if the process ends or the time is over."""
+        started = time.monotonic()
+        name = node.plan.name
+        while True:
+            if node.process is None:
+                raise EnvironmentFailed(
+                    f"{name} ended before it was ready: {node.exit_status or 'not started'}\n{self._tail(node)}"
+                )
+            if await self._asks_ready(node):
+                return time.monotonic() - started
+            if time.monotonic() - started > timeout_s:
+                raise EnvironmentFailed(f"{name} is not ready after {timeout_s:.0f} s\n{self._tail(node)}")
+            await asyncio.sleep(2 * POLL_S)
+
+    async def _asks_ready(self, node: Node) -> bool:
+        try:
+            return await asyncio.wait_for(self.system.is_ready(node.plan.listen), 1.0)
+        except Exception:  # noqa: BLE001 - whatever keeps a node from answering, it is not ready
+            return False
+
+    def _tail(self, node: Node) -> str:
+        lines = _last_lines(node.plan.log_path)
+        if not lines:
+            return f"it has printed nothing ({node.plan.log_path})"
+        return f"its last lines ({node.plan.log_path}):\n" + "\n".join("    " + line for line in lines)
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        """A child of the supervisor has ended."""
+        node = self._nodes.get(event["name"])
+        if node is None or node.process is None or node.process.pid != event["pid"]:
+            self._early_exits[event["pid"]] = event["status"]
+            return
+        if node.entry is not None and not self._ended:
+            self.ledger.done(node.entry)
+        if not node.ending:
+            lines = tuple(_last_lines(node.plan.log_path))
+            self._exits.append(NodeExit(node.plan.name, event["pid"], event["status"], lines))
+        node.process, node.paused, node.exit_status = None, False, event["status"]
+
+    async def detach(self) -> str:
+        """The supervisor and the proxy stay when the harness goes, and with them the nodes."""
+        await self._ask_proxy("stay")
+        await self._ask_supervisor("stay")
+        self.ledger.detach()
+        self._ended = True
+        if self._prober is not None:
+            self._prober.close()
+        for channel in (self._proxy, self._supervisor):
+            if channel is not None:
+                channel.close()
+        if self._ports is not None:
+            self._ports.close()
+        self.ledger.close()
+        return f"the cluster goes on running; stop it with: harness heal {self.folder.path}"
+
+    async def destroy(self) -> None:
+        """End everything that was started. Idempotent."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._prober is not None:
+            self._prober.close()
+        if self._supervisor is not None and not self._supervisor.closed:
+            try:
+                await self._supervisor.request("shutdown", timeout_s=15.0)
+            except EnvironmentFailed as error:
+                self._progress(f"the supervisor did not confirm its end: {error}")
+        for channel in (self._proxy, self._supervisor):
+            if channel is not None:
+                channel.close()
+        await self._wait_supervisor()
+        for node in self._nodes.values():
+            node.process = None
+        for entry in self.ledger.open_entries:
+            self.ledger.done(entry)
+        self.ledger.close()
+        if self._ports is not None:
+            self._ports.close()
+        for name in ("supervisor.log", "proxy.log"):
+            path = self.folder.path / name
+            if path.exists() and path.stat().st_size == 0:
+                path.unlink()
+
+    async def _wait_supervisor(self) -> None:
+        process = self._supervisor_process
+        if process is None:
+            return
+        deadline = time.monotonic() + 15.0
+        while process.poll() is None:
+            if time.monotonic() > deadline:
+                process.kill()  # Its children die with it.
+            await asyncio.sleep(POLL_S)
+
+    async def _ask_supervisor(self, verb: str, **arguments: Any) -> Any:
+        if self._supervisor is None:
+            raise EnvironmentFailed(f"the supervisor was never started: it cannot {verb}")
+        return await self._supervisor.request(verb, **arguments)
+
+    async def _ask_proxy(self, verb: str, **arguments: Any) -> Any:
+        if self._proxy is None:
+            raise EnvironmentFailed(f"the proxy was never started: it cannot {verb}")
+        return await self._proxy.request(verb, **arguments)
+
+    # What is asked of it.
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return self._names
+
+    def capabilities(self) -> Mapping[str, Capability]:
+        return self._capabilities
+
+    def state(self, node: str) -> NodeState:
+        known = self._node(node)
+        if known.process is None:
+            return "down"
+        return "paused" if known.paused else "up"
+
+    def pid(self, node: str) -> int | None:
+        """Of the node's process; None while it is down."""
+        process = self._node(node).process
+        return None if process is None else process.pid
+
+    def plan(self, node: str) -> NodePlan:
+        """Where the node lives."""
+        return self._node(node).plan
+
+    def client_address(self, node: str) -> Addresses:
+        return self._client_addresses[self._node(node).plan.name]
+
+    def direct_address(self, node: str) -> Addresses:
+        return self._node(node).plan.listen
+
+    def crashes(self) -> Sequence[NodeExit]:
+        return tuple(self._exits)
+
+    async def collect_logs(self) -> Mapping[str, Path]:
+        return {name: node.plan.log_path for name, node in self._nodes.items() if node.plan.log_path.exists()}
+
+    async def leaders(self) -> dict[str, str]:
+        up = {name: self.direct_address(name) for name in self._names if self.state(name) == "up"}
+        return await self.system.leaders(up) if up else {}
+
+    async def link_counters(self) -> list[dict[str, Any]]:
+        """For each directed link what the proxy has counted since the start."""
+        answer: list[dict[str, Any]] = await self._ask_proxy("counters")
+        return answer
+
+    def _node(self, name: str) -> Node:
+        if name not in self._nodes:
+            raise ValueError(f"unknown node {name!r}; nodes: {', '.join(self._names)}")
+        return self._nodes[name]
+
+    # Links.
+
+    async def cut(self, links: Sequence[Link]) -> Evidence:
+        prober = self._check_links(links)
+        self._note_links(links)
+        before_cut = set(self._cut)
+        silence_s = SILENCE_S if self._shaped.isdisjoint(links) else 2.0
+        # Through a direction that is cut already no connection can be opened, so there is nothing to wait for.
+        open_s = OPEN_TIMEOUT_S if before_cut.isdisjoint({*links, *map(_reversed, links)}) else 0.25
+        connections = await prober.open_all(links, open_s)
+        try:
+            before = await self._measure(links, connections)
+            await self._ask_proxy("cut", links=links)
+            self._cut |= set(links)
+            after = await self._measure(links, connections, silence_s)
+        finally:
+            for connection in connections:
+                connection.close()
+        counters = {(row["source"], row["target"]): row for row in await self.link_counters()}
+        probes = []
+        for link, early, late in zip(links, before, after, strict=True):
+            already = link in before_cut or (link[1], link[0]) in before_cut
+            connected = early is not None
+            proves = late is None and (connected or already)
+            if already and not connected:
+                # No connection can be opened to send a token on: the proxy's own word is all there is.
+                proves = bool(counters[link]["cut"])
+            probes.append(
+                {
+                    "what": f"token {link[0]} -> {link[1]}",
+                    "before": _arrival(early),
+                    "after": _arrival(late),
+                    "held": counters[link]["held"],
+                    "proves": proves,
+                }
+            )
+        return _evidence(probes)
+
+    async def mend(self, links: Sequence[Link]) -> Evidence:
+        prober = self._check_links(links)
+        await self._ask_proxy("mend", links=links)
+        self._cut -= set(links)
+        self._halved -= set(links)
+        open_s = OPEN_TIMEOUT_S if self._cut.isdisjoint(map(_reversed, links)) else 0.25
+        connections = await prober.open_all(links, open_s)
+        try:
+            after = await self._measure(links, connections)
+        finally:
+            for connection in connections:
+                connection.close()
+        counters = {(row["source"], row["target"]): row for row in await self.link_counters()}
+        probes = []
+        for link, arrived in zip(links, after, strict=True):
+            half = arrived is None and (link[1], link[0]) in self._cut
+            row = counters[link]
+            probes.append(
+                {
+                    "what": f"token {link[0]} -> {link[1]}",
+                    "after": "the opposite direction is still cut" if half else _arrival(arrived),
+                    "dropped": row["dropped"],
+                    "connections_reset": row["resets"],
+                    "proves": arrived is not None or (half and not row["cut"]),
+                }
+            )
+        evidence = _evidence(probes)
+        if evidence.took_effect:
+            self._note_mended(links)
+        return evidence
+
+    async def slow(self, links: Sequence[Link], delay_ms: float, jitter_ms: float = 0.0) -> Evidence:
+        if delay_ms < 0 or not 0 <= jitter_ms <= delay_ms:
+            raise ValueError(f"delay_ms {delay_ms}, jitter_ms {jitter_ms}: must be 0 <= jitter <= delay")
+        least = (delay_ms - jitter_ms) * 0.9
+
+        async def act() -> None:
+            await self._ask_proxy("slow", links=links, delay_ms=delay_ms, jitter_ms=jitter_ms)
+
+        def proves(before: float, after: float) -> bool:
+            return after >= least - 1 if delay_ms else True
+
+        return await self._shape(links, act, proves, 1.0 + 3 * delay_ms / 1000, 0, on=delay_ms > 0)
+
+    async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
+        if bytes_per_s is not None and bytes_per_s < 64:
+            raise ValueError(f"bytes_per_s {bytes_per_s}: must be at least 64, or None to undo")
+        padding = 0 if bytes_per_s is None else bytes_per_s // 4
+
+        async def act() -> None:
+            await self._ask_proxy("throttle", links=links, bytes_per_s=bytes_per_s)
+
+        def proves(before: float, after: float) -> bool:
+            return after >= 200 if bytes_per_s is not None else True
+
+        return await self._shape(links, act, proves, 5.0, padding, on=bytes_per_s is not None)
+
+    async def _shape(
+        self,
+        links: Sequence[Link],
+        act: Callable[[], Awaitable[None]],
+        proves: Callable[[float, float], bool],
+        timeout_s: float,
+        padding_bytes: int,
+        on: bool,
+    ) -> Evidence:
+        """Slow and throttle: how long a token (and bytes before it) takes, before and after."""
+        prober = self._check_links(links)
+        if on:
+            self._note_links(links)
+        connections = await prober.open_all(links)
+        try:
+            before = await self._measure(links, connections, 5.0)
+            await act()
+            self._shaped = self._shaped | set(links) if on else self._shaped - set(links)
+            after = await self._measure(links, connections, timeout_s, padding_bytes)
+        finally:
+            for connection in connections:
+                connection.close()
+        if not on:
+            self._note_mended(links)
+        return _evidence(
+            [
+                {
+                    "what": f"token {link[0]} -> {link[1]}"
+                    + (f" after {padding_bytes} bytes" if padding_bytes else ""),
+                    "before": _arrival(early),
+                    "after": _arrival(late),
+                    "proves": early is not None and late is not None and proves(early, late),
+                }
+                for link, early, late in zip(links, before, after, strict=True)
+            ]
+        )
+
+    async def reset(self, links: Sequence[Link]) -> Evidence:
+        return await self._break_connections("reset", links, far_end_learns=True)
+
+    async def half_open(self, links: Sequence[Link]) -> Evidence:
+        self._note_links(links)
+        evidence = await self._break_connections("half_open", links, far_end_learns=False)
+        self._halved |= set(links)
+        return evidence
+
+    async def _break_connections(self, verb: str, links: Sequence[Link], far_end_learns: bool) -> Evidence:
+        """Reset and half-open, judged by what happens to a connection of our own."""
+        prober = self._check_links(links)
+        connections = await prober.open_all(links)
+        probes = []
+        try:
+            await self._ask_proxy(verb, links=links)
+            await asyncio.sleep(SILENCE_S)
+            await self._ask_proxy("ping")
+            for link, connection in zip(links, connections, strict=True):
+                _, forth = prober.route(link)
+                source, target = (
+                    (connection.near, connection.far) if forth else (connection.far, connection.near)
+                )
+                opened = source is not None and target is not None
+                source_ended = opened and source is not None and source.lost.is_set()
+                target_ended = opened and target is not None and target.lost.is_set()
+                probes.append(
+                    {
+                        "what": f"connection {link[0]} -> {link[1]}",
+                        "before": "open at both ends" if opened else "could not be opened",
+                        "after": f"{link[0]} {_ended(source_ended)}, {link[1]} {_ended(target_ended)}",
+                        "proves": opened and source_ended and target_ended == far_end_learns,
+                    }
+                )
+        finally:
+            if far_end_learns:
+                for connection in connections:
+                    connection.close()
+        return _evidence(probes)
+
+    async def _measure(
+        self,
+        links: Sequence[Link],
+        connections: Sequence[Any],
+        timeout_s: float = 2.0,
+        padding_bytes: int = 0,
+    ) -> list[float | None]:
+        assert self._prober is not None
+        prober = self._prober
+        return list(
+            await asyncio.gather(
+                *(
+                    connection.measure(prober.route(link)[1], timeout_s, padding_bytes)
+                    if connection.far is not None
+                    else _nothing()
+                    for link, connection in zip(links, connections, strict=True)
+                )
+            )
+        )
+
+    def _check_links(self, links: Sequence[Link]) -> Prober:
+        if self._prober is None:
+            raise EnvironmentFailed("the cluster was not created: it has no links")
+        for link in links:
+            self._prober.route(link)
+        return self._prober
+
+    def _note_links(self, links: Sequence[Link]) -> None:
+        for source, target in links:
+            name = f"{source} -> {target}"
+            if name not in self._link_entries:
+                self._link_entries[name] = self.ledger.intend("links", link=name)
+
+    def _note_mended(self, links: Sequence[Link]) -> None:
+        for link in links:
+            if link not in self._cut | self._shaped | self._halved:
+                entry = self._link_entries.pop(f"{link[0]} -> {link[1]}", None)
+                if entry is not None:
+                    self.ledger.done(entry)
+
+    # Processes.
+
+    async def kill(self, node: str) -> Evidence:
+        return await self._end(node, signal.SIGKILL)
+
+    async def terminate(self, node: str) -> Evidence:
+        return await self._end(node, signal.SIGTERM)
+
+    async def _end(self, node: str, how: signal.Signals) -> Evidence:
+        known = self._node(node)
+        process = known.process
+        if process is None:
+            gone = {"what": f"process of {node}", "before": "down", "after": "down", "proves": True}
+            return Evidence(True, [gone])
+        before = process_state(process.pid)
+        known.ending = True
+        if how == signal.SIGTERM and known.paused:
+            await self.resume(node)
+        await self._signal(known, how)
+        forced = False
+        grace = TERMINATE_GRACE_S if how == signal.SIGTERM else 5.0
+        if not await _until(lambda: known.process is not process, grace) and how == signal.SIGTERM:
+            forced = True
+            await self._signal(known, signal.SIGKILL)
+            await _until(lambda: known.process is not process, 5.0)
+        gone_now = not is_running(process)
+        refused = {port: await _refuses(address) for port, address in known.plan.listen.items()}
+        probes = [
+            {
+                "what": f"process {process.pid} of {node}",
+                "before": f"state {before}",
+                "after": f"gone ({known.exit_status})" if gone_now else f"state {process_state(process.pid)}",
+                "proves": gone_now and before is not None,
+            },
+            {
+                "what": f"ports of {node}",
+                "before": "listening",
+                "after": {port: "refused" if answer else "accepted" for port, answer in refused.items()},
+                "proves": all(refused.values()),
+            },
+        ]
+        if forced:
+            probes.append(
+                {"what": f"{node} ignored SIGTERM for {grace:.0f} s and was killed", "proves": True}
+            )
+        return _evidence(probes)
+
+    async def start(self, node: str) -> Evidence:
+        known = self._node(node)
+        before = self.state(node)
+        if before == "paused":
+            return await self.resume(node)
+        if before == "down":
+            await self._spawn(known)
+        try:
+            took_s = await self._wait_node_ready(known, READY_TIMEOUT_S)
+        except EnvironmentFailed as error:
+            raise FaultFailed(f"start {node}: {error}") from error
+        process = known.process
+        alive = process is not None and is_running(process)
+        probe = {
+            "what": f"{node} answers requests",
+            "before": before,
+            "after": f"ready after {took_s:.2f} s (process {process.pid if process else 'gone'})",
+            "proves": alive,
+        }
+        return _evidence([probe])
+
+    async def pause(self, node: str) -> Evidence:
+        known = self._node(node)
+        process = known.process
+        if process is None:
+            raise FaultFailed(f"cannot pause {node}: it is down")
+        before = process_state(process.pid)
+        entry = self.ledger.intend("pause", name=node, pid=process.pid, started=process.started)
+        known.paused = True
+        await self._signal(known, signal.SIGSTOP)
+        stands = await _until(lambda: process_state(process.pid) in ("T", None), 2.0)
+        after = process_state(process.pid)
+        if after != "T":
+            known.paused = False
+        if stands:
+            self._pause_entries[node] = entry
+        else:
+            self.ledger.done(entry)
+        return _evidence([_state_probe(node, process, before, after, after == "T")])
+
+    async def resume(self, node: str) -> Evidence:
+        known = self._node(node)
+        process = known.process
+        entry = self._pause_entries.pop(node, None)
+        if process is None:
+            if entry is not None:
+                self.ledger.done(entry)
+            return Evidence(True, [{"what": f"{node} is down: nothing to resume", "proves": True}])
+        before = process_state(process.pid)
+        await self._signal(known, signal.SIGCONT)
+        await _until(lambda: process_state(process.pid) != "T", 2.0)
+        after = process_state(process.pid)
+        known.paused = after == "T"
+        if entry is not None and not known.paused:
+            self.ledger.done(entry)
+        return _evidence([_state_probe(node, process, before, after, after not in ("T", None))])
+
+    async def _signal(self, node: Node, number: signal.Signals) -> None:
+        """To the whole session of the node, by its parent, who knows that the pid is still its own."""
+        assert node.process is not None
+        try:
+            await self._ask_supervisor("signal", pid=node.process.pid, signal=int(number))
+        except EnvironmentFailed:
+            if self._supervisor is None or self._supervisor.closed:
+                raise
+            await asyncio.sleep(0)  # It has just ended by itself; the event is on its way.
+
+    # Clocks.
+
+    async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
+        known = self._node(node)
+        path = self._clock_path(known)
+        before = await self._clock_shift(known)
+        if node not in self._clock_entries:
+            self._clock_entries[node] = self.ledger.intend("clock", path=str(path))
+        setting = ClockSetting(int(offset_ms * 1e6), int(rate_ppm * 1000), _monotonic_ns())
+        write_clock(path, setting)
+        if rate_ppm:
+            await asyncio.sleep(min(1.0, DRIFT_TO_SEE_NS / (abs(rate_ppm) * 1000)))
+        after = await self._clock_shift(known)
+        return self._clock_evidence(known, setting, before, after)
+
+    async def strobe_clock(self, node: str, offset_ms: float) -> None:
+        known = self._node(node)
+        path = self._clock_path(known)
+        if node not in self._clock_entries:
+            self._clock_entries[node] = self.ledger.intend("clock", path=str(path))
+        write_clock(path, ClockSetting(int(offset_ms * 1e6), 0, _monotonic_ns()))
+
+    async def reset_clock(self, node: str) -> Evidence:
+        known = self._node(node)
+        path = self._clock_path(known)
+        before = await self._clock_shift(known) if self.state(node) == "up" else None
+        write_clock(path, REAL_TIME)
+        entry = self._clock_entries.pop(node, None)
+        if entry is not None:
+            self.ledger.done(entry)
+        if self.state(node) == "up":
+            after = await self._clock_shift(known)
+            if after is not None:
+                return self._clock_evidence(known, REAL_TIME, before, after)
+        probe = {
+            "what": f"clock file of {node} (the node is {self.state(node)}, or tells no time)",
+            "after": "real time",
+            "proves": read_clock(path) == REAL_TIME,
+        }
+        return _evidence([probe])
+
+    def _clock_path(self, node: Node) -> Path:
+        if node.plan.clock_file is None:
+            raise FaultFailed(
+                f"{self.system.name} reads no clock file: the clock of {node.plan.name} cannot be set"
+            )
+        return node.plan.clock_file
+
+    async def _clock_shift(self, node: Node) -> tuple[int, int, int] | None:
+        """(ns that the node's clock is ahead of real time, possible error, CLOCK_MONOTONIC then); best of three."""
+        best: tuple[int, int, int] | None = None
+        for _ in range(3):
+            wall, started = time.time_ns(), _monotonic_ns()
+            try:
+                shown = await asyncio.wait_for(self.system.read_clock(node.plan.listen), 1.0)
+            except Exception:  # noqa: BLE001 - a node that cannot be asked proves nothing, which is the answer
+                shown = None
+            ended = _monotonic_ns()
+            if shown is not None and (best is None or (ended - started) // 2 < best[1]):
+                half = (ended - started) // 2
+                best = (shown - (wall + half), half, started + half)
+        return best
+
+    def _clock_evidence(
+        self,
+        node: Node,
+        setting: ClockSetting,
+        before: tuple[int, int, int] | None,
+        after: tuple[int, int, int] | None,
+    ) -> Evidence:
+        name = node.plan.name
+        if after is None:
+            told = {"what": f"clock of {name}", "after": "the node does not tell its time", "proves": False}
+            return _evidence([told])
+        shift_ns, error_ns, monotonic_ns = after
+        wanted_ns = setting.shift_ns(monotonic_ns)
+        # A drifting clock moves while it is read.
+        tolerance_ns = error_ns + CLOCK_ERROR_NS + abs(setting.rate_ppb) * error_ns // 1_000_000_000
+        right = abs(shift_ns - wanted_ns) <= tolerance_ns
+        visible = setting == REAL_TIME or abs(wanted_ns) > tolerance_ns
+        probe = {
+            "what": f"clock of {name}, ms ahead of real time",
+            "before": None if before is None else round(before[0] / 1e6, 3),
+            "after": round(shift_ns / 1e6, 3),
+            "wanted": round(wanted_ns / 1e6, 3),
+            "error": round(tolerance_ns / 1e6, 3),
+            "proves": right and visible,
+        }
+        return _evidence([probe])
+
+    # Healing.
+
+    async def heal_all(self) -> HealReport:
+        healed: list[str] = []
+        failed: list[str] = []
+
+        async def attempt(what: str, act: Callable[[], Awaitable[Evidence]]) -> None:
+            try:
+                evidence = await act()
+            except (EnvironmentFailed, FaultFailed, OSError, ValueError) as error:
+                failed.append(f"{what}: {error}")
+                return
+            if evidence.took_effect:
+                healed.append(what)
+            else:
+                failed.append(f"{what}: not proven: {evidence.probes}")
+
+        broken, shaped = sorted(self._cut | self._halved), sorted(self._shaped)
+        if broken:
+            await attempt(f"mended {_names_of(broken)}", lambda: self.mend(broken))
+        if shaped:
+            await attempt(f"restored the speed of {_names_of(shaped)}", lambda: self._restore(shaped))
+
+        async def node_heals(name: str) -> None:
+            if self.state(name) == "paused":
+                await attempt(f"resumed {name}", lambda: self.resume(name))
+            if self.state(name) == "down":
+                await attempt(f"started {name}", lambda: self.start(name))
+            if name in self._clock_entries:
+                await attempt(f"reset the clock of {name}", lambda: self.reset_clock(name))
+
+        await asyncio.gather(*(node_heals(name) for name in self._names))
+        for name in self._names:
+            if self.state(name) != "up":
+                failed.append(f"{name} is {self.state(name)} after healing")
+        return HealReport(tuple(healed), tuple(failed))
+
+    async def _restore(self, links: Sequence[Link]) -> Evidence:
+        return combine([await self.slow(links, 0.0), await self.throttle(links, None)])
+
+
+def _python_path() -> str:
+    """So that our own processes find the packages wherever they are started."""
+    root = str(Path(harness.__file__).resolve().parents[1])
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _monotonic_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+def _evidence(probes: list[dict[str, Any]]) -> Evidence:
+    return Evidence(bool(probes) and all(probe["proves"] for probe in probes), probes)
+
+
+def _arrival(latency_ms: float | None) -> str:
+    return "did not arrive" if latency_ms is None else f"arrived after {latency_ms:.2f} ms"
+
+
+def _ended(is_lost: bool) -> str:
+    return "was told that it ended" if is_lost else "believes that it is open"
+
+
+def _state_probe(
+    node: str, process: ProcessIdentity, before: str | None, after: str | None, proves: bool
+) -> dict[str, Any]:
+    return {
+        "what": f"process {process.pid} of {node}",
+        "before": f"state {before}",
+        "after": f"state {after}" if after else "gone",
+        "proves": proves,
+    }
+
+
+def _names_of(links: Sequence[Link]) -> str:
+    shown = ", ".join(f"{source} -> {target}" for source, target in links[:6])
+    return shown + (f" and {len(links) - 6} more links" if len(links) > 6 else "")
+
+
+def _last_lines(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+            return file.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+    except OSError:
+        return []
+
+
+def _reversed(link: Link) -> Link:
+    return link[1], link[0]
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL_S / 5)
+    return True
+
+
+async def _refuses(address: Address) -> bool:
+    """True if nobody listens there."""
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(*address), 1.0)
+    except ConnectionRefusedError:
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return False

@@ -1,0 +1,106 @@
+"""The echo node as a system under test, and what a test asks it: from the outside, past all evidence of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.environments.environment import Address, Addresses, Launch, NodePlan
+
+ROOT = Path(harness.__file__).resolve().parents[1]
+
+
+@dataclass
+class TestFolder:
+    """What an environment uses of a run folder."""
+
+    __test__ = False
+    path: Path
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.path / "ledger.jsonl"
+
+    def node_dir(self, name: str) -> Path:
+        directory = self.path / "nodes" / name
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+
+@dataclass
+class EchoSystem:
+    """See `SystemUnderTest`."""
+
+    name: str = "echo"
+    ports: tuple[str, ...] = ("peer", "client")
+    supports: frozenset[str] = frozenset({"clock", "leaders"})
+    clock_port: bool = True
+    fail: dict[str, str] = field(default_factory=dict)
+    """Node -> what it prints before it exits at once."""
+
+    def launch(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
+        config = {
+            "node": plan.name,
+            "peer_listen": plan.listen["peer"],
+            "client_listen": plan.listen["client"],
+            "peers": {name: addresses["peer"] for name, addresses in plan.reach.items()},
+            "clock_file": str(plan.clock_file),
+            "fail": self.fail.get(plan.name),
+        }
+        argv = [sys.executable, str(ROOT / "tests/harness/environments/echo_node.py"), "config.json"]
+        return Launch(argv, {"PYTHONPATH": str(ROOT)}, {"config.json": json.dumps(config).encode()})
+
+    async def is_ready(self, address: Addresses) -> bool:
+        return (await ask(address["client"])) is not None
+
+    async def read_clock(self, address: Addresses) -> int | None:
+        answer = await ask(address["client"])
+        return None if answer is None else answer["clock_ns"]
+
+    async def leaders(self, addresses: dict[str, Addresses]) -> dict[str, str]:
+        return {"r1": min(addresses)}
+
+
+async def ask(address: Address, timeout_s: float = 0.5) -> dict[str, Any] | None:
+    """The status of a node, or None if it does not answer in time."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(*address)
+            try:
+                writer.write(b"status\n")
+                line = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return None
+    return json.loads(line) if line else None
+
+
+async def until(condition: Any, timeout_s: float = 10.0) -> None:
+    """Wait until an (async) condition holds; fails with what it was about."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return
+        assert time.monotonic() < deadline, f"did not hold within {timeout_s} s: {condition}"
+        await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """By signal 0 and /proc, not by the code under test. A zombie is not alive."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -40,6 +40,9 @@ class Config:
     pre_vote: bool = True
     check_quorum: bool = True
     read_mode: ReadMode = ReadMode.READ_INDEX
+    snapshot_ticks: int = 200
+    """A snapshot that was neither acknowledged nor reported on (`report_snapshot`) for so long counts as lost, and the
+    follower is probed again. 0: wait for ever, as etcd's raft does."""
     priority: int = 0
     """Who should lead when several could. 0: no preference. A member below 0 waits that many election timeouts more
     before it campaigns; one above 0 draws its timeout from the first 1/(priority + 1) of the usual interval. It only
@@ -56,6 +59,9 @@ class Config:
     announce_commits: bool = True
     """Coalesced appends only: a new commit index leaves by itself where no entries go with it. Off, followers learn it
     with the next entries or the next heartbeat, at most `heartbeat_ticks` later: half the messages of a lone write."""
+    refusals_carry_commit: bool = True
+    """A refused vote tells the candidate how far the refuser knows the log as committed. Without it a group can get
+    stuck after a leader's removal, see `elections.refuse`. Off: as in etcd's raft."""
     tail_entries: int = 512
     """Durable entries that stay in memory, for followers that lag a little and for lookups of terms."""
     group_id: int = 0

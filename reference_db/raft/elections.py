@@ -107,9 +107,7 @@ def _older_term(raft: RaftCore, m: Message) -> None:
             raft.send_after_append(Message(MessageKind.APPEND_RESPONSE, m.source, raft.node_id, raft.term))
     elif kind == MessageKind.PRE_VOTE:
         # A candidate with an older term must hear of ours, or nodes with different settings could block each other.
-        raft.send_after_append(
-            Message(MessageKind.PRE_VOTE_RESPONSE, m.source, raft.node_id, raft.term, reject=True)
-        )
+        refuse(raft, m.source, MessageKind.PRE_VOTE_RESPONSE)
     elif kind == MessageKind.STORAGE_APPEND_RESPONSE:
         raft.storage_appended(m.term, m.index, m.log_term, m.snapshot)
 
@@ -127,7 +125,7 @@ def answer_vote(raft: RaftCore, m: Message) -> None:
         or (is_pre_vote and m.term > raft.term)
     )
     if not can_vote or not raft.log.is_up_to_date(m.log_term, m.index):
-        raft.send_after_append(Message(answer, m.source, raft.node_id, raft.term, reject=True))
+        refuse(raft, m.source, answer)
         return
     # The answer carries the asker's term: a granted pre-vote would otherwise look outdated to it.
     raft.send_after_append(Message(answer, m.source, raft.node_id, m.term))
@@ -141,11 +139,45 @@ def answer_vote(raft: RaftCore, m: Message) -> None:
             raft.trace("vote", {"candidate": m.source, "term": m.term})
 
 
+def refuse(raft: RaftCore, candidate: int, answer: MessageKind) -> None:
+    """Refuse a vote, and tell the candidate which entry we know to be committed.
+
+    A membership change takes effect when it is known to be committed, so this can happen:
+
+    1. n3 leads voters (n1 n3), and commits the change to voters (n1). It applies it, is no voter any more and steps
+       down. Its last notice, that the change is committed, is lost; it also holds later, uncommitted entries.
+    2. n1 campaigns among (n1 n3), as far as it knows. n3 refuses: its log is longer. n3 itself may not campaign.
+
+    The refusal's commit index ends this: n1 holds that entry, learns that it is committed, applies the change and
+    wins with its own vote.
+    """
+    commit = commit_term = 0
+    if raft.config.refusals_carry_commit:
+        commit = raft.log.committed
+        commit_term = raft.log.term_or_zero(commit)
+    raft.send_after_append(
+        Message(answer, candidate, raft.node_id, raft.term, log_term=commit_term, commit=commit, reject=True)
+    )
+
+
+def _learn_commit(raft: RaftCore, m: Message) -> None:
+    """An entry that somebody knows as committed, and that is in our log as well, is committed with all before it."""
+    if m.commit > raft.log.committed and raft.log.matches(m.commit, m.log_term):
+        raft.commit_to(m.commit)
+        if raft.log.has_unapplied_conf_change():
+            # The membership we campaign with is outdated.
+            raft.become_follower(raft.term, NO_NODE)
+
+
 def count_vote(raft: RaftCore, m: Message) -> None:
     """An answer to a campaign. Answers to an earlier kind of campaign are stale."""
     pre = raft.role == Role.PRE_CANDIDATE
     if m.kind != (MessageKind.PRE_VOTE_RESPONSE if pre else MessageKind.VOTE_RESPONSE):
         return
+    if m.reject and m.commit:
+        _learn_commit(raft, m)
+        if raft.role == Role.FOLLOWER:
+            return
     raft.peers.record_vote(m.source, not m.reject)
     result = raft.peers.tally()
     if result is VoteResult.WON:

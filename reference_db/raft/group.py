@@ -22,7 +22,7 @@ from random import Random
 
 import msgspec
 
-from . import elections, following, leading, responses
+from . import elections, following, leading, replication
 from .config import Config, ReadMode
 from .core import RaftCore, Trace
 from .log import payload_of, size_of
@@ -263,13 +263,13 @@ class RaftGroup:
         """A message to `node` couldn't be delivered."""
         self._maybe_ready = True
         if self.core.role == Role.LEADER:
-            responses.report_unreachable(self.core, node)
+            replication.report_unreachable(self.core, node)
 
     def report_snapshot(self, node: int, ok: bool) -> None:
         """The snapshot to `node` was delivered, or not."""
         self._maybe_ready = True
         if self.core.role == Role.LEADER:
-            responses.report_snapshot(self.core, node, ok)
+            replication.report_snapshot(self.core, node, ok)
 
     def apply_conf_change(self, change: ConfChange) -> ConfState:
         """A committed change takes effect now. Returns the membership to keep beside the applied index.

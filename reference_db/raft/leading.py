@@ -40,6 +40,7 @@ def tick(raft: RaftCore) -> bool:
             check_quorum(raft)
             if raft.role != Role.LEADER:
                 return True
+        replication.give_up_lost_snapshots(raft)
         # A transfer that took a whole election timeout has failed: serve again.
         raft.transfer_target = NO_NODE
     if raft.heartbeat_elapsed >= config.heartbeat_ticks:

@@ -71,6 +71,7 @@ class Progress:
         "next",
         "pending_snapshot",
         "recent_active",
+        "snapshot_tick",
         "state",
     )
 
@@ -90,6 +91,8 @@ class Progress:
         self.state = ProgressState.PROBE
         self.pending_snapshot = 0
         """In state SNAPSHOT: the index of the snapshot on its way."""
+        self.snapshot_tick = 0
+        """In state SNAPSHOT: when it left, in the leader's ticks."""
         self.recent_active = recent_active
         """Heard from since the last check for a quorum."""
         self.flow_paused = False
@@ -110,6 +113,7 @@ class Progress:
         )
         twin.state = self.state
         twin.pending_snapshot = self.pending_snapshot
+        twin.snapshot_tick = self.snapshot_tick
         twin.flow_paused = self.flow_paused
         twin._sent_commit = self._sent_commit
         return twin

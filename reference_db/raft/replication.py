@@ -78,6 +78,7 @@ def _maybe_send_snapshot(raft: RaftCore, node: int, record: Progress) -> bool:
         return False
     assert snapshot.index > 0, f"the store gave an empty snapshot for {node}"
     record.become_snapshot(snapshot.index)
+    record.snapshot_tick = raft.ticks
     raft.send(Message(MessageKind.SNAPSHOT, node, raft.node_id, raft.term, snapshot=snapshot))
     if raft.trace is not None:
         raft.trace("snapshot-sent", {"target": node, "index": snapshot.index, "term": snapshot.term})
@@ -107,3 +108,32 @@ def broadcast_heartbeat(raft: RaftCore, context: bytes) -> None:
                 Message(MessageKind.HEARTBEAT, node, raft.node_id, raft.term, commit=commit, context=context)
             )
             record.sent_commit(commit)
+
+
+def report_unreachable(raft: RaftCore, node: int) -> None:
+    """A message to `node` was probably lost: probe instead of streaming."""
+    record = raft.peers.progress.get(node)
+    if record is not None and record.state is ProgressState.REPLICATE:
+        record.become_probe()
+
+
+def report_snapshot(raft: RaftCore, node: int, ok: bool) -> None:
+    """The snapshot to `node` has been delivered, or has failed."""
+    record = raft.peers.progress.get(node)
+    if record is None or record.state is not ProgressState.SNAPSHOT:
+        return
+    if not ok:
+        record.pending_snapshot = 0
+    record.become_probe()
+    # Delivered: its APPEND_RESPONSE comes next. Failed: not again before the next heartbeat.
+    record.flow_paused = True
+
+
+def give_up_lost_snapshots(raft: RaftCore) -> None:
+    """The receiver may have crashed with a snapshot in its hands; nobody would ever report on it."""
+    limit = raft.config.snapshot_ticks
+    if not limit:
+        return
+    for node, record in raft.peers.progress.items():
+        if record.state is ProgressState.SNAPSHOT and raft.ticks - record.snapshot_tick >= limit:
+            report_snapshot(raft, node, ok=False)

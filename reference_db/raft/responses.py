@@ -1,4 +1,4 @@
-"""What a leader learns: acknowledgements, refusals, heartbeat responses, reports about its messages and its disk."""
+"""What a leader learns: acknowledgements, refusals, heartbeat responses, and what its disk has done."""
 
 from __future__ import annotations
 
@@ -84,25 +84,6 @@ def on_heartbeat_response(raft: RaftCore, m: Message) -> None:
         replication.send_append(raft, m.source)
     if m.context:
         leading.on_round_answered(raft, m)
-
-
-def report_unreachable(raft: RaftCore, node: int) -> None:
-    """A message to `node` was probably lost: probe instead of streaming."""
-    record = raft.peers.progress.get(node)
-    if record is not None and record.state is ProgressState.REPLICATE:
-        record.become_probe()
-
-
-def report_snapshot(raft: RaftCore, node: int, ok: bool) -> None:
-    """The snapshot to `node` has been delivered, or has failed."""
-    record = raft.peers.progress.get(node)
-    if record is None or record.state is not ProgressState.SNAPSHOT:
-        return
-    if not ok:
-        record.pending_snapshot = 0
-    record.become_probe()
-    # Delivered: its APPEND_RESPONSE comes next. Failed: not again before the next heartbeat.
-    record.flow_paused = True
 
 
 def on_storage_appended(raft: RaftCore, m: Message) -> None:

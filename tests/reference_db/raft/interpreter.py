@@ -187,6 +187,7 @@ class Interpreter:
             "step_down_on_removal": False,
             "disable_proposal_forwarding": False,
             "coalesce_appends": False,
+            "refusals_carry_commit": False,
         }
         for argument in arguments[1:]:
             value = argument.values[0]

@@ -1,0 +1,33 @@
+"""Times, counts and operations in the words of verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from results.history import Pair
+
+
+def seconds(time_ns: int) -> str:
+    """Nanoseconds since the start of the run, as seconds with three digits: `12.310 s`."""
+    return f"{time_ns / 1e9:.3f} s"
+
+
+def interval(pair: Pair) -> str:
+    """When an operation ran: `12.310–12.330 s`; `from 12.310 s` if its end is not known."""
+    if pair.end is None:
+        return f"from {seconds(pair.start)}"
+    return f"{pair.start / 1e9:.3f}–{seconds(pair.end)}"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """`1 read`, `3 reads`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def listing(items: Iterable[Any], most: int = 8) -> str:
+    """`1, 2, 3` or, of many, `1, 2, 3 and 17 more`."""
+    shown = [str(item) for item in items]
+    if len(shown) <= most:
+        return ", ".join(shown)
+    return f"{', '.join(shown[:most])} and {len(shown) - most} more"

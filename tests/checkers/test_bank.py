@@ -1,0 +1,99 @@
+"""The bank checker: each mistake at its smallest, beside an innocent twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checkers.bank import BankChecker
+from checkers.checker import Limits
+from results.history import History, HistoryBuilder
+from results.verdict import INVALID, UNKNOWN, VALID, Verdict
+
+
+def reads(*answers: Any) -> History:
+    builder = HistoryBuilder()
+    for answer in answers:
+        builder.invoke(0, "read")
+        builder.ok(0, answer)
+    return builder.done()
+
+
+def judge(history: History, **options: Any) -> Verdict:
+    return BankChecker(["a", "b"], 20, **options).check(history, Limits())
+
+
+def test_the_same_total_in_every_read_is_valid() -> None:
+    verdict = judge(reads({"a": 10, "b": 10}, {"a": 3, "b": 17}, {"a": 0, "b": 20}))
+    assert verdict.outcome == VALID
+    assert "all 3 reads saw 20 in 2 accounts" in verdict.sentence
+
+
+def test_a_wrong_total_names_the_first_and_the_worst_read() -> None:
+    verdict = judge(reads({"a": 10, "b": 10}, {"a": 9, "b": 10}, {"a": 1, "b": 4}, {"a": 10, "b": 9}))
+    assert verdict.outcome == INVALID
+    (anomaly,) = verdict.anomalies
+    assert anomaly.type == "wrong total"
+    assert anomaly.operations == [2, 3, 4, 5, 6, 7]
+    assert anomaly.evidence["count"] == 3
+    assert anomaly.evidence["worst"]["index"] == 4
+    assert "process 0 (0.002–0.003 s) saw 19 instead of 20" in anomaly.sentence
+    assert "the worst: the read by process 0 (0.004–0.005 s) saw 5 instead of 20" in anomaly.sentence
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ({"a": -1, "b": 21}, "negative balance"),
+        ({"a": 20}, "missing account"),
+        ({"a": 10, "b": 10, "c": 0}, "unexpected account"),
+        ({"a": 20, "b": None}, "account without a balance"),
+        ({"a": 20, "b": float("nan")}, "account without a balance"),
+        ({}, "missing account"),
+        (None, "missing account"),
+    ],
+)
+def test_each_mistake_in_a_read_has_its_name(answer: Any, kind: str) -> None:
+    builder = HistoryBuilder()
+    builder.invoke(0, "read")
+    builder.event(0, "ok", "read", answer)
+    verdict = judge(builder.done())
+    assert verdict.outcome == INVALID
+    assert [anomaly.type for anomaly in verdict.anomalies] == [kind]
+
+
+def test_debts_may_be_allowed() -> None:
+    assert judge(reads({"a": -1, "b": 21}), allow_negative=True).outcome == VALID
+
+
+def test_transfers_of_unknown_outcome_do_not_matter() -> None:
+    builder = HistoryBuilder()
+    builder.invoke(0, "transfer", {"from": "a", "to": "b", "amount": 5})
+    builder.info(0, "timeout")
+    builder.invoke(1, "read")
+    builder.ok(1, {"a": 5, "b": 15})
+    builder.invoke(1, "read")
+    builder.ok(1, {"a": 10, "b": 10})
+    assert judge(builder.done()).outcome == VALID
+
+
+def test_without_a_read_nothing_is_known() -> None:
+    builder = HistoryBuilder()
+    builder.invoke(0, "read")
+    builder.fail(0, "unreachable")
+    verdict = judge(builder.done())
+    assert verdict.outcome == UNKNOWN
+    assert "none of 1 read succeeded" in verdict.sentence
+
+
+def test_numbered_accounts_survive_their_way_through_json() -> None:
+    """JSON turns the keys of a mapping into text; in memory they are still numbers."""
+    checker = BankChecker([1, 2], 20)
+    assert checker.check(reads({1: 10, 2: 10}), Limits()).outcome == VALID
+    assert checker.check(reads({"1": 10, "2": 10}), Limits()).outcome == VALID
+
+
+def test_a_bank_without_accounts_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one account"):
+        BankChecker([], 0)

@@ -1,0 +1,61 @@
+"""A cluster that did not come back proves nothing; a node that fell over by itself broke a promise."""
+
+from checkers.checker import Limits
+from checkers.crashes import CrashChecker
+from checkers.recovery import RecoveryChecker
+from results.history import History
+from results.operation import HARNESS, INFO, LOG, Operation
+from results.verdict import INVALID, UNKNOWN, VALID
+
+
+def history(*events):
+    return History(
+        [Operation(index, index, process, INFO, f, value) for index, (process, f, value) in enumerate(events)]
+    )
+
+
+HEALED = (HARNESS, "heal", {"healed": ["n1 started"], "failed": [], "problems": []})
+RECOVERED = (HARNESS, "recovery", {"recovered": True, "after_ns": 2_500_000_000, "problem": None})
+
+
+def test_a_cluster_that_came_back_is_fine():
+    verdict = RecoveryChecker().check(history(HEALED, RECOVERED), Limits())
+    assert (verdict.outcome, verdict.sentence) == (VALID, "whole again 2.5 s after healing began")
+
+
+def test_a_cluster_that_did_not_come_back_proves_nothing():
+    stuck = (
+        HARNESS,
+        "recovery",
+        {"recovered": False, "after_ns": 60_000_000_000, "problem": "n2 is not ready"},
+    )
+    verdict = RecoveryChecker().check(history(HEALED, stuck), Limits())
+    assert verdict.outcome == UNKNOWN
+    assert "n2 is not ready" in verdict.sentence
+
+
+def test_a_fault_that_could_not_be_healed_proves_nothing():
+    unhealed = (HARNESS, "heal", {"healed": [], "failed": ["n1 does not resume"], "problems": []})
+    verdict = RecoveryChecker().check(history(unhealed, RECOVERED), Limits())
+    assert verdict.outcome == UNKNOWN
+    assert "n1 does not resume" in verdict.sentence
+
+
+def test_a_run_whose_harness_was_killed_was_never_seen_to_recover():
+    assert RecoveryChecker().check(history(), Limits()).outcome == UNKNOWN
+
+
+def test_a_node_that_ended_by_itself_is_an_anomaly_with_its_last_words():
+    end = (
+        LOG,
+        "crash",
+        {"node": "n2", "status": "exit code 3", "text": "AssertionError: applied 7 > committed 6"},
+    )
+    verdict = CrashChecker().check(history(HEALED, end), Limits())
+    assert verdict.outcome == INVALID
+    assert "applied 7 > committed 6" in verdict.anomalies[0].sentence
+    assert verdict.anomalies[0].operations == [1]
+
+
+def test_without_such_an_end_nothing_is_wrong():
+    assert CrashChecker().check(history(HEALED, RECOVERED), Limits()).outcome == VALID

@@ -1,0 +1,175 @@
+"""Each name on the command line -> its object; the only page that knows concrete workloads, systems, environments.
+
+Rules that live here:
+- Modules are imported when one of their names is used, so that `harness list` and `--help` stay quick.
+- An unknown name is wrong usage (`ScenarioError`), and the error lists the names there are.
+- Nothing here decides anything about a run; `run.py` gets the objects and knows no names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.scenario import Scenario, ScenarioError
+from harness.seeds import Seeds
+
+if TYPE_CHECKING:
+    from harness.environments.environment import Environment
+    from harness.run import Parts
+    from harness.systems.system import System
+    from nemesis.package import Package
+    from results.run_folder import RunFolder
+    from workloads.workload import Workload
+
+WORKLOADS: dict[str, str] = {
+    "bank": "workloads.bank:make",
+    "register": "workloads.register:make",
+    "set": "workloads.set:make",
+}
+"""Name -> factory that takes `WorkloadOptions`."""
+
+SYSTEMS: dict[str, str] = {
+    "reference-db": "harness.systems.reference_db:ReferenceDatabase",
+}
+"""Name -> class that takes replication, ranges, seed, defect and options by name."""
+
+ENVIRONMENTS: dict[str, str] = {
+    "local": "harness.environments.local.environment:LocalEnvironment",
+    "docker": "harness.environments.docker.environment:DockerEnvironment",
+}
+"""Name -> class that takes nothing."""
+
+PACKAGES: dict[str, str] = {
+    "partition": "nemesis.partition:PartitionPackage",
+    "kill": "nemesis.process:KillPackage",
+    "pause": "nemesis.process:PausePackage",
+    "restart": "nemesis.process:RestartPackage",
+    "clock": "nemesis.clock:ClockPackage",
+}
+"""Name -> class that takes nothing."""
+
+
+def make_workload(scenario: Scenario, seeds: Seeds) -> Workload:
+    """The workload of a scenario; its options are checked."""
+    from workloads.workload import OptionError, WorkloadOptions
+
+    factory = _find("workload", scenario.workload, WORKLOADS)
+    options = WorkloadOptions(
+        random=seeds.stream("workload"),
+        concurrency=scenario.processes,
+        nodes=tuple(scenario.node_names),
+        rate=scenario.rate,
+        time_limit_s=scenario.time_limit,
+        final_time_limit_s=scenario.recovery_timeout,
+        extra=scenario.workload_options,
+    )
+    try:
+        workload: Workload = factory(options)
+    except OptionError as error:
+        raise ScenarioError(str(error)) from error
+    return workload
+
+
+def make_system(scenario: Scenario, seeds: Seeds) -> System:
+    """The system under test of a scenario; its options and the defect are checked."""
+    try:
+        system: System = _find("system", scenario.system, SYSTEMS)(
+            replication=scenario.replication,
+            ranges=scenario.ranges,
+            seed=seeds.number("system") % 2**48,
+            defect=scenario.defect,
+            options=scenario.system_options,
+        )
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ScenarioError(str(error)) from error
+    return system
+
+
+def make_environment(name: str) -> Environment:
+    """The environment of this name."""
+    environment: Environment = _find("environment", name, ENVIRONMENTS)()
+    return environment
+
+
+def make_packages() -> dict[str, Package]:
+    """Every nemesis package by name."""
+    return {name: _load(reference)() for name, reference in PACKAGES.items()}
+
+
+def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
+    """What the scenario's names stand for, with the schedule drawn from its seed (or read from a saved run's folder).
+
+    Raises ScenarioError for wrong usage, FaultUnavailable for a fault that cannot be injected here.
+    """
+    from harness.run import Parts
+    from nemesis.package import Choice, choose
+    from nemesis.schedule import Schedule, draw, parse_nemesis
+    from workloads.workload import WorkloadUnavailable
+
+    seeds = Seeds(scenario.seed)
+    workload = make_workload(scenario, seeds)
+    system = make_system(scenario, seeds)
+    try:
+        workload.require(system.interfaces, system.name)
+    except WorkloadUnavailable as error:
+        raise ScenarioError(str(error)) from error
+    environment = make_environment(scenario.environment)
+    packages = make_packages()
+    try:
+        requests = parse_nemesis(scenario.nemesis)
+        if saved is not None:
+            schedule = Schedule.from_dicts(saved.read_schedule())
+            named = {request.name for request in requests if request.name != "all"}
+            # A class that was asked for by name must have taken effect also where its steps were lost from the file.
+            schedule = msgspec.structs.replace(
+                schedule, requested=tuple(sorted(named | set(schedule.requested)))
+            )
+            choice = Choice(tuple(requests), ())
+        else:
+            choice = choose(requests, packages, environment.capabilities(system), scenario.node_names)
+            if scenario.schedule_file is not None:
+                schedule = _load_schedule(scenario.schedule_file, packages)
+            else:
+                schedule = draw(
+                    choice.requests,
+                    seeds.stream("nemesis"),
+                    round(scenario.time_limit * 1e9),
+                    scenario.node_names,
+                    packages,
+                )
+    except ValueError as error:
+        raise ScenarioError(str(error)) from error
+    return Parts(scenario, seeds, workload, system, environment, packages, choice, schedule)
+
+
+def _load_schedule(path: str, packages: Mapping[str, Package]) -> Any:
+    from pathlib import Path
+
+    from nemesis.schedule import Schedule
+
+    try:
+        schedule = Schedule.load(Path(path))
+    except OSError as error:
+        raise ScenarioError(f"cannot read the schedule {path}: {error.strerror}") from error
+    unknown = sorted(set(schedule.faults()) - set(packages))
+    if unknown:
+        raise ScenarioError(
+            f"{path}: no package injects {', '.join(unknown)}; there are {', '.join(packages)}"
+        )
+    return schedule
+
+
+def _find(kind: str, name: str, names: Mapping[str, str]) -> Any:
+    if name not in names:
+        raise ScenarioError(f"unknown {kind} {name!r}; the {kind}s are {', '.join(names)}")
+    return _load(names[name])
+
+
+def _load(reference: str) -> Any:
+    """The object at `module:name`."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)

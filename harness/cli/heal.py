@@ -1,0 +1,45 @@
+"""`harness heal`: undo the faults, and end the nodes, of runs whose harness is gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(name="heal")
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--runs-dir",
+    default=Path("runs"),
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="Where runs are kept.",
+)
+def command(runs: tuple[Path, ...], runs_dir: Path) -> int:
+    """Undo what RUNS left behind; without RUNS, whatever any run under --runs-dir left behind.
+
+    A run that is in progress is left alone. A cluster that was kept running is ended. Healing twice does no harm.
+    """
+    from harness.environments.ledger import heal
+    from results.run_folder import RunFolder, list_runs
+
+    folders = [RunFolder.open(run, root=runs_dir) for run in runs] if runs else list_runs(runs_dir)
+    failed = False
+    healed = 0
+    for folder in folders:
+        running = folder.running()
+        if running is not None:
+            click.echo(f"{folder.id}: in progress (process {running.pid}), left alone")
+            continue
+        report = heal(folder.path)
+        folder.release()
+        for line in report.healed:
+            click.echo(f"{folder.id}: {line}")
+        for line in report.failed:
+            click.echo(f"{folder.id}: NOT healed: {line}", err=True)
+        healed += len(report.healed)
+        failed = failed or bool(report.failed)
+    if not healed and not failed:
+        click.echo(f"nothing to heal in {len(folders)} run{'' if len(folders) == 1 else 's'}")
+    return 4 if failed else 0

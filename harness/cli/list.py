@@ -1,0 +1,72 @@
+"""`harness list`: workloads, nemeses, systems and environments, and what works with what."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(name="list")
+def command() -> int:
+    """Show what there is, and what works with what on this machine."""
+    import msgspec
+
+    from harness import catalog
+    from harness.scenario import Scenario
+    from harness.seeds import Seeds
+    from nemesis.cluster import FaultUnavailable
+    from nemesis.package import choose
+    from nemesis.schedule import NAMES, Request
+
+    scenario = Scenario(seed=0, workload="bank")
+    systems = {
+        name: catalog.make_system(msgspec.structs.replace(scenario, system=name), Seeds(0))
+        for name in catalog.SYSTEMS
+    }
+    click.echo("workloads")
+    for name in catalog.WORKLOADS:
+        workload = catalog.make_workload(msgspec.structs.replace(scenario, workload=name), Seeds(0))
+        click.echo(f"  {name:10} {workload.describe()}")
+        click.echo(f"  {'':10} needs: {', '.join(sorted(workload.needs))}")
+        runs_on = [
+            system_name
+            for system_name, system in systems.items()
+            if workload.refusal(system.interfaces, system_name) is None
+        ]
+        click.echo(f"  {'':10} runs on: {', '.join(runs_on) or 'no system'}")
+    click.echo("systems")
+    for name, system in systems.items():
+        caption = (type(system).__doc__ or "").strip().splitlines()[0]
+        click.echo(f"  {name:10} {caption}")
+        click.echo(f"  {'':10} offers: {', '.join(sorted(system.interfaces))}")
+        defects = getattr(system, "defects", {})
+        for defect, about in defects.items():
+            click.echo(f"  {'':10} defect {defect}: {about}")
+    click.echo("environments and the nemeses that they offer")
+    packages = catalog.make_packages()
+    for name in catalog.ENVIRONMENTS:
+        environment = catalog.make_environment(name)
+        caption = (type(environment).__doc__ or "").strip().splitlines()[0]
+        click.echo(f"  {name:10} {caption}")
+        for system_name, system in systems.items():
+            capabilities = environment.capabilities(system)
+            for fault in NAMES:
+                if fault not in packages:
+                    continue
+                try:
+                    choose([Request(fault)], packages, capabilities, scenario.node_names)
+                    mechanisms = sorted(
+                        {
+                            capabilities[need].mechanism
+                            for need in packages[fault].needs(None)
+                            if need in capabilities
+                        }
+                    )
+                    shapes = (
+                        f" (shapes: {', '.join(packages[fault].shapes)})" if packages[fault].shapes else ""
+                    )
+                    click.echo(f"  {'':10} {system_name}: {fault}{shapes}: {'; '.join(mechanisms)}")
+                except FaultUnavailable as unavailable:
+                    click.echo(f"  {'':10} {system_name}: {fault}: not here: {unavailable}")
+    not_yet = [fault for fault in NAMES if fault not in packages]
+    click.echo(f"named, but injected by no environment in this version: {', '.join(not_yet)}")
+    return 0

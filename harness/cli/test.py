@@ -1,0 +1,141 @@
+"""`harness test`: one scenario from its flags or its file, run and judged."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from harness.scenario import MAX_SEED, Scenario, ScenarioError, parse_options
+
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in msgspec.structs.fields(Scenario)}
+
+
+def _flag(
+    name: str, kind: Any, text: str, metavar: str | None = None
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """An option for a field of the scenario. It has no default of its own, so that a flag that was given can be told
+    from one that was not: a file may say it instead."""
+    default = DEFAULTS[name]
+    shown = (
+        ""
+        if default is msgspec.NODEFAULT or default is None
+        else f"  [default: {default:g}]"
+        if isinstance(default, float)
+        else f"  [default: {default}]"
+    )
+    return click.option(
+        "--" + name.replace("_", "-"), name, type=kind, default=None, help=text + shown, metavar=metavar
+    )
+
+
+@click.command(name="test")
+@click.option(
+    "--scenario",
+    "scenario_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the scenario from a TOML file; flags override it.",
+)
+@_flag("workload", str, "What clients do: bank, register, set.", "NAME")
+@_flag("system", str, "The database under test.", "NAME")
+@_flag("environment", str, "Where its nodes run: local, docker.", "NAME")
+@_flag("nodes", int, "How many nodes.", "N")
+@_flag(
+    "replication",
+    int,
+    "How many replicas each range has; by default 3, or all nodes if there are fewer.",
+    "N",
+)
+@_flag("ranges", int, "Into how many ranges the keyspace is cut.", "N")
+@_flag("nemesis", str, "What goes wrong: name[:shape][@target],… or all or none.", "SPEC")
+@_flag("time_limit", float, "Length of the main phase in seconds.", "S")
+@_flag("concurrency", str, "Client processes: a number, or 2n for two per node.", "N|Nn")
+@_flag("rate", float, "Operations a second, started however long they take.", "R")
+@_flag("seed", int, "Root of everything random; drawn and printed if not given.", "N")
+@_flag(
+    "operation_timeout",
+    float,
+    "An operation without an answer after this many seconds is unknown (info).",
+    "S",
+)
+@_flag("recovery_timeout", float, "Longest wait for the cluster to be whole again after healing.", "S")
+@_flag("defect", str, "Start the database with a planted defect.", "NAME")
+@click.option(
+    "--system-option",
+    "system_option",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an option of the system.",
+)
+@click.option(
+    "--workload-option",
+    "workload_option",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an option of the workload.",
+)
+@_flag(
+    "check_time_limit", float, "Longest time for the checkers in seconds; then the verdict is unknown.", "S"
+)
+@_flag("check_memory_limit_mb", int, "Most memory for the checkers.", "MB")
+@_flag("schedule_file", str, "Execute this schedule.jsonl instead of drawing one.", "FILE")
+@click.option(
+    "--runs-dir",
+    default=Path("runs"),
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="Where runs are kept.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--keep-running", is_flag=True, help="Leave the cluster up at the end and say how to stop it.")
+def command(
+    scenario_file: Path | None,
+    system_option: tuple[str, ...],
+    workload_option: tuple[str, ...],
+    runs_dir: Path,
+    dry_run: bool,
+    keep_running: bool,
+    **flags: Any,
+) -> int:
+    """Run one scenario: start a cluster, drive a workload against it, break it, heal it, and judge what clients saw.
+
+    Exit code 0: valid. 1: the database broke a promise. 3: unknown. 2 and 4: nothing was judged.
+    """
+    scenario = scenario_of(scenario_file, system_option, workload_option, flags)
+    click.echo(f"seed {scenario.seed}")
+    from harness.cli.running import dry_run_plan, run_scenario
+
+    if dry_run:
+        return dry_run_plan(scenario)
+    return run_scenario(scenario, runs_dir, keep_running=keep_running)
+
+
+def scenario_of(
+    scenario_file: Path | None,
+    system_option: tuple[str, ...],
+    workload_option: tuple[str, ...],
+    flags: dict[str, Any],
+) -> Scenario:
+    """The scenario that the file and the flags describe; what neither says is drawn (the seed) or default."""
+    values: dict[str, Any] = {}
+    if scenario_file is not None:
+        values = msgspec.structs.asdict(Scenario.load(scenario_file))
+    values |= {name: value for name, value in flags.items() if value is not None}
+    for field, pairs, what in (
+        ("system_options", system_option, "system option"),
+        ("workload_options", workload_option, "workload option"),
+    ):
+        if pairs:
+            values[field] = {**values.get(field, {}), **parse_options(pairs, what)}
+    if "workload" not in values:
+        from harness.catalog import WORKLOADS
+
+        raise ScenarioError(f"which workload? Give --workload with one of {', '.join(WORKLOADS)}")
+    values.setdefault("seed", secrets.randbelow(MAX_SEED + 1) >> 20)
+    if "replication" not in values and values.get("nodes", 3) < DEFAULTS["replication"]:
+        values["replication"] = max(1, values["nodes"])
+    return Scenario.from_dict(values)

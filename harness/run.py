@@ -1,0 +1,340 @@
+"""The life of one run: set up, drive while things break, heal, final reads, save, check.
+
+Rules that live here:
+- Evidence is on disk before anything is judged: scenario, schedule and fingerprint before the first node starts, every
+  operation before its client sees it, the nodes' logs before the cluster goes.
+- Healing is a step of its own, seen in the history, never hidden in a `finally`. What a `finally` does is end the
+  processes that were started.
+- Interrupted once (Ctrl-C, SIGTERM): generate no more, heal, read, save and judge. Twice: stop at once.
+- A cluster that does not come back after healing is not an error of the harness: the history says so, and the verdict
+  of the liveness check follows from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from checkers.availability import AvailabilityChecker
+from checkers.checker import Checker, Limits, compose
+from checkers.crashes import CrashChecker
+from checkers.faults import FaultsTookEffectChecker
+from checkers.log_patterns import LogPatternChecker
+from checkers.recovery import RecoveryChecker
+from checkers.stats import StatsChecker
+from harness.driver import DriveResult, Progress, Recorder, StopSignal, drive
+from harness.environments.environment import Environment, EnvironmentCluster, EnvironmentFailed
+from harness.fingerprint import fingerprint
+from harness.interpreter import Interpreter
+from harness.scenario import Scenario
+from harness.seeds import Seeds
+from harness.systems.system import System
+from nemesis.package import Choice, Package
+from nemesis.runner import NemesisRunner
+from nemesis.schedule import Schedule
+from results.history import History
+from results.operation import HARNESS, INFO, LOG
+from results.run_folder import Journal, RunFolder
+from results.verdict import Verdict
+from workloads.session import Session, SessionError
+from workloads.workload import Workload
+
+Say = Callable[[str], None]
+"""Takes one line for the user."""
+
+Show = Callable[[Progress], AbstractContextManager[None]]
+"""Shows the progress of a run while its block runs."""
+
+READY_TIMEOUT_S = 60.0
+SETUP_TIMEOUT_S = 60.0
+SETUP_PAUSE_S = 0.5
+MAIN_SLACK_S = 30.0
+"""The watchdog ends a main phase that still generates so long after its time limit."""
+LOG_LINES_MAX = 100
+"""Matching log lines of a node that enter the history; the log itself stays whole."""
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The user asked to stop, and there is nothing to judge (or no wish to wait for it)."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a scenario's names stand for."""
+
+    scenario: Scenario
+    seeds: Seeds
+    workload: Workload
+    system: System
+    environment: Environment
+    packages: Mapping[str, Package]
+    choice: Choice
+    schedule: Schedule
+
+
+def checker_of(workload: Workload, system: System, requested: tuple[str, ...]) -> Checker:
+    """Everything that is judged about a run: the workload's promise, and whether the run proved anything."""
+    return compose(
+        "run",
+        {
+            workload.name: workload.checker,
+            "stats": StatsChecker(workload.required_functions),
+            "faults": FaultsTookEffectChecker(requested),
+            "recovery": RecoveryChecker(),
+            "crashes": CrashChecker(),
+            "logs": LogPatternChecker(system.log_patterns),
+            "availability": AvailabilityChecker(),
+        },
+    )
+
+
+def judge(parts: Parts, history: History) -> Verdict:
+    """The verdict on a history of these parts, within the scenario's limits."""
+    limits = Limits(time_s=parts.scenario.check_time_limit, memory_mb=parts.scenario.check_memory_limit_mb)
+    return checker_of(parts.workload, parts.system, parts.schedule.requested).check(history, limits)
+
+
+async def execute(
+    parts: Parts, folder: RunFolder, say: Say, show: Show, stop: StopSignal, *, keep_running: bool = False
+) -> None:
+    """Runs a scenario and leaves its record in the folder; judging comes after.
+
+    Raises EnvironmentFailed, and Stopped where the user did not want to wait for a record worth judging. Whatever was
+    started is ended in any case (unless it is to be kept running).
+    """
+    folder.claim()
+    try:
+        folder.write_scenario(parts.scenario.to_toml())
+        folder.write_schedule(parts.schedule.to_dicts())
+        folder.write_environment(fingerprint())
+        run = _Run(parts, folder, say, show, stop)
+        try:
+            await run.live()
+            if keep_running:
+                say(await run.leave_running())
+        finally:
+            await run.end()
+    finally:
+        folder.release()
+
+
+class _Run:
+    """One execution; see `execute`."""
+
+    def __init__(self, parts: Parts, folder: RunFolder, say: Say, show: Show, stop: StopSignal) -> None:
+        self.parts = parts
+        self.folder = folder
+        self.say = say
+        self.show = show
+        self.stop = stop
+        self.cluster: EnvironmentCluster | None = None
+        self.journal: Journal | None = None
+        self.left_running = False
+
+    async def live(self) -> None:
+        """Set up, main phase, heal, final phase, logs."""
+        scenario, workload = self.parts.scenario, self.parts.workload
+        cluster = await self._unless_stopped(1, self._start_cluster())
+        await self._unless_stopped(1, self._prepare(cluster))
+
+        progress = Progress(scenario.time_limit)
+        interpreter = Interpreter(
+            workload.generator,
+            scenario.processes,
+            scenario.node_names,
+            self.parts.seeds.stream("interpreter"),
+            schedule=self.parts.schedule,
+            problems=workload.problems,
+        )
+        self.journal = self.folder.journal()
+        recorder = Recorder(interpreter, self.journal, progress)
+        nemesis = NemesisRunner(cluster, self.parts.schedule, self.parts.packages)
+        nemesis.record = recorder.nemesis_event
+        with self.show(progress):
+            results = [
+                await self._drive(interpreter, nemesis, progress, limit_s=scenario.time_limit + MAIN_SLACK_S)
+            ]
+            self._check_stop()
+            await self._unless_stopped(2, self._heal(cluster, nemesis, recorder))
+            interpreter.begin_phase("final", workload.final_generator)
+            results.append(
+                await self._drive(interpreter, None, progress, limit_s=scenario.recovery_timeout + 30.0)
+            )
+            self._check_stop()
+        for result in results:
+            recorder.event(HARNESS, INFO, "drive", msgspec.to_builtins(result))
+        for message in progress.messages:
+            self.say(message)
+        await self._record_logs(cluster, recorder)
+        self.journal.close()
+
+    # Set up
+
+    async def _start_cluster(self) -> EnvironmentCluster:
+        parts, scenario = self.parts, self.parts.scenario
+        self.say(f"starting {scenario.nodes} nodes of {scenario.system} ({scenario.environment}) ...")
+        self.cluster = await parts.environment.create_cluster(
+            parts.system, scenario.node_names, self.folder, {}, self.say
+        )
+        await self.cluster.start_all()
+        await self.cluster.wait_ready(READY_TIMEOUT_S, self.say)
+        return self.cluster
+
+    async def _prepare(self, cluster: EnvironmentCluster) -> None:
+        """The workload's set-up, tried until it succeeds: it is idempotent, and nothing is broken yet."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + SETUP_TIMEOUT_S
+        nodes = self.parts.scenario.node_names
+        attempt = 0
+        while True:
+            node = nodes[attempt % len(nodes)]
+            attempt += 1
+            session: Session | None = None
+            try:
+                session = await asyncio.wait_for(
+                    self._open_session(node), self.parts.scenario.operation_timeout
+                )
+                await asyncio.wait_for(
+                    self.parts.workload.setup(session), max(10.0, self.parts.scenario.operation_timeout)
+                )
+                return
+            except (SessionError, OSError, TimeoutError) as error:
+                if loop.time() >= give_up:
+                    raise EnvironmentFailed(
+                        f"the workload {self.parts.workload.name} could not be set up within {SETUP_TIMEOUT_S:g} s "
+                        f"on a cluster that nothing has broken yet ({attempt} attempts, the last on {node}): "
+                        f"{type(error).__name__}: {error}; see the nodes' logs in {self.folder.nodes_path}"
+                    ) from error
+            finally:
+                if session is not None:
+                    await session.close()
+            await asyncio.sleep(SETUP_PAUSE_S)
+
+    async def _open_session(self, node: str) -> Session:
+        assert self.cluster is not None, "sessions are opened on a cluster that was created"
+        return await self.parts.system.open_session(self.cluster.client_address(node), node)
+
+    # Phases
+
+    async def _drive(
+        self, interpreter: Interpreter, nemesis: NemesisRunner | None, progress: Progress, *, limit_s: float
+    ) -> DriveResult:
+        assert self.journal is not None, "the journal is open while a phase is driven"
+        return await drive(
+            interpreter,
+            self.parts.workload,
+            self._open_session,
+            self.journal,
+            nemesis,
+            self.parts.scenario.operation_timeout,
+            progress,
+            self.stop,
+            limit_s=limit_s,
+        )
+
+    async def _heal(self, cluster: EnvironmentCluster, nemesis: NemesisRunner, recorder: Recorder) -> None:
+        """Undo every fault, verify it, and wait until the cluster is whole; what did not work is recorded."""
+        recorder.phase("heal")
+        began = recorder.now_ns()
+        report = await nemesis.heal_all()
+        failed = list(report.failed)
+        recorder.event(
+            HARNESS,
+            INFO,
+            "heal",
+            {"healed": list(report.healed), "failed": failed, "problems": list(nemesis.problems)},
+        )
+        for line in failed:
+            self.say(f"not healed: {line}")
+        recovered: str | None = None
+        try:
+            await cluster.wait_ready(self.parts.scenario.recovery_timeout)
+        except EnvironmentFailed as error:
+            recovered = str(error)
+            self.say(f"the cluster did not come back after healing: {error}")
+        recorder.event(
+            HARNESS,
+            INFO,
+            "recovery",
+            {"recovered": recovered is None, "after_ns": recorder.now_ns() - began, "problem": recovered},
+        )
+
+    # The end
+
+    async def _record_logs(self, cluster: EnvironmentCluster, recorder: Recorder) -> None:
+        """What the nodes themselves noticed enters the history, as far as patterns or their end tell."""
+        for end in cluster.crashes():
+            recorder.event(
+                LOG,
+                INFO,
+                "crash",
+                {"node": end.node, "status": end.status, "text": "\n".join(end.last_lines)},
+            )
+        for event in matching_log_lines(await cluster.collect_logs(), self.parts.system.log_patterns):
+            recorder.event(LOG, INFO, LOG, event)
+
+    async def leave_running(self) -> str:
+        """The cluster outlives this process; answers how to stop it."""
+        assert self.cluster is not None, "a run that lived has a cluster"
+        self.left_running = True
+        return await self.cluster.detach()
+
+    async def end(self) -> None:
+        """Closes the record and ends what was started."""
+        if self.journal is not None:
+            self.journal.close()
+        if self.cluster is not None and not self.left_running:
+            await self.cluster.destroy()
+
+    # Stopping
+
+    def _check_stop(self) -> None:
+        if self.stop.at_once:
+            raise Stopped("stopped at once; what was recorded can be judged with `harness check`")
+
+    async def _unless_stopped(self, requests: int, awaitable: Awaitable[T]) -> T:
+        """Waits for it, or cancels it when the user has asked to stop so often."""
+        task = asyncio.ensure_future(awaitable)
+
+        def cancel_when_asked() -> None:
+            if self.stop.requests >= requests:
+                task.cancel()
+
+        with self.stop.calling(cancel_when_asked):
+            cancel_when_asked()
+            try:
+                return await task
+            except asyncio.CancelledError:
+                if self.stop.requests >= requests:
+                    self._check_stop()
+                    raise Stopped("stopped before anything was tested") from None
+                raise
+
+
+def matching_log_lines(logs: Mapping[str, Path], patterns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The lines of the nodes' logs in which a pattern is found: `node`, `line` (from 1), `text`, `pattern`."""
+    if not patterns:
+        return []
+    compiled = [(pattern, re.compile(pattern)) for pattern in patterns]
+    found = []
+    for node, path in sorted(logs.items()):
+        matches = 0
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                pattern = next((text for text, one in compiled if one.search(line)), None)
+                if pattern is None:
+                    continue
+                matches += 1
+                if matches > LOG_LINES_MAX:
+                    break
+                found.append({"node": node, "line": number, "text": line.rstrip()[:2000], "pattern": pattern})
+    return found

@@ -101,7 +101,7 @@ class HybridClock:
     @property
     def is_ahead_of_bound(self) -> bool:
         """Has the clock passed what is durable? Then nothing may leave the node until a larger bound is."""
-        return self._last.wall_ns > self._bound_ns
+        return self._last.wall_ns > self._bound_ns or not self._bound_ns
 
     def now(self) -> Timestamp:
         """A timestamp above every other that this node has issued or heard of."""

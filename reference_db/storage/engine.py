@@ -1,8 +1,9 @@
-"""The ordered map under a node: atomic batches, explicit sync, snapshots; RocksDB, and a simulated one.
+"""The ordered map under a node: atomic batches and explicit sync; the role, and a simulated one.
 
 Rules that live here: a batch is visible at once and whole, or not at all; it is durable only after a `sync()` that
 began after its `write()`. Batches become durable in the order they were written, so a crash leaves a prefix of them.
-All calls come from one thread, but for `sync()`, which may run in one other thread beside them.
+All calls come from one thread, but for `sync()`, which may run in one other thread beside them. So what is read between
+two writes belongs together, and an iteration, once begun, isn't disturbed by writes.
 """
 
 from __future__ import annotations
@@ -11,10 +12,7 @@ import bisect
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
-
-import rocksdict
+from typing import Protocol
 
 PUT, DELETE, DELETE_RANGE = 0, 1, 2
 
@@ -61,7 +59,7 @@ class EngineCounters:
 
 
 class Reader(Protocol):
-    """Something that can be read: an engine, or a snapshot of one."""
+    """Something that can be read."""
 
     def get(self, key: bytes) -> bytes | None: ...
 
@@ -81,117 +79,7 @@ class Engine(Reader, Protocol):
     def sync(self) -> None:
         """Make everything written before this call durable; blocks. Raises OSError, and from then on always."""
 
-    def snapshot(self) -> Reader:
-        """The present state, unaffected by later writes. Drop it soon: it keeps old data alive."""
-
     def close(self) -> None: ...
-
-
-class RocksReader:
-    """Reads of a RocksDB, or of a snapshot of one."""
-
-    __slots__ = ("_source",)
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-
-    def get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._source.get(key)
-        return value
-
-    def first(self, start: bytes, end: bytes) -> Pair | None:
-        cursor = self._source.iter()
-        cursor.seek(start)
-        if not cursor.valid():
-            cursor.status()
-            return None
-        key: bytes = cursor.key()
-        return (key, cursor.value()) if key < end else None
-
-    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[Pair]:
-        cursor = self._source.iter()
-        if reverse:
-            cursor.seek_for_prev(end)
-            if cursor.valid() and cursor.key() == end:
-                cursor.prev()
-            while cursor.valid():
-                key = cursor.key()
-                if key < start:
-                    return
-                yield key, cursor.value()
-                cursor.prev()
-        else:
-            cursor.seek(start)
-            while cursor.valid():
-                key = cursor.key()
-                if key >= end:
-                    return
-                yield key, cursor.value()
-                cursor.next()
-        cursor.status()
-
-
-class RocksEngine(RocksReader):
-    """RocksDB through rocksdict. One column family: the key's first byte says what it is (`keys.py`), and so a crash
-    can't tear one kind of data from another.
-
-    A write goes to the log file without a sync: it survives the death of the process, not that of the machine.
-    `sync()` syncs that log file and releases the GIL meanwhile; beside a thread that computes without pause its caller
-    waits up to one switch interval (5 ms by default) to get the GIL back, so servers set `sys.setswitchinterval` lower.
-    """
-
-    __slots__ = ("_broken", "_database", "counters", "path")
-
-    def __init__(self, path: Path | str, write_buffer_bytes: int = 64 << 20) -> None:
-        self.path = Path(path)
-        self.counters = EngineCounters()
-        self._broken: Exception | None = None
-        options = rocksdict.Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_write_buffer_size(write_buffer_bytes)
-        options.set_max_background_jobs(2)
-        options.set_keep_log_file_num(2)
-        options.set_stats_dump_period_sec(0)
-        options.set_stats_persist_period_sec(0)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = rocksdict.Rdict(str(self.path), options)
-        super().__init__(self._database)
-
-    def write(self, batch: WriteBatch) -> None:
-        if not batch.changes:
-            return
-        raw = rocksdict.WriteBatch(raw_mode=True)
-        put = raw.put
-        for change, key, value in batch.changes:
-            if change == PUT:
-                put(key, value)
-            elif change == DELETE:
-                raw.delete(key)
-            else:
-                raw.delete_range(key, value)
-        self._database.write(raw)
-        counters = self.counters
-        counters.batches += 1
-        counters.changes += len(batch.changes)
-        counters.bytes += batch.size_bytes
-
-    def sync(self) -> None:
-        if self._broken is not None:
-            raise OSError(
-                f"{self.path}: an earlier sync failed, what is durable is unknown; restart the node"
-            ) from (self._broken)
-        try:
-            self._database.flush_wal(True)
-        except Exception as error:
-            self._broken = error
-            raise OSError(f"{self.path}: sync failed: {error}") from error
-        self.counters.syncs += 1
-
-    def snapshot(self) -> Reader:
-        return RocksReader(self._database.snapshot())
-
-    def close(self) -> None:
-        self._database.close()
 
 
 class MemoryReader:
@@ -282,9 +170,6 @@ class MemoryEngine(MemoryReader):
         self._values = dict(self._durable._values)
         self._keys = list(self._durable._keys)
         return lost
-
-    def snapshot(self) -> Reader:
-        return MemoryReader(dict(self._values))
 
     def close(self) -> None:
         """Nothing to let go of: the simulated disk outlives the node."""

@@ -155,11 +155,10 @@ class RaftLog:
 
     def snapshot(self) -> Snapshot:
         """The range as the engine has it now: data and applied index are of the same batch."""
-        reader = self._engine.snapshot()
-        applied = read_applied_state(reader, self.range_id)
+        applied = read_applied_state(self._engine, self.range_id)
         if applied is None or not applied.index:
             raise SnapshotUnavailable(f"range {self.range_id} has applied nothing yet")
-        data = take_snapshot(reader, self.range_id, *self._span()).encode()
+        data = take_snapshot(self._engine, self.range_id, *self._span()).encode()
         return Snapshot(applied.index, applied.term, applied.conf_state, data)
 
     # What the owner does.

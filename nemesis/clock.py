@@ -34,7 +34,7 @@ def _log_uniform(random: Random, low: float, high: float) -> float:
     return math.exp(random.uniform(math.log(low), math.log(high)))
 
 
-class ClockPackage:
+class Clock:
     """Sets clocks through the cluster's verb. A node's clock is lied about by one step at a time."""
 
     name = "clock"

@@ -91,7 +91,7 @@ def clients(targets: Sequence[str], direction: str) -> tuple[Link, ...]:
     return tuple(sorted(requests + replies))
 
 
-class PartitionPackage:
+class Partition:
     """Cuts links and mends them. Links that several steps hold stay cut until the last one lets go."""
 
     name = "partition"

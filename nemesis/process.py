@@ -58,7 +58,7 @@ def aim_at_processes(step: Step, situation: Situation, holds: Holds, kind: str, 
     return Plan(picked.nodes, details={"how": picked.how})
 
 
-class KillPackage:
+class Kill:
     """SIGKILL without warning; the nodes are started again when the step ends."""
 
     name = "kill"
@@ -99,7 +99,7 @@ async def start_again(step: Step, plan: Plan, cluster: Cluster, holds: Holds) ->
     return combine(await asyncio.gather(*(one(name) for name in plan.targets)))
 
 
-class PausePackage:
+class Pause:
     """SIGSTOP: the process keeps its connections, its memory and its belief that it leads; then SIGCONT."""
 
     name = "pause"
@@ -131,7 +131,7 @@ class PausePackage:
         return combine(await asyncio.gather(*(one(name) for name in plan.targets)))
 
 
-class RestartPackage:
+class Restart:
     """SIGTERM and start, one node after the other (a rolling restart), as an operator would upgrade a cluster.
 
     The step starts with the first node's end; the rest follows while the step is held, and the node that is down

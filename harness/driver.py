@@ -104,6 +104,14 @@ class LatencyHistogram:
         shift = (bucket >> 4) - 1
         return ((bucket - (shift << 4)) + 1 << shift) - 1
 
+    def merge(self, other: LatencyHistogram) -> None:
+        """Counts what the other has counted too."""
+        if other.count:
+            self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
+            self.count += other.count
+            self.sum_ns += other.sum_ns
+            self.max_ns = max(self.max_ns, other.max_ns)
+
     def reset(self) -> None:
         """Forgets everything."""
         self._counts = [0] * self.BUCKETS
@@ -147,8 +155,8 @@ class Progress:
         self.p99_ms: float | None = None
         self.messages: list[str] = []
         """What generators had to say to the user, in order."""
-        self.latency = LatencyHistogram()
-        """Latencies of all ok operations so far."""
+        self.latency_of_phase = LatencyHistogram()
+        """Latencies of the ok operations of this phase, but for the present second."""
         self._clock = clock
         self._origin_ns: int | None = None
         self._faults: dict[int, str] = {}
@@ -179,7 +187,6 @@ class Progress:
         """An operation has ended."""
         if type_ == OK:
             self.ok += 1
-            self.latency.add(latency_ns)
             self._window.add(latency_ns)
         elif type_ == FAIL:
             self.fail += 1
@@ -201,6 +208,15 @@ class Progress:
             ]
             self._faults[step] = " ".join(word for word in words if word)
 
+    def counts(self) -> tuple[int, int, int]:
+        """How many have ended in ok, fail and info."""
+        return self.ok, self.fail, self.info
+
+    def settle(self) -> None:
+        """Brings `latency_of_phase` up to date."""
+        self.latency_of_phase.merge(self._window)
+        self._window.reset()
+
     def roll(self, now_ns: int) -> None:
         """Once in a while: if a second is over, its rate and latencies become those that are shown."""
         elapsed = now_ns - self._window_start_ns
@@ -212,7 +228,7 @@ class Progress:
         if window.count:
             self.p50_ms = (window.quantile(0.5) or 0) / MILLISECOND
             self.p99_ms = (window.quantile(0.99) or 0) / MILLISECOND
-        window.reset()
+        self.settle()
         self._window_start_ns = now_ns
         self._window_done = done
 
@@ -352,7 +368,8 @@ class DeadlineWheel:
     """Finds the threads whose operation has taken too long, without a timer for each operation.
 
     A thread is in at most a few buckets. Arming it again does not move it: when its bucket comes up and its deadline
-    lies ahead, it goes into a later one. So an operation costs two stores, and a thread is looked at once a timeout.
+    lies ahead, it goes into a later one. So an operation costs a store and a comparison, and a thread is looked at once
+    a timeout. An operation that ends is not taken out: whoever hears of a deadline looks whether it still matters.
     """
 
     __slots__ = ("_buckets", "_deadlines", "_last", "_resolution", "_slots")
@@ -360,7 +377,6 @@ class DeadlineWheel:
     def __init__(self, threads: int, resolution_ns: int) -> None:
         self._resolution = resolution_ns
         self._deadlines = [0] * threads
-        """0: not armed."""
         self._slots = [-1] * threads
         """The earliest bucket that holds the thread; -1: none does."""
         self._buckets: dict[int, list[int]] = {}
@@ -375,10 +391,6 @@ class DeadlineWheel:
         if held == -1 or slot < held:
             self._place(thread, slot)
 
-    def disarm(self, thread: int) -> None:
-        """The thread's operation has ended."""
-        self._deadlines[thread] = 0
-
     def _place(self, thread: int, slot: int) -> None:
         if slot <= self._last:
             slot = self._last + 1
@@ -386,8 +398,8 @@ class DeadlineWheel:
         self._buckets.setdefault(slot, []).append(thread)
 
     def expired(self, now_ns: int) -> list[int]:
-        """The threads whose deadline has passed, in order; each is told once and disarmed. Late by at most the
-        resolution, and never early."""
+        """The threads whose deadline has passed, in order; each is told once. Late by at most the resolution,
+        and never early."""
         current = now_ns // self._resolution
         if current <= self._last:
             return []
@@ -400,10 +412,7 @@ class DeadlineWheel:
                     continue  # It was put into an earlier bucket, which has dealt with it.
                 self._slots[thread] = -1
                 deadline = self._deadlines[thread]
-                if deadline == 0:
-                    continue
                 if deadline <= now_ns:
-                    self._deadlines[thread] = 0
                     found.append(thread)
                 else:
                     self._place(thread, deadline // self._resolution + 1)
@@ -541,8 +550,8 @@ class _Driver:
         self.finished: asyncio.Future[None] = self.loop.create_future()
         self.wheel = DeadlineWheel(interpreter.threads, min(TICK_NS, max(MILLISECOND, self.timeout_ns // 20)))
         self.lag = LatencyHistogram()
-        self.latency = LatencyHistogram()
-        self.counts = {OK: 0, FAIL: 0, INFO: 0}
+        self.before = progress.counts()
+        progress.latency_of_phase.reset()
         self.invoked = 0
         self.no_client = 0
         self.late_before = interpreter.late
@@ -570,18 +579,22 @@ class _Driver:
                 self._pump()
             await self.finished
         end_ns = self.recorder.now_ns()
+        self.progress.settle()
+        ok, fail, info = (
+            now - before for now, before in zip(self.progress.counts(), self.before, strict=True)
+        )
         return DriveResult(
             phase=self.interpreter.phase,
             start_ns=self.start_ns,
             end_ns=end_ns,
             invoked=self.invoked,
-            ok=self.counts[OK],
-            fail=self.counts[FAIL],
-            info=self.counts[INFO],
+            ok=ok,
+            fail=fail,
+            info=info,
             late=self.interpreter.late - self.late_before,
             latest_ns=self.interpreter.latest_ns,
             no_client=self.no_client,
-            latency=Quantiles.of(self.latency),
+            latency=Quantiles.of(self.progress.latency_of_phase),
             loop_lag=Quantiles.of(self.lag),
             stopped=self.stopped,
             stalls=tuple(self.watch.stalls) if self.watch is not None else (),
@@ -611,20 +624,18 @@ class _Driver:
     def _turn(self) -> None:
         interpreter = self.interpreter
         record = self.journal.record
-        wheel = self.wheel
         completed = self.completed
         if completed:
             self.completed = []
             complete = interpreter.complete
             in_flight = interpreter.in_flight
-            threads = interpreter.threads
+            count = self.progress.completed
             for process, type_, value, error, at in completed:
-                invocation = in_flight[process]
+                began = in_flight[process].time
                 event = complete(process, type_, value, error, at)
                 record(event)
                 if type(process) is int:
-                    wheel.disarm(process % threads)
-                    self._count(event.type, event.time - invocation.time)
+                    count(event.type, event.time - began)
         poll = interpreter.poll(self.clock() - self.origin)
         invocations = poll.invocations
         for event in invocations:
@@ -670,12 +681,6 @@ class _Driver:
                 self._in_background(self._nemesis_operation(event))
         self.invoked += count
         self.progress.invoked += count
-
-    def _count(self, type_: str, latency_ns: int) -> None:
-        self.counts[type_] += 1
-        if type_ == OK:
-            self.latency.add(latency_ns)
-        self.progress.completed(type_, latency_ns)
 
     def _schedule_pump(self) -> None:
         if not self.pump_scheduled:
@@ -931,8 +936,7 @@ class _Driver:
     def _record_end(self, invocation: Operation, event: Operation) -> None:
         self.journal.record(event)
         if isinstance(event.process, int):
-            self.wheel.disarm(event.process % self.interpreter.threads)
-            self._count(event.type, event.time - invocation.time)
+            self.progress.completed(event.type, event.time - invocation.time)
 
     # The end
 

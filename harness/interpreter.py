@@ -238,7 +238,8 @@ class Interpreter:
                 free ^= bit
                 cursor = int(self._random() * clients)
                 context = Context(now, free, everybody, processes, cursor)
-                plan = plan.update(context, event)
+                if plan.listens:
+                    plan = plan.update(context, event)
             elif type_ == SLEEP:
                 heapq.heappush(self._asleep, (now + what.value, thread))
                 free ^= bit
@@ -291,7 +292,7 @@ class Interpreter:
         else:
             thread = clients
         self._free |= self._bits[thread]
-        if not self._exhausted:
+        if self._plan.listens:
             context = Context(now, self._free, self._everybody, self._processes, self._cursor)
             self._plan = self._plan.update(context, event)
         return event

@@ -8,10 +8,10 @@ ones. How an operation ended is decided by what `invoke` does (see `session.py`)
 
 from __future__ import annotations
 
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from checkers.checker import Checker
@@ -29,10 +29,50 @@ class OptionError(ValueError):
 
 
 @dataclass(frozen=True)
+class Option:
+    """An option of a workload: its default (which also says its type), its bounds, and what it means."""
+
+    default: int | float | bool
+    least: float
+    most: float
+    caption: str
+
+
+def read_options(
+    workload: str, known: Mapping[str, Option], given: Mapping[str, str | int | float | bool]
+) -> dict[str, Any]:
+    """The value of every known option, given or default. Raises OptionError with all that is wrong."""
+    problems = []
+    values: dict[str, Any] = {name: option.default for name, option in known.items()}
+    for name, value in given.items():
+        option = known.get(name)
+        if option is None:
+            problems.append(f"unknown option {name!r} (there are: {', '.join(known) or 'none'})")
+        elif isinstance(option.default, bool) != isinstance(value, bool) or not isinstance(
+            value, int | float
+        ):
+            problems.append(f"{name}={value!r} must be {_KINDS[type(option.default)]}: {option.caption}")
+        elif isinstance(option.default, int) and not isinstance(value, int):
+            problems.append(f"{name}={value!r} must be a whole number: {option.caption}")
+        elif not option.least <= value <= option.most:
+            problems.append(
+                f"{name}={value!r} must be between {option.least:g} and {option.most:g}: {option.caption}"
+            )
+        else:
+            values[name] = type(option.default)(value)
+    if problems:
+        raise OptionError(f"options of workload {workload}: {'; '.join(problems)}")
+    return values
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True)
 class WorkloadOptions:
     """What every workload is told. Each workload documents which `extra` it takes."""
 
-    random: random.Random
+    random: Random
     """The stream from which all its choices are drawn; the workload owns it from now on."""
     concurrency: int
     """Client threads."""
@@ -46,6 +86,25 @@ class WorkloadOptions:
     extra: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """Options of the workload itself (`--workload-option`), by name with underscores."""
 
+    def __post_init__(self) -> None:
+        problems = []
+        if self.concurrency < 1:
+            problems.append(f"concurrency {self.concurrency} must be at least 1")
+        if not self.nodes:
+            problems.append("there must be at least one node")
+        if self.rate <= 0:
+            problems.append(f"rate {self.rate} must be above 0")
+        if self.time_limit_s <= 0 or self.final_time_limit_s < 0:
+            problems.append(
+                f"time limits {self.time_limit_s} s and {self.final_time_limit_s} s must be above 0"
+            )
+        if problems:
+            raise OptionError("; ".join(problems))
+
+    def stream(self) -> Random:
+        """A stream of its own for a part of the workload; the parts ask in a fixed order."""
+        return Random(self.random.getrandbits(128))
+
 
 class Workload(ABC):
     """One kind of work, ready to run."""
@@ -57,6 +116,8 @@ class Workload(ABC):
     """Functions without effect: one that times out is recorded as fail, since it certainly changed nothing."""
     required_functions: tuple[str, ...]
     """Functions of which at least one must succeed in the main phase, else the run proves nothing."""
+    known_options: Mapping[str, Option] = {}
+    """The options that it takes in `WorkloadOptions.extra`."""
     options: Mapping[str, Any]
     """What it was made with, JSON-like, defaults included."""
     generator: Generator

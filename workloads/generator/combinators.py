@@ -66,11 +66,13 @@ def operation(f: str, value: Any = None, process: int | str | None = None) -> In
 def validate(source: Source) -> Generator:
     """Checks every answer; raises GeneratorError with all that is wrong with it: its shape, a process that is not
     free, a missing time, a negative sleep."""
-    return Validate(generator(source))
+    inner = generator(source)
+    return Validate(inner, inner.listens)
 
 
 class Validate(Generator, frozen=True):
     inner: Generator
+    listens: bool
 
     def next(self, context: Context) -> Answer:
         inner = self.inner
@@ -90,10 +92,10 @@ class Validate(Generator, frozen=True):
                 and context.is_free(what.process)
                 and isinstance(following, Generator)
             ):
-                return what, self if following is inner else Validate(following)
+                return what, self if following is inner else Validate(following, following.listens)
             problems = answer_problems(what, following, context)
             if not problems:
-                return what, self if following is inner else Validate(following)
+                return what, self if following is inner else Validate(following, following.listens)
         else:
             problems = ["it must be None or a pair of an Invocation or Pending and a Generator"]
         raise GeneratorError(
@@ -103,7 +105,7 @@ class Validate(Generator, frozen=True):
 
     def update(self, context: Context, event: Operation) -> Generator:
         inner = self.inner.update(context, event)
-        return self if inner is self.inner else Validate(inner)
+        return self if inner is self.inner else Validate(inner, inner.listens)
 
 
 def answer_problems(what: Any, following: Any, context: Context) -> list[str]:
@@ -295,6 +297,10 @@ class IgnoreUpdates(Generator, frozen=True):
         what, following = answer
         return what, self if following is self.inner else IgnoreUpdates(following)
 
+    @property
+    def listens(self) -> bool:
+        return False
+
 
 def on_update(function: Callable[[Generator, Context, Operation], Source], source: Source) -> Generator:
     """For every event, the generator becomes `function(generator, context, event)`. The function decides whether the
@@ -349,7 +355,8 @@ class OnThreads(Generator, frozen=True):
 def clients(source: Source, nemesis_source: Source = None, *, random: Random | None = None) -> Generator:
     """Only clients' threads do what the generator says. With a second generator: that one for the nemesis's thread
     beside it, whichever is sooner (`random` breaks ties)."""
-    alone = Clients(generator(source))
+    inner = generator(source)
+    alone = Clients(inner, inner.listens)
     if nemesis_source is None:
         return alone
     return any_of(alone, nemesis(nemesis_source), random=random)
@@ -357,6 +364,7 @@ def clients(source: Source, nemesis_source: Source = None, *, random: Random | N
 
 class Clients(Generator, frozen=True):
     inner: Generator
+    listens: bool
 
     def next(self, context: Context) -> Answer:
         inner = self.inner
@@ -371,14 +379,14 @@ class Clients(Generator, frozen=True):
         if answer is None:
             return None
         what, following = answer
-        return what, self if following is inner else Clients(following)
+        return what, self if following is inner else Clients(following, following.listens)
 
     def update(self, context: Context, event: Operation) -> Generator:
         if type(event.process) is not int:
             return self
         inner = self.inner
         following = inner.update(context.only((1 << len(context.processes) - 1) - 1), event)
-        return self if following is inner else Clients(following)
+        return self if following is inner else Clients(following, following.listens)
 
 
 def nemesis(source: Source) -> Generator:
@@ -549,7 +557,11 @@ def mix(*sources: Source, random: Random, weights: Sequence[float] | None = None
 def _mix(parts: tuple[Generator, ...], random: Random, weights: tuple[float, ...] | None) -> Generator:
     if not parts:
         return NOTHING
-    return Mix(parts, random, weights, _choose(len(parts), random, weights))
+    return Mix(parts, random, weights, _choose(len(parts), random, weights), _any_listens(parts))
+
+
+def _any_listens(parts: Sequence[Generator]) -> bool:
+    return any([part.listens for part in parts])
 
 
 def _choose(count: int, random: Random, weights: tuple[float, ...] | None) -> int:
@@ -568,6 +580,7 @@ class Mix(Generator, frozen=True):
     random: Random
     weights: tuple[float, ...] | None
     chosen: int
+    listens: bool
 
     def next(self, context: Context) -> Answer:
         parts = self.parts
@@ -596,26 +609,29 @@ class Mix(Generator, frozen=True):
         soonest = pick_soonest(answers, None, 0.0)
         assert soonest is not None, "the chosen generator is not exhausted"
         moved = _moved(parts, answers, None)
-        return soonest[1], self if _same(moved, parts) else Mix(moved, self.random, self.weights, chosen)
+        if _same(moved, parts):
+            return soonest[1], self
+        return soonest[1], Mix(moved, self.random, self.weights, chosen, _any_listens(moved))
 
     def _after(self, position: int, following: Generator) -> Generator:
         parts = self.parts
         random = self.random
         weights = self.weights
+        listens = self.listens
         if following is not parts[position]:
             parts = (*parts[:position], following, *parts[position + 1 :])
+            listens = _any_listens(parts)
         count = len(parts)
         chosen = int(random.random() * count) if weights is None else _choose(count, random, weights)
-        return self if parts is self.parts and chosen == self.chosen else Mix(parts, random, weights, chosen)
+        if parts is self.parts and chosen == self.chosen:
+            return self
+        return Mix(parts, random, weights, chosen, listens)
 
     def update(self, context: Context, event: Operation) -> Generator:
-        parts = self.parts
-        for position, part in enumerate(parts):
-            following = part.update(context, event)
-            if following is not part:
-                rest = [other.update(context, event) for other in parts[position + 1 :]]
-                return Mix((*parts[:position], following, *rest), self.random, self.weights, self.chosen)
-        return self
+        parts = tuple([part.update(context, event) for part in self.parts])
+        if _same(parts, self.parts):
+            return self
+        return Mix(parts, self.random, self.weights, self.chosen, _any_listens(parts))
 
 
 def reserve(*ranges: tuple[int, Source], default: Source = None, random: Random | None = None) -> Generator:
@@ -755,7 +771,10 @@ class Each(Generator, frozen=True):
 
 def limit(count: int, source: Source) -> Generator:
     """The first `count` invocations (sleeps and logs count too)."""
-    return Limit(count, generator(source)) if count > 0 else NOTHING
+    if count <= 0:
+        return NOTHING
+    inner = generator(source)
+    return Limit(count, inner, inner.listens)
 
 
 def once(source: Source) -> Generator:
@@ -766,6 +785,7 @@ def once(source: Source) -> Generator:
 class Limit(Generator, frozen=True):
     left: int
     inner: Generator
+    listens: bool
 
     def next(self, context: Context) -> Answer:
         if self.left <= 0:
@@ -775,12 +795,12 @@ class Limit(Generator, frozen=True):
             return None
         what, following = answer
         if type(what) is Pending:
-            return what, self if following is self.inner else Limit(self.left, following)
-        return what, Limit(self.left - 1, following)
+            return what, self if following is self.inner else Limit(self.left, following, following.listens)
+        return what, Limit(self.left - 1, following, following.listens)
 
     def update(self, context: Context, event: Operation) -> Generator:
         inner = self.inner.update(context, event)
-        return self if inner is self.inner else Limit(self.left, inner)
+        return self if inner is self.inner else Limit(self.left, inner, inner.listens)
 
 
 def repeat(source: Source, count: int | None = None) -> Generator:
@@ -852,7 +872,8 @@ def time_limit(seconds: float, source: Source) -> Generator:
     Until the cutoff comes, a generator whose next invocation lies beyond it is *pending*, not exhausted: it may have
     something earlier after the next event (all clients are busy now, say, and only the nemesis has a plan, far ahead).
     """
-    return TimeLimit(nanoseconds(seconds), None, generator(source))
+    inner = generator(source)
+    return TimeLimit(nanoseconds(seconds), None, inner, inner.listens)
 
 
 class TimeLimit(Generator, frozen=True):
@@ -860,6 +881,7 @@ class TimeLimit(Generator, frozen=True):
     cutoff: int | None
     """None until first asked."""
     inner: Generator
+    listens: bool
 
     def next(self, context: Context) -> Answer:
         cutoff = self.cutoff
@@ -877,12 +899,14 @@ class TimeLimit(Generator, frozen=True):
             what = Pending(cutoff)
         if following is inner and cutoff == self.cutoff:
             return what, self
-        return what, TimeLimit(self.limit_ns, cutoff, following)
+        return what, TimeLimit(self.limit_ns, cutoff, following, following.listens)
 
     def update(self, context: Context, event: Operation) -> Generator:
         inner = self.inner
         following = inner.update(context, event)
-        return self if following is inner else TimeLimit(self.limit_ns, self.cutoff, following)
+        if following is inner:
+            return self
+        return TimeLimit(self.limit_ns, self.cutoff, following, following.listens)
 
 
 def stagger(seconds: float, source: Source, *, random: Random, catch_up: bool = True) -> Generator:
@@ -893,13 +917,15 @@ def stagger(seconds: float, source: Source, *, random: Random, catch_up: bool = 
     that it kept from starting (coordinated omission). `catch_up=False` lets the plan wait for the clients instead.
     The generator is asked only when an invocation is due, so that it learns of its end only then.
     """
-    return Paced(nanoseconds(seconds), random, catch_up, None, generator(source))
+    inner = generator(source)
+    return Paced(nanoseconds(seconds), random, catch_up, None, inner, inner.listens)
 
 
 def delay(seconds: float, source: Source) -> Generator:
     """Invocations exactly `seconds` apart, of all processes together; one that is late does not move the others. Else
     as `stagger`."""
-    return Paced(nanoseconds(seconds), None, True, None, generator(source))
+    inner = generator(source)
+    return Paced(nanoseconds(seconds), None, True, None, inner, inner.listens)
 
 
 class Paced(Generator, frozen=True):
@@ -910,6 +936,7 @@ class Paced(Generator, frozen=True):
     due: int | None
     """When the next invocation should start; None: when first asked."""
     inner: Generator
+    listens: bool
 
     def next(self, context: Context) -> Answer:
         now = context.time
@@ -931,18 +958,18 @@ class Paced(Generator, frozen=True):
             gap = self.interval_ns if random is None else int(random.random() * (self.interval_ns * 2))
             return (
                 Invocation(what.f, what.value, what.process, due, what.type),
-                Paced(self.interval_ns, random, self.catch_up, due + gap, following),
+                Paced(self.interval_ns, random, self.catch_up, due + gap, following, following.listens),
             )
         if following is inner and due == self.due:
             return what, self
-        return what, Paced(self.interval_ns, random, self.catch_up, due, following)
+        return what, Paced(self.interval_ns, random, self.catch_up, due, following, following.listens)
 
     def update(self, context: Context, event: Operation) -> Generator:
         inner = self.inner
         following = inner.update(context, event)
         if following is inner:
             return self
-        return Paced(self.interval_ns, self.random, self.catch_up, self.due, following)
+        return Paced(self.interval_ns, self.random, self.catch_up, self.due, following, following.listens)
 
 
 def sleep(seconds: float) -> Generator:

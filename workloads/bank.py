@@ -1,0 +1,159 @@
+"""Transfers between accounts in different ranges, and reads of all accounts: the total never changes.
+
+Each transfer is a transaction that reads two accounts and writes them; it is refused (fail) where the source has too
+little. Each read is a transaction over all accounts. The accounts divide the keyspace evenly, so that with as many
+ranges as accounts every transfer crosses ranges. Balances are small against the amounts, so that accounts run empty
+now and then, and a transfer that overlooks it makes a debt.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from checkers.bank import BankChecker
+from results.operation import Operation
+from workloads.generator import combinators as combine
+from workloads.generator.core import Context, Generator, Invocation, generator
+from workloads.keys import evenly_spread_key
+from workloads.session import TRANSACTIONS, Definite, Indefinite, Session, Transaction
+from workloads.workload import Option, Workload, WorkloadOptions, read_options
+
+FINAL_INTERVAL_S = 0.1
+
+
+class Bank(Workload):
+    """Processes transfer money between accounts in different ranges and read all accounts at once; every read must
+    see the same total, all accounts, and no debt."""
+
+    name = "bank"
+    needs = frozenset({TRANSACTIONS})
+    read_only_functions = frozenset({"read"})
+    required_functions = ("transfer", "read")
+    known_options = {  # noqa: RUF012 - never changed
+        "accounts": Option(8, 2, 1000, "how many accounts there are"),
+        "total": Option(100, 1, 1_000_000_000, "the money in all accounts together"),
+        "max_transfer": Option(5, 1, 1_000_000_000, "the largest amount of a transfer"),
+        "read_share": Option(0.5, 0.05, 0.95, "share of reads among all operations"),
+    }
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        own = read_options(self.name, self.known_options, options.extra)
+        self.options = own
+        self.total = int(own["total"])
+        count = int(own["accounts"])
+        self.keys = {f"a{number}": evenly_spread_key("bank", number, count) for number in range(count)}
+        """The key of each account."""
+        self.checker = BankChecker(list(self.keys), self.total)
+        share = float(own["read_share"])
+        mixed = combine.mix(
+            combine.repeat(combine.operation("read")),
+            transfers(list(self.keys), int(own["max_transfer"]), options.stream()),
+            random=options.stream(),
+            weights=(share, 1 - share),
+        )
+        paced = combine.stagger(1 / options.rate, mixed, random=options.stream())
+        self.generator = combine.validate(combine.clients(combine.time_limit(options.time_limit_s, paced)))
+        final_reads = combine.on_threads(
+            range(min(options.concurrency, len(options.nodes))),
+            combine.each_thread(combine.until_ok(combine.repeat(combine.operation("read")))),
+        )
+        self.final_generator = combine.validate(
+            combine.clients(
+                combine.time_limit(
+                    options.final_time_limit_s,
+                    combine.stagger(FINAL_INTERVAL_S, final_reads, random=options.stream(), catch_up=False),
+                )
+            )
+        )
+
+    async def setup(self, session: Session) -> None:
+        """Opens the accounts in one transaction, unless they are there. So it may be repeated: an attempt that did
+        succeed is recognised, and one that is still under way conflicts with the next and never overwrites it."""
+        async with _transaction(session) as transaction:
+            present = {account: await transaction.get(key) for account, key in self.keys.items()}
+            missing = [account for account, balance in present.items() if balance is None]
+            if not missing:
+                held = sum(present.values())
+                if held != self.total:
+                    raise Definite(
+                        "set-up",
+                        f"the accounts of a fresh database hold {held} instead of {self.total}: {present}",
+                    )
+                return
+            if len(missing) < len(present):
+                raise Definite("set-up", f"of the accounts of a fresh database only some exist: {present}")
+            share, rest = divmod(self.total, len(present))
+            for position, key in enumerate(self.keys.values()):
+                await transaction.put(key, share + (1 if position < rest else 0))
+
+    async def invoke(self, session: Session, invocation: Operation) -> Any:
+        match invocation.f:
+            case "read":
+                return await self._read(session)
+            case "transfer":
+                value = invocation.value
+                await self._transfer(session, value["from"], value["to"], value["amount"])
+                return value
+        raise ValueError(f"workload bank has no function {invocation.f!r}: read, transfer")
+
+    async def _read(self, session: Session) -> dict[str, Any]:
+        balances = {}
+        async with _transaction(session) as transaction:
+            try:
+                for account, key in self.keys.items():
+                    balance = await transaction.get(key)
+                    if balance is not None:
+                        balances[account] = balance
+            except Indefinite as error:
+                raise _not_committed(error) from error
+        return balances
+
+    async def _transfer(self, session: Session, source: str, target: str, amount: int) -> None:
+        async with _transaction(session) as transaction:
+            try:
+                held = await self._balance(transaction, source)
+                other = await self._balance(transaction, target)
+                if held < amount:
+                    raise Definite("insufficient-funds", f"{source} holds {held}, less than {amount}")
+                await transaction.put(self.keys[source], held - amount)
+                await transaction.put(self.keys[target], other + amount)
+            except Indefinite as error:
+                raise _not_committed(error) from error
+
+    async def _balance(self, transaction: Transaction, account: str) -> int:
+        balance = await transaction.get(self.keys[account])
+        if balance is None:
+            raise Definite("no-account", f"{account} does not exist")
+        return int(balance)
+
+    def problems(self, invocation: Operation, value: Any) -> list[str]:
+        if not isinstance(value, dict):
+            return [f"a {invocation.f} answers a mapping"]
+        if invocation.f == "read":
+            return [
+                f"account {account!r} holds {balance!r:.100}, which is not a whole number"
+                for account, balance in value.items()
+                if type(balance) is not int
+            ]
+        return []
+
+
+def transfers(accounts: list[str], max_amount: int, stream: random.Random) -> Generator:
+    """Transfers of 1 .. max_amount between two different accounts, without end."""
+
+    def transfer(context: Context) -> Invocation:
+        source, target = stream.sample(accounts, 2)
+        return Invocation("transfer", {"from": source, "to": target, "amount": stream.randint(1, max_amount)})
+
+    return generator(transfer)
+
+
+def _transaction(session: Session) -> Any:
+    """A transaction of a session that offers them, which was checked before the run began."""
+    return session.transaction()  # type: ignore[attr-defined]
+
+
+def _not_committed(error: Indefinite) -> Definite:
+    """Inside its block a transaction has not been committed, and leaving it by an exception never commits it."""
+    return Definite(error.kind, error.text)

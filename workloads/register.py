@@ -1,0 +1,206 @@
+"""Independent registers, a few of them hot at a time: read, write, compare-and-set, each linearizable.
+
+Why it is arranged like this:
+
+- Few hot keys, which every process uses: a stale read can only be seen where one process reads what another has just
+  overwritten through another node. A key that has had its share of operations is left for a fresh one, which keeps
+  each key's history short enough to be judged.
+- Some processes only read (by default every second round of them, so that each node has a reader). During a fault,
+  a process that writes hangs until its timeout; readers go on, and a node that answers from old state is caught.
+- Values are unique by default, so that a checker can tell which write a read saw, and decide without a search. With
+  `values=5`, values repeat: harder to judge, and it finds what unique values may miss.
+- A compare-and-set expects what was last seen of the key, so that about as many succeed as fail.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+
+from checkers.linearizability.checker import LinearizabilityChecker
+from checkers.linearizability.models import CasRegister
+from results.operation import INFO, OK, Operation
+from workloads.generator import combinators as combine
+from workloads.generator.core import PENDING, Answer, Context, Generator, Invocation
+from workloads.keys import spread_key
+from workloads.session import COMPARE_AND_SET, KEY_VALUE, Definite
+from workloads.workload import Option, Workload, WorkloadOptions, read_options
+
+MOST_FINAL_KEYS = 400
+FINAL_READS_PER_S = 200.0
+
+
+class HotKey(msgspec.Struct, frozen=True):
+    """What is known of a key while it is in use."""
+
+    key: int
+    operations: int = 0
+    """How many were invoked."""
+    crashes: int = 0
+    """How many ended in info."""
+    last: int | None = None
+    """The value last seen in an answer."""
+
+
+class Registers(Generator, frozen=True):
+    """Reads, writes and compares-and-sets on a few hot keys, without end."""
+
+    random: random.Random
+    hot: tuple[HotKey, ...]
+    next_key: int
+    next_value: int
+    """With unique values, the next one."""
+    values: int
+    """How many values there are; 0: each is unique."""
+    read_share: float
+    readers: int
+    """The threads that only read."""
+    operations_per_key: int
+    crashes_per_key: int
+
+    def next(self, context: Context) -> Answer:
+        process = context.free_process()
+        if process is None:
+            return PENDING, self
+        random = self.random
+        value: list[Any]
+        position = int(random.random() * len(self.hot))
+        hot = self.hot[position]
+        next_value = self.next_value
+        reads_only = self.readers >> context.thread_of(process) & 1
+        if reads_only or random.random() < self.read_share:
+            f, value = "read", [hot.key, None]
+        else:
+            if self.values:
+                new = int(random.random() * self.values)
+            else:
+                new, next_value = next_value, next_value + 1
+            if random.random() < 0.5:
+                f, value = "write", [hot.key, new]
+            else:
+                expected = hot.last
+                if self.values and random.random() < 0.3:
+                    expected = int(random.random() * self.values)
+                f, value = "cas", [hot.key, [expected, new]]
+        used = msgspec.structs.replace(hot, operations=hot.operations + 1)
+        following = msgspec.structs.replace(self, hot=self._with(position, used), next_value=next_value)
+        if used.operations >= self.operations_per_key:
+            following = following._retire(position)
+        return Invocation(f, value, process, context.time), following
+
+    def _with(self, position: int, hot: HotKey) -> tuple[HotKey, ...]:
+        return (*self.hot[:position], hot, *self.hot[position + 1 :])
+
+    def _retire(self, position: int) -> Registers:
+        fresh = self._with(position, HotKey(self.next_key))
+        return msgspec.structs.replace(self, hot=fresh, next_key=self.next_key + 1)
+
+    def update(self, context: Context, event: Operation) -> Generator:
+        if event.type not in (OK, INFO) or not isinstance(event.process, int):
+            return self
+        key, value = event.value
+        position = next((at for at, hot in enumerate(self.hot) if hot.key == key), None)
+        if position is None:
+            return self
+        hot = self.hot[position]
+        if event.type == OK:
+            seen = value[1] if event.f == "cas" else value
+            if seen == hot.last:
+                return self
+            return msgspec.structs.replace(
+                self, hot=self._with(position, msgspec.structs.replace(hot, last=seen))
+            )
+        if hot.crashes + 1 >= self.crashes_per_key:
+            return self._retire(position)
+        crashed = msgspec.structs.replace(hot, crashes=hot.crashes + 1)
+        return msgspec.structs.replace(self, hot=self._with(position, crashed))
+
+
+class Register(Workload):
+    """Processes read, write and compare-and-set a few hot keys; every key must be linearizable on its own."""
+
+    name = "register"
+    needs = frozenset({KEY_VALUE, COMPARE_AND_SET})
+    read_only_functions = frozenset({"read"})
+    required_functions = ("read", "write", "cas")
+    known_options = {  # noqa: RUF012 - never changed
+        "keys": Option(3, 1, 1000, "how many keys are hot at a time"),
+        "operations_per_key": Option(
+            500, 1, 1_000_000, "operations on a key before a fresh one takes its place"
+        ),
+        "crashes_per_key": Option(
+            20, 1, 1_000_000, "unknown outcomes on a key before a fresh one takes its place"
+        ),
+        "values": Option(0, 0, 1_000_000, "values 0 .. n-1 that repeat; 0: every value is unique"),
+        "read_share": Option(
+            0.4, 0.0, 0.95, "share of reads among the operations of processes that also write"
+        ),
+        "readers": Option(True, 0, 1, "whether every second round of processes only reads"),
+    }
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        own = read_options(self.name, self.known_options, options.extra)
+        self.options = own
+        self.checker = LinearizabilityChecker(CasRegister(None), split_by_key=True, name="linearizability")
+        keys = int(own["keys"])
+        registers = Registers(
+            random=options.stream(),
+            hot=tuple(HotKey(key) for key in range(keys)),
+            next_key=keys,
+            next_value=1,
+            values=int(own["values"]),
+            read_share=float(own["read_share"]),
+            readers=reading_threads(options.concurrency, len(options.nodes)) if own["readers"] else 0,
+            operations_per_key=int(own["operations_per_key"]),
+            crashes_per_key=int(own["crashes_per_key"]),
+        )
+        paced = combine.stagger(1 / options.rate, registers, random=options.stream())
+        self.generator = combine.validate(combine.clients(combine.time_limit(options.time_limit_s, paced)))
+        expected = keys + int(options.rate * options.time_limit_s / own["operations_per_key"]) + 4 * keys
+        self.final_generator = self._final_reads(min(expected, MOST_FINAL_KEYS), options)
+
+    @staticmethod
+    def _final_reads(keys: int, options: WorkloadOptions) -> Generator:
+        """Every key that may have been used, read through every node. Most were written; the others read as None."""
+        reads = [
+            combine.until_ok(combine.repeat(combine.operation("read", [key, None]))) for key in range(keys)
+        ]
+        through_nodes = combine.on_threads(
+            range(min(options.concurrency, len(options.nodes))), combine.each_thread(reads)
+        )
+        paced = combine.stagger(1 / FINAL_READS_PER_S, through_nodes, random=options.stream(), catch_up=False)
+        return combine.validate(combine.clients(combine.time_limit(options.final_time_limit_s, paced)))
+
+    async def invoke(self, session: Any, invocation: Operation) -> Any:
+        key, value = invocation.value
+        name = spread_key("register", key)
+        match invocation.f:
+            case "read":
+                return [key, await session.get(name)]
+            case "write":
+                await session.put(name, value)
+                return invocation.value
+            case "cas":
+                expected, new = value
+                if await session.compare_and_set(name, expected, new):
+                    return invocation.value
+                raise Definite("mismatch", f"the value was not {expected}")
+        raise ValueError(f"workload register has no function {invocation.f!r}: read, write, cas")
+
+    def problems(self, invocation: Operation, value: Any) -> list[str]:
+        if not isinstance(value, list) or len(value) != 2:
+            return [f"a {invocation.f} answers [key, value]"]
+        problems = []
+        if value[0] != invocation.value[0]:
+            problems.append(f"it is about key {value[0]!r}, but key {invocation.value[0]!r} was asked")
+        if invocation.f == "read" and not (value[1] is None or type(value[1]) is int):
+            problems.append(f"a register holds a whole number or nothing, not {value[1]!r:.100}")
+        return problems
+
+
+def reading_threads(concurrency: int, nodes: int) -> int:
+    """The threads that only read: of the rounds of one process a node, every second. None if there is only one
+    round."""
+    return sum(1 << thread for thread in range(concurrency) if thread // nodes % 2 == 1)

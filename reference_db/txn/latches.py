@@ -108,13 +108,10 @@ class Latches:
         points = self._points
         for span in guard.spans:
             if span.end is None:
-                left = points[span.start]
-                if len(left) == 1:
-                    del points[span.start]
-                else:
-                    points[span.start] = [entry for entry in left if entry[1] is not guard]
-                    if not points[span.start]:
-                        del points[span.start]
+                # A span named twice finds nothing of its own the second time.
+                others = [entry for entry in points.pop(span.start, ()) if entry[1] is not guard]
+                if others:
+                    points[span.start] = others
             else:
                 self._spans = [entry for entry in self._spans if entry[1] is not guard]
         called: list[LatchGuard] = []

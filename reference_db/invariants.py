@@ -6,6 +6,7 @@ of these is broken, which makes them the early and cheap detectors.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -90,11 +91,11 @@ def check_tiling(descriptors: Sequence[Descriptor]) -> list[str]:
     broken = []
     if ordered[0].start != b"":
         broken.append(f"keys below {ordered[0].start!r} belong to no range")
-    for left, right in zip(ordered, ordered[1:], strict=False):
-        if left.end == b"" or left.end > right.start:
+    for left, right in itertools.pairwise(ordered):
+        if left.end is None or left.end > right.start:
             broken.append(f"ranges {left.id} and {right.id} overlap: {left.end!r} and {right.start!r}")
         elif left.end < right.start:
             broken.append(f"keys from {left.end!r} to {right.start!r} belong to no range")
-    if ordered[-1].end != b"":
+    if ordered[-1].end is not None:
         broken.append(f"keys from {ordered[-1].end!r} belong to no range")
     return broken

@@ -36,22 +36,19 @@ class Directory:
         """Every range in key order."""
         return self._descriptors
 
-    def overlapping(self, start: bytes, end: bytes) -> list[tuple[Descriptor, bytes, bytes]]:
-        """The ranges that `[start, end)` touches in key order, each with its part of the span; `end` b"" is the end
-        of the keyspace."""
+    def overlapping(self, start: bytes, end: bytes | None) -> list[tuple[Descriptor, bytes, bytes | None]]:
+        """The ranges that `[start, end)` touches in key order, each with its part of the span."""
         parts = []
-        number = bisect_right(self._starts, start) - 1
-        while number < len(self._descriptors):
+        for number in range(bisect_right(self._starts, start) - 1, len(self._descriptors)):
             descriptor = self._descriptors[number]
-            if end and descriptor.start >= end:
+            if end is not None and descriptor.start >= end:
                 break
-            first = max(start, descriptor.start)
-            if not descriptor.end:
-                last = end
-            else:
-                last = min(end, descriptor.end) if end else descriptor.end
-            parts.append((descriptor, first, last))
-            number += 1
+            last = (
+                descriptor.end
+                if end is None or (descriptor.end is not None and descriptor.end < end)
+                else end
+            )
+            parts.append((descriptor, max(start, descriptor.start), last))
         return parts
 
     def leader_hint(self, range_id: int) -> str | None:

@@ -1,8 +1,8 @@
 """What a range is: its id, its span of keys, who holds its replicas; and how the keyspace is cut at the start.
 
-Rules that live here: spans are half-open, `end` b"" means the end of the keyspace; the descriptors of a cluster tile
-the keyspace exactly once. Two nodes given the same arguments bootstrap the same descriptors, so no node has to tell
-another.
+Rules that live here: spans are half-open, an `end` of None is the end of the keyspace; the descriptors of a cluster
+tile the keyspace exactly once. Two nodes given the same arguments bootstrap the same descriptors, so no node has to
+tell another.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class Descriptor(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     id: int
     start: bytes
-    end: bytes
+    end: bytes | None
     replicas: tuple[str, ...]
     generation: int = 1
 
     def contains(self, key: bytes) -> bool:
         """Whether the key lies in the span."""
-        return self.start <= key and (not self.end or key < self.end)
+        return self.start <= key and (self.end is None or key < self.end)
 
-    def contains_span(self, start: bytes, end: bytes) -> bool:
-        """Whether all of `[start, end)` lies in the span; `end` b"" is the end of the keyspace."""
-        return self.start <= start and (not self.end or (end != b"" and end <= self.end))
+    def contains_span(self, start: bytes, end: bytes | None) -> bool:
+        """Whether all of `[start, end)` lies in the span."""
+        return self.start <= start and (self.end is None or (end is not None and end <= self.end))
 
     @property
     def preferred_leader(self) -> str:
@@ -64,12 +64,13 @@ def bootstrap(ranges: int, nodes: Sequence[str], replication: int) -> list[Descr
         raise ValueError(
             f"cannot keep {replication} replicas on {len(nodes)} nodes: at least 1, at most one a node"
         )
-    edges = [b"", *cut_points(ranges), b""]
+    starts = [b"", *cut_points(ranges)]
+    ends = [*cut_points(ranges), None]
     return [
         Descriptor(
             id=number + 1,
-            start=edges[number],
-            end=edges[number + 1],
+            start=starts[number],
+            end=ends[number],
             replicas=tuple(nodes[(number + offset) % len(nodes)] for offset in range(replication)),
         )
         for number in range(ranges)

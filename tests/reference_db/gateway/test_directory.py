@@ -21,8 +21,8 @@ def test_a_span_is_taken_apart_at_the_borders() -> None:
 
 
 def test_an_open_span_reaches_the_last_range() -> None:
-    parts = make_directory().overlapping(b"s", b"")
-    assert [(part.id, start, end) for part, start, end in parts] == [(4, b"s", b"")]
+    parts = make_directory().overlapping(b"s", None)
+    assert [(part.id, start, end) for part, start, end in parts] == [(4, b"s", None)]
 
 
 def test_a_span_that_ends_at_a_border_does_not_touch_the_next_range() -> None:

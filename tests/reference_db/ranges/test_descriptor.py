@@ -1,5 +1,7 @@
 """How the keyspace is cut at the start, and what a span contains."""
 
+import itertools
+
 import pytest
 
 from reference_db.ranges.descriptor import Descriptor, bootstrap, cut_points
@@ -23,11 +25,8 @@ def test_a_number_of_ranges_that_cannot_be_is_refused(ranges: int) -> None:
 def test_the_descriptors_tile_the_keyspace(ranges: int) -> None:
     descriptors = bootstrap(ranges, ["n1", "n2", "n3"], 3)
     assert descriptors[0].start == b""
-    assert descriptors[-1].end == b""
-    assert all(
-        left.end == right.start and left.end
-        for left, right in zip(descriptors, descriptors[1:], strict=False)
-    )
+    assert descriptors[-1].end is None
+    assert all(left.end == right.start and left.end for left, right in itertools.pairwise(descriptors))
 
 
 def test_replica_sets_and_preferred_leaders_go_round() -> None:
@@ -43,10 +42,10 @@ def test_more_replicas_than_nodes_are_refused() -> None:
 
 def test_what_a_span_contains() -> None:
     middle = Descriptor(2, b"b", b"d", ("n1",))
-    last = Descriptor(3, b"d", b"", ("n1",))
+    last = Descriptor(3, b"d", None, ("n1",))
     assert middle.contains(b"b")
     assert not middle.contains(b"d")
     assert last.contains(b"\xff")
     assert middle.contains_span(b"b", b"d")
-    assert not middle.contains_span(b"b", b"")
-    assert last.contains_span(b"x", b"")
+    assert not middle.contains_span(b"b", None)
+    assert last.contains_span(b"x", None)

@@ -1,0 +1,569 @@
+"""Interactive transactions: the node that a client talks to drives them, and keeps what they read and will write.
+
+Serializable, after CockroachDB's design without its reliance on clocks. Reads hold at one timestamp: when it must move,
+earlier reads are refreshed (has anything changed in between?), and where something has, the client starts again. Writes
+wait here until the commit:
+
+1. Lay intents in all ranges at once; in the range of the first key (the anchor) together with the PENDING record. Each
+   reply may say that the write lands later than planned.
+2. If so, refresh the reads up to there.
+3. Turn the record COMMITTED at that timestamp. This single entry in one range's log is the commit.
+4. Answer the client; make the intents final, then forget the record.
+
+A transaction that only read is done when it has read. An open transaction holds nothing in any range, so a client that
+disappears leaves nothing behind. After step 1 anybody who meets an intent can finish the transaction (`pusher.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from reference_db.api import (
+    Ambiguous,
+    CreateRecord,
+    DeleteRecord,
+    EndTransaction,
+    Get,
+    HeartbeatRecord,
+    IntentConflict,
+    Key,
+    Pushed,
+    RangeOperation,
+    RangeReply,
+    ReadUncertain,
+    RecordState,
+    Refresh,
+    RefreshFailed,
+    ResolveIntents,
+    Scan,
+    ScanResult,
+    TimedOut,
+    Transaction,
+    TransactionAborted,
+    TransactionPushed,
+    TransactionRetry,
+    TransactionStatus,
+    Value,
+    ValueResult,
+    WriteIntent,
+)
+from reference_db.api import ClientError as Refusal
+from reference_db.gateway.pusher import Pusher
+from reference_db.gateway.router import ATTEMPT_S, LOST, SILENT, Router
+from reference_db.timestamp import ZERO, HybridClock, Timestamp
+from reference_db.trace import Trace
+
+HEARTBEAT_S = 1.0
+"""How often the record of a transaction that is still committing is told that its coordinator lives."""
+CLEAN_UP_S = 10.0
+"""How long a coordinator tries to tidy up behind a decided transaction, before it leaves that to others."""
+READ_AGAIN_MOST = 50
+
+Span = tuple[Key, Key | None]
+
+
+class Failed(Exception):
+    """The transaction ends with this error for the client."""
+
+    def __init__(self, error: Refusal) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class OpenTransaction:
+    """What the coordinator knows of one transaction. Operations come one at a time."""
+
+    __slots__ = ("id", "last_used", "over", "priority", "read_timestamp", "reads", "writes")
+
+    def __init__(self, identity: bytes, priority: Timestamp, now: float) -> None:
+        self.id = identity
+        self.priority = priority
+        self.read_timestamp: Timestamp | None = None
+        """Where all reads so far hold; None before the first."""
+        self.reads: dict[Span, None] = {}
+        self.writes: dict[Key, Value | None] = {}
+        """The last value written to each key, in order of the first write; None deletes."""
+        self.over = False
+        self.last_used = now
+
+    def identity(self, began: Timestamp) -> Transaction:
+        """As ranges know it."""
+        return Transaction(self.id, next(iter(self.writes), b""), self.priority, began)
+
+
+class Coordinator:
+    """The transactions that clients of one node run."""
+
+    def __init__(
+        self,
+        *,
+        router: Router,
+        pusher: Pusher,
+        clock: HybridClock,
+        random_stream: random.Random,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        trace: Trace | None = None,
+    ) -> None:
+        """`spawn` runs a coroutine in the background and keeps it from being collected."""
+        self._router = router
+        self._pusher = pusher
+        self._clock = clock
+        self._random = random_stream
+        self._spawn = spawn
+        self._trace = trace
+        self._committing: dict[bytes, Transaction] = {}
+        """Those whose record may exist and be PENDING: they are kept alive by heartbeats."""
+        self._aborted: set[bytes] = set()
+        """Committing transactions whose record a heartbeat found ABORTED."""
+
+    # What clients ask.
+
+    def begin(self, priority: Timestamp = ZERO) -> OpenTransaction:
+        """A new transaction. A retry hands in the `priority` of its first attempt."""
+        now = self._clock.now()
+        return OpenTransaction(
+            self._random.getrandbits(128).to_bytes(16, "big"),
+            priority if ZERO < priority < now else now,
+            self._router.now(),
+        )
+
+    async def get(self, open_one: OpenTransaction, key: Key, deadline: float) -> Value | None:
+        """Read a key. Raises Failed."""
+        self._check_open(open_one)
+        if key in open_one.writes:
+            return open_one.writes[key]
+        range_id = self._router.directory.find(key).id
+        result = await self._read(open_one, range_id, Get(key), (key, key + b"\x00"), deadline)
+        assert isinstance(result, ValueResult), f"a get was answered with {result!r}"
+        return result.value
+
+    async def scan(
+        self,
+        open_one: OpenTransaction,
+        start: Key,
+        end: Key | None,
+        limit: int,
+        reverse: bool,
+        deadline: float,
+    ) -> list[tuple[Key, Value]]:
+        """Read a span over all its ranges. Raises Failed."""
+        self._check_open(open_one)
+        own = {
+            key: value
+            for key, value in open_one.writes.items()
+            if start <= key and (end is None or key < end)
+        }
+        wanted = limit + len(own) if limit else 0
+        parts = self._router.directory.overlapping(start, end)
+        pairs: dict[Key, Value] = {}
+        for descriptor, low, high in reversed(parts) if reverse else parts:
+            first: Key = low
+            last: Key | None = high
+            while not wanted or len(pairs) < wanted:
+                operation = Scan(first, last, wanted - len(pairs) if wanted else 0, reverse)
+                result = await self._read(open_one, descriptor.id, operation, (first, last), deadline)
+                assert isinstance(result, ScanResult), f"a scan was answered with {result!r}"
+                pairs.update(result.pairs)
+                if result.resume is None:
+                    break
+                if reverse:
+                    last = result.resume
+                else:
+                    first = result.resume
+        for key, value in own.items():
+            if value is None:
+                pairs.pop(key, None)
+            else:
+                pairs[key] = value
+        found = sorted(pairs.items(), reverse=reverse)
+        return found[:limit] if limit else found
+
+    def put(self, open_one: OpenTransaction, key: Key, value: Value | None) -> None:
+        """Write a key when the transaction commits; None deletes it."""
+        self._check_open(open_one)
+        open_one.writes[key] = value
+
+    async def commit(self, open_one: OpenTransaction, deadline: float) -> None:
+        """Returns when committed. Raises Failed: with a definite error it has not and never will be."""
+        self._check_open(open_one)
+        open_one.over = True
+        if not open_one.writes:
+            return
+        transaction = open_one.identity(self._clock.now())
+        self._committing[transaction.id] = transaction
+        try:
+            await self._commit(open_one, transaction, deadline)
+        finally:
+            self._committing.pop(transaction.id, None)
+            self._aborted.discard(transaction.id)
+
+    def rollback(self, open_one: OpenTransaction) -> None:
+        """Forget it. Nothing was written anywhere."""
+        open_one.over = True
+
+    async def run_read_only(
+        self, read: Callable[[OpenTransaction], Coroutine[Any, Any, Any]], deadline: float
+    ) -> Any:
+        """Run a transaction that only reads, again and again while it is told to retry. Raises Failed."""
+        priority = ZERO
+        for _ in range(READ_AGAIN_MOST):
+            open_one = self.begin(priority)
+            priority = open_one.priority
+            try:
+                return await read(open_one)
+            except Failed as failed:
+                if not isinstance(failed.error, TransactionRetry) or self._router.now() >= deadline:
+                    raise
+        raise Failed(TimedOut(f"what was read changed {READ_AGAIN_MOST} times while it was read"))
+
+    def _check_open(self, open_one: OpenTransaction) -> None:
+        if open_one.over:
+            raise Failed(TransactionAborted("the transaction is over; begin a new one"))
+        open_one.last_used = self._router.now()
+
+    # Reading.
+
+    async def _read(
+        self, open_one: OpenTransaction, range_id: int, operation: Get | Scan, span: Span, deadline: float
+    ) -> ValueResult | ScanResult:
+        pushed: tuple[Pushed, ...] = ()
+        for _ in range(READ_AGAIN_MOST):
+            identity = open_one.identity(open_one.priority)
+            is_first = not open_one.reads
+            reply = await self._router.send(
+                range_id,
+                (operation,),
+                deadline,
+                repeatable=True,
+                timestamp=open_one.read_timestamp,
+                transaction=identity,
+                pushed=pushed,
+                may_forward=is_first,
+            )
+            match reply.error:
+                case None:
+                    if is_first:
+                        open_one.read_timestamp = reply.timestamp
+                    open_one.reads[span] = None
+                    result = reply.results[0]
+                    assert isinstance(result, ValueResult | ScanResult), (
+                        f"a read was answered with {result!r}"
+                    )
+                    return result
+                case IntentConflict() as conflict:
+                    cleared = await self._pusher.clear(conflict, deadline, identity, pushed)
+                    if cleared.error is not None:
+                        raise self._failed(open_one, RangeReply(0, error=cleared.error))
+                    pushed = cleared.pushed
+                    if open_one.read_timestamp is None:
+                        # The pushes hold for where the leader wanted to read; asking for "now" would outrun them.
+                        open_one.read_timestamp = conflict.above
+                case ReadUncertain(newest=newest):
+                    await self._move_reads(open_one, identity, max(newest, self._clock.now()), deadline)
+                case _:
+                    raise self._failed(open_one, reply)
+        raise Failed(TimedOut(f"a read was moved {READ_AGAIN_MOST} times; the range is written too fast"))
+
+    async def _move_reads(
+        self, open_one: OpenTransaction, identity: Transaction, target: Timestamp, deadline: float
+    ) -> None:
+        """Make sure that all reads so far hold at `target` too, and read on from there. Raises Failed."""
+        since = open_one.read_timestamp
+        if since is not None and open_one.reads and since < target:
+            await self._refresh(open_one, identity, since, target, deadline)
+            if self._trace is not None:
+                self._trace.mark("a transaction moved its reads forward")
+        open_one.read_timestamp = target if since is None else max(since, target)
+
+    async def _refresh(
+        self,
+        open_one: OpenTransaction,
+        identity: Transaction,
+        since: Timestamp,
+        target: Timestamp,
+        deadline: float,
+    ) -> None:
+        by_range: dict[int, list[RangeOperation]] = {}
+        for start, end in open_one.reads:
+            for descriptor, low, high in self._router.directory.overlapping(start, end):
+                by_range.setdefault(descriptor.id, []).append(Refresh(low, high, since))
+        await self._together(
+            self._refresh_range(open_one, identity, range_id, tuple(operations), target, deadline)
+            for range_id, operations in sorted(by_range.items())
+        )
+
+    async def _refresh_range(
+        self,
+        open_one: OpenTransaction,
+        identity: Transaction,
+        range_id: int,
+        operations: tuple[RangeOperation, ...],
+        target: Timestamp,
+        deadline: float,
+    ) -> None:
+        pushed: tuple[Pushed, ...] = ()
+        while True:
+            reply = await self._router.send(
+                range_id,
+                operations,
+                deadline,
+                repeatable=True,
+                timestamp=target,
+                transaction=identity,
+                pushed=pushed,
+            )
+            match reply.error:
+                case None:
+                    return
+                case IntentConflict() as conflict:
+                    cleared = await self._pusher.clear(conflict, deadline, identity, pushed)
+                    if cleared.error is not None:
+                        raise self._failed(open_one, RangeReply(0, error=cleared.error))
+                    pushed = cleared.pushed
+                case _:
+                    raise self._failed(open_one, reply)
+
+    # Committing.
+
+    async def _commit(self, open_one: OpenTransaction, transaction: Transaction, deadline: float) -> None:
+        by_range: dict[int, list[Key]] = {}
+        for key in open_one.writes:
+            by_range.setdefault(self._router.directory.find(key).id, []).append(key)
+        anchor_range = self._router.directory.find(transaction.anchor).id
+        reads = bool(open_one.reads)
+        start = open_one.read_timestamp if open_one.read_timestamp is not None else self._clock.now()
+        try:
+            written = await self._together(
+                self._write_range(
+                    open_one, transaction, range_id, mine, range_id == anchor_range, start, deadline
+                )
+                for range_id, mine in sorted(by_range.items())
+            )
+            commit_at = max((start, *written))
+            if reads and commit_at > start:
+                await self._move_reads(open_one, transaction, commit_at, deadline)
+        except BaseException:
+            # Certainly not committed: nobody but us may, and we never asked to.
+            self._spawn(self._abandon(transaction, by_range, anchor_range))
+            raise
+        local = tuple(by_range[anchor_range])
+        commit_at = await self._decide(
+            open_one, transaction, by_range, anchor_range, commit_at, local, deadline
+        )
+        self._spawn(self._finish(transaction, by_range, anchor_range, TransactionStatus.COMMITTED, commit_at))
+
+    async def _write_range(
+        self,
+        open_one: OpenTransaction,
+        transaction: Transaction,
+        range_id: int,
+        mine: list[Key],
+        has_anchor: bool,
+        start: Timestamp,
+        deadline: float,
+    ) -> Timestamp:
+        """Lay the intents of one range; returns the largest timestamp written. Raises Failed."""
+        intents: list[RangeOperation] = [WriteIntent(key, open_one.writes[key], 1) for key in mine]
+        operations = (CreateRecord(tuple(open_one.writes)), *intents) if has_anchor else tuple(intents)
+        pushed: tuple[Pushed, ...] = ()
+        while True:
+            reply = await self._router.send(
+                range_id,
+                operations,
+                deadline,
+                repeatable=True,
+                timestamp=start,
+                transaction=transaction,
+                pushed=pushed,
+            )
+            match reply.error:
+                case None:
+                    floors = [result.floor for result in reply.results if isinstance(result, RecordState)]
+                    return max((reply.timestamp, *floors))
+                case IntentConflict() as conflict:
+                    if transaction.id in self._aborted:
+                        raise Failed(TransactionRetry("an older transaction needed a key", open_one.priority))
+                    cleared = await self._pusher.clear(conflict, deadline, transaction, pushed)
+                    if cleared.error is not None:
+                        raise self._failed(open_one, RangeReply(0, error=cleared.error))
+                    pushed = cleared.pushed
+                case _:
+                    raise self._failed(open_one, reply)
+
+    async def _decide(
+        self,
+        open_one: OpenTransaction,
+        transaction: Transaction,
+        by_range: dict[int, list[Key]],
+        anchor_range: int,
+        commit_at: Timestamp,
+        local: tuple[Key, ...],
+        deadline: float,
+    ) -> Timestamp:
+        """Make the record COMMITTED; returns the commit timestamp. Raises Failed."""
+        asked_before = False
+        may_forward = not open_one.reads
+        while True:
+            now = self._router.now()
+            if now >= deadline:
+                if asked_before:
+                    raise Failed(Ambiguous("nobody answered whether the transaction has committed"))
+                self._spawn(self._abandon(transaction, by_range, anchor_range))
+                raise Failed(TimedOut("the transaction's record could not be reached"))
+            reply = await self._router.send(
+                anchor_range,
+                (EndTransaction(True, may_forward, asked_before, local),),
+                min(deadline, now + ATTEMPT_S),
+                repeatable=False,
+                timestamp=commit_at,
+                transaction=transaction,
+            )
+            match reply.error:
+                case None:
+                    state = reply.results[0]
+                    assert isinstance(state, RecordState), f"a commit was answered with {state!r}"
+                    assert state.status == TransactionStatus.COMMITTED, (
+                        f"a commit was answered with {state!r}"
+                    )
+                    return state.commit_timestamp
+                case TransactionPushed(floor=floor):
+                    try:
+                        await self._move_reads(open_one, transaction, floor, deadline)
+                    except Failed as failed:
+                        # An earlier request to commit may still arrive, unless the abort gets there first.
+                        raise await self._abort_first(
+                            failed, asked_before, transaction, by_range, anchor_range, deadline
+                        ) from failed
+                    commit_at = max(commit_at, floor)
+                case TransactionAborted(reason=why):
+                    self._spawn(self._abandon(transaction, by_range, anchor_range))
+                    raise Failed(TransactionRetry(why, open_one.priority))
+                case Ambiguous() as error if asked_before and error is not SILENT and error is not LOST:
+                    # The anchor itself cannot know: the record is gone, and we have asked before.
+                    raise Failed(error)
+                case Ambiguous():
+                    asked_before = True
+                case TimedOut():
+                    continue
+                case _:
+                    reason = self._failed(open_one, reply)
+                    raise await self._abort_first(
+                        reason, asked_before, transaction, by_range, anchor_range, deadline
+                    )
+
+    async def _abort_first(
+        self,
+        failed: Failed,
+        asked_before: bool,
+        transaction: Transaction,
+        by_range: dict[int, list[Key]],
+        anchor_range: int,
+        deadline: float,
+    ) -> Failed:
+        """The error to give up with. Where a request to commit may still be under way, only the record can tell."""
+        if not asked_before:
+            self._spawn(self._abandon(transaction, by_range, anchor_range))
+            return failed
+        reply = await self._router.send(
+            anchor_range, (EndTransaction(False),), deadline, repeatable=True, transaction=transaction
+        )
+        if reply.error is None:
+            state = reply.results[0]
+            assert isinstance(state, RecordState), f"an abort was answered with {state!r}"
+            if state.status == TransactionStatus.ABORTED:
+                self._spawn(self._abandon(transaction, by_range, anchor_range))
+                return failed
+        return Failed(Ambiguous("a request to commit is unanswered, and so is whether it was carried out"))
+
+    async def _abandon(
+        self, transaction: Transaction, by_range: dict[int, list[Key]], anchor_range: int
+    ) -> None:
+        """Abort the record, then remove the intents."""
+        deadline = self._router.now() + CLEAN_UP_S
+        reply = await self._router.send(
+            anchor_range, (EndTransaction(False),), deadline, repeatable=True, transaction=transaction
+        )
+        if reply.error is not None and not isinstance(reply.error, TransactionAborted):
+            return
+        if reply.error is None:
+            state = reply.results[0]
+            assert isinstance(state, RecordState), f"an abort was answered with {state!r}"
+            if state.status == TransactionStatus.COMMITTED:
+                return
+        await self._finish(transaction, by_range, anchor_range, TransactionStatus.ABORTED, ZERO)
+
+    async def _finish(
+        self,
+        transaction: Transaction,
+        by_range: dict[int, list[Key]],
+        anchor_range: int,
+        status: TransactionStatus,
+        commit_at: Timestamp,
+    ) -> None:
+        """Make the intents final or gone; once all are, forget the record. Others do it if we cannot."""
+        deadline = self._router.now() + CLEAN_UP_S
+        others = [
+            (range_id, keys)
+            for range_id, keys in sorted(by_range.items())
+            if range_id != anchor_range or status != TransactionStatus.COMMITTED
+        ]
+        replies = await asyncio.gather(
+            *(
+                self._router.send(
+                    range_id,
+                    (ResolveIntents(transaction.id, tuple(keys), status, commit_at),),
+                    deadline,
+                    repeatable=True,
+                )
+                for range_id, keys in others
+            )
+        )
+        if all(reply.error is None for reply in replies):
+            await self._router.send(anchor_range, (DeleteRecord(transaction),), deadline, repeatable=True)
+
+    async def heartbeat(self) -> None:
+        """Called every `HEARTBEAT_S`: tells the records of transactions that are committing that we live."""
+        for transaction in list(self._committing.values()):
+            self._spawn(self._heartbeat_one(transaction))
+
+    async def _heartbeat_one(self, transaction: Transaction) -> None:
+        reply = await self._router.send(
+            self._router.directory.find(transaction.anchor).id,
+            (HeartbeatRecord(),),
+            self._router.now() + HEARTBEAT_S,
+            repeatable=True,
+            transaction=transaction,
+        )
+        if reply.error is None and transaction.id in self._committing:
+            state = reply.results[0]
+            if isinstance(state, RecordState) and state.status == TransactionStatus.ABORTED:
+                self._aborted.add(transaction.id)
+
+    def _failed(self, open_one: OpenTransaction, reply: RangeReply) -> Failed:
+        """What the client hears of a range's error, before anything was decided: always definite."""
+        open_one.over = True
+        match reply.error:
+            case RefreshFailed():
+                return Failed(
+                    TransactionRetry("what the transaction has read was changed", open_one.priority)
+                )
+            case TransactionAborted(reason=reason):
+                return Failed(TransactionRetry(reason, open_one.priority))
+            case Ambiguous(reason=reason):
+                return Failed(TimedOut(f"no answer: {reason}"))
+            case None | IntentConflict() | ReadUncertain() | TransactionPushed():
+                raise AssertionError(f"no reason for a transaction to fail: {reply!r}")
+            case error:
+                return Failed(error) if isinstance(error, Refusal) else Failed(TimedOut(str(error)))
+
+    async def _together(self, coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+        """Run them all; when one fails, the others still come to their end before its error is raised, so that
+        nothing of this transaction is under way when its intents are removed."""
+        results = await asyncio.gather(*coroutines, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results

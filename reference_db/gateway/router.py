@@ -1,0 +1,215 @@
+"""Brings a request to the leader of its range, on this node or another, and the reply back.
+
+What is safe to send again decides everything here:
+
+- a refusal (`NotLeader`, no connection) means that nothing was proposed: any request goes on to the next candidate;
+- silence after a request left may mean anything: a request that may be carried out twice (reads, intents, pushes) is
+  sent again, any other ends as `Ambiguous`, at once when the link broke, else at its deadline.
+
+Times are seconds on the loop's monotonic clock. One sweep a tick serves all deadlines, instead of a timer a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reference_db.api import (
+    Ambiguous,
+    NotLeader,
+    Overloaded,
+    Pushed,
+    RangeMismatch,
+    RangeOperation,
+    RangeReply,
+    RangeRequest,
+    TimedOut,
+    Transaction,
+    Unavailable,
+)
+from reference_db.gateway.directory import Directory
+from reference_db.timestamp import Timestamp
+from reference_db.trace import Trace
+
+Done = Callable[[RangeReply], None]
+
+ATTEMPT_S = 1.0
+"""How long a request that may be repeated waits for one node before it tries the next."""
+PAUSE_FIRST_S = 0.01
+PAUSE_MOST_S = 0.2
+PENDING_MOST = 20_000
+"""Requests under way on one node, above which more are refused."""
+
+LOST = Ambiguous("the connection to the range's leader broke while the request was under way")
+SILENT = Ambiguous("the range's leader did not answer in time")
+
+
+@dataclass(slots=True)
+class _Pending:
+    node: str
+    deadline: float
+    done: Done
+
+
+class Router:
+    """Requests to ranges. Lives on one node; owned by its loop."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        directory: Directory,
+        now: Callable[[], float],
+        random_stream: random.Random,
+        first_request_id: int,
+        send_local: Callable[[RangeRequest, Done], None],
+        send_remote: Callable[[str, RangeRequest], bool],
+        trace: Trace | None = None,
+    ) -> None:
+        """`first_request_id` must be above all ids of this node's earlier lives, or old replies would count."""
+        self.node = node
+        self.directory = directory
+        self.now = now
+        self._random = random_stream
+        self._next_id = first_request_id
+        self._send_local = send_local
+        self._send_remote = send_remote
+        self._pending: dict[int, _Pending] = {}
+        self._trace = trace
+
+    @property
+    def pending(self) -> int:
+        """How many requests wait for a reply."""
+        return len(self._pending)
+
+    def next_id(self) -> int:
+        """A request id never used before."""
+        self._next_id += 1
+        return self._next_id
+
+    # Single attempts, by callback: the fast path.
+
+    def ask(self, node: str, request: RangeRequest, deadline: float, done: Done) -> None:
+        """Send a request to one node; `done` gets the reply, or an error in place of one, exactly once."""
+        if len(self._pending) >= PENDING_MOST:
+            done(_failed(request, Overloaded(f"{PENDING_MOST} requests are under way on {self.node}")))
+            return
+        self._pending[request.request_id] = _Pending(node, deadline, done)
+        if node == self.node:
+            self._send_local(request, self.receive)
+        elif not self._send_remote(node, request):
+            self._finish(_failed(request, Unavailable(f"{self.node} has no connection to {node}")))
+
+    def receive(self, reply: RangeReply) -> None:
+        """A reply arrived, from here or elsewhere. Late and repeated ones are dropped."""
+        pending = self._pending.pop(reply.request_id, None)
+        if pending is not None:
+            pending.done(reply)
+
+    def link_lost(self, node: str) -> None:
+        """The connection to this node broke: what was asked of it may or may not have arrived."""
+        lost = [request_id for request_id, pending in self._pending.items() if pending.node == node]
+        for request_id in lost:
+            self._finish(RangeReply(request_id, error=LOST))
+
+    def sweep(self) -> None:
+        """Called every tick: ends what is past its deadline."""
+        if not self._pending:
+            return
+        now = self.now()
+        late = [request_id for request_id, pending in self._pending.items() if pending.deadline <= now]
+        for request_id in late:
+            self._finish(RangeReply(request_id, error=SILENT))
+
+    def _finish(self, reply: RangeReply) -> None:
+        pending = self._pending.pop(reply.request_id, None)
+        if pending is not None:
+            pending.done(reply)
+
+    # Until there is an answer, as a coroutine.
+
+    async def send(
+        self,
+        range_id: int,
+        operations: tuple[RangeOperation, ...],
+        deadline: float,
+        *,
+        repeatable: bool,
+        timestamp: Timestamp | None = None,
+        transaction: Transaction | None = None,
+        pushed: tuple[Pushed, ...] = (),
+        may_forward: bool = False,
+    ) -> RangeReply:
+        """Send until somebody answers. The reply is the leader's, or carries `TimedOut`, `Unavailable` or
+        `Overloaded` (certainly nothing happened) or `Ambiguous`."""
+        may_have_arrived = False
+        pause = PAUSE_FIRST_S
+        quick = 3
+        refusal = ""
+        while True:
+            now = self.now()
+            if now >= deadline:
+                if may_have_arrived:
+                    return RangeReply(0, error=SILENT)
+                return RangeReply(0, error=TimedOut(f"range {range_id}: {refusal or 'no time was left'}"))
+            descriptor = self.directory.get(range_id)
+            node = self.directory.candidate(range_id)
+            request = RangeRequest(
+                self.next_id(),
+                range_id,
+                descriptor.generation,
+                operations,
+                timestamp,
+                transaction,
+                pushed,
+                may_forward,
+            )
+            attempt_deadline = min(deadline, now + ATTEMPT_S) if repeatable else deadline
+            reply = await self._ask(node, request, attempt_deadline)
+            match reply.error:
+                case NotLeader(leader=leader):
+                    self.learn(range_id, node, leader)
+                    refusal = f"{node} does not lead it"
+                    if leader is not None and leader != node and quick:
+                        quick -= 1
+                        continue
+                case RangeMismatch() | Unavailable():
+                    self.directory.forget_leader(range_id, node)
+                    refusal = f"{node} cannot serve it"
+                case Ambiguous():
+                    self.directory.forget_leader(range_id, node)
+                    if not repeatable:
+                        return reply
+                    may_have_arrived = True
+                    refusal = f"{node} did not answer"
+                case _:
+                    return reply
+            await asyncio.sleep(min(pause * (0.5 + self._random.random()), max(deadline - self.now(), 0.0)))
+            pause = min(2 * pause, PAUSE_MOST_S)
+
+    def learn(self, range_id: int, refused_by: str, leader: str | None) -> None:
+        """A node refused; it may know better."""
+        if leader is not None and leader != refused_by:
+            self.directory.learn_leader(range_id, leader)
+        else:
+            self.directory.forget_leader(range_id, refused_by)
+
+    async def _ask(self, node: str, request: RangeRequest, deadline: float) -> RangeReply:
+        future: asyncio.Future[RangeReply] = asyncio.get_running_loop().create_future()
+
+        def done(reply: RangeReply) -> None:
+            if not future.done():
+                future.set_result(reply)
+
+        self.ask(node, request, deadline, done)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._pending.pop(request.request_id, None)
+            raise
+
+
+def _failed(request: RangeRequest, error: Overloaded | Unavailable) -> RangeReply:
+    return RangeReply(request.request_id, error=error)

@@ -1,0 +1,86 @@
+"""Tidies up behind transactions whose coordinator is gone, without waiting for somebody to stumble over them.
+
+The leader of a range looks at its intents and records every few seconds. What it has seen unchanged for a while has
+lost its coordinator, or has a very slow one. An intent is pushed: its holder is aborted only once its anchor has found
+it silent for long enough. A decided record has all its intents resolved and is then forgotten. Both only do what any
+coordinator or pusher may do at any time, so it does not matter who else is at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reference_db.api import (
+    Conflict,
+    DeleteRecord,
+    IntentConflict,
+    PushKind,
+    PushTransaction,
+    ResolveIntents,
+    TransactionStatus,
+)
+from reference_db.gateway.pusher import Pusher
+from reference_db.gateway.router import Router
+from reference_db.trace import Trace
+from reference_db.txn.record import TransactionRecord
+from reference_db.txn.state import RangeState
+
+PATIENCE_SWEEPS = 3
+"""How many sweeps a coordinator has to do its own work."""
+BUDGET_S = 1.0
+"""How long one push or resolution may take."""
+MOST_AT_ONCE = 100
+
+
+class Sweeper:
+    """The sweeps of one node, over the ranges that it leads."""
+
+    def __init__(self, router: Router, pusher: Pusher, trace: Trace | None = None) -> None:
+        self._router = router
+        self._pusher = pusher
+        self._trace = trace
+        self._seen: dict[tuple[int, bytes, bytes], int] = {}
+        """(range, transaction, key or b"" for the record): in how many sweeps in a row it was there."""
+
+    async def sweep(self, led: Iterable[tuple[int, RangeState, int]]) -> None:
+        """One sweep over (range id, state, term) of the ranges that this node leads."""
+        seen: dict[tuple[int, bytes, bytes], int] = {}
+        intents: list[Conflict] = []
+        records: list[TransactionRecord] = []
+        for range_id, state, _term in led:
+            for key, intent in state.locks.items():
+                mark = (range_id, intent.transaction.id, key)
+                seen[mark] = self._seen.get(mark, 0) + 1
+                if seen[mark] > PATIENCE_SWEEPS:
+                    intents.append(Conflict(key, intent.transaction, intent.timestamp))
+            for record in list(state.records.values()):
+                mark = (range_id, record.transaction.id, b"")
+                seen[mark] = self._seen.get(mark, 0) + 1
+                if seen[mark] > PATIENCE_SWEEPS:
+                    records.append(record)
+        self._seen = seen
+        for conflict in intents[:MOST_AT_ONCE]:
+            deadline = self._router.now() + BUDGET_S
+            await self._pusher.clear(IntentConflict((conflict,), PushKind.ABORT), deadline)
+        for record in records[:MOST_AT_ONCE]:
+            await self._finish(record)
+
+    async def _finish(self, record: TransactionRecord) -> None:
+        transaction = record.transaction
+        anchor_range = self._router.directory.find(transaction.anchor).id
+        deadline = self._router.now() + BUDGET_S
+        if record.status == TransactionStatus.PENDING:
+            push = PushTransaction(transaction, PushKind.ABORT)
+            await self._router.send(anchor_range, (push,), deadline, repeatable=True)
+            return
+        by_range: dict[int, list[bytes]] = {}
+        for key in record.keys:
+            by_range.setdefault(self._router.directory.find(key).id, []).append(key)
+        for range_id, mine in sorted(by_range.items()):
+            resolve = ResolveIntents(transaction.id, tuple(mine), record.status, record.commit_timestamp)
+            reply = await self._router.send(range_id, (resolve,), deadline, repeatable=True)
+            if reply.error is not None:
+                return
+        if self._trace is not None:
+            self._trace.mark("a record without a coordinator was swept")
+        await self._router.send(anchor_range, (DeleteRecord(transaction),), deadline, repeatable=True)

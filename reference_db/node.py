@@ -1,0 +1,635 @@
+"""A whole node: store, gateway and clock, run by coroutines on whatever loop, clock, network and engine it is given.
+
+The server gives it sockets, a sync thread and RocksDB; tests and the simulation give it virtual ones. This file uses
+asyncio's futures, tasks and timers of the running loop and nothing else of the outside world.
+
+Rules that live here: nothing leaves the node while its clock is ahead of what is durable (`HybridClock`); a peer gets
+one frame per turn; requests that waited in a link for seconds are dropped, since whoever asked has given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from reference_db.api import (
+    Ambiguous,
+    BadRequest,
+    BeginTransaction,
+    ClientCompareAndSet,
+    ClientDelete,
+    ClientGet,
+    ClientOperation,
+    ClientPut,
+    ClientReply,
+    ClientRequest,
+    ClientScan,
+    CommitTransaction,
+    CompareAndSet,
+    Compared,
+    Delete,
+    Get,
+    IntentConflict,
+    NotLeader,
+    Overloaded,
+    Pushed,
+    Put,
+    RangeReply,
+    RangeRequest,
+    ReadUncertain,
+    RollbackTransaction,
+    Status,
+    TimedOut,
+    Unavailable,
+    ValueResult,
+)
+from reference_db.codec import PeerFrame, PeerMessage, encode_peer_frames
+from reference_db.gateway.coordinator import HEARTBEAT_S, Coordinator, Failed, OpenTransaction
+from reference_db.gateway.directory import Directory
+from reference_db.gateway.pusher import Pusher
+from reference_db.gateway.router import Router
+from reference_db.gateway.sweeper import Sweeper
+from reference_db.raft import Message
+from reference_db.ranges.descriptor import bootstrap
+from reference_db.ranges.options import StoreOptions
+from reference_db.ranges.store import Store, bootstrap_store
+from reference_db.storage import keys
+from reference_db.storage.engine import Engine
+from reference_db.timestamp import HybridClock
+from reference_db.trace import Trace
+
+STALE_REQUEST_NS = 10_000_000_000
+"""A request that left its sender so long ago, by the hybrid clocks, is dropped: nobody waits for it any more."""
+OPEN_TRANSACTIONS_MOST = 1000
+"""Interactive transactions of one client connection."""
+CLIENT_REQUESTS_MOST = 10_000
+"""Client requests that one node has under way, above which more are refused as overloaded."""
+BOUND_MARGIN_NS = 1_000_000_000
+"""A turn is run, if only for that, when less than this is left of the clock's durable window."""
+KEEPALIVE_TICKS = 10
+"""A peer to which nothing was sent for so many ticks gets an empty frame: a sign of life, and of the clock."""
+
+DoneWithClient = Callable[[ClientReply], None]
+
+
+class Transport(Protocol):
+    """How frames reach other nodes. Frames of one sender arrive in order, or not at all."""
+
+    def is_up(self, node: str) -> bool:
+        """Whether there is a connection, as far as is known."""
+
+    def send(self, node: str, frame: bytes) -> bool:
+        """Hand over a frame. False: certainly not sent."""
+
+
+class SyncExecutor(Protocol):
+    """How written batches become durable without stopping the loop."""
+
+    def sync(self, done: Callable[[], None]) -> None:
+        """Make what the engine was given so far durable, then call `done` on the loop. One at a time."""
+
+
+class NodeOptions(StoreOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a node can be set to; see `StoreOptions` for the rest."""
+
+    reads: str = "read-index"
+    """How a leader makes sure that it leads before it answers a read. Lease reads are not offered."""
+    timeout_ms: int = 4000
+    """How long a client's request may take if the client doesn't say."""
+
+    def problems(self) -> list[str]:
+        """What is wrong, one sentence each."""
+        wrong = super().problems()
+        if self.reads != "read-index":
+            wrong.append(f"reads is {self.reads!r}: the only way offered is 'read-index'")
+        if not 10 <= self.timeout_ms <= 600_000:
+            wrong.append(f"timeout_ms is {self.timeout_ms}: it must be between 10 and 600000")
+        return wrong
+
+
+class ClientConnection:
+    """What a node keeps for one client connection: its open transactions, by number."""
+
+    __slots__ = ("last_number", "transactions")
+
+    def __init__(self) -> None:
+        self.transactions: dict[int, OpenTransaction] = {}
+        self.last_number = 0
+
+
+class Node:
+    """One member of a cluster. `start` before anything else; `stop` ends it like a crash, apart from the disk."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        nodes: Sequence[str],
+        replication: int,
+        ranges: int,
+        engine: Engine,
+        transport: Transport,
+        syncer: SyncExecutor,
+        wall_ns: Callable[[], int],
+        random_stream: random.Random,
+        options: NodeOptions | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        """`nodes` are all members, in the same order everywhere: a node's place is its Raft id. Raises ValueError if
+        the engine belongs to another node."""
+        self.name = name
+        self.nodes = tuple(nodes)
+        self.options = options if options is not None else NodeOptions()
+        self._engine = engine
+        self._transport = transport
+        self._syncer = syncer
+        self._wall_ns = wall_ns
+        self._trace = trace
+        self._loop = asyncio.get_running_loop()
+        self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn_scheduled = False
+        self._flush_scheduled = False
+        self._outbox_raft: dict[str, list[tuple[int, Message]]] = {}
+        self._outbox: dict[str, list[PeerMessage]] = {}
+        self._held_replies: list[tuple[DoneWithClient, ClientReply]] = []
+        """Replies to clients that wait until the clock's bound is durable."""
+        self._open_client_requests = 0
+        self._idle_ticks: dict[str, int] = {node: 0 for node in nodes if node != name}
+        self.frames_sent = 0
+        self.bytes_sent = 0
+        self.frames_received = 0
+
+        descriptors = bootstrap(ranges, self.nodes, replication)
+        bootstrap_store(engine, name, self.nodes, descriptors)
+        bound = int.from_bytes(engine.get(keys.CLOCK_BOUND) or b"", "big")
+        self.clock = HybridClock(wall_ns, bound)
+        self.store = Store(
+            node=name,
+            names={number: node for number, node in enumerate(self.nodes, 1)},
+            engine=engine,
+            clock=self.clock,
+            monotonic_ns=lambda: int(self._loop.time() * 1e9),
+            options=self.options,
+            random_stream=random.Random(random_stream.getrandbits(64)),
+            send=self._post_raft,
+            sync=self._sync,
+            wake=self._wake,
+            leader_changed=self._note_leader,
+            trace=trace,
+        )
+        self.directory = Directory(descriptors)
+        self.router = Router(
+            node=name,
+            directory=self.directory,
+            now=self._loop.time,
+            random_stream=random.Random(random_stream.getrandbits(64)),
+            # Above every id of an earlier life, because the hybrid clock is.
+            first_request_id=self.clock.now().wall_ns,
+            send_local=self.store.submit,
+            send_remote=self._post_request,
+            trace=trace,
+        )
+        self.pusher = Pusher(self.router, random.Random(random_stream.getrandbits(64)), trace)
+        self.coordinator = Coordinator(
+            router=self.router,
+            pusher=self.pusher,
+            clock=self.clock,
+            random_stream=random.Random(random_stream.getrandbits(64)),
+            spawn=self._spawn,
+            trace=trace,
+        )
+        self.sweeper = Sweeper(self.router, self.pusher, trace)
+
+    # Its life.
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._next_tick = self._loop.time() + self.options.tick_ms / 1000
+        self._timer = self._loop.call_at(self._next_tick, self._tick)
+        self._spawn(self._every(HEARTBEAT_S, self.coordinator.heartbeat))
+        self._spawn(self._every(2.0, self._sweep))
+        self._wake()
+
+    def stop(self) -> None:
+        """End everything at once. Calls that are under way get no answer."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if self._stopped:
+            coroutine.close()
+            return
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._loop.call_exception_handler(
+                {"message": f"a task of node {self.name} failed", "exception": task.exception(), "task": task}
+            )
+
+    async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await work()
+
+    async def _sweep(self) -> None:
+        await self.sweeper.sweep(
+            [
+                (replica.id, replica.state, replica.group.term)
+                for replica in self.store.replicas.values()
+                if replica.leadership is not None
+            ]
+        )
+
+    # Turns and ticks.
+
+    def _wake(self) -> None:
+        if not self._turn_scheduled and not self._stopped:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_scheduled = False
+        if self._stopped or not self.store.may_turn:
+            return
+        self.store.turn()
+        self._flush()
+
+    def _sync(self, done: Callable[[], None]) -> None:
+        self._syncer.sync(lambda: self._synced(done))
+
+    def _synced(self, done: Callable[[], None]) -> None:
+        if self._stopped:
+            return
+        done()
+        if self._held_replies:
+            if self.clock.is_ahead_of_bound:
+                self._wake()
+            else:
+                held, self._held_replies = self._held_replies, []
+                for deliver, reply in held:
+                    deliver(reply)
+        if not self._turn_scheduled:
+            # Else the turn that follows at once takes the promises along in its frames.
+            self._flush()
+
+    def _tick(self) -> None:
+        if self._stopped:
+            return
+        tick_s = self.options.tick_ms / 1000
+        now = self._loop.time()
+        if now - self._next_tick > 2 * tick_s:
+            # The process stalled (paused, starved). One tick stands for all that was missed, and only after what has
+            # arrived meanwhile was taken in: most often that is a leader's heartbeat.
+            if self._trace is not None:
+                self._trace.mark("a node stalled for several ticks")
+            self._next_tick = now + tick_s
+            self._timer = self._loop.call_at(self._next_tick, self._tick)
+            self._loop.call_later(tick_s / 2, self._tick_store)
+            return
+        self._next_tick = max(self._next_tick + tick_s, now)
+        self._timer = self._loop.call_at(self._next_tick, self._tick)
+        self._tick_store()
+
+    def _tick_store(self) -> None:
+        if self._stopped:
+            return
+        self.store.tick()
+        self.router.sweep()
+        if self.clock.bound_ns < max(self._wall_ns(), self.clock.last.wall_ns) + BOUND_MARGIN_NS:
+            self._wake()
+        for node, idle in self._idle_ticks.items():
+            if idle >= KEEPALIVE_TICKS:
+                self._outbox_raft.setdefault(node, [])
+                self._schedule_flush()
+            self._idle_ticks[node] = idle + 1
+
+    # Other nodes.
+
+    def receive(self, frame: PeerFrame) -> None:
+        """A frame of another node arrived, whole."""
+        if self._stopped:
+            return
+        self.frames_received += 1
+        clock = self.clock
+        age_ns = clock.last.wall_ns - frame.clock.wall_ns
+        clock.forward(frame.clock)
+        if frame.raft:
+            self.store.receive(frame.raft)
+        elif clock.is_ahead_of_bound:
+            self._wake()
+        for message in frame.messages:
+            if isinstance(message, RangeReply):
+                self.router.receive(message)
+            elif age_ns <= STALE_REQUEST_NS:
+                self.store.submit(message, self._reply_to(frame.sender))
+            elif self._trace is not None:
+                self._trace.mark("a stale request was dropped")
+
+    def _reply_to(self, node: str) -> Callable[[RangeReply], None]:
+        def reply(message: RangeReply) -> None:
+            self._outbox.setdefault(node, []).append(message)
+            self._schedule_flush()
+
+        return reply
+
+    def link_lost(self, node: str) -> None:
+        """The connection to a node broke."""
+        if self._stopped:
+            return
+        self.store.link_lost(node)
+        self.router.link_lost(node)
+
+    def _post_raft(self, node: str, range_id: int, message: Message) -> None:
+        self._outbox_raft.setdefault(node, []).append((range_id, message))
+
+    def _post_request(self, node: str, request: RangeRequest) -> bool:
+        if not self._transport.is_up(node):
+            return False
+        self._outbox.setdefault(node, []).append(request)
+        self._schedule_flush()
+        return True
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_scheduled and not self._turn_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush_soon)
+
+    def _flush_soon(self) -> None:
+        self._flush_scheduled = False
+        if not self._stopped and not (self._turn_scheduled and self.store.may_turn):
+            self._flush()
+
+    def _flush(self) -> None:
+        """Everything in the outbox leaves, one frame a peer; unless the clock is ahead of what is durable."""
+        if not self._outbox_raft and not self._outbox:
+            return
+        if self.clock.is_ahead_of_bound:
+            self._wake()
+            return
+        raft, self._outbox_raft = self._outbox_raft, {}
+        others, self._outbox = self._outbox, {}
+        for node in raft.keys() | others.keys() if others else raft:
+            messages = others.get(node, ())
+            sent = True
+            for frame in encode_peer_frames(self.name, self.clock.last, raft.get(node, ()), messages):
+                sent = self._transport.send(node, frame) and sent
+                self.frames_sent += 1
+                self.bytes_sent += len(frame)
+            self._idle_ticks[node] = 0
+            if not sent:
+                for message in messages:
+                    if isinstance(message, RangeRequest):
+                        # With several frames some may have left: only a whole refusal is certain.
+                        self.router.receive(RangeReply(message.request_id, error=_NOT_SENT))
+
+    def _note_leader(self, range_id: int, leader: str | None) -> None:
+        if leader is not None:
+            self.directory.learn_leader(range_id, leader)
+        if self._trace is not None:
+            self._trace.event(f"range {range_id}", "leader", leader=leader or "nobody")
+
+    # Clients.
+
+    def handle(self, request: ClientRequest, connection: ClientConnection, done: DoneWithClient) -> None:
+        """A client's request; `done` gets its reply exactly once, unless the node is stopped."""
+        if self._stopped:
+            return
+        if self._open_client_requests >= CLIENT_REQUESTS_MOST:
+            reason = f"{CLIENT_REQUESTS_MOST} client requests are under way on {self.name}"
+            done(ClientReply(request.request_id, error=Overloaded(reason)))
+            return
+        self._open_client_requests += 1
+        timeout_ms = request.timeout_ms or self.options.timeout_ms
+        deadline = self._loop.time() + timeout_ms / 1000
+        operation = request.operation
+        match operation:
+            case ClientPut(transaction=0):
+                self._single(request, Put(operation.key, operation.value), operation.key, deadline, done)
+            case ClientGet(transaction=0):
+                self._single(request, Get(operation.key), operation.key, deadline, done)
+            case ClientCompareAndSet():
+                single = CompareAndSet(operation.key, operation.expected, operation.new)
+                self._single(request, single, operation.key, deadline, done)
+            case ClientDelete(transaction=0):
+                self._single(request, Delete(operation.key), operation.key, deadline, done)
+            case Status():
+                self._reply(done, ClientReply(request.request_id, self.status()))
+            case _:
+                self._spawn(self._run(request, operation, connection, deadline, done))
+
+    def _reply(self, done: DoneWithClient, reply: ClientReply) -> None:
+        self._open_client_requests -= 1
+        if self.clock.is_ahead_of_bound:
+            self._held_replies.append((done, reply))
+            self._wake()
+        else:
+            done(reply)
+
+    # Single keys: one attempt without a task; whatever is not an answer goes the slow way.
+
+    def _single(
+        self,
+        request: ClientRequest,
+        operation: Get | Put | Delete | CompareAndSet,
+        key: bytes,
+        deadline: float,
+        done: DoneWithClient,
+    ) -> None:
+        descriptor = self.directory.find(key)
+        router = self.router
+        ranged = RangeRequest(router.next_id(), descriptor.id, descriptor.generation, (operation,))
+        node = self.directory.candidate(descriptor.id)
+
+        def answered(reply: RangeReply) -> None:
+            if reply.error is None:
+                self._reply(done, ClientReply(request.request_id, _value(reply)))
+            else:
+                self._spawn(
+                    self._single_again(request, operation, descriptor.id, node, reply, deadline, done)
+                )
+
+        router.ask(node, ranged, deadline, answered)
+
+    async def _single_again(
+        self,
+        request: ClientRequest,
+        operation: Get | Put | Delete | CompareAndSet,
+        range_id: int,
+        asked: str,
+        reply: RangeReply,
+        deadline: float,
+        done: DoneWithClient,
+    ) -> None:
+        """The first attempt was refused or met an obstacle."""
+        repeatable = isinstance(operation, Get)
+        pushed: tuple[Pushed, ...] = ()
+        while True:
+            match reply.error:
+                case None:
+                    self._reply(done, ClientReply(request.request_id, _value(reply)))
+                    return
+                case NotLeader(leader=leader):
+                    self.router.learn(range_id, asked, leader)
+                case IntentConflict() as conflict:
+                    cleared = await self.pusher.clear(conflict, deadline, None, pushed)
+                    if cleared.error is not None:
+                        reason = getattr(cleared.error, "reason", str(cleared.error))
+                        self._reply(done, ClientReply(request.request_id, error=TimedOut(reason)))
+                        return
+                    pushed = cleared.pushed
+                case ReadUncertain():
+                    pushed = ()
+                case Ambiguous() if repeatable and self._loop.time() < deadline:
+                    self.directory.forget_leader(range_id, asked)
+                case Unavailable() if self._loop.time() < deadline:
+                    self.directory.forget_leader(range_id, asked)
+                case Ambiguous() | Unavailable() | TimedOut() | BadRequest() | Overloaded() as error:
+                    self._reply(done, ClientReply(request.request_id, error=error))
+                    return
+                case error:
+                    refusal = Unavailable(f"range {range_id} cannot be served: {error}")
+                    self._reply(done, ClientReply(request.request_id, error=refusal))
+                    return
+            reply = await self.router.send(
+                range_id, (operation,), deadline, repeatable=repeatable, pushed=pushed
+            )
+
+    # Transactions and scans.
+
+    async def _run(
+        self,
+        request: ClientRequest,
+        operation: ClientOperation,
+        connection: ClientConnection,
+        deadline: float,
+        done: DoneWithClient,
+    ) -> None:
+        try:
+            value = await self._perform(operation, connection, deadline)
+        except Failed as failed:
+            self._reply(done, ClientReply(request.request_id, error=failed.error))
+        except Exception as error:
+            # A defect of this program. The client must not wait for it, and must not believe anything.
+            self._reply(done, ClientReply(request.request_id, error=Ambiguous(f"internal error: {error!r}")))
+            raise
+        else:
+            self._reply(done, ClientReply(request.request_id, value))
+
+    async def _perform(
+        self, operation: ClientOperation, connection: ClientConnection, deadline: float
+    ) -> Any:
+        coordinator = self.coordinator
+        match operation:
+            case BeginTransaction():
+                if len(connection.transactions) >= OPEN_TRANSACTIONS_MOST:
+                    raise Failed(
+                        Overloaded(f"{OPEN_TRANSACTIONS_MOST} transactions are open on this connection")
+                    )
+                connection.last_number += 1
+                connection.transactions[connection.last_number] = coordinator.begin(operation.priority)
+                return connection.last_number
+            case ClientGet():
+                return await coordinator.get(
+                    _find(connection, operation.transaction), operation.key, deadline
+                )
+            case ClientPut():
+                coordinator.put(_find(connection, operation.transaction), operation.key, operation.value)
+                return None
+            case ClientDelete():
+                coordinator.put(_find(connection, operation.transaction), operation.key, None)
+                return None
+            case ClientScan(transaction=0):
+
+                async def scan(open_one: OpenTransaction) -> Any:
+                    return await coordinator.scan(
+                        open_one, operation.start, operation.end, operation.limit, operation.reverse, deadline
+                    )
+
+                return await coordinator.run_read_only(scan, deadline)
+            case ClientScan():
+                return await coordinator.scan(
+                    _find(connection, operation.transaction),
+                    operation.start,
+                    operation.end,
+                    operation.limit,
+                    operation.reverse,
+                    deadline,
+                )
+            case CommitTransaction():
+                open_one = _find(connection, operation.transaction)
+                del connection.transactions[operation.transaction]
+                await coordinator.commit(open_one, deadline)
+                return None
+            case RollbackTransaction():
+                found = connection.transactions.pop(operation.transaction, None)
+                if found is not None:
+                    coordinator.rollback(found)
+                return None
+            case _:
+                raise Failed(BadRequest(f"{type(operation).__name__} is not understood"))
+
+    # Looking in.
+
+    def status(self) -> dict[str, Any]:
+        """What the node says about itself: see docs of `Client.status`."""
+        store = self.store.counters
+        engine = self._engine.counters
+        return {
+            "node": self.name,
+            "clock_ns": self._wall_ns(),
+            "hybrid_clock": str(self.clock.last),
+            "monotonic": self._loop.time(),
+            "ranges": self.store.status(),
+            "counters": {
+                "turns": store.turns,
+                "batches": engine.batches,
+                "syncs": engine.syncs,
+                "bytes_written": engine.bytes,
+                "changes": engine.changes,
+                "requests": store.requests,
+                "refused": store.refused,
+                "raft_messages": store.raft_messages,
+                "frames_sent": self.frames_sent,
+                "frames_received": self.frames_received,
+                "bytes_sent": self.bytes_sent,
+                "open_client_requests": self._open_client_requests,
+                "pending_range_requests": self.router.pending,
+            },
+        }
+
+
+def _find(connection: ClientConnection, number: int) -> OpenTransaction:
+    open_one = connection.transactions.get(number)
+    if open_one is None:
+        raise Failed(BadRequest(f"no transaction {number} is open on this connection"))
+    return open_one
+
+
+def _value(reply: RangeReply) -> Any:
+    """What a client is told of a single-key operation."""
+    match reply.results[0]:
+        case ValueResult(value=value):
+            return value
+        case Compared(applied=applied, current=current):
+            return [applied, current]
+        case _:
+            return None
+
+
+_NOT_SENT = Unavailable("the connection was clogged or gone; the request was not sent")

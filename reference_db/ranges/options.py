@@ -1,0 +1,49 @@
+"""What the replicas of a node are set to, with the reasons for the defaults.
+
+A tick is 100 ms and an election timeout 10 to 20 ticks: a range whose leader dies has a new one after 1 to 2 s, and
+elections still don't flap on a busy machine, because a stalled node counts one tick however long it stalled, and drains
+what arrived before it counts that one. Heartbeats every second tick halve the idle work; four of them may be lost
+before anybody campaigns.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Numbers are checked by `problems`, together."""
+
+    tick_ms: int = 100
+    election_ticks: int = 10
+    heartbeat_ticks: int = 2
+    log_entries_kept: int = 5000
+    """Applied entries that stay in each range's log, so that followers which lag less need no snapshot."""
+    requests_most: int = 5000
+    """Requests that the replicas of a node have under way, above which more are refused as overloaded."""
+    transaction_expiry_ms: int = 4000
+    """How long a coordinator may be silent before others may abort its transaction."""
+    settled_ticks: int = 30
+    """How long a leader leads before it hands over to the preferred replica."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the numbers, one sentence each."""
+        wrong = []
+        for name, least, most in (
+            ("tick_ms", 5, 10_000),
+            ("heartbeat_ticks", 1, 1000),
+            ("election_ticks", 3, 10_000),
+            ("log_entries_kept", 10, 10_000_000),
+            ("requests_most", 1, 1_000_000),
+            ("transaction_expiry_ms", 1500, 600_000),
+            ("settled_ticks", 1, 1_000_000),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                wrong.append(f"{name} is {value}: it must be between {least} and {most}")
+        if self.election_ticks < 3 * self.heartbeat_ticks:
+            wrong.append(
+                f"election_ticks is {self.election_ticks}: it must be at least three times heartbeat_ticks "
+                f"({self.heartbeat_ticks}), or a single lost heartbeat starts elections"
+            )
+        return wrong

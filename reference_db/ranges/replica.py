@@ -1,0 +1,496 @@
+"""One copy of a range on one node: its Raft group, its applied state, and the requests that it serves while it leads.
+
+A request's way, told for a leader that has applied an entry of its own term:
+
+1. `submit` queues it. In the store's turn it asks for its latches, and waits for those before it.
+2. A read is noted in the timestamp cache, then waits until a round of heartbeats has confirmed the leader and all that
+   was committed then is applied; then it is evaluated and answered.
+3. A write is evaluated and proposed; it is answered when its entry is applied, in the term in which it was proposed.
+   Another term's entry at its index means that it certainly never happens.
+
+Nothing here sends, writes to the disk, or knows when: the store's turn does, with what `take_ready` leaves in the
+turn's batch.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+from functools import partial
+
+from reference_db.api import (
+    Ambiguous,
+    BadRequest,
+    NotLeader,
+    RangeError,
+    RangeMismatch,
+    RangeReply,
+    RangeRequest,
+)
+from reference_db.placement.leaders import Led
+from reference_db.raft import (
+    Config,
+    Entry,
+    EntryKind,
+    Message,
+    ProposalDropped,
+    RaftGroup,
+    Ready,
+    decode_conf_change,
+)
+from reference_db.raft.progress import ProgressState
+from reference_db.ranges.descriptor import Descriptor
+from reference_db.ranges.options import StoreOptions
+from reference_db.storage.engine import Engine, WriteBatch
+from reference_db.storage.raft_log import RaftLog
+from reference_db.storage.range_snapshot import AppliedState, put_applied_state
+from reference_db.timestamp import HybridClock, Timestamp
+from reference_db.trace import Trace
+from reference_db.txn.command import Command, decode_command
+from reference_db.txn.evaluate import (
+    Evaluation,
+    Leadership,
+    begin_read,
+    evaluate_read,
+    evaluate_write,
+    latch_spans,
+    why_invalid,
+)
+from reference_db.txn.latches import Latches, LatchGuard
+from reference_db.txn.state import RangeState
+
+Done = Callable[[RangeReply], None]
+
+MAX_BYTES_PER_APPEND = 1 << 20
+MAX_UNCOMMITTED_BYTES = 64 << 20
+COMPACT_STEP = 500
+"""Entries above the kept number before the log is compacted, so that it is done seldom."""
+SNAPSHOT_PATIENCE_S = 3
+"""A follower that was sent a snapshot and has not answered: assume that it was lost."""
+
+_CONTEXT = struct.Struct(">Q")
+
+
+class Work:
+    """One request from its arrival to its answer."""
+
+    __slots__ = ("command", "done", "guard", "latches", "reply", "request", "term", "timestamp")
+
+    def __init__(self, request: RangeRequest, done: Done) -> None:
+        self.request = request
+        self.done = done
+        self.guard: LatchGuard | None = None
+        self.latches: Latches | None = None
+        """Where the guard was acquired: each leadership has its own."""
+        self.timestamp: Timestamp | None = None
+        """Reads: where it was noted that they read."""
+        self.reply: RangeReply | None = None
+        """Writes: the answer, if it comes to be."""
+        self.command: Command | None = None
+        self.term = 0
+        """Writes: in which term it was proposed."""
+
+
+class Replica:
+    """One replica. Owned by the store of its node; used from its loop only."""
+
+    def __init__(
+        self,
+        *,
+        descriptor: Descriptor,
+        node: str,
+        names: dict[int, str],
+        engine: Engine,
+        clock: HybridClock,
+        monotonic_ns: Callable[[], int],
+        options: StoreOptions,
+        random_stream: random.Random,
+        touch: Callable[[Replica], None],
+        trace: Trace | None = None,
+    ) -> None:
+        """`names` maps Raft ids to nodes; `touch` asks the store to look at this replica in its next turn."""
+        self.descriptor = descriptor
+        self.id = descriptor.id
+        self._node = node
+        self._names = names
+        self._ids = {name: number for number, name in names.items()}
+        self._clock = clock
+        self._monotonic_ns = monotonic_ns
+        self._options = options
+        self._touch = touch
+        self._trace = trace
+        self.log = RaftLog(engine, self.id, lambda: (self.descriptor.start, self.descriptor.end))
+        self.state = RangeState(engine, descriptor.start, descriptor.end)
+        applied = self.log.applied_state()
+        self.applied_index = applied.index
+        self.applied_term = applied.term
+        self._conf_state = applied.conf_state
+        self._is_preferred = descriptor.preferred_leader == node
+        self._preferred_id = self._ids[descriptor.preferred_leader]
+        self._preferred_seen_at = 0
+        self.group = RaftGroup(
+            Config(
+                node_id=self._ids[node],
+                election_ticks=options.election_ticks,
+                heartbeat_ticks=options.heartbeat_ticks,
+                max_bytes_per_message=MAX_BYTES_PER_APPEND,
+                max_uncommitted_bytes=MAX_UNCOMMITTED_BYTES,
+                priority=1 if self._is_preferred else 0,
+                group_id=self.id,
+            ),
+            self.log,
+            random_stream,
+            None if trace is None else self._trace_raft,
+            applied.index,
+        )
+        self.leadership: Leadership | None = None
+        """What a serving leader remembers; None while this replica may not serve."""
+        self._latches = Latches()
+        self._served_term = 0
+        """The term that `leadership` belongs to."""
+        self.led_ticks = 0
+        self._queue: list[Work] = []
+        """Arrived, or given their latches, since the last turn."""
+        self._waiting: dict[int, Work] = {}
+        """Waiting for latches."""
+        self._proposed: dict[int, Work] = {}
+        """By log index: waiting to be applied."""
+        self._contexts = 0
+        self._unconfirmed: dict[bytes, list[Work]] = {}
+        """Waiting for a round of heartbeats, by its context."""
+        self._confirmed: list[tuple[int, list[Work]]] = []
+        """Waiting until that much is applied."""
+        self._finished: list[tuple[Work, RangeReply]] = []
+        """To be answered once this turn's batch is written."""
+        self._reload = False
+        """A snapshot is in this turn's batch: the memory is loaded anew once it is written."""
+        self._snapshot_sent: dict[int, int] = {}
+        self.leader_changed = True
+        """Whether the known leader is another than when the store last asked."""
+        self.open_requests = 0
+
+    def _trace_raft(self, name: str, fields: dict[str, object]) -> None:
+        assert self._trace is not None
+        self._trace.event(f"range {self.id}", name, **fields)
+
+    # What arrives.
+
+    def submit(self, request: RangeRequest, done: Done) -> None:
+        """A request for this range. `done` is called exactly once, now or in a later turn."""
+        if not self.group.is_leader:
+            done(RangeReply(request.request_id, error=self.not_leader()))
+            return
+        self.open_requests += 1
+        self._queue.append(Work(request, done))
+        self._touch(self)
+
+    def step(self, message: Message) -> None:
+        """A Raft message of another member."""
+        self.group.step(message)
+
+    def not_leader(self) -> NotLeader:
+        """The refusal of a replica that does not lead, with the leader if it knows one."""
+        leader = self._names.get(self.group.leader_id)
+        return NotLeader(self.id, None if leader == self._node else leader)
+
+    @property
+    def leader(self) -> str | None:
+        """Who leads, as far as this replica knows."""
+        return self._names.get(self.group.leader_id)
+
+    # The store's turn, in this order: evaluate, take_ready (then the batch is written), answer.
+
+    def evaluate(self) -> None:
+        """Take requests as far as they come: to their latches, to the log, to a round of heartbeats."""
+        if not self._queue:
+            return
+        if not self.group.is_leader:
+            self._refuse_all()
+            return
+        if not self._may_serve():
+            return
+        leadership = self.leadership
+        assert leadership is not None
+        queue, self._queue = self._queue, []
+        proposals: list[Work] = []
+        to_confirm: list[Work] = []
+        term = self.group.term
+        for work in queue:
+            request = work.request
+            if work.guard is None:
+                refusal = self._why_refused(request)
+                if refusal is not None:
+                    self._answer(work, RangeReply(request.request_id, error=refusal))
+                    continue
+                work.latches = self._latches
+                work.guard = self._latches.acquire(latch_spans(request), partial(self._granted, work))
+                if not work.guard.is_granted:
+                    self._waiting[id(work)] = work
+                    continue
+            if request.timestamp is not None:
+                self._clock.forward(request.timestamp)
+            if request.is_read:
+                work.timestamp = begin_read(request, leadership, self._clock.now())
+                to_confirm.append(work)
+                continue
+            evaluation = evaluate_write(
+                request, self.state, leadership, self._clock.now(), self._monotonic_ns(), term
+            )
+            work.reply = evaluation.reply
+            if evaluation.command is not None:
+                work.command = evaluation.command
+                work.term = term
+                self._clock.forward(evaluation.command.timestamp)
+                proposals.append(work)
+            elif evaluation.confirm:
+                to_confirm.append(work)
+            else:
+                self._answer(work, evaluation.reply)
+        if proposals:
+            self._propose(proposals)
+        if to_confirm:
+            self.confirm_leadership(to_confirm)
+
+    def _why_refused(self, request: RangeRequest) -> RangeError | None:
+        if request.generation != self.descriptor.generation:
+            return RangeMismatch(self.id)
+        invalid = why_invalid(request, self.state)
+        return None if invalid is None else BadRequest(invalid)
+
+    def _granted(self, work: Work) -> None:
+        """The latches of a waiting request are free; called from within another one's release."""
+        del self._waiting[id(work)]
+        self._queue.append(work)
+        self._touch(self)
+
+    def _may_serve(self) -> bool:
+        """Whether an entry of the own term is applied, so that this state is nobody's past."""
+        term = self.group.term
+        if self.leadership is not None and self._served_term == term:
+            return True
+        if self.applied_term != term:
+            return False
+        # Above every timestamp that an earlier leader has served: those who confirmed its reads have heard of them,
+        # and a quorum of them has elected this one.
+        self.leadership = Leadership(self._clock.now(), self._options.transaction_expiry_ms * 1_000_000)
+        self._latches = Latches()
+        self._served_term = term
+        return True
+
+    def _propose(self, proposals: list[Work]) -> None:
+        try:
+            first = self.group.propose_many([work.command.encode() for work in proposals if work.command])
+        except ProposalDropped:
+            # A transfer is under way, or too much is uncommitted: certainly in no log, so another attempt is safe.
+            for work in proposals:
+                self._answer(work, RangeReply(work.request.request_id, error=NotLeader(self.id)))
+            return
+        for offset, work in enumerate(proposals):
+            self._proposed[first + offset] = work
+
+    def confirm_leadership(self, works: list[Work]) -> None:
+        """Answer these once a quorum has confirmed, after now, that this replica leads."""
+        self._contexts += 1
+        context = _CONTEXT.pack(self._contexts)
+        self._unconfirmed[context] = works
+        self.group.read_index(context)
+
+    def take_ready(self, ready: Ready, batch: WriteBatch) -> None:
+        """Put everything that a Ready wants kept, and the effects of what is committed, into the turn's batch."""
+        if ready.soft_state is not None:
+            self.leader_changed = True
+        if self.leadership is not None and (not self.group.is_leader or self.group.term != self._served_term):
+            self._refuse_all()
+        if ready.snapshot is not None:
+            assert not ready.committed_entries, f"range {self.id}: entries to apply beside a snapshot"
+            self.log.restore(batch, ready.snapshot)
+            self.applied_index, self.applied_term = ready.snapshot.index, ready.snapshot.term
+            self._conf_state = ready.snapshot.conf_state
+            self._reload = True
+            self._lose_track(ready.snapshot.index)
+            if self._trace is not None:
+                self._trace.mark("a replica was restored from a snapshot")
+        if ready.hard_state is not None:
+            self.log.set_hard_state(batch, ready.hard_state)
+        if ready.entries:
+            self.log.append(batch, ready.entries)
+        for state in ready.read_states:
+            works = self._unconfirmed.pop(state.context, None)
+            if works is not None:
+                self._confirmed.append((state.index, works))
+        for context in ready.dropped_reads:
+            for work in self._unconfirmed.pop(context, ()):
+                self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
+        if ready.committed_entries:
+            for entry in ready.committed_entries:
+                self._apply(entry, batch)
+            put_applied_state(
+                batch, self.id, AppliedState(self.applied_index, self.applied_term, self._conf_state)
+            )
+
+    def _apply(self, entry: Entry, batch: WriteBatch) -> None:
+        index = entry.index
+        assert index == self.applied_index + 1, (
+            f"range {self.id}: entry {index} to be applied after {self.applied_index}"
+        )
+        work = self._proposed.pop(index, None)
+        happened = False
+        if entry.kind != EntryKind.NORMAL:
+            self._conf_state = self.group.apply_conf_change(decode_conf_change(entry))
+        elif entry.data:
+            is_ours = work is not None and work.term == entry.term and work.command is not None
+            command = work.command if is_ours and work is not None else decode_command(entry.data)
+            assert command is not None
+            self._clock.forward(command.timestamp)
+            happened = self.state.apply(command, entry.term, batch)
+        self.applied_index = index
+        self.applied_term = entry.term
+        if work is None:
+            return
+        if work.term == entry.term and happened:
+            assert work.reply is not None
+            self._finished.append((work, work.reply))
+        else:
+            # The index went to another term's entry, so this one can never be committed.
+            self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
+
+    def _lose_track(self, index: int) -> None:
+        """A snapshot covers these entries; whether they are among ours is not known."""
+        lost = Ambiguous("the leader was replaced by a snapshot while the request was under way")
+        for at in [at for at in self._proposed if at <= index]:
+            work = self._proposed.pop(at)
+            self._finished.append((work, RangeReply(work.request.request_id, error=lost)))
+
+    def answer(self) -> None:
+        """The turn's batch is written: answer what was applied, and evaluate the reads whose time has come."""
+        if self._reload:
+            self._reload = False
+            self.state.load()
+        if self.leadership is None and self.group.is_leader and self._may_serve() and self._queue:
+            self._touch(self)
+        if self._finished:
+            finished, self._finished = self._finished, []
+            for work, reply in finished:
+                self._answer(work, reply)
+        if self._confirmed:
+            confirmed, self._confirmed = self._confirmed, []
+            for index, works in confirmed:
+                if index > self.applied_index:
+                    self._confirmed.append((index, works))
+                    continue
+                for work in works:
+                    self._answer(work, self._evaluate_confirmed(work).reply)
+
+    def _evaluate_confirmed(self, work: Work) -> Evaluation:
+        if self.leadership is None:
+            return Evaluation(RangeReply(work.request.request_id, error=self.not_leader()))
+        if work.reply is not None:
+            return Evaluation(work.reply)
+        assert work.timestamp is not None
+        return evaluate_read(work.request, self.state, self.leadership, work.timestamp)
+
+    def _answer(self, work: Work, reply: RangeReply) -> None:
+        self.open_requests -= 1
+        if work.guard is not None:
+            assert work.latches is not None
+            work.latches.release(work.guard)
+        work.done(reply)
+
+    def _refuse_all(self) -> None:
+        """This replica does not lead any more. What was proposed may still be committed, so it stays."""
+        self.leadership = None
+        works = [*self._queue, *self._waiting.values()]
+        self._queue.clear()
+        self._waiting.clear()
+        for _, confirmed in self._confirmed:
+            works.extend(confirmed)
+        self._confirmed.clear()
+        refusal = self.not_leader()
+        for work in works:
+            self._finished.append((work, RangeReply(work.request.request_id, error=refusal)))
+        self._touch(self)
+
+    # Now and then.
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a turn would do something here."""
+        return bool(
+            self._finished
+            or self.group.has_ready()
+            or (self._queue and (self.leadership is not None or not self.group.is_leader))
+        )
+
+    def tick(self) -> None:
+        """One tick passes."""
+        self.group.tick()
+        if not self.group.is_leader:
+            self.led_ticks = 0
+            return
+        self.led_ticks += 1
+        if not self._is_preferred:
+            # Raft forgets this once an election timeout; whoever asks at that moment must not be misled.
+            peer = self.group.core.peers.progress.get(self._preferred_id)
+            if peer is not None and peer.recent_active:
+                self._preferred_seen_at = self.led_ticks
+
+    def campaign_if_new(self) -> None:
+        """At a cluster's first start the preferred replica need not wait for a timeout."""
+        if (
+            self.group.term == 0
+            and self.group.leader_id == 0
+            and self.descriptor.preferred_leader == self._node
+        ):
+            self.group.campaign()
+
+    def compact(self, batch: WriteBatch) -> None:
+        """Drop entries that are applied and old enough."""
+        keep = self._options.log_entries_kept
+        if self.applied_index - self.log.first_index() >= keep + min(COMPACT_STEP, keep):
+            self.log.compact(batch, self.applied_index - keep)
+            self.group.compacted(self.log.first_index())
+
+    def led(self) -> Led | None:
+        """What placement must know of a range that this node leads; None if it does not."""
+        if not self.group.is_leader or self.leadership is None:
+            return None
+        peer = self.group.core.peers.progress.get(self._preferred_id)
+        if self._is_preferred or peer is None:
+            return None
+        return Led(
+            range_id=self.id,
+            preferred_is_me=False,
+            preferred_is_active=(
+                peer.state == ProgressState.REPLICATE
+                and self.led_ticks - self._preferred_seen_at < self._options.election_ticks
+            ),
+            preferred_lag_entries=self.group.last_index - peer.match,
+            led_for_ticks=self.led_ticks,
+        )
+
+    def hand_over(self) -> None:
+        """Ask the preferred replica to take over."""
+        self.group.transfer_leadership(self._preferred_id)
+
+    def look_after_snapshots(self) -> None:
+        """Called once a second: a follower that stays silent after a snapshot is asked anew."""
+        if not self.group.is_leader:
+            self._snapshot_sent.clear()
+            return
+        for number, peer in self.group.core.peers.progress.items():
+            if peer.state != ProgressState.SNAPSHOT:
+                self._snapshot_sent.pop(number, None)
+                continue
+            seconds = self._snapshot_sent.get(number, 0) + 1
+            self._snapshot_sent[number] = seconds
+            if seconds > SNAPSHOT_PATIENCE_S:
+                self._snapshot_sent.pop(number)
+                self.group.report_snapshot(number, False)
+                self._touch(self)
+
+    def report_unreachable(self, node: str) -> None:
+        """The link to this node broke."""
+        number = self._ids.get(node)
+        if number is not None and self.group.is_leader:
+            self.group.report_unreachable(number)

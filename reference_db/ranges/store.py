@@ -1,0 +1,315 @@
+"""All replicas of one node, driven together: one batch and at most one sync a turn, whatever the number of ranges.
+
+A turn, in this order:
+
+1. Take in the Raft messages that arrived; evaluate requests and propose what they write.
+2. Take the Ready of every group with work. Log entries, hard states, the effects and indexes of committed entries, and
+   the clock's bound go into one batch, which is written (visible, not yet durable).
+3. Messages that need no durability leave. Requests whose entry was applied, and confirmed reads, are answered.
+4. If anybody waits for durability, one sync is started; the loop goes on, the next turn waits for it.
+5. Then the promises leave (acknowledgements, votes), and every group advances.
+
+So every acknowledgement that a leader counts follows a sync on the node that gave it. What arrives during a sync shares
+the next turn, which is what makes one sync serve many writes.
+
+Nothing in this file knows sockets, threads or the time; the node calls `turn` and `tick`, and hears `wake`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from reference_db.api import Overloaded, RangeMismatch, RangeReply, RangeRequest
+from reference_db.placement.leaders import choose_handover
+from reference_db.raft import Message, Ready, Role
+from reference_db.ranges.descriptor import Descriptor
+from reference_db.ranges.options import StoreOptions
+from reference_db.ranges.replica import Done, Replica
+from reference_db.storage import keys
+from reference_db.storage.engine import Engine, WriteBatch
+from reference_db.storage.raft_log import bootstrap_range
+from reference_db.timestamp import HybridClock
+from reference_db.trace import Trace
+
+RANGES_KEY = keys.STORE + b"ranges"
+"""The ids of the ranges that have a replica here."""
+CAMPAIGN_TICK = 3
+"""When, in a new cluster, preferred leaders campaign: once the nodes have had the time to connect."""
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+@dataclass(slots=True)
+class StoreCounters:
+    """Since the node was started."""
+
+    turns: int = 0
+    batches: int = 0
+    syncs: int = 0
+    raft_messages: int = 0
+    requests: int = 0
+    refused: int = 0
+    """Requests refused because too many were under way."""
+
+
+def bootstrap_store(
+    engine: Engine, node: str, nodes: Sequence[str], descriptors: Sequence[Descriptor]
+) -> None:
+    """Write the first state of a node into an empty engine, durably. Raises ValueError if the engine belongs to another
+    node or cluster."""
+    identity = _ENCODER.encode([node, list(nodes), len(descriptors)])
+    known = engine.get(keys.STORE_IDENTITY)
+    if known is not None:
+        if known != identity:
+            raise ValueError(
+                f"this data folder belongs to {msgspec.msgpack.decode(known)}, not to {[node, list(nodes)]} with "
+                f"{len(descriptors)} ranges (node, nodes, ranges); give each cluster folders of its own"
+            )
+        return
+    batch = WriteBatch()
+    mine = [descriptor for descriptor in descriptors if node in descriptor.replicas]
+    for descriptor in mine:
+        voters = [nodes.index(replica) + 1 for replica in descriptor.replicas]
+        bootstrap_range(batch, descriptor.id, _ENCODER.encode(descriptor), voters)
+    batch.put(RANGES_KEY, _ENCODER.encode([descriptor.id for descriptor in mine]))
+    batch.put(keys.STORE_IDENTITY, identity)
+    engine.write(batch)
+    engine.sync()
+
+
+def read_descriptors(engine: Engine) -> list[Descriptor]:
+    """The ranges that have a replica in this engine."""
+    ids = msgspec.msgpack.decode(engine.get(RANGES_KEY) or b"\x90", type=list[int])
+    decoder = msgspec.msgpack.Decoder(Descriptor)
+    return [decoder.decode(engine.get(keys.descriptor_key(range_id)) or b"") for range_id in ids]
+
+
+class Store:
+    """The replicas of one node."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        names: dict[int, str],
+        engine: Engine,
+        clock: HybridClock,
+        monotonic_ns: Callable[[], int],
+        options: StoreOptions,
+        random_stream: random.Random,
+        send: Callable[[str, int, Message], None],
+        sync: Callable[[Callable[[], None]], None],
+        wake: Callable[[], None],
+        leader_changed: Callable[[int, str | None], None],
+        trace: Trace | None = None,
+    ) -> None:
+        """`names` maps Raft ids to nodes. `send(node, range, message)` puts a message into the node's outbox;
+        `sync(done)` makes what was written durable, then calls `done`; `wake` asks for a turn soon;
+        `leader_changed(range, node)` says who leads now, as far as this node knows."""
+        self.node = node
+        self._names = names
+        self._engine = engine
+        self.clock = clock
+        self._options = options
+        self._send = send
+        self._sync = sync
+        self._wake = wake
+        self._leader_changed = leader_changed
+        self._trace = trace
+        self._ticks = 0
+        self.replicas: dict[int, Replica] = {}
+        self._touched: dict[int, Replica] = {}
+        """Replicas that the next turn looks at, in the order in which they were touched."""
+        self._inbox: list[tuple[int, Message]] = []
+        self._in_flight = False
+        """A turn waits for its sync."""
+        self.counters = StoreCounters()
+        for descriptor in read_descriptors(engine):
+            self.replicas[descriptor.id] = Replica(
+                descriptor=descriptor,
+                node=node,
+                names=names,
+                engine=engine,
+                clock=clock,
+                monotonic_ns=monotonic_ns,
+                options=options,
+                random_stream=random.Random(random_stream.getrandbits(64)),
+                touch=self._touch,
+                trace=trace,
+            )
+
+    # What arrives.
+
+    def receive(self, raft: Sequence[tuple[int, Message]]) -> None:
+        """Raft messages of a frame. The clock was forwarded already."""
+        self._inbox.extend(raft)
+        self._wake()
+
+    def submit(self, request: RangeRequest, done: Done) -> None:
+        """A request for a range; `done` is called exactly once."""
+        self.counters.requests += 1
+        replica = self.replicas.get(request.range_id)
+        if replica is None:
+            done(RangeReply(request.request_id, error=RangeMismatch(request.range_id)))
+            return
+        if self.open_requests >= self._options.requests_most:
+            self.counters.refused += 1
+            reason = f"{self._options.requests_most} requests are under way on {self.node}"
+            done(RangeReply(request.request_id, error=Overloaded(reason)))
+            return
+        replica.submit(request, done)
+
+    @property
+    def open_requests(self) -> int:
+        """Requests that have not been answered yet."""
+        return sum(replica.open_requests for replica in self.replicas.values())
+
+    def tick(self) -> None:
+        """One tick passes for all groups."""
+        self._ticks += 1
+        for replica in self.replicas.values():
+            replica.tick()
+            if replica.has_work:
+                self._touch(replica)
+        if self._ticks == CAMPAIGN_TICK:
+            for replica in self.replicas.values():
+                replica.campaign_if_new()
+                self._touch(replica)
+        if self._ticks % max(1000 // self._options.tick_ms, 1) == 0:
+            self._upkeep()
+
+    def _upkeep(self) -> None:
+        """Once a second or so."""
+        led = []
+        for replica in self.replicas.values():
+            replica.look_after_snapshots()
+            one = replica.led()
+            if one is not None:
+                led.append(one)
+            self._touch(replica)
+        range_id = choose_handover(led, self._options.settled_ticks)
+        if range_id is not None:
+            if self._trace is not None:
+                self._trace.mark("a leader handed over to the preferred replica")
+            self.replicas[range_id].hand_over()
+
+    def link_lost(self, node: str) -> None:
+        """The connection to a node broke."""
+        for replica in self.replicas.values():
+            replica.report_unreachable(node)
+
+    def _touch(self, replica: Replica) -> None:
+        self._touched[replica.id] = replica
+        self._wake()
+
+    # The turn.
+
+    @property
+    def may_turn(self) -> bool:
+        """No turn is waiting for its sync."""
+        return not self._in_flight
+
+    def turn(self) -> None:
+        """Run one turn; see the top of the file. Not while another one waits for its sync."""
+        assert not self._in_flight, "a turn was started while another one waits for its sync"
+        self.counters.turns += 1
+        for range_id, message in self._take_inbox():
+            replica = self.replicas.get(range_id)
+            if replica is not None:
+                replica.step(message)
+                self._touched[range_id] = replica
+        touched, self._touched = self._touched, {}
+        batch = WriteBatch()
+        under_way: list[tuple[Replica, Ready]] = []
+        must_sync = False
+        for replica in touched.values():
+            replica.evaluate()
+            if not replica.group.has_ready():
+                continue
+            ready = replica.group.ready()
+            replica.take_ready(ready, batch)
+            under_way.append((replica, ready))
+            must_sync = must_sync or ready.must_sync or ready.snapshot is not None
+            for message in ready.messages:
+                self._post(replica.id, message)
+        for replica in touched.values():
+            replica.compact(batch)
+        bound = self.clock.bound_to_persist()
+        if bound is not None:
+            batch.put(keys.CLOCK_BOUND, bound.to_bytes(8, "big"))
+            must_sync = True
+        if len(batch):
+            self.counters.batches += 1
+            self._engine.write(batch)
+        for replica in touched.values():
+            replica.answer()
+            if replica.leader_changed:
+                replica.leader_changed = False
+                self._leader_changed(replica.id, replica.leader)
+        if not must_sync:
+            self._end_turn(under_way, None)
+            return
+        self._in_flight = True
+        self.counters.syncs += 1
+        self._sync(lambda: self._synced(under_way, bound))
+
+    def _synced(self, under_way: list[tuple[Replica, Ready]], bound: int | None) -> None:
+        self._in_flight = False
+        self._end_turn(under_way, bound)
+
+    def _end_turn(self, under_way: list[tuple[Replica, Ready]], bound: int | None) -> None:
+        if bound is not None:
+            self.clock.bound_persisted(bound)
+        for replica, ready in under_way:
+            for message in ready.messages_after_append:
+                self._post(replica.id, message)
+            replica.group.advance(ready)
+            if replica.has_work:
+                self._touched[replica.id] = replica
+        if self._touched or self._inbox:
+            self._wake()
+
+    def _take_inbox(self) -> list[tuple[int, Message]]:
+        inbox, self._inbox = self._inbox, []
+        return inbox
+
+    def _post(self, range_id: int, message: Message) -> None:
+        self.counters.raft_messages += 1
+        self._send(self._names[message.target], range_id, message)
+
+    # Looking in.
+
+    def status(self) -> list[dict[str, Any]]:
+        """One entry a replica, in order of ids; leaders are node names."""
+        found = []
+        for range_id, replica in sorted(self.replicas.items()):
+            group = replica.group
+            found.append(
+                {
+                    "id": range_id,
+                    "start": replica.descriptor.start.decode(errors="backslashreplace"),
+                    "end": (
+                        None
+                        if replica.descriptor.end is None
+                        else replica.descriptor.end.decode(errors="backslashreplace")
+                    ),
+                    "replicas": list(replica.descriptor.replicas),
+                    "leader": replica.leader,
+                    "serves": replica.leadership is not None,
+                    "role": Role(group.role).name.lower(),
+                    "term": group.term,
+                    "commit": group.commit,
+                    "applied": replica.applied_index,
+                    "last_index": group.last_index,
+                    "first_index": replica.log.first_index(),
+                    "locks": len(replica.state.locks),
+                    "records": len(replica.state.records),
+                    "open_requests": replica.open_requests,
+                }
+            )
+        return found

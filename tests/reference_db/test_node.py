@@ -1,0 +1,131 @@
+"""Nodes of a cluster together, on virtual time: requests, failover, partitions, durability."""
+
+import asyncio
+
+import pytest
+
+from reference_db.api import (
+    BeginTransaction,
+    ClientCompareAndSet,
+    ClientDelete,
+    ClientGet,
+    ClientPut,
+    ClientScan,
+    CommitTransaction,
+    Status,
+)
+from reference_db.node import ClientConnection
+from tests.reference_db.virtual_loop import run_virtually
+from tests.reference_db.world import World
+
+
+async def ready_world(**options: object) -> World:
+    world = World(**options)  # type: ignore[arg-type]
+    world.start_all()
+    await world.wait_until_led()
+    return world
+
+
+def test_a_new_cluster_elects_its_preferred_leaders_within_a_second() -> None:
+    async def story() -> None:
+        world = await ready_world(ranges=8)
+        assert asyncio.get_running_loop().time() < 1.0
+        assert [world.leader(range_id) for range_id in range(1, 9)] == ["n1", "n2", "n3"] * 2 + ["n1", "n2"]
+        await world.stop()
+
+    run_virtually(story())
+
+
+def test_what_one_node_writes_every_node_reads() -> None:
+    async def story() -> None:
+        world = await ready_world()
+        for name in world.names:
+            for key in (b"0", b"f", b"m", b"z"):
+                await world.ask(name, ClientPut(key + name.encode(), b"from " + name.encode()))
+        for name in world.names:
+            assert await world.ask(name, ClientGet(b"zn2")) == b"from n2"
+            assert await world.ask(name, ClientGet(b"nowhere")) is None
+        await world.ask("n1", ClientDelete(b"zn2"))
+        assert await world.ask("n3", ClientGet(b"zn2")) is None
+        assert await world.ask("n2", ClientCompareAndSet(b"zn1", b"from n1", b"new")) == [True, b"from n1"]
+        assert await world.ask("n3", ClientCompareAndSet(b"zn1", b"from n1", b"newer")) == [False, b"new"]
+        pairs = await world.ask("n1", ClientScan(b"", None, 0))
+        assert [key for key, _ in pairs] == sorted(
+            key + name
+            for key in (b"0", b"f", b"m", b"z")
+            for name in (b"n1", b"n2", b"n3")
+            if key + name != b"zn2"
+        )
+        await world.stop()
+
+    run_virtually(story())
+
+
+def test_a_transaction_over_several_ranges_commits_and_leaves_nothing_behind() -> None:
+    async def story() -> None:
+        world = await ready_world()
+        connection = ClientConnection()
+        await world.ask("n1", ClientPut(b"0", b"100"))
+        number = await world.ask("n1", BeginTransaction(), connection)
+        assert await world.ask("n1", ClientGet(b"0", number), connection) == b"100"
+        await world.ask("n1", ClientPut(b"0", b"60", number), connection)
+        await world.ask("n1", ClientPut(b"z", b"40", number), connection)
+        assert await world.ask("n1", ClientGet(b"z", number), connection) == b"40"
+        assert await world.ask("n2", ClientGet(b"z")) is None
+        await world.ask("n1", CommitTransaction(number), connection)
+        assert await world.ask("n2", ClientGet(b"0")) == b"60"
+        assert await world.ask("n3", ClientGet(b"z")) == b"40"
+        await world.wait_for(world.is_quiet, what="no locks")
+        await world.stop()
+
+    run_virtually(story())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_range_whose_leader_dies_has_a_new_one_within_three_seconds(seed: int) -> None:
+    async def story() -> None:
+        world = await ready_world(seed=seed)
+        await world.ask("n2", ClientPut(b"0", b"before"))
+        assert world.leader(1) == "n1"
+        world.crash("n1")
+        begin = asyncio.get_running_loop().time()
+        await world.wait_for(lambda: world.leader(1) is not None, what="a new leader")
+        assert asyncio.get_running_loop().time() - begin < 3.0
+        assert await world.ask("n2", ClientGet(b"0")) == b"before"
+        world.start("n1")
+        await world.wait_for(lambda: world.leader(1) == "n1", 30, "the preferred leader back")
+        assert await world.ask("n1", ClientGet(b"0")) == b"before"
+        await world.stop()
+
+    run_virtually(story())
+
+
+def test_all_nodes_die_at_once_and_nothing_acknowledged_is_lost() -> None:
+    async def story() -> None:
+        world = await ready_world()
+        for number in range(20):
+            await world.ask("n1", ClientPut(b"%d" % number, b"kept"))
+        for name in world.names:
+            world.crash(name)
+        world.start_all()
+        await world.wait_until_led()
+        for number in range(20):
+            assert await world.ask("n2", ClientGet(b"%d" % number)) == b"kept"
+        await world.stop()
+
+    run_virtually(story())
+
+
+def test_a_node_says_what_it_is_doing() -> None:
+    async def story() -> None:
+        world = await ready_world()
+        status = await world.ask("n1", Status())
+        assert status["node"] == "n1"
+        assert [one["id"] for one in status["ranges"]] == [1, 2, 3, 4]
+        assert status["ranges"][0]["leader"] == "n1"
+        assert status["ranges"][0]["start"] == ""
+        assert status["ranges"][3]["end"] is None
+        assert status["counters"]["syncs"] > 0
+        await world.stop()
+
+    run_virtually(story())

@@ -1,0 +1,89 @@
+// Unpacks what results/report/columns.py packed; the format is described there.
+import { gunzip } from "./inflate";
+
+export interface PackedIntegers {
+  n: number;
+  planes: number;
+  delta: boolean;
+  bytes: string;
+}
+
+export interface PackedTexts {
+  templates: [string, [number, PackedIntegers][]][];
+  row: PackedIntegers;
+  raw: string;
+}
+
+const SLOT = "\x01";
+
+/** `#own-inflate` at the end of the address makes this page do without the browser's decompression, for tests. */
+async function unpackBytes(text: string): Promise<Uint8Array> {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  if (typeof DecompressionStream === "undefined" || location.hash.includes("own-inflate")) return gunzip(bytes);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+export async function unpackIntegers(packed: PackedIntegers): Promise<Float64Array> {
+  const bytes = await unpackBytes(packed.bytes);
+  const { n, planes, delta } = packed;
+  const column = new Float64Array(n);
+  let before = 0;
+  for (let row = 0; row < n; row++) {
+    let zigzag = 0;
+    let weight = 1;
+    for (let plane = 0; plane < planes; plane++, weight *= 256) zigzag += bytes[plane * n + row] * weight;
+    const odd = zigzag % 2;
+    let value = odd === 1 ? -(zigzag + 1) / 2 : zigzag / 2;
+    if (delta) value = before += value;
+    column[row] = value;
+  }
+  return column;
+}
+
+/** A column of texts; a text is put together when somebody asks for it. */
+export class Texts {
+  private constructor(
+    private readonly templates: string[][],
+    private readonly slots: Float64Array[][],
+    private readonly template: Uint16Array,
+    /** Which row of its template a row is. */
+    private readonly position: Uint32Array,
+    private readonly raw: string[],
+  ) {}
+
+  static async unpack(packed: PackedTexts): Promise<Texts> {
+    const templates: string[][] = [[]];
+    const slots: Float64Array[][] = [[]];
+    for (const [text, packedSlots] of packed.templates) {
+      const columns: Float64Array[] = [];
+      for (const [reference, integers] of packedSlots) {
+        const column = await unpackIntegers({ ...integers, delta: reference < 0 });
+        if (reference >= 0) for (let i = 0; i < column.length; i++) column[i] += columns[reference][i];
+        columns.push(column);
+      }
+      templates.push(text.split(SLOT));
+      slots.push(columns);
+    }
+    const template = Uint16Array.from(await unpackIntegers(packed.row));
+    const position = new Uint32Array(template.length);
+    const counts = new Uint32Array(templates.length);
+    for (let row = 0; row < template.length; row++) position[row] = counts[template[row]]++;
+    const raw = new TextDecoder().decode(await unpackBytes(packed.raw)).split("\n");
+    return new Texts(templates, slots, template, position, raw);
+  }
+
+  get(row: number): string {
+    const template = this.template[row];
+    const position = this.position[row];
+    if (template === 0) return this.raw[position] ?? "";
+    const literals = this.templates[template];
+    let text = literals[0];
+    for (let slot = 0; slot + 1 < literals.length; slot++) {
+      text += this.slots[template][slot][position] + literals[slot + 1];
+    }
+    return text;
+  }
+}

@@ -1,0 +1,323 @@
+// Latency and throughput over the time in view, with the faults shaded behind them (uPlot, and our own points).
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import { GUTTER, niceStep, onceAFrame } from "./canvas";
+import { duration, FAIL, Fault, INFO, lowerBound, OK, Run } from "./run";
+import { faultColour, readTheme } from "./theme";
+import { View } from "./view";
+
+const BUCKETS = 110;
+/** Narrower buckets, in microseconds, would say more about chance than about the database. */
+const LEAST_BUCKET = 100_000;
+/** Above this many points in view each is one small square, and points on the same pixels are drawn once. */
+const MANY = 25_000;
+
+export interface Picked {
+  operation(row: number): void;
+}
+
+export class Plots {
+  private readonly latency: uPlot;
+  private readonly throughput: uPlot;
+  private readonly refresh: () => void;
+  private fromIntended = false;
+  private theme = readTheme();
+
+  constructor(
+    private readonly latencyPlace: HTMLElement,
+    throughputPlace: HTMLElement,
+    private readonly run: Run,
+    private readonly view: View,
+    picked: Picked,
+  ) {
+    this.latency = new uPlot(this.latencyOptions(), this.latencyData(), latencyPlace);
+    this.throughput = new uPlot(this.throughputOptions(), this.throughputData(), throughputPlace);
+    this.refresh = onceAFrame(() => this.update());
+    view.listen(this.refresh);
+    this.latency.over.addEventListener("click", (event) => {
+      const row = this.nearest(event.offsetX, event.offsetY);
+      if (row >= 0) picked.operation(row);
+    });
+    new ResizeObserver(() => this.resize()).observe(latencyPlace);
+  }
+
+  /** Redraws with the colours of the day. */
+  recolour(): void {
+    this.theme = readTheme();
+    this.refresh();
+  }
+
+  /** Measures latency from the intended start of an operation instead of the actual one. */
+  measureFromIntended(yes: boolean): void {
+    this.fromIntended = yes;
+    this.refresh();
+  }
+
+  private resize(): void {
+    const width = this.latencyPlace.clientWidth;
+    if (width === this.latency.width) return;
+    this.latency.setSize({ width, height: 240 });
+    this.throughput.setSize({ width, height: 150 });
+  }
+
+  private update(): void {
+    this.latency.setData(this.latencyData(), false);
+    this.latency.setScale("x", { min: this.view.from / 1e6, max: this.view.to / 1e6 });
+    this.latency.setScale("y", this.latencyRange());
+    this.throughput.setData(this.throughputData(), false);
+    this.throughput.setScale("x", { min: this.view.from / 1e6, max: this.view.to / 1e6 });
+    const counted = this.throughput.data.slice(1) as number[][];
+    const most = counted.flat().reduce((a, b) => Math.max(a, b ?? 0), 0);
+    this.throughput.setScale("y", { min: 0, max: Math.max(1, most * 1.1) });
+  }
+
+  private latencyOf(row: number): number {
+    const { lag, duration } = this.run.operations;
+    return duration[row] + (this.fromIntended && lag !== null ? Math.max(0, lag[row]) : 0);
+  }
+
+  private buckets(): { first: number; width: number; count: number } {
+    const width = Math.max(LEAST_BUCKET, niceStep((this.view.to - this.view.from) / BUCKETS));
+    const first = Math.floor(this.view.from / width);
+    return { first, width, count: Math.ceil(this.view.to / width) - first };
+  }
+
+  private rowsInView(): [number, number] {
+    const { start } = this.run.operations;
+    return [lowerBound(start, this.view.from), lowerBound(start, this.view.to)];
+  }
+
+  /** Median, p95, p99 and maximum of the ok operations that started in each bucket, in milliseconds. */
+  private latencyData(): uPlot.AlignedData {
+    const { first, width, count } = this.buckets();
+    const { start, outcome } = this.run.operations;
+    const lines = [0, 1, 2, 3].map(() => new Array<number | null>(count).fill(null));
+    let row = lowerBound(start, first * width);
+    for (let bucket = 0; bucket < count; bucket++) {
+      const end = lowerBound(start, (first + bucket + 1) * width, row);
+      const sorted = new Float64Array(end - row);
+      let kept = 0;
+      for (; row < end; row++) if (outcome[row] === OK) sorted[kept++] = this.latencyOf(row);
+      const values = sorted.subarray(0, kept).sort();
+      if (kept === 0) continue;
+      [0.5, 0.95, 0.99, 1].forEach((quantile, line) => {
+        lines[line][bucket] = Math.max(0.001, values[Math.max(0, Math.ceil(quantile * kept) - 1)] / 1000);
+      });
+    }
+    return stepped(first, width, lines);
+  }
+
+  private throughputData(): uPlot.AlignedData {
+    const { first, width, count } = this.buckets();
+    const { operations } = this.run;
+    const counts = [0, 1, 2].map(() => new Array<number>(count).fill(0));
+    for (let row = 0; row < operations.count; row++) {
+      const bucket = Math.floor((operations.start[row] + operations.duration[row]) / width) - first;
+      if (bucket >= 0 && bucket < count) counts[Math.min(INFO, operations.outcome[row])][bucket]++;
+    }
+    for (const line of counts) for (let i = 0; i < count; i++) line[i] *= 1e6 / width;
+    return stepped(first, width, counts);
+  }
+
+  private latencyRange(): { min: number; max: number } {
+    const [low, high] = this.rowsInView();
+    let [least, most] = [Infinity, 0];
+    for (let row = low; row < high; row++) {
+      const value = this.latencyOf(row);
+      if (value > most) most = value;
+      if (value > 0 && value < least) least = value;
+    }
+    if (most === 0) return { min: 0.1, max: 100 };
+    return { min: Math.max(0.001, (least / 1000) * 0.8), max: Math.max((least / 1000) * 4, (most / 1000) * 1.3) };
+  }
+
+  private options(height: number, place: HTMLElement | null): Omit<uPlot.Options, "series"> {
+    const axis = (more: uPlot.Axis): uPlot.Axis => ({
+      stroke: () => this.theme.quiet,
+      grid: { stroke: () => this.theme.line, width: 1 },
+      ticks: { stroke: () => this.theme.line, width: 1 },
+      font: "11px system-ui, sans-serif",
+      ...more,
+    });
+    return {
+      width: place?.clientWidth || 900,
+      height,
+      padding: [8, 0, 0, 0],
+      cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false }, sync: { key: "run" } },
+      legend: { live: true },
+      scales: { x: { time: false, auto: false, min: this.view.from / 1e6, max: this.view.to / 1e6 } },
+      axes: [axis({ values: (_, ticks) => ticks.map((tick) => `${+tick.toFixed(6)} s`), space: 70 }), axis({ size: GUTTER })],
+      hooks: {
+        drawClear: [(plot) => this.shadeFaults(plot)],
+        setSelect: [
+          (plot) => {
+            const { left, width } = plot.select;
+            if (width < 4) return;
+            plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+            this.view.set(plot.posToVal(left, "x") * 1e6, plot.posToVal(left + width, "x") * 1e6);
+          },
+        ],
+      },
+    };
+  }
+
+  private latencyOptions(): uPlot.Options {
+    const shared = this.options(240, this.latencyPlace);
+    shared.axes![1].values = (_, ticks) => ticks.map((tick) => (tick === null ? null : tick >= 1000 ? `${tick / 1000} s` : tick >= 1 ? `${tick} ms` : `${+(tick * 1000).toFixed(3)} µs`));
+    const series = (label: string, dash: number[], width: number): uPlot.Series => ({
+      label,
+      stroke: () => this.theme.text,
+      width,
+      dash,
+      spanGaps: false,
+      points: { show: false },
+      paths: uPlot.paths.stepped!({ align: 1 }),
+      value: (_, value) => (value === null ? "–" : duration(value * 1000)),
+    });
+    return {
+      ...shared,
+      scales: { ...shared.scales, y: { distr: 3, auto: false, ...this.latencyRange() } },
+      hooks: { ...shared.hooks, drawAxes: [(plot) => this.drawPoints(plot)] },
+      series: [
+        { label: "time", value: (_, value) => (value === null ? "–" : `${value.toFixed(2)} s`) },
+        series("median", [], 2),
+        series("p95", [6, 3], 1),
+        series("p99", [2, 2], 1),
+        series("max", [1, 5], 1),
+      ],
+    };
+  }
+
+  private throughputOptions(): uPlot.Options {
+    const shared = this.options(150, this.latencyPlace);
+    const series = (label: string, outcome: number, dash: number[]): uPlot.Series => ({
+      label,
+      stroke: () => this.theme.outcomes[outcome],
+      width: 2,
+      dash,
+      points: { show: false },
+      paths: uPlot.paths.stepped!({ align: 1 }),
+      value: (_, value) => (value === null ? "–" : `${value.toFixed(value < 10 ? 1 : 0)}/s`),
+    });
+    return {
+      ...shared,
+      scales: { ...shared.scales, y: { auto: false, min: 0, max: 1 } },
+      series: [
+        { label: "time", value: (_, value) => (value === null ? "–" : `${value.toFixed(2)} s`) },
+        series("ok", OK, []),
+        series("fail", FAIL, [6, 3]),
+        series("info", INFO, [2, 2]),
+      ],
+    };
+  }
+
+  private shadeFaults(plot: uPlot): void {
+    const { ctx, bbox } = plot;
+    const x = (time: number): number => plot.valToPos(time / 1e6, "x", true);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    for (const fault of this.run.faults) this.shadeFault(ctx, bbox, fault, x);
+    ctx.strokeStyle = this.theme.quiet;
+    ctx.setLineDash([4, 4]);
+    for (const [, time] of this.run.phases) {
+      ctx.beginPath();
+      ctx.moveTo(x(time), bbox.top);
+      ctx.lineTo(x(time), bbox.top + bbox.height);
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+
+  private shadeFault(ctx: CanvasRenderingContext2D, bbox: uPlot.BBox, fault: Fault, x: (time: number) => number): void {
+    if (fault.skipped !== null) return;
+    const end = fault.end ?? this.run.span;
+    ctx.fillStyle = faultColour(fault.fault);
+    const effective = fault.effective ?? end;
+    ctx.globalAlpha = 0.08;
+    ctx.fillRect(x(fault.start), bbox.top, Math.max(1, x(effective) - x(fault.start)), bbox.height);
+    if (fault.effective === null) return;
+    ctx.globalAlpha = 0.2;
+    ctx.fillRect(x(effective), bbox.top, Math.max(1, x(end) - x(effective)), bbox.height);
+    ctx.globalAlpha = 1;
+    ctx.fillRect(x(effective), bbox.top, Math.max(1, x(end) - x(effective)), 3 * devicePixelRatio);
+  }
+
+  private drawPoints(plot: uPlot): void {
+    const { ctx, bbox } = plot;
+    const [low, high] = this.rowsInView();
+    const many = high - low > MANY;
+    const { start, outcome } = this.run.operations;
+    const ratio = devicePixelRatio || 1;
+    const dot = many ? 1.5 : high - low > 2000 ? 2.5 : 4;
+    const cell = dot * ratio;
+    const columns = Math.ceil(bbox.width / cell) + 1;
+    const taken = [0, 1, 2].map(() => new Uint8Array(columns * (Math.ceil(bbox.height / cell) + 1)));
+    const scale = bbox.width / (this.view.to - this.view.from);
+    const { min, max } = plot.scales.y as { min: number; max: number };
+    const [bottom, rise] = [Math.log10(min), bbox.height / (Math.log10(max) - Math.log10(min))];
+    ctx.save();
+    for (const kind of [OK, FAIL, INFO]) {
+      ctx.fillStyle = this.theme.outcomes[kind];
+      ctx.globalAlpha = kind === OK ? 0.55 : 0.9;
+      const size = (kind === OK ? dot : 4) * ratio;
+      for (let row = low; row < high; row++) {
+        if (Math.min(INFO, outcome[row]) !== kind) continue;
+        const left = (start[row] - this.view.from) * scale;
+        const top = bbox.height - (Math.log10(Math.max(min, this.latencyOf(row) / 1000)) - bottom) * rise;
+        const place = Math.floor(left / cell) + columns * Math.max(0, Math.floor(top / cell));
+        if (taken[kind][place] === 1) continue;
+        taken[kind][place] = 1;
+        this.drawPoint(ctx, kind, bbox.left + left, bbox.top + top, size);
+      }
+    }
+    ctx.globalAlpha = 1;
+    ctx.strokeStyle = this.theme.anomaly;
+    ctx.lineWidth = 2 * ratio;
+    for (const row of this.run.anomalyOf.keys()) {
+      if (row < low || row >= high) continue;
+      const left = bbox.left + (start[row] - this.view.from) * scale;
+      const top = bbox.top + bbox.height - (Math.log10(Math.max(min, this.latencyOf(row) / 1000)) - bottom) * rise;
+      ctx.beginPath();
+      ctx.arc(left, top, 6 * ratio, 0, 2 * Math.PI);
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+
+  /** A square for ok, a triangle for fail, a diamond for info. */
+  private drawPoint(ctx: CanvasRenderingContext2D, kind: number, x: number, y: number, size: number): void {
+    if (kind === OK) {
+      ctx.fillRect(x - size / 2, y - size / 2, size, size);
+      return;
+    }
+    ctx.beginPath();
+    ctx.moveTo(x, y - size);
+    ctx.lineTo(x + size, kind === FAIL ? y + size : y);
+    if (kind === INFO) ctx.lineTo(x, y + size);
+    ctx.lineTo(x - size, kind === FAIL ? y + size : y);
+    ctx.fill();
+  }
+
+  private nearest(left: number, top: number): number {
+    const [low, high] = this.rowsInView();
+    const { start } = this.run.operations;
+    let [best, bestDistance] = [-1, 15 * 15];
+    for (let row = low; row < high; row++) {
+      const dx = this.latency.valToPos(start[row] / 1e6, "x") - left;
+      if (dx * dx > bestDistance) continue;
+      const dy = this.latency.valToPos(Math.max(0.001, this.latencyOf(row) / 1000), "y") - top;
+      const distance = dx * dx + dy * dy;
+      if (distance < bestDistance) [best, bestDistance] = [row, distance];
+    }
+    return best;
+  }
+}
+
+/** Columns for stepped lines: each value from its bucket's start to the next one's, the last to its own end. */
+function stepped(first: number, width: number, lines: (number | null)[][]): uPlot.AlignedData {
+  const count = lines[0].length;
+  const x = Array.from({ length: count + 1 }, (_, bucket) => ((first + bucket) * width) / 1e6);
+  return [x, ...lines.map((line) => [...line, line[count - 1]])];
+}

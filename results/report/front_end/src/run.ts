@@ -1,0 +1,168 @@
+// The run as the page knows it: operations as columns, faults, nodes, marks and anomalies.
+import { PackedIntegers, PackedTexts, Texts, unpackIntegers } from "./columns";
+
+/** Outcomes, in the numbers that Python packs. `OPEN` is info too: no completion was recorded. */
+export const OK = 0;
+export const FAIL = 1;
+export const INFO = 2;
+export const OPEN = 3;
+export const OUTCOMES = ["ok", "fail", "info", "info, never completed"];
+
+export interface Fault {
+  step: number;
+  label: string;
+  fault: string;
+  targets: string[];
+  start: number;
+  effective: number | null;
+  end: number | null;
+  took_effect: boolean;
+  skipped: string | null;
+  evidence: string;
+}
+
+export interface Anomaly {
+  type: string;
+  checker: string;
+  sentence: string;
+  rows: number[];
+}
+
+export interface Mark {
+  time: number;
+  node: string;
+  kind: string;
+  text: string;
+}
+
+interface Packed {
+  span_us: number;
+  operations: {
+    n: number;
+    start: PackedIntegers;
+    duration: PackedIntegers;
+    lag: PackedIntegers | null;
+    process: PackedIntegers;
+    outcome: PackedIntegers;
+    index: PackedIntegers;
+    value: PackedTexts;
+    error: PackedTexts;
+  };
+  processes: number[];
+  functions: string[];
+  nodes: string[];
+  lanes: { node: string; processes: number[] }[];
+  phases: [string, number][];
+  faults: Fault[];
+  node_effects: Record<string, [number, string][]>;
+  marks: Mark[];
+  anomalies: Anomaly[];
+}
+
+/** One row an operation, in the order of invocation; times in microseconds since the start of the run. */
+export interface Operations {
+  count: number;
+  start: Float64Array;
+  duration: Float64Array;
+  /** Microseconds between the intended and the actual start; null where the run has no open-loop operations. */
+  lag: Float64Array | null;
+  process: Uint32Array;
+  outcome: Uint8Array;
+  f: Uint16Array;
+  /** Index of the invocation in the history. */
+  index: Float64Array;
+  value: Texts;
+  error: Texts;
+}
+
+export interface Run extends Omit<Packed, "operations" | "span_us"> {
+  span: number;
+  operations: Operations;
+  /** Rows that belong to an anomaly, with the anomaly's position. */
+  anomalyOf: Map<number, number>;
+}
+
+export async function loadRun(): Promise<Run> {
+  const element = document.getElementById("run-data");
+  if (element === null) throw new Error("the page holds no run");
+  const packed = JSON.parse(element.textContent ?? "") as Packed;
+  element.remove();
+  const columns = packed.operations;
+  const combined = await unpackIntegers(columns.outcome);
+  const outcome = new Uint8Array(columns.n);
+  const f = new Uint16Array(columns.n);
+  for (let row = 0; row < columns.n; row++) {
+    outcome[row] = combined[row] % 4;
+    f[row] = Math.floor(combined[row] / 4);
+  }
+  const operations: Operations = {
+    count: columns.n,
+    start: await unpackIntegers(columns.start),
+    duration: await unpackIntegers(columns.duration),
+    lag: columns.lag === null ? null : await unpackIntegers(columns.lag),
+    process: Uint32Array.from(await unpackIntegers(columns.process)),
+    outcome,
+    f,
+    index: await unpackIntegers(columns.index),
+    value: await Texts.unpack(columns.value),
+    error: await Texts.unpack(columns.error),
+  };
+  const anomalyOf = new Map<number, number>();
+  packed.anomalies.forEach((anomaly, position) => {
+    for (const row of anomaly.rows) if (!anomalyOf.has(row)) anomalyOf.set(row, position);
+  });
+  return { ...packed, span: Math.max(1, packed.span_us), operations, anomalyOf };
+}
+
+/** What was asked, and what was answered if that is something else. */
+export function askedAndAnswered(operations: Operations, row: number): [string, string | null] {
+  const [asked, answered] = operations.value.get(row).split("\x02");
+  return [asked, answered ?? null];
+}
+
+/** For example `read [3,null] → [3,17]`. */
+export function summary(run: Run, row: number): string {
+  const [asked, answered] = askedAndAnswered(run.operations, row);
+  const f = run.functions[run.operations.f[row]];
+  return visible(answered === null ? `${f} ${asked}` : `${f} ${asked} → ${answered}`);
+}
+
+/** In fewer letters: what was answered, else what was asked. */
+export function shortSummary(run: Run, row: number): string {
+  const [asked, answered] = askedAndAnswered(run.operations, row);
+  return visible(`${run.functions[run.operations.f[row]]} ${answered ?? asked}`);
+}
+
+// What results/report/escape.py writes out, and for the same reason.
+const INVISIBLE =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\u{e0000}-\u{e0fff}]/gu;
+
+/** Text with its invisible characters written out, and the middle of shortened values named. */
+export function visible(text: string): string {
+  return text
+    .replace(/\x03(\d+)\x03/g, (_, size: string) => ` … (${Number(size).toLocaleString("en")} characters in all) … `)
+    .replace(INVISIBLE, (letter) => {
+      const code = letter.codePointAt(0) ?? 0;
+      return code > 0xffff ? `\\u{${code.toString(16)}}` : `\\u${code.toString(16).padStart(4, "0")}`;
+    });
+}
+
+export function seconds(us: number, digits = 3): string {
+  return `${(us / 1e6).toFixed(digits)} s`;
+}
+
+export function duration(us: number): string {
+  if (us < 1000) return `${us.toFixed(0)} µs`;
+  if (us < 1e6) return `${(us / 1000).toFixed(us < 1e4 ? 2 : 1)} ms`;
+  return `${(us / 1e6).toFixed(2)} s`;
+}
+
+/** The first position whose value is at least `value`, in a sorted column between `low` and `high`. */
+export function lowerBound(column: ArrayLike<number>, value: number, low = 0, high = column.length): number {
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (column[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

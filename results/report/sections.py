@@ -1,0 +1,484 @@
+"""The parts of the page that need no scripts: the verdict, its evidence, tables, commands and logs, as HTML.
+
+Every text that comes from a run goes through `html_text`; nothing else is put between tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from results.history import FaultInterval
+from results.operation import HARNESS
+from results.report import words
+from results.report.escape import html_text, relative_link, shortened, value_text
+from results.report.measures import (
+    NO_LAG,
+    OperationTable,
+    faults_during,
+    measure_availability,
+    measure_fault,
+    measure_functions,
+)
+from results.report.page_data import anomaly_rows, fault_label, fault_name, natural_key, target_text
+from results.report.record import LogFile, RunRecord
+from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
+
+MOST_ANOMALIES = 40
+"""Anomalies told in full; the others are in verdict.json, and marked on the time line."""
+MOST_ROWS = 16
+"""Operations of one anomaly listed in the page."""
+MOST_VALID_PARTS = 12
+AFTER_FAULT_NS = 3_000_000_000
+"""An anomaly this soon after a fault is told together with it."""
+OUTCOME_WORDS = ("ok", "fail", "info", "info, never completed")
+
+
+def verdict_section(record: RunRecord, table: OperationTable, faults: list[FaultInterval]) -> str:
+    """The top of the page: the verdict in words, its evidence, who said what, and the commands."""
+    outcome, word, sentence = words.heading(record)
+    verdict = record.verdict
+    meaning = words.meaning(record, sum(fault.took_effect for fault in faults))
+    said = f'<p class="lead">{html_text(shortened(verdict.sentence, 1500))}</p>' if verdict else ""
+    head = (
+        f'<header class="verdict {outcome}" id="verdict"><p class="about">{_about(record)}</p>'
+        f'<h1><span class="word {outcome}">{html_text(word)}</span> {html_text(sentence)}</h1>'
+        f"{said}<p>{html_text(meaning)}</p>{_facts(table, faults)}</header>"
+    )
+    return "\n".join(
+        part
+        for part in (
+            head,
+            _problems(record),
+            _anomalies(record, table, faults),
+            _checkers(verdict),
+            _commands(record),
+        )
+        if part
+    )
+
+
+def tables_section(record: RunRecord, table: OperationTable, faults: list[FaultInterval]) -> str:
+    """What follows the time line: numbers, faults, scenario, environment, logs, files."""
+    return "\n".join(
+        part
+        for part in (
+            _functions(table),
+            _availability(table),
+            _faults(table, faults),
+            _harness(record, table),
+            '<div class="columns">',
+            _mapping("Scenario", record.scenario, "scenario.toml"),
+            _mapping("Environment", _fingerprint(record), "environment.json"),
+            "</div>",
+            _logs(record.logs),
+            _files(record),
+        )
+        if part
+    )
+
+
+# The verdict
+
+
+def _about(record: RunRecord) -> str:
+    scenario = record.scenario
+    parts = [f"run {record.id}"]
+    if "workload" in scenario:
+        parts.append(f"workload {scenario['workload']}")
+    if "system" in scenario:
+        defect = f" with defect {scenario['defect']}" if scenario.get("defect") else ""
+        parts.append(f"on {scenario['system']}{defect}")
+    if "environment" in scenario:
+        parts.append(f"in {scenario['environment']}")
+    if "seed" in scenario:
+        parts.append(f"seed {scenario['seed']}")
+    return html_text(", ".join(shortened(str(part), 120) for part in parts))
+
+
+def _facts(table: OperationTable, faults: list[FaultInterval]) -> str:
+    measures = measure_functions(table)
+    whole = measures[-1]
+    facts = [
+        f"<b>{len(table):,}</b> operations in <b>{table.span_ns / 1e9:.1f} s</b>",
+        f"<b>{whole.ok:,}</b> ok, <b>{whole.fail:,}</b> fail, <b>{whole.info:,}</b> info",
+    ]
+    if whole.quantiles_ms:
+        median, _, p99, _ = whole.quantiles_ms
+        facts.append(
+            f"latency <b>{words.milliseconds(median)}</b> median, <b>{words.milliseconds(p99)}</b> p99"
+        )
+    done = sum(fault.took_effect for fault in faults)
+    facts.append(f"<b>{done}</b> of <b>{len(faults)}</b> fault steps took effect" if faults else "no faults")
+    return f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul>'
+
+
+def _problems(record: RunRecord) -> str:
+    return "".join(f'<p class="notice">{html_text(shortened(text, 800))}</p>' for text in record.problems)
+
+
+def _anomalies(record: RunRecord, table: OperationTable, faults: list[FaultInterval]) -> str:
+    if record.verdict is None:
+        return ""
+    found = list(record.verdict.every_anomaly())
+    if not found:
+        return ""
+    cards = [
+        _anomaly(position, checker, anomaly, record, table, faults)
+        for position, (checker, anomaly) in enumerate(found[:MOST_ANOMALIES])
+    ]
+    title = "What was observed" if len(found) == 1 else f"What was observed: {len(found):,} anomalies"
+    more = (
+        f"<p>{words.count_of(len(found) - MOST_ANOMALIES, 'more anomaly').replace('anomalys', 'anomalies')} "
+        f'in <a href="{relative_link("verdict.json")}">verdict.json</a>; the time line marks them all.</p>'
+        if len(found) > MOST_ANOMALIES
+        else ""
+    )
+    return f'<section id="anomalies"><h2>{title}</h2>{"".join(cards)}{more}</section>'
+
+
+def _anomaly(
+    position: int,
+    checker: str,
+    anomaly: Anomaly,
+    record: RunRecord,
+    table: OperationTable,
+    faults: list[FaultInterval],
+) -> str:
+    rows = anomaly_rows(table, record.history, anomaly.operations)
+    key = f" on key <code>{html_text(value_text(anomaly.key, 80))}</code>" if anomaly.key is not None else ""
+    button = (
+        f'<button class="needs-script" data-anomaly="{position}">Show on the time line</button>'
+        if rows
+        else ""
+    )
+    evidence = "".join(
+        f"<dt>{html_text(shortened(str(name), 60))}</dt><dd>{_evidence(value)}</dd>"
+        for name, value in anomaly.evidence.items()
+    )
+    return (
+        f'<article class="card anomaly"><h3>{html_text(shortened(anomaly.type, 100))}{key} '
+        f'<span class="quiet">found by {html_text(checker)}</span> {button}</h3>'
+        f'<p class="lead">{html_text(shortened(anomaly.sentence, 2000))}</p>'
+        f"{_when(rows, table, faults)}{_anomaly_operations(rows, table)}"
+        f"{f'<details><summary>Further evidence</summary><dl>{evidence}</dl></details>' if evidence else ''}"
+        "</article>"
+    )
+
+
+def _evidence(value: Any) -> str:
+    return html_text(value_text(value, 1200))
+
+
+def _when(rows: list[int], table: OperationTable, faults: list[FaultInterval]) -> str:
+    """Between which times, and during which faults."""
+    if not rows:
+        return ""
+    start = min(int(table.start_ns[row]) for row in rows)
+    end = max(int(table.end_ns[row]) for row in rows)
+    text = f"Between {start / 1e9:.3f} s and {end / 1e9:.3f} s of the run"
+    during = faults_during(faults, start, end)
+    before = [
+        fault
+        for fault in faults
+        if fault.effective_ns is not None
+        and fault.end_ns is not None
+        and start - AFTER_FAULT_NS <= fault.end_ns < start
+    ]
+    if during:
+        text += f", during {'; '.join(fault_label(fault) for fault in during)}"
+    elif before:
+        ago = (start - max(fault.end_ns or 0 for fault in before)) / 1e9
+        text += f", {ago:.2f} s after the end of {'; '.join(fault_label(fault) for fault in before)}"
+    elif faults:
+        text += ", while no fault was active"
+    return f"<p>{html_text(text)}.</p>"
+
+
+def _anomaly_operations(rows: list[int], table: OperationTable) -> str:
+    if not rows:
+        return ""
+    lines = []
+    for row in sorted(rows, key=lambda row: int(table.start_ns[row]))[:MOST_ROWS]:
+        pair = table.pairs[row]
+        completion = pair.completion
+        asked = value_text(pair.invocation.value, 160)
+        answered = value_text(completion.value, 160) if completion and completion.value is not None else asked
+        operation = f"{pair.f} {asked}" if answered == asked else f"{pair.f} {asked} → {answered}"
+        error = (
+            ""
+            if completion is None or completion.error is None
+            else f" ({value_text(completion.error, 120)})"
+        )
+        node = table.nodes[int(table.process[row])]
+        lines.append(
+            [
+                _number(f"{int(table.start_ns[row]) / 1e9:.6f}"),
+                _number(f"{int(table.end_ns[row]) / 1e9:.6f}" if completion else "never"),
+                _cell(f"{pair.process}{f' on {node}' if node else ''}"),
+                f"<td><code>{html_text(operation)}</code></td>",
+                _cell(OUTCOME_WORDS[int(table.outcome[row])] + error),
+                _number(str(pair.index)),
+            ]
+        )
+    more = f'<p class="quiet">and {len(rows) - MOST_ROWS:,} more</p>' if len(rows) > MOST_ROWS else ""
+    columns = ["start, s", "end, s", "process", "operation", "outcome", "event"]
+    return _table(columns, lines, numbers={0, 1, 5}) + more
+
+
+def _checkers(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    lines: list[list[str]] = []
+    for part in _worst_first(verdict.parts) or [verdict]:  # What merges them all is told at the top.
+        _checker_lines(part, 0, lines)
+    return (
+        '<section id="checkers"><h2>What was promised, and who says what</h2>'
+        f"{_table(['checker', 'verdict', 'what it says', 'what was promised'], lines)}</section>"
+    )
+
+
+def _checker_lines(verdict: Verdict, depth: int, lines: list[list[str]]) -> None:
+    promised = words.promise(verdict) if depth == 0 else ""
+    trace = verdict.details.get("traceback")
+    details = (
+        f"<details><summary>Traceback</summary><pre>{html_text(shortened(str(trace), 6000))}</pre></details>"
+        if trace
+        else ""
+    )
+    lines.append(
+        [
+            f'<td class="name{" inset" if depth else ""}">{html_text(shortened(verdict.checker, 80))}</td>',
+            f'<td><span class="word {verdict.outcome}">{_sign(verdict.outcome)} {verdict.outcome}</span></td>',
+            f"<td>{html_text(shortened(verdict.sentence, 800))}{details}{_details(verdict)}</td>",
+            f'<td class="quiet">{html_text(shortened(promised, 400))}</td>',
+        ]
+    )
+    parts = _worst_first(verdict.parts)
+    valid = [part for part in parts if part.outcome == VALID]
+    hidden = valid[MOST_VALID_PARTS:] if len(valid) > 2 * MOST_VALID_PARTS else []
+    for part in parts[: len(parts) - len(hidden)]:
+        _checker_lines(part, depth + 1, lines)
+    if hidden:
+        rest = f"and {words.count_of(len(hidden), 'more part')} that hold, in verdict.json"
+        lines.append([f'<td class="name inset quiet" colspan="4">{html_text(rest)}</td>'])
+
+
+def _worst_first(parts: Iterable[Verdict]) -> list[Verdict]:
+    return sorted(parts, key=lambda part: (INVALID, UNKNOWN, VALID).index(part.outcome))
+
+
+def _sign(outcome: str) -> str:
+    return {VALID: "✓", INVALID: "✗", UNKNOWN: "?"}[outcome]
+
+
+def _details(verdict: Verdict) -> str:
+    kept = {
+        name: value
+        for name, value in verdict.details.items()
+        if name not in ("promise", "traceback") and value != {}
+    }
+    if not kept:
+        return ""
+    entries = "".join(
+        f"<dt>{html_text(shortened(name, 60))}</dt><dd>{_evidence(value)}</dd>"
+        for name, value in kept.items()
+    )
+    return f"<details><summary>Details</summary><dl>{entries}</dl></details>"
+
+
+def _commands(record: RunRecord) -> str:
+    repeat = words.repeat_command(record)
+    blocks = []
+    if repeat is not None:
+        seed = record.scenario.get("seed")
+        note = f" (seed {html_text(seed)})" if seed is not None else ""
+        blocks.append(_command("repeat", f"Repeat this run{note}", repeat))
+    blocks.append(_command("check", "Judge its history again", f"harness check runs/{record.id}"))
+    return f'<section id="commands"><h2>Commands</h2>{"".join(blocks)}</section>'
+
+
+def _command(name: str, title: str, command: str) -> str:
+    return (
+        f'<p>{title}:</p><div class="command"><pre id="command-{name}">{html_text(command)}</pre>'
+        f'<button class="needs-script" data-copy="command-{name}">Copy</button></div>'
+    )
+
+
+# Numbers
+
+
+def _functions(table: OperationTable) -> str:
+    if not len(table):
+        return '<section id="functions"><h2>Operations</h2><p>No client operation is on record.</p></section>'
+    lines = []
+    for measure in measure_functions(table):
+        quantiles = [words.milliseconds(value) for value in measure.quantiles_ms or ()] or ["–"] * 4
+        counts = [f"{count:,}" for count in (measure.total, measure.ok, measure.fail, measure.info)]
+        lines.append([_cell(measure.function), *(_number(text) for text in counts + quantiles)])
+    columns = ["function", "operations", "ok", "fail", "info", "median", "p95", "p99", "longest"]
+    return (
+        '<section id="functions"><h2>Operations, and latency of those with ok</h2>'
+        f"{_table(columns, lines, numbers=set(range(1, 9)))}"
+        '<p class="quiet">fail: it certainly did not happen; info: it may have happened, then or later.</p></section>'
+    )
+
+
+def _availability(table: OperationTable) -> str:
+    if not len(table):
+        return ""
+    whole = measure_availability(table, 0, table.main_end_ns)
+    main = ~table.is_final
+    share = float((table.outcome[main] == 0).mean()) if main.any() else 0.0
+    return (
+        '<section id="availability"><h2>Availability in the main phase</h2>'
+        f"<p>{share:.1%} of the operations ended with ok, {whole.rate:,.0f} a second over {whole.seconds:.1f} s; the "
+        f"longest time without an ok was {whole.longest_gap_s:.2f} s.</p></section>"
+    )
+
+
+def _faults(table: OperationTable, faults: list[FaultInterval]) -> str:
+    if not faults:
+        return '<section id="faults"><h2>Faults</h2><p>No fault was injected in this run.</p></section>'
+    lines = []
+    for fault in faults:
+        lines.append(_fault_line(table, fault))
+    columns = [
+        *("step", "fault", "targets", "start, s", "effective, s", "healed, s"),
+        *("took effect", "ok a second", "longest without ok", "evidence"),
+    ]
+    return (
+        '<section id="faults"><h2>Faults, and what clients got while they lasted</h2>'
+        f'<div class="wide">{_table(columns, lines, numbers={0, 3, 4, 5, 7, 8})}</div></section>'
+    )
+
+
+def _fault_line(table: OperationTable, fault: FaultInterval) -> list[str]:
+    got = measure_fault(table, fault)
+    if fault.skipped is not None:
+        effect = f"skipped: {fault.skipped}"
+    else:
+        effect = "yes" if fault.took_effect else "no"
+    evidence = (
+        f"<details><summary>show</summary><dl>{_evidence_list(fault.evidence)}</dl></details>"
+        if fault.evidence
+        else ""
+    )
+    targets = ", ".join(target_text(target) for target in fault.targets)
+    return [
+        _number(str(fault.step)),
+        f'<td class="name">{html_text(shortened(fault_name(fault), 80))}</td>',
+        _cell(shortened(targets, 300)),
+        _number(_second(fault.start_ns)),
+        _number(_second(fault.effective_ns)),
+        _number(_second(fault.end_ns)),
+        _cell(shortened(effect, 200)),
+        _number(f"{got.rate:,.0f}" if got else "–"),
+        _number(f"{got.longest_gap_s:.2f} s" if got else "–"),
+        f"<td>{evidence}</td>",
+    ]
+
+
+def _evidence_list(evidence: Any) -> str:
+    entries = evidence.items() if isinstance(evidence, dict) else [("evidence", evidence)]
+    return "".join(
+        f"<dt>{html_text(shortened(str(name), 60))}</dt><dd>{_evidence(value)}</dd>"
+        for name, value in entries
+    )
+
+
+def _second(time_ns: int | None) -> str:
+    return "–" if time_ns is None else f"{time_ns / 1e9:.3f}"
+
+
+def _harness(record: RunRecord, table: OperationTable) -> str:
+    """What the harness itself added: loop lag as it measured it, and lateness against the intended starts."""
+    entries: list[tuple[str, str]] = []
+    for event in record.history.observed(HARNESS):
+        if event.f != "phase":
+            entries.append((f"{event.f} at {event.time / 1e9:.1f} s", value_text(event.value, 400)))
+    for name in sorted(record.environment):
+        if "lag" in name:
+            entries.append((name.replace("_", " "), value_text(record.environment[name], 400)))
+    late = table.lag_ns[table.lag_ns != NO_LAG] / 1e6
+    if late.size:
+        import numpy as np
+
+        p50, p99 = np.percentile(late, [50, 99], method="inverted_cdf")
+        entries.append(
+            (
+                "start of operations after the intended time",
+                f"median {words.milliseconds(float(p50))}, p99 {words.milliseconds(float(p99))}, "
+                f"longest {words.milliseconds(float(late.max()))}",
+            )
+        )
+    if not entries:
+        return ""
+    listed = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in entries[:200])
+    return f'<section id="harness"><h2>The harness itself</h2><dl>{listed}</dl></section>'
+
+
+# Scenario, environment, logs
+
+
+def _fingerprint(record: RunRecord) -> dict[str, Any]:
+    """The environment without what the page tells elsewhere."""
+    return {
+        name: value for name, value in record.environment.items() if name != "command" and "lag" not in name
+    }
+
+
+def _mapping(title: str, values: dict[str, Any], source: str) -> str:
+    link = f'<a class="quiet" href="{relative_link(source)}">{html_text(source)}</a>'
+    if not values:
+        return f"<section><h2>{title}</h2><p>{html_text(source)} is missing or cannot be read.</p></section>"
+    entries = "".join(
+        f"<dt>{html_text(shortened(name.replace('_', ' '), 60))}</dt><dd>{html_text(value_text(value, 1500))}</dd>"
+        for name, value in values.items()
+    )
+    return f"<section><h2>{title}</h2><dl>{entries}</dl><p>{link}</p></section>"
+
+
+def _logs(logs: list[LogFile]) -> str:
+    if not logs:
+        return '<section id="logs"><h2>Logs of the nodes</h2><p>No node left a log.</p></section>'
+    blocks = []
+    for log in sorted(logs, key=lambda log: (natural_key(log.node), log.parts)):
+        link = f'<a href="{relative_link(*log.parts)}">{html_text("/".join(log.parts))}</a>'
+        cut = "" if log.is_whole else f", the last {words.size(len(log.tail.encode()))} shown"
+        body = f'<pre class="log">{html_text(log.tail)}</pre>' if log.tail else "<p>Empty, or not a text.</p>"
+        blocks.append(
+            f"<details><summary><b>{html_text(log.node)}</b> {html_text('/'.join(log.parts[2:]))} "
+            f'<span class="quiet">{words.size(log.size_bytes)}{cut}</span></summary><p>{link}</p>{body}</details>'
+        )
+    return f'<section id="logs"><h2>Logs of the nodes</h2>{"".join(blocks)}</section>'
+
+
+def _files(record: RunRecord) -> str:
+    lines = "".join(
+        f'<li><a href="{relative_link(name)}">{html_text(name)}</a> <span class="quiet">{words.size(size)}</span></li>'
+        for name, size in record.files
+        if name != "report.html"
+    )
+    return f'<section id="files"><h2>Files of this run</h2><ul class="facts">{lines}</ul></section>'
+
+
+# Tables
+
+
+def _table(columns: Sequence[str], lines: Iterable[Sequence[str]], *, numbers: Iterable[int] = ()) -> str:
+    right = set(numbers)
+    head = "".join(
+        f'<th scope="col"{" class=number" if position in right else ""}>{html_text(name)}</th>'
+        for position, name in enumerate(columns)
+    )
+    body = "".join(f"<tr>{''.join(line)}</tr>" for line in lines)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(text: str) -> str:
+    return f"<td>{html_text(text)}</td>"
+
+
+def _number(text: str) -> str:
+    return f'<td class="number">{html_text(text)}</td>'

@@ -166,6 +166,8 @@ def switch_configuration(raft: RaftCore, configuration: Configuration, progress:
         return conf_state
     if not configuration.voters:
         return conf_state
+    # A lease that a quorum of the old members granted may not bind a quorum of the members after the next change.
+    raft.reads.confirmed_tick = -1
     if replication.maybe_commit(raft):
         # A smaller quorum may have everything already.
         replication.broadcast_append(raft)
@@ -222,12 +224,9 @@ def lease_valid(raft: RaftCore) -> bool:
     A quorum answered a round that was sent `age` ticks ago. Each of them ignores votes for `election_ticks` ticks
     since it heard that round. Ticks aren't aligned, so up to one may be missing on either side.
     """
-    if (
-        raft.role != Role.LEADER
-        or not raft.config.check_quorum
-        or raft.lease_broken
-        or not raft.committed_in_term
-    ):
+    if raft.role != Role.LEADER or raft.config.read_mode != ReadMode.LEASE:
+        return False
+    if raft.lease_broken or not raft.committed_in_term:
         return False
     if raft.peers.is_singleton:
         return True
@@ -243,7 +242,7 @@ def flush_reads(raft: RaftCore) -> None:
         return
     if not raft.committed_in_term:
         return
-    if raft.peers.is_singleton or (raft.config.read_mode == ReadMode.LEASE and lease_valid(raft)):
+    if raft.peers.is_singleton or lease_valid(raft):
         waiting, reads.waiting = reads.waiting, []
         for request in waiting:
             _answer_read(raft, request, raft.log.committed)

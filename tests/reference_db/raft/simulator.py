@@ -181,11 +181,15 @@ class Simulation:
         node = self.nodes[node_id]
         if node.group is None:
             return
-        if node.stages:
+        # With asynchronous storage a next Ready may be taken while earlier ones are under way.
+        pipelined = node.config.async_storage_writes and self.random.random() < 0.4
+        if node.stages and not pipelined:
             node.stages.pop(0)()
             return
         if not node.group.has_ready():
             return
+        if node.stages:
+            self.count("pipelined")
         ready = node.group.ready()
         self._check_appended(node, ready.entries)
         if node.config.async_storage_writes:
@@ -319,7 +323,8 @@ class Simulation:
         elif happening == "turn":
             self.take_turn(node_id)
         elif happening == "tick":
-            self.tick(node_id)
+            if not self.lockstep or calm or node_id == 1:
+                self.tick(node_id)
         elif happening == "propose":
             self.propose(node_id)
         elif happening == "read":
@@ -444,6 +449,11 @@ class Simulation:
             self.leaders[core.term] = node_id
             self.count("leader")
             self._check_complete(node_id, group)
+        if group.lease_valid:
+            assert core.term == max(self.leaders), (
+                f"node {node_id} has a lease in term {core.term}: {self.leaders}"
+            )
+            self.count("lease")
         if log.committed > commit:
             self._check_committed(node_id, group, commit)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 
 import pytest
 
-from reference_db.raft import MessageKind, ReadMode, elections, leading, replication
+from reference_db.raft import MessageKind, ReadMode, Role, elections, leading, replication
 from reference_db.raft.core import RaftCore
-from reference_db.raft.messages import Message
+from reference_db.raft.messages import NO_NODE, Message
 from reference_db.raft.peers import Peers
 
 from .simulator import Simulation
@@ -122,13 +121,27 @@ def test_notices_reads_without_a_round_of_heartbeats(monkeypatch: pytest.MonkeyP
     assert _is_noticed(Simulation)
 
 
+def test_notices_a_lease_that_lasts_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    def generous(raft: RaftCore) -> bool:
+        confirmed = raft.reads.confirmed_tick
+        lasts = raft.ticks - confirmed <= 3 * raft.config.election_ticks
+        return raft.role == Role.LEADER and raft.committed_in_term and confirmed >= 0 and lasts
+
+    assert not _is_noticed(_with_leases, seeds=5), "the clean rule must pass"
+    monkeypatch.setattr(leading, "lease_valid", generous)
+    assert _is_noticed(_with_leases)
+
+
+def _with_leases(seed: int) -> Simulation:
+    return Simulation(seed, lockstep=True, read_mode=ReadMode.LEASE)
+
+
 def test_notices_a_vote_that_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = elections.answer_vote
 
     def forgetful(raft: RaftCore, message: Message) -> None:
-        if message.kind == MessageKind.VOTE and Random(message.index).random() < 2:
-            raft.vote = 0
-            raft.leader_id = 0
+        if message.kind == MessageKind.VOTE:
+            raft.vote = NO_NODE
         answer(raft, message)
 
     table = {role: list(rules) for role, rules in _rules().items()}

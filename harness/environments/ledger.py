@@ -209,11 +209,13 @@ def heal(run_folder: Path, force: bool = False) -> HealReport:
     except Exception as error:  # noqa: BLE001 - reported, like any other entry
         failed.append(f"searching for processes of the run: {type(error).__name__}: {error}")
     if closed:
-        torn_end = b"\n" if content.torn else b""
-        _append(path, torn_end + b"".join(msgspec.json.encode({"done": number}) + b"\n" for number in closed))
+        _append(path, b"".join(msgspec.json.encode({"done": number}) + b"\n" for number in closed))
     return HealReport(tuple(healed), tuple(failed))
 
 
 def _append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
+    """Append whole lines; a torn last line, which says nothing, is cut off first."""
+    with path.open("r+b") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.seek(0, os.SEEK_END)
         file.write(data)

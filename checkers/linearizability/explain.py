@@ -74,15 +74,19 @@ def evidence_of_search(
     evidence = Evidence(tuple(prefix))
     states = model.possible_states(prefix)
     if states is not None:
-        length = 4
-        while length < stuck.end:
-            window = _window(prefix, stuck.end - length, model)
-            if window is not None and _is_illegal(window, model):
-                evidence = window
-                break
+        legal, length = 0, 4
+        while length < stuck.end and not _is_illegal(_window(prefix, stuck.end - length, model), model):
             if enough():
                 return evidence
-            length *= 2
+            legal, length = length, length * 2
+        if length < stuck.end:
+            while length - legal > 1:  # A shorter window knows less, so what is legal stays so.
+                middle = (legal + length) // 2
+                if _is_illegal(_window(prefix, stuck.end - middle, model), model):
+                    length = middle
+                else:
+                    legal = middle
+            evidence = _window(prefix, stuck.end - length, model)
     return reduce(evidence, model, enough)
 
 
@@ -93,7 +97,7 @@ def _open_at(call: Call, end: int) -> Call:
     return msgspec.structs.replace(call, end=FOREVER, type=INFO, result=None)
 
 
-def _window(calls: Sequence[Call], start: int, model: Model) -> Evidence | None:
+def _window(calls: Sequence[Call], start: int, model: Model) -> Evidence:
     """The history from event `start` on, from any state."""
     kept = []
     for call in calls:
@@ -102,7 +106,10 @@ def _window(calls: Sequence[Call], start: int, model: Model) -> Evidence | None:
         elif call.end >= start and call.f not in model.reads and call.type != FAIL:
             kept.append(msgspec.structs.replace(call, end=FOREVER, type=INFO, result=None))
     states = model.possible_states(kept)
-    return None if states is None else Evidence(tuple(kept), tuple(states))
+    assert states is not None, (
+        f"a part of the history of this {model.name} has no list of states, the whole had one"
+    )
+    return Evidence(tuple(kept), tuple(states))
 
 
 def _is_illegal(evidence: Evidence, model: Model) -> bool:
@@ -115,41 +122,41 @@ def _judge(evidence: Evidence, model: Model) -> SearchResult | None:
 
 
 def reduce(evidence: Evidence, model: Model, enough: Callable[[], bool] = lambda: False) -> Evidence:
-    """The evidence without what it can do without: by halves, quarters ... (delta debugging), then one by one.
+    """The evidence without what it can do without. Stops early, with what it has, when `enough()` says so."""
+    evidence = _without_needless(evidence, model, enough)
+    position = 0
+    while position < len(evidence.calls) and not enough():
+        call = evidence.calls[position]
+        position += 1
+        if isinstance(model, CasRegister) and call.f == "cas":
+            calls = (*evidence.calls[: position - 1], _as_write(call), *evidence.calls[position:])
+            loosened = Evidence(calls, evidence.start_states)
+            if _is_illegal(loosened, model):
+                smaller = _without_needless(loosened, model, enough)
+                if len(smaller.calls) < len(evidence.calls):
+                    evidence, position = smaller, 0
+    return evidence
 
-    Stops early, with what it has, when `enough()` says so.
-    """
-    calls = list(evidence.calls)
 
-    def try_(candidate: list[Call]) -> bool:
-        nonlocal calls
-        if len(candidate) == len(calls) and candidate == calls:
-            return False
-        if not _is_illegal(Evidence(tuple(candidate), evidence.start_states), model):
-            return False
-        calls = candidate
-        return True
-
-    size = max(1, len(calls) // 2)
+def _without_needless(evidence: Evidence, model: Model, enough: Callable[[], bool]) -> Evidence:
+    """Delta debugging: tries to do without halves, quarters ... and in the end without each single call."""
+    size = max(1, len(evidence.calls) // 2)
     changed = True
     while (changed or size > 1) and not enough():
-        if not changed or size > len(calls):
+        if not changed or size > len(evidence.calls):
             size = max(1, size // 2)
         changed = False
         position = 0
-        while position < len(calls) and not enough():
+        while position < len(evidence.calls) and not enough():
+            calls = evidence.calls
             dropped = _with_dependents(calls, calls[position : position + size], model)
-            kept = [call for call in calls if call.start not in dropped]
-            if dropped and try_(kept):
+            kept = Evidence(tuple(call for call in calls if call.start not in dropped), evidence.start_states)
+            if dropped and _is_illegal(kept, model):
+                evidence = kept
                 changed = True
             else:
                 position += size
-        if size == 1:
-            for position, call in enumerate(list(calls)):
-                loose = _loosened(call, model)
-                if loose is not None and position < len(calls):
-                    changed |= try_([*calls[:position], loose, *calls[position + 1 :]])
-    return Evidence(tuple(calls), evidence.start_states)
+    return evidence
 
 
 def _with_dependents(calls: Sequence[Call], dropped: Sequence[Call], model: Model) -> set[int]:
@@ -168,18 +175,10 @@ def _with_dependents(calls: Sequence[Call], dropped: Sequence[Call], model: Mode
             for other in calls:
                 needs = model.footprint(other)
                 if needs is None:
-                    if other.start not in gone:
-                        return set()  # It may depend on anything.
+                    todo.append(other)  # It may depend on any write, so it goes, or else none may.
                 elif needs.observes and needs.observed == footprint.written:
                     todo.append(other)
     return gone
-
-
-def _loosened(call: Call, model: Model) -> Call | None:
-    footprint = model.footprint(call)
-    if not isinstance(model, CasRegister) or footprint is None or call.f != "cas":
-        return None
-    return _as_write(call)
 
 
 def _as_write(call: Call) -> Call:
@@ -306,10 +305,11 @@ class _Story:
                 return self._never_written(call, value)
             if all(writer.start > call.end for writer in writers):
                 return self._before_its_write(call, value, writers)
-        cas = [call for call in observers if call.f == "cas"]
-        twins = [call for call in cas if self.observed(call) == self.observed(cas[0])] if cas else []
-        if len(twins) == 2 and len(self.chosen) - len(twins) <= 1:
-            return self._replaced_twice(twins)
+        cas = [call for call in self.chosen if call.f == "cas" and call.type == OK]
+        if len(cas) == 2 and self.observed(cas[0]) == self.observed(cas[1]):
+            others = [call for call in self.chosen if call not in cas]
+            if all(call in self.writers(self.observed(cas[0])) for call in others):
+                return self._replaced_twice(cas)
         if observers:
             culprit = max(observers, key=lambda call: call.start)
             for call in observers:
@@ -373,7 +373,13 @@ class _Story:
             sentence = f"{self._did(culprit)}, but {self._facts(others)}. {self._no_order()}"
             return kind if culprit.f == "cas" else NO_ORDER, sentence, []
         replaced_by = self.about(replacer)
-        if kind == STALE_READ and replacer.f not in self.model.reads and replaced_by not in self.values.seen:
+        changed = self.footprint(replacer)
+        if (
+            kind == STALE_READ
+            and changed is not None
+            and changed.writes
+            and replaced_by not in self.values.seen
+        ):
             kind = LOST_WRITE
         sentence = (
             f"{self._did(culprit)}, after {self._did(replacer, short=True, times=False)} "
@@ -407,7 +413,8 @@ class _Story:
             STALE_READ: f"{show(value)} was no longer the value: a stale read",
             CAS: f"{show(value)} was no longer the value, so the cas must have failed",
         }
-        if others and replacer.f in self.model.reads:
+        obvious = all(call.end < replacer.start or call not in self.chosen for call in writers)
+        if others and not (obvious and replacer.f not in self.model.reads):
             return kind, f"{sentence}. {self._no_order()}", extra
         return kind, f"{sentence}. So {ends[kind]}", extra
 

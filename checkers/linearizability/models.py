@@ -25,7 +25,7 @@ NOTHING: Final[tuple[State, ...]] = ()
 
 
 class Footprint(NamedTuple):
-    """What a call reads from and leaves in a register-like object."""
+    """What a call reads from and leaves in a register-like object. A cas from v to v observes, and writes nothing."""
 
     observes: bool
     observed: Hashable
@@ -155,7 +155,15 @@ class CasRegister(Register):
         if call.type == FAIL:
             return None  # It observes that the value is something else.
         old, new = _old_and_new(call)
-        return Footprint(True, old, True, new)
+        return Footprint(True, old, old != new, new)
+
+    def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
+        calls = list(calls)
+        failed = [call for call in calls if call.type == FAIL]
+        states = super().possible_states(call for call in calls if call.type != FAIL)
+        if states is None:
+            return None
+        return list(dict.fromkeys([*(_old_and_new(call)[0] for call in failed), *states]))
 
     def describe(self, call: Call) -> str:
         if call.f != "cas":

@@ -233,8 +233,8 @@ class _Transitions:
             class_ = self._classes[signature] = len(self._examples)
             self._examples.append(call)
             footprint = self._model.footprint(call)
-            same = footprint is not None and footprint.observes and footprint.observed == footprint.written
-            self._changes_nothing.append(call.f in self._model.reads or call.type == FAIL or same)
+            only_observes = footprint is not None and not footprint.writes
+            self._changes_nothing.append(call.f in self._model.reads or call.type == FAIL or only_observes)
         return class_
 
     def after(self, state: int, class_: int) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from checkers.linearizability.calls import FOREVER, Call
@@ -91,9 +91,8 @@ def check_zones(calls: Sequence[Call], model: Model) -> ZonesResult | None:
         if footprint is None or call.type == FAIL:
             return None
         observes, observed, writes, written = footprint
-        if not writes or (observes and observed == written):
-            # A cas from v to v is a read of v; crashed, it changes nothing.
-            if observes and call.end != FOREVER:
+        if not writes:
+            if observes and call.end != FOREVER:  # Crashed, it tells nothing.
                 reads.setdefault(observed, []).append(call)
             continue
         change = _Change(call, observes, observed, written)
@@ -171,7 +170,33 @@ class _Zones:
     def _report(self, make: Callable[[], Conflict]) -> None:
         self._found += 1
         if len(self._conflicts) < MOST:
-            self._conflicts.append(make())
+            conflict = make()
+            witnesses = [
+                witness
+                for call in (*conflict.calls, *conflict.support)
+                if call.end == FOREVER
+                for witness in self._witnesses(call)
+            ]
+            self._conflicts.append(replace(conflict, support=(*conflict.support, *witnesses)))
+
+    def _witnesses(self, crashed: Call) -> list[Call]:
+        """The calls that show that a crashed one happened: who observed what it wrote; if that one crashed too, who
+        observed what that one wrote, and so on up to one that was answered."""
+        value = next(value for value, change in self._writer.items() if change.call is crashed)
+        ways: list[tuple[Hashable, tuple[Call, ...]]] = [(value, ())]
+        seen = {value}
+        for value, way in ways:  # Breadth first: it grows while we walk.
+            followers = self._followers.get(value, ())
+            answered = [*self._reads.get(value, ()), *(f.call for f in followers if f.call.end != FOREVER)]
+            if answered:
+                return [*way, answered[0]]
+            for follower in followers:
+                if follower.written in self._writer and follower.written not in seen:
+                    seen.add(follower.written)
+                    ways.append((follower.written, (*way, follower.call)))
+        raise AssertionError(
+            f"the crashed call of event {crashed.start} was kept, but nobody observed its value"
+        )
 
     def _grow(self, root: _Change | None, value: Hashable) -> Chain:
         """Follows a value from cas to cas, and checks on the way that the chain's order fits the intervals."""

@@ -1,0 +1,294 @@
+"""Small histories of registers with their names: each mistake at its smallest, beside its innocent twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checkers.checker import Limits
+from checkers.linearizability import LinearizabilityChecker
+from checkers.linearizability.models import CasRegister, Register
+from results.history import History, HistoryBuilder
+from results.verdict import INVALID, VALID, Verdict
+
+EVENTS = {"write": "w", "read": "r", "cas": "c"}
+
+
+def story(*lines: str) -> History:
+    """A history from lines such as `0 write 1` (invoked), `0 ok`, `1 read`, `1 ok 1`, `2 cas 1 2`, `2 info`, `2 fail`.
+
+    A line `0 write 1 ok` is an operation that nothing happens during; of a read, `1 read 7 ok` has its answer.
+    """
+    builder = HistoryBuilder()
+    for line in lines:
+        process, what, *rest = line.split()
+        values = [None if word == "null" else int(word) for word in rest if word != "ok"]
+        if what in EVENTS:
+            argument: Any = values if what == "cas" else values[0] if what == "write" else None
+            builder.invoke(int(process), what, argument)
+            if rest[-1:] == ["ok"]:
+                end(builder, int(process), what, values)
+        elif what == "ok":
+            end(builder, int(process), "read" if values else "", values)
+        elif what == "info":
+            builder.info(int(process), "timeout")
+        else:
+            builder.fail(int(process), "refused")
+    return builder.done()
+
+
+def end(builder: HistoryBuilder, process: int, f: str, values: list[Any]) -> None:
+    if f == "read":
+        builder.event(process, "ok", "read", values[0])
+    else:
+        builder.ok(process)
+
+
+def judge(history: History, *, zones: bool = True) -> Verdict:
+    return LinearizabilityChecker(CasRegister(), split_by_key=False, zones=zones).check(history, Limits())
+
+
+def kind(history: History) -> str:
+    """The kind of anomaly that both ways agree on."""
+    verdicts = [judge(history), judge(history, zones=False)]
+    assert [verdict.outcome for verdict in verdicts] == [INVALID, INVALID]
+    for verdict in verdicts:
+        assert 1 <= len(verdict.anomalies[0].evidence["minimal_history"]) <= 6
+        indices = {event.index for event in history.operations}
+        assert set(verdict.anomalies[0].operations) <= indices
+    kinds = {verdict.anomalies[0].type for verdict in verdicts}
+    assert len(kinds) == 1, kinds
+    return kinds.pop()
+
+
+def is_valid(history: History) -> bool:
+    outcomes = {judge(history).outcome, judge(history, zones=False).outcome}
+    assert len(outcomes) == 1
+    return outcomes == {VALID}
+
+
+def test_a_stale_read() -> None:
+    history = story("0 write 7 ok", "1 write 9 ok", "2 read 9 ok", "3 read 7 ok")
+    assert kind(history) == "stale read"
+    sentence = judge(history).sentence
+    assert "process 3 read 7 (0.006–0.007 s), after process 1 wrote 9 (completed at 0.003 s)" in sentence
+    assert (
+        "7 had been written by process 0, completed at 0.001 s, before that write began at 0.002 s"
+        in sentence
+    )
+    assert sentence.endswith("So 7 was no longer the value: a stale read")
+    assert judge(history).anomalies[0].operations == [0, 1, 2, 3, 6, 7]
+
+
+def test_a_read_during_the_write_may_see_the_value_before() -> None:
+    assert is_valid(story("0 write 7 ok", "1 write 9", "3 read 7 ok", "1 ok", "2 read 9 ok"))
+
+
+def test_a_read_that_goes_back() -> None:
+    """Neither read is late for the write, which is still going on, but the second is late for the first."""
+    history = story("0 write 1 ok", "1 write 2", "2 read 2 ok", "3 read 1 ok", "1 ok")
+    assert kind(history) == "stale read"
+    assert "No order of these 4 operations" in judge(history).sentence
+
+
+def test_reads_of_two_processes_that_go_forward() -> None:
+    assert is_valid(story("0 write 1 ok", "1 write 2", "3 read 1 ok", "2 read 2 ok", "1 ok"))
+
+
+def test_a_lost_write() -> None:
+    history = story("0 write 7 ok", "1 write 9 ok", "2 read 7 ok")
+    assert kind(history) == "lost write"
+    assert "the write of 9 was acknowledged, and nobody ever saw it: a lost write" in judge(history).sentence
+
+
+def test_a_crashed_write_may_be_lost() -> None:
+    assert is_valid(story("0 write 7 ok", "1 write 9", "1 info", "2 read 7 ok"))
+
+
+def test_a_crashed_write_may_show_up_late() -> None:
+    assert is_valid(
+        story("0 write 7 ok", "1 write 9", "1 info", "2 read 7 ok", "3 write 8 ok", "2 read 9 ok")
+    )
+
+
+def test_a_crashed_write_shows_up_only_once() -> None:
+    history = story(
+        "0 write 7 ok", "1 write 9", "1 info", "2 read 9 ok", "2 write 8 ok", "3 read 8 ok", "2 read 9 ok"
+    )
+    assert kind(history) == "stale read"
+
+
+def test_the_initial_value_does_not_come_back() -> None:
+    assert is_valid(story("0 read null ok", "0 write 1 ok"))
+    history = story("0 write 1 ok", "1 read 1 ok", "0 read null ok")
+    assert kind(history) == "stale read"
+    assert "null was the initial value and was never written" in judge(history).sentence
+
+
+def test_an_initial_value_may_be_given() -> None:
+    checker = LinearizabilityChecker(Register(0), split_by_key=False)
+    assert checker.check(story("0 read 0 ok"), Limits()).outcome == VALID
+    assert checker.check(story("0 read null ok"), Limits()).outcome == INVALID
+
+
+def test_a_value_that_nobody_wrote() -> None:
+    history = story("0 write 1 ok", "1 read 5 ok")
+    assert kind(history) == "value never written"
+    assert judge(history).sentence.endswith(
+        "process 1 read 5 (0.002–0.003 s), but nothing ever wrote 5 there"
+    )
+
+
+def test_a_value_whose_write_failed() -> None:
+    history = story("0 write 1 ok", "2 write 5", "2 fail", "1 read 5 ok")
+    assert kind(history) == "value of a failed write"
+    assert "process 2's write (0.002–0.003 s), had failed" in judge(history).sentence
+    assert is_valid(story("0 write 1 ok", "2 write 5", "2 info", "1 read 5 ok"))
+
+
+def test_a_value_before_its_write() -> None:
+    history = story("0 write 1 ok", "1 read 2 ok", "2 write 2 ok")
+    assert kind(history) == "value before its write"
+    assert "the only call that wrote 2, by process 2, began after that, at 0.004 s" in judge(history).sentence
+    assert is_valid(story("0 write 1 ok", "2 write 2", "1 read 2 ok", "2 ok"))
+
+
+def test_two_cas_from_the_same_value() -> None:
+    history = story("0 write 1 ok", "1 cas 1 2 ok", "2 cas 1 3 ok")
+    assert kind(history) == "cas inconsistency"
+    assert "1 was there once only" in judge(history).sentence
+    assert is_valid(story("0 write 1 ok", "1 cas 1 2 ok", "2 cas 2 3 ok", "0 read 3 ok"))
+
+
+def test_a_cas_from_a_value_that_was_replaced() -> None:
+    history = story("0 write 1 ok", "0 write 2 ok", "2 read 2 ok", "1 cas 1 3 ok")
+    assert kind(history) == "cas inconsistency"
+    assert "1 was no longer the value, so the cas must have failed" in judge(history).sentence
+
+
+def test_a_failed_cas_did_not_happen_and_says_nothing_more() -> None:
+    history = story("0 write 1 ok", "1 cas 1 2", "1 fail", "2 read 1 ok")
+    assert is_valid(history)
+    observing = LinearizabilityChecker(CasRegister(failed_cas_observes=True), split_by_key=False)
+    verdict = observing.check(history, Limits())
+    assert verdict.outcome == INVALID
+    other = story("0 write 1 ok", "1 cas 5 2", "1 fail", "2 read 1 ok")
+    assert observing.check(other, Limits()).outcome == VALID
+
+
+def test_a_write_in_the_middle_of_a_chain_of_cas() -> None:
+    """1 -> 2 by cas leaves no room for the 9 between them, which was read before the 1."""
+    history = story(
+        "0 write 1", "1 write 9", "2 read 1 ok", "2 read 9 ok", "3 cas 1 2 ok", "0 ok", "1 ok", "2 read 2 ok"
+    )
+    assert judge(history).outcome == INVALID
+    assert judge(history, zones=False).outcome == INVALID
+    assert is_valid(
+        story(
+            "0 write 1",
+            "1 write 9",
+            "2 read 9 ok",
+            "2 read 1 ok",
+            "3 cas 1 2 ok",
+            "0 ok",
+            "1 ok",
+            "2 read 2 ok",
+        )
+    )
+
+
+def test_cas_that_only_lead_to_each_other_have_no_origin() -> None:
+    history = story("0 cas 1 2", "1 cas 2 1", "0 ok", "1 ok")
+    assert judge(history).outcome == INVALID
+    assert judge(history, zones=False).outcome == INVALID
+
+
+def test_a_crashed_cas_that_was_seen_must_have_found_its_value() -> None:
+    assert is_valid(story("0 write 1 ok", "1 cas 1 2", "1 info", "2 read 1 ok", "2 read 2 ok"))
+    assert not is_valid(story("0 write 1 ok", "1 cas 3 2", "1 info", "2 read 2 ok"))
+
+
+def test_events_at_the_same_time_keep_their_order() -> None:
+    """All clocks show 0; the index alone says that the write was over when the read began."""
+    builder = HistoryBuilder()
+    builder.invoke(0, "write", 1, time=0)
+    builder.ok(0, time=0)
+    builder.invoke(1, "read", time=0)
+    builder.event(1, "ok", "read", None, time=0)
+    assert judge(builder.done()).outcome == INVALID
+
+
+def test_repeated_values_need_the_search_and_give_a_short_proof() -> None:
+    """A value comes back by a second write; what is wrong lies far behind that."""
+    lines = []
+    for value in [1, 2, 3] * 40:
+        lines += [f"0 write {value} ok", f"1 read {value} ok"]
+    assert is_valid(story(*lines))
+    history = story(*lines, "2 read 2 ok")
+    verdict = judge(history)
+    assert verdict.outcome == INVALID
+    assert verdict.details["decided_by_zones"] == 0
+    (anomaly,) = verdict.anomalies
+    assert anomaly.type == "stale read"
+    assert len(anomaly.evidence["minimal_history"]) <= 3
+    assert "2 had last been written by process 0" in anomaly.sentence
+
+
+def test_the_empty_history_is_valid() -> None:
+    assert is_valid(History([]))
+    assert is_valid(story("0 read"))
+
+
+def keyed(*lines: tuple[int, str, str, Any]) -> History:
+    builder = HistoryBuilder()
+    for process, f, key, value in lines:
+        builder.invoke(process, f, [key, None if f == "read" else value])
+        builder.event(process, "ok", f, [key, value])
+    return builder.done()
+
+
+def test_keys_are_objects_of_their_own() -> None:
+    checker = LinearizabilityChecker(CasRegister())
+    good = keyed((0, "write", "x", 1), (0, "write", "y", 1), (1, "read", "y", 1), (1, "cas", "x", [1, 2]))
+    verdict = checker.check(good, Limits())
+    assert verdict.outcome == VALID
+    assert verdict.details["keys"] == 2
+    bad = keyed((0, "write", "x", 1), (0, "write", "y", 2), (1, "read", "y", 1))
+    verdict = checker.check(bad, Limits())
+    assert verdict.outcome == INVALID
+    assert verdict.details["wrong_keys"] == ["y"]
+    assert verdict.anomalies[0].key == "y"
+    assert "1 of 2 keys not linearizable: process 1 read 1 of key 'y'" in verdict.sentence
+
+
+def test_values_without_a_key_are_refused_where_keys_are_expected() -> None:
+    with pytest.raises(ValueError, match=r"values are \[key, value\]"):
+        LinearizabilityChecker(CasRegister()).check(story("0 write 1 ok"), Limits())
+
+
+def test_an_answer_about_another_key_is_refused() -> None:
+    builder = HistoryBuilder()
+    builder.invoke(0, "read", ["x", None])
+    builder.event(0, "ok", "read", ["y", 1])
+    with pytest.raises(ValueError, match="not \\[the same key, value\\]"):
+        LinearizabilityChecker(CasRegister()).check(builder.done(), Limits())
+
+
+def test_functions_of_other_checkers_may_be_passed_over() -> None:
+    builder = HistoryBuilder()
+    builder.invoke(0, "scan", None)
+    builder.ok(0, [])
+    with pytest.raises(ValueError, match="has no function 'scan'"):
+        LinearizabilityChecker(CasRegister(), False).check(builder.done(), Limits())
+    checker = LinearizabilityChecker(CasRegister(), False, functions=frozenset({"read", "write", "cas"}))
+    assert checker.check(builder.done(), Limits()).outcome == VALID
+
+
+def test_numbers_and_truth_are_different_values() -> None:
+    builder = HistoryBuilder()
+    builder.invoke(0, "write", 1)
+    builder.ok(0)
+    builder.invoke(0, "read")
+    builder.ok(0, True)
+    assert judge(builder.done()).outcome == INVALID

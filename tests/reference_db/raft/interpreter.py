@@ -60,6 +60,9 @@ class Store(MemoryLogStore):
         super().__init__()
         self._newest = newest
 
+    def initial_state(self) -> tuple[HardState, ConfState]:
+        return super().initial_state()[0], self._newest().conf_state
+
     def snapshot(self) -> Snapshot:
         return self._newest()
 
@@ -176,19 +179,7 @@ class Interpreter:
         voters: tuple[int, ...] = ()
         learners: tuple[int, ...] = ()
         index, content = 0, b""
-        # What etcd's tests set; our own defaults differ.
-        options: dict[str, Any] = {
-            "election_ticks": 3,
-            "heartbeat_ticks": 1,
-            "max_bytes_per_message": 2**62,
-            "max_inflight_messages": 2**31,
-            "pre_vote": False,
-            "check_quorum": False,
-            "step_down_on_removal": False,
-            "disable_proposal_forwarding": False,
-            "coalesce_appends": False,
-            "refusals_carry_commit": False,
-        }
+        options = self.default_options()
         for argument in arguments[1:]:
             value = argument.values[0]
             if argument.key == "voters":
@@ -215,6 +206,22 @@ class Interpreter:
         )
         for _ in range(int(arguments[0].key)):
             self._add_node(Config(node_id=len(self.nodes) + 1, **options), snapshot)
+
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """What etcd's tests set; our own defaults differ."""
+        return {
+            "election_ticks": 3,
+            "heartbeat_ticks": 1,
+            "max_bytes_per_message": 2**62,
+            "max_inflight_messages": 2**31,
+            "pre_vote": False,
+            "check_quorum": False,
+            "step_down_on_removal": False,
+            "disable_proposal_forwarding": False,
+            "coalesce_appends": False,
+            "refusals_carry_commit": False,
+        }
 
     @staticmethod
     def number_options() -> dict[str, str]:
@@ -508,6 +515,7 @@ def _append(
         if entries:
             raise CommandError("can't apply snapshot and entries at the same time")
         node.store.restore(snapshot)
+        node.history.append(snapshot)
         return
     node.store.append(entries)
 

@@ -51,6 +51,7 @@ from reference_db.gateway.directory import Directory
 from reference_db.gateway.pusher import Pusher
 from reference_db.gateway.router import Router
 from reference_db.gateway.sweeper import Sweeper
+from reference_db.placement.leaders import choose_handover
 from reference_db.raft import Message
 from reference_db.ranges.descriptor import bootstrap
 from reference_db.ranges.options import StoreOptions
@@ -136,9 +137,10 @@ class Node:
         random_stream: random.Random,
         options: NodeOptions | None = None,
         trace: Trace | None = None,
+        notice: Callable[[str, str], None] | None = None,
     ) -> None:
-        """`nodes` are all members, in the same order everywhere: a node's place is its Raft id. Raises ValueError if
-        the engine belongs to another node."""
+        """`nodes` are all members, in the same order everywhere: a node's place is its Raft id. `notice(area, text)`
+        hears what a log should keep: seldom things. Raises ValueError if the engine belongs to another node."""
         self.name = name
         self.nodes = tuple(nodes)
         self.options = options if options is not None else NodeOptions()
@@ -147,6 +149,7 @@ class Node:
         self._syncer = syncer
         self._wall_ns = wall_ns
         self._trace = trace
+        self._notice = notice
         self._loop = asyncio.get_running_loop()
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -212,6 +215,7 @@ class Node:
         self._timer = self._loop.call_at(self._next_tick, self._tick)
         self._spawn(self._every(HEARTBEAT_S, self.coordinator.heartbeat))
         self._spawn(self._every(2.0, self._sweep))
+        self._spawn(self._every(1.0, self._place_leaders))
         self._wake()
 
     def stop(self) -> None:
@@ -246,6 +250,11 @@ class Node:
         while True:
             await asyncio.sleep(seconds)
             await work()
+
+    async def _place_leaders(self) -> None:
+        range_id = choose_handover(self.store.led_for_others(), self.options.settled_ticks)
+        if range_id is not None:
+            self.store.hand_over(range_id)
 
     async def _sweep(self) -> None:
         await self.sweeper.sweep(
@@ -298,6 +307,8 @@ class Node:
             # arrived meanwhile was taken in: most often that is a leader's heartbeat.
             if self._trace is not None:
                 self._trace.mark("a node stalled for several ticks")
+            if self._notice is not None:
+                self._notice("node", f"stalled for {now - self._next_tick:.1f} s")
             self._next_tick = now + tick_s
             self._timer = self._loop.call_at(self._next_tick, self._tick)
             self._loop.call_later(tick_s / 2, self._tick_store)
@@ -401,8 +412,9 @@ class Node:
     def _note_leader(self, range_id: int, leader: str | None) -> None:
         if leader is not None:
             self.directory.learn_leader(range_id, leader)
-        if self._trace is not None:
-            self._trace.event(f"range {range_id}", "leader", leader=leader or "nobody")
+        if self._notice is not None and leader is not None:
+            term = self.store.replicas[range_id].group.term
+            self._notice(f"range {range_id}", f"{leader} leads in term {term}")
 
     # Clients.
 

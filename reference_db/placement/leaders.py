@@ -8,21 +8,8 @@ file knows neither Raft nor time: the store says what is, and carries out what i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Led:
-    """A range that this node leads: whom it prefers, and how that replica is doing."""
-
-    range_id: int
-    preferred_is_me: bool
-    preferred_is_active: bool
-    """The preferred replica answered within the last election timeout."""
-    preferred_lag_entries: int
-    """How many entries it still has to receive."""
-    led_for_ticks: int
-
+from reference_db.ranges.led import Led
 
 SETTLED_TICKS = 30
 """How long a leader leads before it hands over (3 s at the usual tick)."""

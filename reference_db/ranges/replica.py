@@ -28,7 +28,6 @@ from reference_db.api import (
     RangeReply,
     RangeRequest,
 )
-from reference_db.placement.leaders import Led
 from reference_db.raft import (
     Config,
     Entry,
@@ -41,6 +40,7 @@ from reference_db.raft import (
 )
 from reference_db.raft.progress import ProgressState
 from reference_db.ranges.descriptor import Descriptor
+from reference_db.ranges.led import Led
 from reference_db.ranges.options import StoreOptions
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import RaftLog
@@ -260,7 +260,8 @@ class Replica:
 
     def _granted(self, work: Work) -> None:
         """The latches of a waiting request are free; called from within another one's release."""
-        del self._waiting[id(work)]
+        if self._waiting.pop(id(work), None) is None:
+            return  # It was refused meanwhile, and is about to be answered.
         self._queue.append(work)
         self._touch(self)
 
@@ -447,8 +448,10 @@ class Replica:
     def compact(self, batch: WriteBatch) -> None:
         """Drop entries that are applied and old enough."""
         keep = self._options.log_entries_kept
-        if self.applied_index - self.log.first_index() >= keep + min(COMPACT_STEP, keep):
-            self.log.compact(batch, self.applied_index - keep)
+        # Raft learns what this turn applies only at the end of the turn.
+        applied = self.group.applied
+        if applied - self.log.first_index() >= keep + min(COMPACT_STEP, keep):
+            self.log.compact(batch, applied - keep)
             self.group.compacted(self.log.first_index())
 
     def led(self) -> Led | None:

@@ -25,9 +25,9 @@ from typing import Any
 import msgspec
 
 from reference_db.api import Overloaded, RangeMismatch, RangeReply, RangeRequest
-from reference_db.placement.leaders import choose_handover
 from reference_db.raft import Message, Ready, Role
 from reference_db.ranges.descriptor import Descriptor
+from reference_db.ranges.led import Led
 from reference_db.ranges.options import StoreOptions
 from reference_db.ranges.replica import Done, Replica
 from reference_db.storage import keys
@@ -185,18 +185,20 @@ class Store:
 
     def _upkeep(self) -> None:
         """Once a second or so."""
-        led = []
         for replica in self.replicas.values():
             replica.look_after_snapshots()
-            one = replica.led()
-            if one is not None:
-                led.append(one)
             self._touch(replica)
-        range_id = choose_handover(led, self._options.settled_ticks)
-        if range_id is not None:
-            if self._trace is not None:
-                self._trace.mark("a leader handed over to the preferred replica")
-            self.replicas[range_id].hand_over()
+
+    def led_for_others(self) -> list[Led]:
+        """The ranges that this node leads though another replica is preferred."""
+        return [led for replica in self.replicas.values() if (led := replica.led()) is not None]
+
+    def hand_over(self, range_id: int) -> None:
+        """Ask the preferred replica of a range that this node leads to take over."""
+        if self._trace is not None:
+            self._trace.mark("a leader handed over to the preferred replica")
+        self.replicas[range_id].hand_over()
+        self._touch(self.replicas[range_id])
 
     def link_lost(self, node: str) -> None:
         """The connection to a node broke."""

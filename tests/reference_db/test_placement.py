@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from reference_db.placement.leaders import LAG_ENTRIES_MOST, SETTLED_TICKS, Led, choose_handover
+from reference_db.placement.leaders import LAG_ENTRIES_MOST, SETTLED_TICKS, choose_handover
+from reference_db.ranges.led import Led
 
 READY = Led(
     range_id=4,

@@ -1,8 +1,8 @@
 """Random cuts, crashes, pauses and clock jumps against transfers and registers; then everything must add up.
 
-The total of the accounts holds in every read, each register's history is linearizable (checked with values written once:
-no read may return a value overwritten before it began, or one that was certainly never written), acknowledged writes
-survive, and after healing all replicas agree and no lock is left.
+The total of the accounts holds in every read; each register's history is linearizable as far as single reads can tell
+(values are written once: no read may return a value overwritten before it began, or one that was certainly not
+written); acknowledged writes survive; after healing all replicas agree and no lock is left.
 """
 
 import asyncio

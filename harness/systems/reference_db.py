@@ -1,0 +1,301 @@
+"""The reference Multi-Raft database as a system under test: launch a node, open a session, name the leaders.
+
+The only file that imports the database. Keys of workloads often share a beginning (`register/7`), while the database
+cuts its keyspace by the first two characters; so a session stores each key behind two base-36 digits that are a hash
+of it, and neighbours spread over all ranges. `scan` undoes that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import pkgutil
+import sys
+import zlib
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+import reference_db.defects
+from harness.environments.environment import CLIENT_PORT, PEER, Addresses, Launch, NodePlan
+from reference_db.client import Client, ClientError
+from reference_db.client import Transaction as ClientTransaction
+from reference_db.node import NodeOptions
+from workloads.session import (
+    COMPARE_AND_SET,
+    KEY_VALUE,
+    SCAN,
+    TRANSACTIONS,
+    Definite,
+    Indefinite,
+    SessionError,
+)
+
+CONFIG_FILE = "node.json"
+ASK_TIMEOUT_S = 0.5
+"""How long a node may be silent before it counts as not answering questions about itself."""
+SCAN_LIMIT = 1_000_000
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+LOG_PATTERNS = (
+    r"Traceback \(most recent call last\)",
+    r"\bAssertionError\b",
+    r" (ERROR|CRITICAL) ",
+    r"^panicked at",
+)
+"""Lines of a node's log that count as errors: a broken assertion, an unexpected exception, a panic of the engine."""
+
+HEALTHY_OPTIONS = "reads (only read-index), tick_ms, election_ticks, heartbeat_ticks, timeout_ms"
+
+
+def stored_key(key: str) -> str:
+    """The key under which the database keeps a workload's key: two digits of its hash, a slash, the key."""
+    high, low = divmod(zlib.crc32(key.encode()) % len(DIGITS) ** 2, len(DIGITS))
+    return f"{DIGITS[high]}{DIGITS[low]}/{key}"
+
+
+def given_key(stored: str) -> str:
+    """The workload's key again."""
+    return stored[3:]
+
+
+def planted_defects() -> dict[str, str]:
+    """Every planted defect by name, with its caption."""
+    found = {}
+    for module in pkgutil.iter_modules(reference_db.defects.__path__):
+        document = importlib.import_module(f"reference_db.defects.{module.name}").__doc__ or ""
+        found[module.name.replace("_", "-")] = document.strip().splitlines()[0] if document.strip() else ""
+    return dict(sorted(found.items()))
+
+
+def sorted_error(error: ClientError) -> SessionError:
+    """A client's error as the session's: definite or not, with the same kind and text."""
+    return Definite(error.kind, error.text) if error.definite else Indefinite(error.kind, error.text)
+
+
+class ReferenceDatabase:
+    """The system `reference-db`. Raises ValueError for options, a defect or a layout that cannot be."""
+
+    name = "reference-db"
+    ports = (PEER, CLIENT_PORT)
+    supports = frozenset({"clock", "leaders"})
+    clock_port = True
+    interfaces = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS})
+    log_patterns = LOG_PATTERNS
+    python_packages = ("msgspec", "rocksdict", "uvloop")
+    """What a host without this checkout's environment needs beside the package `reference_db`."""
+
+    def __init__(
+        self,
+        *,
+        replication: int = 3,
+        ranges: int = 8,
+        seed: int = 0,
+        defect: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.replication = replication
+        self.ranges = ranges
+        self.seed = seed
+        self.defect = defect
+        self.options = {name.replace("-", "_"): value for name, value in (options or {}).items()}
+        if defect is not None and ":" not in defect and defect not in planted_defects():
+            raise ValueError(f"no defect is named {defect!r}; there are: {', '.join(planted_defects())}")
+        try:
+            checked = msgspec.convert(self.options, type=NodeOptions)
+        except msgspec.ValidationError as error:
+            raise ValueError(
+                f"system option of reference-db: {error}; the options are {HEALTHY_OPTIONS}"
+            ) from error
+        problems = checked.problems()
+        if problems:
+            raise ValueError("system options of reference-db: " + "; ".join(problems))
+        self.timeout_s = checked.timeout_ms / 1000
+
+    def launch(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
+        """A server process that reads its configuration from its data folder."""
+        data_dir = Path(plan.data_dir)
+        config = {
+            "node": plan.name,
+            "data_dir": str(data_dir / "store"),
+            "peer_listen": list(plan.listen[PEER]),
+            "client_listen": list(plan.listen[CLIENT_PORT]),
+            "peers": {node: list(plan.reach[node][PEER]) for node in all_nodes if node != plan.name},
+            "nodes": list(all_nodes),
+            "replication": min(self.replication, len(all_nodes)),
+            "ranges": self.ranges,
+            "clock_file": None if plan.clock_file is None else str(plan.clock_file),
+            "seed": self.seed + plan.index,
+            "defect": self.defect,
+            "options": self.options,
+        }
+        return Launch(
+            argv=[sys.executable, "-m", "reference_db.server", "--config", str(data_dir / CONFIG_FILE)],
+            env={"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONUNBUFFERED": "1"},
+            files={CONFIG_FILE: json.dumps(config, indent=1).encode()},
+        )
+
+    async def status(self, address: Addresses) -> dict[str, Any]:
+        """What the node says about itself; OSError or ClientError if it does not answer within half a second."""
+        client = Client(address[CLIENT_PORT], timeout_s=ASK_TIMEOUT_S)
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                await client.connect()
+                return await client.status()
+        finally:
+            client.close_now()
+
+    async def is_ready(self, address: Addresses) -> bool:
+        """The node answers, and every range of which it holds a replica has a leader that it knows."""
+        try:
+            status = await self.status(address)
+        except (OSError, TimeoutError, ClientError):
+            return False
+        return all(one["leader"] is not None for one in status["ranges"])
+
+    async def read_clock(self, address: Addresses) -> int | None:
+        """The node's wall clock in ns as it sees it, or None."""
+        try:
+            return int((await self.status(address))["clock_ns"])
+        except (OSError, TimeoutError, ClientError):
+            return None
+
+    async def leaders(self, addresses: Mapping[str, Addresses]) -> dict[str, str]:
+        """Range id (as text) -> leading node; where nodes disagree, the newest term wins."""
+        answers = await asyncio.gather(
+            *(self.status(address) for _, address in sorted(addresses.items())), return_exceptions=True
+        )
+        newest: dict[str, tuple[int, str]] = {}
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                continue
+            for one in answer["ranges"]:
+                if one["leader"] is not None:
+                    claim = (int(one["term"]), str(one["leader"]))
+                    newest[str(one["id"])] = max(
+                        newest.get(str(one["id"]), claim), claim, key=lambda item: item[0]
+                    )
+        return {
+            range_id: leader
+            for range_id, (_, leader) in sorted(newest.items(), key=lambda item: int(item[0]))
+        }
+
+    async def open_session(self, address: Addresses, node: str) -> ReferenceSession:
+        """A connection to this node. Raises Definite where it cannot be made."""
+        client = Client(address[CLIENT_PORT], timeout_s=self.timeout_s)
+        try:
+            await client.connect()
+        except (OSError, ClientError) as error:
+            client.close_now()
+            raise Definite("refused", f"cannot connect to {node}: {error}") from error
+        except BaseException:
+            client.close_now()
+            raise
+        return ReferenceSession(client)
+
+
+class ReferenceSession:
+    """One client connection, in the words of workloads."""
+
+    interfaces = ReferenceDatabase.interfaces
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def close(self) -> None:
+        """Close the connection at once, whatever is under way."""
+        self._client.close_now()
+
+    async def get(self, key: str) -> Any:
+        """See `workloads.session.KeyValue`."""
+        try:
+            return await self._client.get(stored_key(key))
+        except ClientError as error:
+            raise sorted_error(error) from error
+
+    async def put(self, key: str, value: Any) -> None:
+        """See `workloads.session.KeyValue`."""
+        try:
+            await self._client.put(stored_key(key), value)
+        except ClientError as error:
+            raise sorted_error(error) from error
+
+    async def delete(self, key: str) -> None:
+        """See `workloads.session.KeyValue`."""
+        try:
+            await self._client.delete(stored_key(key))
+        except ClientError as error:
+            raise sorted_error(error) from error
+
+    async def compare_and_set(self, key: str, expected: Any, new: Any) -> bool:
+        """See `workloads.session.CompareAndSet`."""
+        try:
+            return await self._client.compare_and_set(stored_key(key), expected, new)
+        except ClientError as error:
+            raise sorted_error(error) from error
+
+    async def scan(self, start: str, end: str, limit: int) -> list[tuple[str, Any]]:
+        """See `workloads.session.Scan`. Reads everything that sessions stored, at one moment, and sorts it here."""
+        try:
+            stored = await self._client.scan("", "", SCAN_LIMIT)
+        except ClientError as error:
+            raise sorted_error(error) from error
+        found = [(given_key(key), value) for key, value in stored if len(key) > 2 and key[2] == "/"]
+        found.sort(key=lambda item: item[0].encode())
+        first, last = start.encode(), end.encode()
+        return [item for item in found if first <= item[0].encode() < last][:limit]
+
+    def transaction(self) -> AbstractAsyncContextManager[ReferenceTransaction]:
+        """See `workloads.session.Transactions`."""
+        return ReferenceTransaction(self._client.transaction())
+
+
+class ReferenceTransaction:
+    """One interactive transaction; commits where its block ends normally."""
+
+    def __init__(self, transaction: ClientTransaction) -> None:
+        self._transaction = transaction
+
+    async def __aenter__(self) -> ReferenceTransaction:
+        try:
+            await self._transaction.begin()
+        except ClientError as error:
+            raise Definite(error.kind, error.text) from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._transaction.abandon()
+            return
+        try:
+            await self._transaction.commit()
+        except ClientError as failure:
+            raise sorted_error(failure) from failure
+
+    async def get(self, key: str) -> Any:
+        """See `workloads.session.Transaction`."""
+        try:
+            return await self._transaction.get(stored_key(key))
+        except ClientError as error:
+            raise Definite(error.kind, error.text) from error
+
+    async def put(self, key: str, value: Any) -> None:
+        """See `workloads.session.Transaction`."""
+        try:
+            await self._transaction.put(stored_key(key), value)
+        except ClientError as error:
+            raise Definite(error.kind, error.text) from error
+
+    async def delete(self, key: str) -> None:
+        """See `workloads.session.Transaction`."""
+        try:
+            await self._transaction.delete(stored_key(key))
+        except ClientError as error:
+            raise Definite(error.kind, error.text) from error

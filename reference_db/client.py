@@ -1,0 +1,423 @@
+"""The client: requests over one connection, and errors that say whether the request certainly did not happen.
+
+Keys are text. Values are whatever msgpack can carry (None, booleans, numbers, text, lists, maps); two values are the
+same if their encodings are. Calls may be made concurrently on one connection; a lost connection is made anew by the
+next call, and what was under way on it ends as *may have happened*. Nothing is ever sent twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, cast
+
+import msgspec
+
+from reference_db.api import (
+    Ambiguous,
+    BadRequest,
+    BeginTransaction,
+    ClientCompareAndSet,
+    ClientDelete,
+    ClientGet,
+    ClientOperation,
+    ClientPut,
+    ClientReply,
+    ClientRequest,
+    ClientScan,
+    CommitTransaction,
+    NotLeader,
+    Overloaded,
+    RollbackTransaction,
+    Status,
+    TimedOut,
+    TransactionAborted,
+    TransactionRetry,
+    Unavailable,
+)
+from reference_db.api import ClientError as Refusal
+from reference_db.codec import FrameDecoder, FrameError, encode_frame
+from reference_db.gateway.directory import Directory
+from reference_db.ranges.descriptor import Descriptor
+from reference_db.timestamp import ZERO, Timestamp
+
+Address = tuple[str, int]
+
+GRACE_S = 0.5
+"""How much longer than the node a client waits before it gives up on an answer."""
+SWEEP_S = 0.05
+"""How often deadlines are looked at."""
+
+_KINDS: dict[type, str] = {
+    Ambiguous: "ambiguous",
+    BadRequest: "bad-request",
+    NotLeader: "not-leader",
+    Overloaded: "overloaded",
+    TimedOut: "timeout",
+    TransactionAborted: "aborted",
+    TransactionRetry: "conflict",
+    Unavailable: "unavailable",
+}
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder()
+
+
+class ClientError(Exception):
+    """A call that did not return. `definite`: it certainly did not happen and never will. `kind` is a short word with
+    hyphens (conflict, timeout, connection-lost, ...), `text` is for people."""
+
+    def __init__(self, definite: bool, kind: str, text: str, priority: Timestamp = ZERO) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.definite = definite
+        self.kind = kind
+        self.text = text
+        self.priority = priority
+        """After a conflict: what to begin the next attempt with, so that it grows older."""
+
+
+def encode_value(value: Any) -> bytes:
+    """A value as it is stored."""
+    return _ENCODER.encode(value)
+
+
+def decode_value(stored: bytes | None) -> Any:
+    """The inverse; None for a key that does not exist."""
+    return None if stored is None else _DECODER.decode(stored)
+
+
+class _Call:
+    __slots__ = ("deadline", "future", "is_read")
+
+    def __init__(self, future: asyncio.Future[Any], deadline: float, is_read: bool) -> None:
+        self.future = future
+        self.deadline = deadline
+        self.is_read = is_read
+
+
+class _Connection(asyncio.Protocol):
+    """One connection to one node."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._decoder = FrameDecoder(ClientReply)
+        self._calls: dict[int, _Call] = {}
+        self._last_id = 0
+        self._out: list[bytes] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.is_lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name.
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_lost = True
+        self._transport = None
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            if not call.future.done():
+                text = f"the connection broke while the request was under way ({error or 'closed'})"
+                call.future.set_exception(ClientError(call.is_read, "connection-lost", text))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            replies = self._decoder.feed(data)
+        except FrameError:
+            assert self._transport is not None
+            self._transport.abort()
+            return
+        for reply in replies:
+            call = self._calls.pop(reply.request_id, None)
+            if call is None or call.future.done():
+                continue
+            if reply.error is None:
+                call.future.set_result(reply.value)
+            else:
+                call.future.set_exception(_as_client_error(reply.error, call.is_read))
+
+    def call(self, operation: ClientOperation, timeout_s: float, is_read: bool) -> asyncio.Future[Any]:
+        """Send one request; requests of one loop turn leave in one write."""
+        if self._transport is None:
+            raise ClientError(True, "refused", "there is no connection")
+        self._last_id += 1
+        frame = encode_frame(ClientRequest(self._last_id, operation, int(timeout_s * 1000)))
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._calls[self._last_id] = _Call(future, self._loop.time() + timeout_s + GRACE_S, is_read)
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(frame)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+        return future
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(out))
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        if not self._calls:
+            return
+        now = self._loop.time()
+        for number in [number for number, call in self._calls.items() if call.deadline <= now]:
+            call = self._calls.pop(number)
+            if not call.future.done():
+                call.future.set_exception(ClientError(call.is_read, "timeout", "the node did not answer"))
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def close(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _as_client_error(error: Refusal, is_read: bool) -> ClientError:
+    text = getattr(error, "reason", None) or str(error)
+    priority = error.priority if isinstance(error, TransactionRetry) else ZERO
+    return ClientError(error.definite or is_read, _KINDS[type(error)], text, priority)
+
+
+class Client:
+    """A client of one node, or of the first of several that can be reached."""
+
+    def __init__(self, address: Address | Sequence[Address], timeout_s: float = 4.0) -> None:
+        """`timeout_s` is how long the node may take for a call; the client waits a little longer."""
+        self._addresses = _addresses(address)
+        self._timeout_s = timeout_s
+        self._connection: _Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._connection is not None and not self._connection.is_lost
+
+    async def connect(self) -> None:
+        """Connect to the first node that accepts. Raises ClientError `refused`; certainly nothing was sent."""
+        async with self._connecting:
+            if self.is_connected:
+                return
+            problems = []
+            loop = asyncio.get_running_loop()
+            for host, port in self._addresses:
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        _, self._connection = await loop.create_connection(_Connection, host, port)
+                    return
+                except (OSError, TimeoutError) as error:
+                    problems.append(f"{host}:{port}: {error or 'no answer'}")
+            raise ClientError(True, "refused", "; ".join(problems))
+
+    async def close(self) -> None:
+        """Close the connection; what is under way ends as connection-lost."""
+        self.close_now()
+
+    def close_now(self) -> None:
+        """The same, without a coroutine."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def __aenter__(self) -> Client:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close_now()
+
+    async def call(self, operation: ClientOperation, is_read: bool = False) -> Any:
+        """One request, whatever it is. Connects first if need be."""
+        if not self.is_connected:
+            await self.connect()
+        assert self._connection is not None
+        return await self._connection.call(operation, self._timeout_s, is_read)
+
+    # Keys.
+
+    async def get(self, key: str) -> Any:
+        """The value, or None if the key does not exist. Every error is definite: a read changes nothing."""
+        return decode_value(await self.call(ClientGet(key.encode()), is_read=True))
+
+    async def put(self, key: str, value: Any) -> None:
+        """The key has this value from now on."""
+        await self.call(ClientPut(key.encode(), encode_value(value)))
+
+    async def delete(self, key: str) -> None:
+        """The key does not exist from now on."""
+        await self.call(ClientDelete(key.encode()))
+
+    async def compare_and_set(self, key: str, expected: Any, new: Any) -> bool:
+        """Set the key to `new` if its value is `expected`; None stands for a key that does not exist, on both sides."""
+        old_bytes = None if expected is None else encode_value(expected)
+        new_bytes = None if new is None else encode_value(new)
+        applied, _ = await self.call(ClientCompareAndSet(key.encode(), old_bytes, new_bytes))
+        return bool(applied)
+
+    async def scan(
+        self, start: str = "", end: str = "", limit: int = 0, reverse: bool = False
+    ) -> list[tuple[str, Any]]:
+        """Keys of `[start, end)` with their values, all as of one moment; `end` "" is the end, `limit` 0 means all."""
+        operation = ClientScan(start.encode(), end.encode() if end else None, limit, reverse)
+        return _pairs(await self.call(operation, is_read=True))
+
+    def transaction(self, priority: Timestamp = ZERO) -> Transaction:
+        """A transaction: `async with client.transaction() as t:` commits at the end of the block, rolls back where it
+        raises. `priority` is that of the `ClientError` of an earlier attempt."""
+        return Transaction(self, priority)
+
+    async def status(self) -> dict[str, Any]:
+        """What the node says about itself: `node`, `clock_ns` (its wall clock), `monotonic`, `ranges` (a list of
+        {id, start, end, leader, role, term, commit, applied, ...}; leaders are node names), `counters`."""
+        status = await self.call(Status(), is_read=True)
+        assert isinstance(status, dict), f"a status is a map, got {status!r}"
+        return status
+
+
+class Transaction:
+    """One interactive transaction. Reads see its own writes; nothing is written anywhere before the commit."""
+
+    def __init__(self, client: Client, priority: Timestamp = ZERO) -> None:
+        self._client = client
+        self._priority = priority
+        self._number = 0
+        self._connection: _Connection | None = None
+
+    async def begin(self) -> None:
+        """Open it. Raises ClientError."""
+        if not self._client.is_connected:
+            await self._client.connect()
+        self._connection = self._client._connection
+        self._number = await self._call(BeginTransaction(self._priority), is_read=True)
+
+    async def get(self, key: str) -> Any:
+        """The value that this transaction sees."""
+        return decode_value(await self._call(ClientGet(key.encode(), self._number), is_read=True))
+
+    async def put(self, key: str, value: Any) -> None:
+        """Write a key when the transaction commits."""
+        await self._call(ClientPut(key.encode(), encode_value(value), self._number), is_read=True)
+
+    async def delete(self, key: str) -> None:
+        """Delete a key when the transaction commits."""
+        await self._call(ClientDelete(key.encode(), self._number), is_read=True)
+
+    async def scan(
+        self, start: str = "", end: str = "", limit: int = 0, reverse: bool = False
+    ) -> list[tuple[str, Any]]:
+        """As `Client.scan`, inside the transaction."""
+        operation = ClientScan(start.encode(), end.encode() if end else None, limit, reverse, self._number)
+        return _pairs(await self._call(operation, is_read=True))
+
+    async def commit(self) -> None:
+        """Commit. Raises ClientError, definite unless the outcome is unknown."""
+        await self._call(CommitTransaction(self._number), is_read=False)
+
+    def abandon(self) -> None:
+        """Roll back without waiting for an answer: nothing was written anywhere."""
+        if self._connection is not None and not self._connection.is_lost and self._number:
+            future = self._connection.call(RollbackTransaction(self._number), 1.0, True)
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _call(self, operation: ClientOperation, is_read: bool) -> Any:
+        """Every call but the commit is definite when it fails, since only the commit writes."""
+        connection = self._connection
+        if connection is None:
+            raise ClientError(True, "bad-request", "the transaction has not begun")
+        if connection.is_lost:
+            raise ClientError(True, "connection-lost", "the transaction's connection is gone, and so is it")
+        return await connection.call(operation, self._client._timeout_s, is_read)
+
+    async def __aenter__(self) -> Transaction:
+        await self.begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self.commit()
+        else:
+            self.abandon()
+
+
+class DirectClient:
+    """A client that is connected to every node and sends single-key requests to the leader of the key's range.
+
+    It learns ranges and leaders from `status`, at `connect` and after a refusal. Any node serves any key, so a wrong
+    guess costs a hop, never an answer.
+    """
+
+    def __init__(self, addresses: Mapping[str, Address], timeout_s: float = 4.0) -> None:
+        self._clients = {name: Client(address, timeout_s) for name, address in sorted(addresses.items())}
+        self._directory: Directory | None = None
+
+    async def connect(self) -> None:
+        """Connect to all nodes and learn who leads what. Raises ClientError."""
+        for client in self._clients.values():
+            await client.connect()
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Learn ranges and leaders anew."""
+        descriptors: dict[int, Descriptor] = {}
+        leaders: dict[int, tuple[int, str]] = {}
+        for client in self._clients.values():
+            for one in (await client.status())["ranges"]:
+                end = one["end"]
+                descriptors[one["id"]] = Descriptor(
+                    one["id"],
+                    one["start"].encode(),
+                    None if end is None else end.encode(),
+                    tuple(one["replicas"]),
+                )
+                if one["leader"] is not None:
+                    claim = (one["term"], one["leader"])
+                    leaders[one["id"]] = max(leaders.get(one["id"], claim), claim)
+        self._directory = Directory(list(descriptors.values()))
+        for range_id, (_, leader) in sorted(leaders.items()):
+            self._directory.learn_leader(range_id, leader)
+
+    def node_of(self, key: str) -> Client:
+        """The connection to the node that leads the key's range, as far as is known."""
+        assert self._directory is not None, "connect first"
+        return self._clients[self._directory.candidate(self._directory.find(key.encode()).id)]
+
+    async def get(self, key: str) -> Any:
+        """See `Client.get`."""
+        return await self.node_of(key).get(key)
+
+    async def put(self, key: str, value: Any) -> None:
+        """See `Client.put`."""
+        await self.node_of(key).put(key, value)
+
+    async def compare_and_set(self, key: str, expected: Any, new: Any) -> bool:
+        """See `Client.compare_and_set`."""
+        return await self.node_of(key).compare_and_set(key, expected, new)
+
+    def close_now(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            client.close_now()
+
+
+def _addresses(given: Address | Sequence[Address]) -> list[Address]:
+    match given:
+        case (str() as host, int() as port):
+            return [(host, port)]
+        case _:
+            return [(str(host), int(port)) for host, port in given]
+
+
+def _pairs(found: list[list[Any]]) -> list[tuple[str, Any]]:
+    return [(key.decode(errors="backslashreplace"), decode_value(value)) for key, value in found]

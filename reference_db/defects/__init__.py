@@ -1,0 +1,1 @@
+"""Planted defects: deliberate bugs by name, each one small module that overrides one rule from outside."""

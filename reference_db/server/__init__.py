@@ -1,0 +1,1 @@
+"""The node as a process: the only sockets, threads and real time of the database."""

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from results.history import FaultInterval, History
 from results.operation import LOG, Operation
 from results.report.columns import ANSWER, pack_integers, pack_texts, short_value
-from results.report.escape import shortened, value_text
+from results.report.escape import shortened
+from results.report.faults import (
+    effect_on,
+    evidence_text,
+    fault_label,
+    fault_plans,
+    natural_key,
+    nodes_of,
+    plan_text,
+    target_text,
+)
 from results.report.measures import NO_LAG, OPEN_CODE, OperationTable
 from results.verdict import Verdict
 
 EVIDENCE_LIMIT = 3000
 """Characters of a fault's evidence in the page."""
-MOST_TARGETS = 6
-"""Targets that a fault's label names."""
 
 
 def page_data(
     history: History, table: OperationTable, faults: list[FaultInterval], verdict: Verdict | None
 ) -> dict[str, Any]:
     """JSON-like; `front_end/src/run.ts` names the fields. Times in microseconds since the start of the run."""
-    nodes = sorted({node for node in table.nodes if node} | set(_fault_nodes(faults)), key=natural_key)
+    plans = fault_plans(history)
+    touched = {node for fault in faults for node in nodes_of(fault, plans.get(fault.step, {}))}
+    nodes = sorted({node for node in table.nodes if node} | touched, key=natural_key)
     return {
         "span_us": table.span_ns // 1000,
         "operations": _pack_operations(table),
@@ -33,40 +42,11 @@ def page_data(
         "nodes": nodes,
         "lanes": _lanes(table),
         "phases": [[name, time // 1000] for name, time in history.phases()],
-        "faults": [_fault(fault) for fault in faults],
-        "node_effects": {node: _effects(node, faults) for node in nodes},
+        "faults": [_fault(fault, plans.get(fault.step, {})) for fault in faults],
+        "node_effects": {node: _effects(node, faults, plans) for node in nodes},
         "marks": [_mark(event) for event in history.observed(LOG)],
         "anomalies": _anomalies(table, history, verdict),
     }
-
-
-def natural_key(name: str) -> tuple[str, int, str]:
-    """Sorts n2 before n10."""
-    head = name.rstrip("0123456789")
-    digits = name[len(head) :]
-    return head, int(digits) if digits.isascii() and digits else -1, name
-
-
-def fault_label(fault: FaultInterval) -> str:
-    """For example `partition one-way: n1→n2, n1→n3`."""
-    targets = [target_text(target) for target in fault.targets]
-    if len(targets) > MOST_TARGETS:
-        targets[MOST_TARGETS - 1 :] = [f"{len(targets) - MOST_TARGETS + 1} more"]
-    return f"{fault_name(fault)}: {', '.join(targets)}" if targets else fault_name(fault)
-
-
-def fault_name(fault: FaultInterval) -> str:
-    """Its class and shape: `partition one-way`."""
-    return f"{fault.fault} {fault.shape}" if fault.shape else fault.fault
-
-
-def target_text(target: str) -> str:
-    """A target in words: a node `n1`, or a directed link `n1→n2`, however it was written."""
-    return "→".join(_ends(target)) or target
-
-
-def _ends(target: str) -> list[str]:
-    return [end for end in re.split(r"->|→|[\s\[\](),'\"]+", target) if end]
 
 
 def _pack_operations(table: OperationTable) -> dict[str, Any]:
@@ -141,43 +121,32 @@ def _lanes(table: OperationTable) -> list[dict[str, Any]]:
     return sorted(lanes, key=lambda lane: natural_key(lane["node"]))
 
 
-def _fault(fault: FaultInterval) -> dict[str, Any]:
+def _fault(fault: FaultInterval, plan: dict[str, Any]) -> dict[str, Any]:
     return {
         "step": fault.step,
         "label": shortened(fault_label(fault), 200),
         "fault": fault.fault,
         "targets": [shortened(target_text(target), 200) for target in fault.targets],
+        "plan": plan_text(plan),
         "start": fault.start_ns // 1000,
         "effective": None if fault.effective_ns is None else fault.effective_ns // 1000,
         "end": None if fault.end_ns is None else fault.end_ns // 1000,
         "took_effect": fault.took_effect,
         "skipped": fault.skipped,
-        "evidence": value_text(fault.evidence, EVIDENCE_LIMIT) if fault.evidence else "",
+        "evidence": shortened(evidence_text(fault.evidence), EVIDENCE_LIMIT),
     }
 
 
-def target_nodes(target: str) -> list[str]:
-    """The nodes that a target names: one, or both ends of a directed link; clients are no node."""
-    return [end for end in _ends(target) if end not in ("client", "clients")]
-
-
-def _fault_nodes(faults: list[FaultInterval]) -> Iterator[str]:
-    for fault in faults:
-        for target in fault.targets:
-            yield from target_nodes(target)
-
-
-def _effects(node: str, faults: list[FaultInterval]) -> list[list[Any]]:
-    """Which faults touched the node, by position, and how: `[position, text]`."""
-    effects: list[list[Any]] = []
+def _effects(
+    node: str, faults: list[FaultInterval], plans: dict[int, dict[str, Any]]
+) -> list[tuple[int, str]]:
+    """Which faults touched the node, by position, and how."""
+    found = []
     for position, fault in enumerate(faults):
-        touching = [target for target in fault.targets if node in target_nodes(target)]
-        if not touching:
-            continue
-        links = [target_text(target) for target in touching if target != node]
-        name = fault_name(fault)
-        effects.append([position, shortened(f"{name} {', '.join(links)}" if links else name, 200)])
-    return effects
+        text = effect_on(node, fault, plans.get(fault.step, {}))
+        if text is not None:
+            found.append((position, shortened(text, 200)))
+    return found
 
 
 def _mark(event: Operation) -> dict[str, Any]:
@@ -185,8 +154,8 @@ def _mark(event: Operation) -> dict[str, Any]:
     return {
         "time": event.time // 1000,
         "node": str(value.get("node", "")),
-        "kind": "log line",
-        "text": shortened(str(value.get("text", "")), 400),
+        "kind": "log line" if event.f == LOG else event.f,
+        "text": shortened(str(value.get("text", "")), 1000),
     }
 
 

@@ -12,6 +12,15 @@ from results.history import FaultInterval
 from results.operation import HARNESS
 from results.report import words
 from results.report.escape import html_text, relative_link, shortened, value_text
+from results.report.faults import (
+    evidence_text,
+    fault_label,
+    fault_name,
+    fault_plans,
+    natural_key,
+    plan_text,
+    target_text,
+)
 from results.report.measures import (
     NO_LAG,
     OperationTable,
@@ -20,7 +29,7 @@ from results.report.measures import (
     measure_fault,
     measure_functions,
 )
-from results.report.page_data import anomaly_rows, fault_label, fault_name, natural_key, target_text
+from results.report.page_data import anomaly_rows
 from results.report.record import LogFile, RunRecord
 from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
 
@@ -28,7 +37,9 @@ MOST_ANOMALIES = 40
 """Anomalies told in full; the others are in verdict.json, and marked on the time line."""
 MOST_ROWS = 16
 """Operations of one anomaly listed in the page."""
+MOST_COLUMNS = 9
 MOST_VALID_PARTS = 12
+MOST_MARKS = 200
 AFTER_FAULT_NS = 3_000_000_000
 """An anomaly this soon after a fault is told together with it."""
 OUTCOME_WORDS = ("ok", "fail", "info", "info, never completed")
@@ -65,7 +76,7 @@ def tables_section(record: RunRecord, table: OperationTable, faults: list[FaultI
         for part in (
             _functions(table),
             _availability(table),
-            _faults(table, faults),
+            _faults(record, table, faults),
             _harness(record, table),
             '<div class="columns">',
             _mapping("Scenario", record.scenario, "scenario.toml"),
@@ -167,7 +178,31 @@ def _anomaly(
 
 
 def _evidence(value: Any) -> str:
+    """A value that a checker chose to show: a list of alike things as a table, everything else as text."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        columns = list(dict.fromkeys(str(name) for item in value[:MOST_ROWS] for name in item))
+        if len(columns) <= MOST_COLUMNS:
+            lines = [
+                [
+                    _cell(value_text(item.get(name), 160) if item.get(name) is not None else "")
+                    for name in columns
+                ]
+                for item in value[:MOST_ROWS]
+            ]
+            return f'<div class="wide">{_table(columns, lines)}</div>{_and_more(len(value) - MOST_ROWS)}'
+    if isinstance(value, dict) and value and all(_is_plain(item) for item in value.values()):
+        return html_text(
+            shortened(", ".join(f"{name}: {value_text(item, 300)}" for name, item in value.items()), 1200)
+        )
     return html_text(value_text(value, 1200))
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _and_more(count: int) -> str:
+    return f'<p class="quiet">and {count:,} more</p>' if count > 0 else ""
 
 
 def _when(rows: list[int], table: OperationTable, faults: list[FaultInterval]) -> str:
@@ -221,9 +256,8 @@ def _anomaly_operations(rows: list[int], table: OperationTable) -> str:
                 _number(str(pair.index)),
             ]
         )
-    more = f'<p class="quiet">and {len(rows) - MOST_ROWS:,} more</p>' if len(rows) > MOST_ROWS else ""
     columns = ["start, s", "end, s", "process", "operation", "outcome", "event"]
-    return _table(columns, lines, numbers={0, 1, 5}) + more
+    return _table(columns, lines, numbers={0, 1, 5}) + _and_more(len(rows) - MOST_ROWS)
 
 
 def _checkers(verdict: Verdict | None) -> str:
@@ -337,12 +371,11 @@ def _availability(table: OperationTable) -> str:
     )
 
 
-def _faults(table: OperationTable, faults: list[FaultInterval]) -> str:
+def _faults(record: RunRecord, table: OperationTable, faults: list[FaultInterval]) -> str:
     if not faults:
         return '<section id="faults"><h2>Faults</h2><p>No fault was injected in this run.</p></section>'
-    lines = []
-    for fault in faults:
-        lines.append(_fault_line(table, fault))
+    plans = fault_plans(record.history)
+    lines = [_fault_line(table, fault, plans.get(fault.step, {})) for fault in faults]
     columns = [
         *("step", "fault", "targets", "start, s", "effective, s", "healed, s"),
         *("took effect", "ok a second", "longest without ok", "evidence"),
@@ -353,17 +386,15 @@ def _faults(table: OperationTable, faults: list[FaultInterval]) -> str:
     )
 
 
-def _fault_line(table: OperationTable, fault: FaultInterval) -> list[str]:
+def _fault_line(table: OperationTable, fault: FaultInterval, plan: dict[str, Any]) -> list[str]:
     got = measure_fault(table, fault)
     if fault.skipped is not None:
         effect = f"skipped: {fault.skipped}"
     else:
         effect = "yes" if fault.took_effect else "no"
-    evidence = (
-        f"<details><summary>show</summary><dl>{_evidence_list(fault.evidence)}</dl></details>"
-        if fault.evidence
-        else ""
-    )
+    told = [("plan", plan_text(plan)), ("measured", shortened(evidence_text(fault.evidence), 3000))]
+    entries = "".join(f"<dt>{name}</dt><dd>{html_text(text)}</dd>" for name, text in told if text)
+    evidence = f"<details><summary>show</summary><dl>{entries}</dl></details>" if entries else ""
     targets = ", ".join(target_text(target) for target in fault.targets)
     return [
         _number(str(fault.step)),
@@ -379,43 +410,86 @@ def _fault_line(table: OperationTable, fault: FaultInterval) -> list[str]:
     ]
 
 
-def _evidence_list(evidence: Any) -> str:
-    entries = evidence.items() if isinstance(evidence, dict) else [("evidence", evidence)]
-    return "".join(
-        f"<dt>{html_text(shortened(str(name), 60))}</dt><dd>{_evidence(value)}</dd>"
-        for name, value in entries
-    )
-
-
 def _second(time_ns: int | None) -> str:
     return "–" if time_ns is None else f"{time_ns / 1e9:.3f}"
 
 
 def _harness(record: RunRecord, table: OperationTable) -> str:
-    """What the harness itself added: loop lag as it measured it, and lateness against the intended starts."""
-    entries: list[tuple[str, str]] = []
-    for event in record.history.observed(HARNESS):
-        if event.f != "phase":
-            entries.append((f"{event.f} at {event.time / 1e9:.1f} s", value_text(event.value, 400)))
-    for name in sorted(record.environment):
-        if "lag" in name:
-            entries.append((name.replace("_", " "), value_text(record.environment[name], 400)))
-    late = table.lag_ns[table.lag_ns != NO_LAG] / 1e6
+    """What the harness itself was like: loop lag as it measured it, lateness, healing and recovery."""
+    marks = [event for event in record.history.observed(HARNESS) if event.f != "phase"]
+    drives = [event.value for event in marks if event.f == "drive" and isinstance(event.value, dict)]
+    entries = [
+        (f"{event.f}, at {event.time / 1e9:.2f} s", _evidence(event.value))
+        for event in marks
+        if event.f != "drive" or not isinstance(event.value, dict)
+    ]
+    entries += [
+        (name.replace("_", " "), _evidence(value))
+        for name, value in record.environment.items()
+        if "lag" in name
+    ]
+    late = table.lag_ns[table.lag_ns != NO_LAG]
     if late.size:
         import numpy as np
 
-        p50, p99 = np.percentile(late, [50, 99], method="inverted_cdf")
-        entries.append(
-            (
-                "start of operations after the intended time",
-                f"median {words.milliseconds(float(p50))}, p99 {words.milliseconds(float(p99))}, "
-                f"longest {words.milliseconds(float(late.max()))}",
-            )
-        )
-    if not entries:
+        p50, p99 = (float(value) for value in np.percentile(late, [50, 99], method="inverted_cdf"))
+        text = f"median {_duration(p50)}, p99 {_duration(p99)}, longest {_duration(float(late.max()))}"
+        entries.append(("start of operations after the intended time", html_text(text)))
+    if not entries and not drives:
         return ""
-    listed = "".join(f"<dt>{html_text(name)}</dt><dd>{html_text(text)}</dd>" for name, text in entries[:200])
-    return f'<section id="harness"><h2>The harness itself</h2><dl>{listed}</dl></section>'
+    listed = "".join(f"<dt>{html_text(name)}</dt><dd>{body}</dd>" for name, body in entries[:MOST_MARKS])
+    return (
+        f'<section id="harness"><h2>The harness itself</h2>{_drives(drives)}<dl>{listed}</dl>'
+        '<p class="quiet">Loop lag is how long something that was ready waited for its turn. It widens the intervals '
+        "of operations, and a wide interval can hide what the database did.</p></section>"
+    )
+
+
+def _drives(drives: list[dict[str, Any]]) -> str:
+    """One line a phase, of what the driver recorded at its end."""
+    if not drives:
+        return ""
+    lines = []
+    for drive in drives:
+        lag = drive.get("loop_lag")
+        lag = lag if isinstance(lag, dict) else {}
+        ended = drive.get("stopped") or "in order"
+        stalls = drive.get("stalls") or []
+        traces = (
+            f"<details><summary>{words.count_of(len(stalls), 'stall')}</summary>"
+            f"<pre>{html_text(shortened(chr(10).join(map(str, stalls)), 6000))}</pre></details>"
+            if stalls
+            else ""
+        )
+        lines.append(
+            [
+                _cell(shortened(str(drive.get("phase", "")), 60)),
+                *(_number(_duration(lag.get(name))) for name in ("median_ns", "p99_ns", "max_ns")),
+                *(_number(_count(drive.get(name))) for name in ("late", "no_client", "invalid_completions")),
+                f"<td>{html_text(shortened(str(ended), 300))}{traces}</td>",
+            ]
+        )
+    columns = [
+        *(
+            "phase",
+            "loop lag, median",
+            "p99",
+            "longest",
+            "started late",
+            "without a session",
+            "senseless answers",
+        ),
+        "ended",
+    ]
+    return f'<div class="wide">{_table(columns, lines, numbers=range(1, 7))}</div>'
+
+
+def _duration(value_ns: Any) -> str:
+    return words.milliseconds(value_ns / 1e6) if isinstance(value_ns, int | float) else "–"
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else "–"
 
 
 # Scenario, environment, logs
@@ -433,7 +507,7 @@ def _mapping(title: str, values: dict[str, Any], source: str) -> str:
     if not values:
         return f"<section><h2>{title}</h2><p>{html_text(source)} is missing or cannot be read.</p></section>"
     entries = "".join(
-        f"<dt>{html_text(shortened(name.replace('_', ' '), 60))}</dt><dd>{html_text(value_text(value, 1500))}</dd>"
+        f"<dt>{html_text(shortened(name.replace('_', ' '), 60))}</dt><dd>{_evidence(value)}</dd>"
         for name, value in values.items()
     )
     return f"<section><h2>{title}</h2><dl>{entries}</dl><p>{link}</p></section>"

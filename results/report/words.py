@@ -33,7 +33,9 @@ PROMISES = [
     ),
     (r"stats|statistic", "Each function of the workload succeeded at least once in the main phase."),
     (r"availab", "How much of what clients asked was answered; this is measured, and promises nothing."),
-    (r"log", "No node's log has a line that tells of a broken invariant, a panic or a crash."),
+    (r"^log", "No node's log has a line that tells of a broken invariant, a panic or a crash."),
+    (r"crash", "No node ended that nobody had asked to end."),
+    (r"recover", "Once every fault is healed the whole cluster serves again."),
     (
         r"fault|took.effect|nemesis",
         "Each class of fault that was asked for took effect at least once, by measured evidence.",

@@ -14,6 +14,11 @@ const hash = createHash("sha256").update(script[1], "utf8").digest("base64");
 if (!page.includes("'sha256-report-script-hash'")) throw new Error("the page has no place for the script's hash");
 page = page.replace("'sha256-report-script-hash'", `'sha256-${hash}'`);
 
+// uPlot's licence asks that its notice goes with every copy.
+const licence = readFileSync("node_modules/uplot/LICENSE", "utf8").trim();
+if (licence.includes("--")) throw new Error("uPlot's licence cannot stand in an HTML comment");
+page = page.replace("</head>", () => `<!-- The script of this page contains uPlot.\n\n${licence}\n-->\n</head>`);
+
 for (const place of ["report:title", "report:verdict", "report:tables", "report:data"]) {
   const count = page.split(`<!--${place}-->`).length - 1;
   if (count !== 1) throw new Error(`the page has ${count} places <!--${place}-->, and must have exactly one`);

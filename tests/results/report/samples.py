@@ -39,21 +39,29 @@ class Fault:
     start_s: float
     end_s: float
     skipped: str | None = None
+    links: list[list[str]] = field(default_factory=list)
 
     def hurts(self, node: str, time_ns: int) -> bool:
         return (
             self.skipped is None
             and self.start_s * SECOND <= time_ns < self.end_s * SECOND
-            and any(str(target).endswith(node) for target in self.targets)
+            and node in self.targets
         )
 
 
 FAULTS = [
-    Fault("partition", "one-way", ["n2->n1", "n3->n1"], 8, 14),
+    Fault("partition", "one-way", ["n1"], 8, 14, links=[["n2", "n1"], ["n3", "n1"]]),
     Fault("kill", None, ["n2"], 18, 23.5),
     Fault("pause", None, ["n3"], 21, 27),
     Fault("kill", None, ["n2"], 22, 24, skipped="n2 is already down"),
-    Fault("partition", "majority", ["n1->n2", "n2->n1", "n1->n3", "n3->n1"], 38, 47),
+    Fault(
+        "partition",
+        "majority",
+        ["n1"],
+        38,
+        47,
+        links=[["n1", "n2"], ["n1", "n3"], ["n2", "n1"], ["n3", "n1"]],
+    ),
     Fault("pause", None, ["n1"], 50, 54),
 ]
 
@@ -83,7 +91,14 @@ class Sketch:
 
     def add_faults(self, faults: list[Fault]) -> None:
         for step, fault in enumerate(faults):
-            value = {"step": step, "fault": fault.fault, "shape": fault.shape, "target": "leader", "plan": {}}
+            plan = {"how": f"leader of r{step}", "links": fault.links, "draw": 3941}
+            value = {
+                "step": step,
+                "fault": fault.fault,
+                "shape": fault.shape,
+                "target": "leader",
+                "plan": plan,
+            }
             start, end = int(fault.start_s * SECOND), int(fault.end_s * SECOND)
             self.add(start, "nemesis", INVOKE, "start", value)
             done = {
@@ -94,7 +109,12 @@ class Sketch:
                 "evidence": {
                     "took_effect": fault.skipped is None,
                     "probes": [
-                        {"link": str(target), "before": "answered in 0.4 ms", "after": "no answer in 500 ms"}
+                        {
+                            "what": f"ping {target}",
+                            "before": "answered in 0.4 ms",
+                            "after": "no answer in 500 ms",
+                            "proves": True,
+                        }
                         for target in fault.targets
                     ],
                 },
@@ -162,6 +182,19 @@ def _clients(sketch: Sketch, stream: random.Random, seconds: float, rate: float,
 
 def _final_reads(sketch: Sketch, seconds: float, f: str) -> None:
     start = max(time for time, _ in sketch.events) + 2 * SECOND
+    for phase in ("main", "final"):
+        lag = {"samples": 12000, "median_ns": 21_000, "p99_ns": 410_000, "max_ns": 3_100_000}
+        drive = {
+            "phase": phase,
+            "late": 12,
+            "no_client": 31,
+            "invalid_completions": 0,
+            "loop_lag": lag,
+            "stopped": None,
+        }
+        sketch.add(start + SECOND, "harness", INFO, "drive", drive)
+    heal = {"healed": ["n1 resumed"], "failed": [], "problems": []}
+    sketch.add(start - SECOND - 1, "harness", INFO, "heal", heal)
     sketch.add(int(seconds * SECOND), "harness", INFO, "phase", "heal")
     sketch.add(start - SECOND, "harness", INFO, "phase", "final")
     for process in range(1000, 1003):
@@ -186,8 +219,7 @@ def write_folder(
         {
             "python": "3.11.2",
             "kernel": "6.1.0",
-            "commit": "0123abc",
-            "loop_lag": {"p50_ms": 0.04, "p99_ms": 0.4},
+            "harness": {"version": "0.1.0", "commit": "0123abc", "modified": False},
         }
     )
     folder.history_path.write_bytes(encode_lines(operations))

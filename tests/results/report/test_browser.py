@@ -1,5 +1,6 @@
 """The page in Debian's Chromium: it comes to life at once, without an error, and asks nobody for anything."""
 
+import html
 import json
 import os
 import re
@@ -128,6 +129,81 @@ def details_of(dom: str) -> str:
     found = re.search(r'<div id="details".*?</dl>', dom, re.DOTALL)
     assert found is not None
     return found[0]
+
+
+ACTS = """
+const until = async (fact) => { while (!fact()) await new Promise((later) => setTimeout(later, 20)); };
+const told = {};
+const shown = () => document.getElementById("window").textContent;
+const details = () => document.getElementById("details").textContent;
+const act = async () => {
+  await until(() => document.documentElement.dataset.ready);
+  const place = document.getElementById("timeline");
+  const canvas = place.querySelector("canvas");
+  const point = (kind, x, y) => canvas.dispatchEvent(new PointerEvent(kind, {
+    pointerId: 1, bubbles: true, clientX: canvas.getBoundingClientRect().left + x,
+    clientY: canvas.getBoundingClientRect().top + y }));
+  const click = (x, y) => { point("pointerdown", x, y); point("pointerup", x, y); };
+  const press = (key) => place.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+
+  told.whole = shown();
+  const at = 118 + (canvas.clientWidth - 118) * (10 / 62);
+  click(at, 10); told.fault = details();
+  point("pointermove", at, 10); told.tip = place.querySelector(".tip").textContent;
+  press("+"); told.zoomed = shown();
+  press("ArrowRight"); told.moved = shown();
+  press("0"); told.back_to_whole = shown();
+  press("n"); told.first = details();
+  press("n"); told.second = details();
+  document.querySelector("button[data-anomaly]").click(); told.anomaly = shown(); told.evidence = details();
+  press("0"); document.getElementById("zoom-back").click(); told.after_back = shown(); press("0");
+  canvas.dispatchEvent(new WheelEvent("wheel", { deltaY: -200, ctrlKey: true, bubbles: true, cancelable: true }));
+  told.wheeled = shown(); press("0");
+  document.getElementById("operations").open = true;
+  const status = () => document.querySelector("#operation-table span").textContent;
+  await until(() => status().startsWith("1 to 50 of"));
+  told.rows = status();
+  const search = document.querySelector("#operation-table input");
+  search.value = "90001"; search.dispatchEvent(new Event("input"));
+  await until(() => status().startsWith("1 to 2 of 2"));
+  told.found = document.querySelector("#operation-table tbody").textContent;
+  document.getElementById("theme").click(); told.theme = document.documentElement.dataset.theme;
+  document.getElementById("from-intended").click();
+};
+act().catch((error) => { told.error = String(error.stack); }).finally(() => {
+  const element = document.createElement("pre");
+  element.id = "told";
+  element.textContent = JSON.stringify(told);
+  document.body.append(element);
+});
+"""
+
+
+def test_people_can_click_zoom_search_and_step(tmp_path):
+    """A second script plays the reader; for that, and only here, the page's policy is taken out."""
+    page = write_report(samples.stale_register(tmp_path / "runs"))
+    text = re.sub(r"<meta http-equiv=.Content-Security-Policy.[^>]*>", "", page.read_text())
+    page.write_text(text.replace("</body>", f'<script type="module">{ACTS}</script></body>'))
+    seen = visit(page, tmp_path)
+    assert_it_lives(seen)
+    found = re.search(r'<pre id="told">(.*?)</pre>', seen.dom, re.DOTALL)
+    assert found is not None
+    told = json.loads(html.unescape(found[1]))
+    assert "error" not in told
+    assert told["whole"] == told["back_to_whole"]
+    assert "partition one-way: n1 (step 0)" in told["fault"]
+    assert "links: n2→n1, n3→n1" in told["fault"]
+    assert "ping n1: answered in 0.4 ms → no answer in 500 ms" in told["fault"]
+    assert "partition one-way: n1" in told["tip"]
+    assert told["zoomed"] != told["whole"]
+    assert told["moved"] != told["zoomed"]
+    assert "line 2 of history.jsonl" in told["first"]
+    assert told["second"] != told["first"]
+    assert told["anomaly"].startswith("10.39")
+    assert "stale read" in told["evidence"]
+    assert told["wheeled"] != told["whole"]
+    assert "90001" in told["found"]
+    assert told["theme"] == "dark"
 
 
 def test_it_is_interactive_within_a_second(tmp_path):

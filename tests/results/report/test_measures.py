@@ -1,7 +1,18 @@
 """The numbers in the page: how operations ended, how long they took, what clients got during a fault."""
 
+import dataclasses
+
 from results.history import HistoryBuilder
 from results.operation import INFO, INVOKE
+from results.report.faults import (
+    effect_on,
+    ends_of,
+    evidence_text,
+    fault_label,
+    natural_key,
+    nodes_of,
+    target_text,
+)
 from results.report.measures import (
     faults_during,
     measure_availability,
@@ -9,7 +20,7 @@ from results.report.measures import (
     measure_functions,
     tabulate,
 )
-from results.report.page_data import anomaly_rows, fault_label, natural_key, target_nodes, target_text
+from results.report.page_data import anomaly_rows
 
 SECOND = 1_000_000_000
 
@@ -68,10 +79,32 @@ def test_anomalies_find_their_operations_from_either_event_and_skip_what_is_none
 
 
 def test_targets_are_nodes_or_links_however_they_were_written():
-    assert target_nodes("n1") == ["n1"]
-    assert target_nodes("n1->n2") == target_nodes("['n1', 'n2']") == ["n1", "n2"]
-    assert target_nodes("client->n2") == ["n2"]
+    assert ends_of("n1") == ["n1"]
+    assert ends_of("n1->n2") == ends_of("['n1', 'n2']") == ["n1", "n2"]
     assert target_text("('n1', 'n2')") == "n1→n2"
     (fault,) = history_with_a_fault().fault_intervals()
     assert fault_label(fault) == "kill: n1"
     assert sorted(["n10", "n2", "a"], key=natural_key) == ["a", "n2", "n10"]
+
+
+def test_a_partition_is_told_from_the_side_of_each_node():
+    (fault,) = history_with_a_fault().fault_intervals()
+    fault = dataclasses.replace(fault, fault="partition", shape="one-way", targets=("n1",))
+    plan = {"links": [["n2", "n1"], ["n3", "n1"], ["n1", "n3"], ["client", "n1"]]}
+    assert effect_on("n1", fault, plan) == "partition: cut from n3; hears nothing from client, n2"
+    assert effect_on("n2", fault, plan) == "cannot reach n1"
+    assert effect_on("n4", fault, plan) is None
+    assert nodes_of(fault, plan) == ["n1", "n2", "n3"]
+
+
+def test_evidence_reads_as_one_line_a_probe():
+    probes = [
+        {"what": "n2 to n1", "before": "echo in 0.3 ms", "after": "nothing in 500 ms", "proves": True},
+        {"what": "log", "after": 3, "proves": False},
+    ]
+    assert evidence_text({"took_effect": True, "probes": probes}).splitlines() == [
+        "n2 to n1: echo in 0.3 ms → nothing in 500 ms",
+        "log: null → 3, which proves nothing",
+    ]
+    assert evidence_text({}) == ""
+    assert evidence_text(["odd"]) == '["odd"]'

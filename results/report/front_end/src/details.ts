@@ -59,6 +59,7 @@ export class Details {
       ["took effect", fault.effective === null ? "never" : `${seconds(fault.effective, 6)}, after ${duration(fault.effective - fault.start)}`],
       ["healed", fault.end === null ? "not before the record ends" : seconds(fault.end, 6)],
     ];
+    if (fault.plan !== "") lines.splice(1, 0, ["plan", visible(fault.plan)]);
     if (fault.skipped !== null) lines.push(["skipped", visible(fault.skipped)]);
     lines.push(["evidence", code(fault.evidence || "none recorded")]);
     this.fill(`${visible(fault.label)} (step ${fault.step})`, lines, [fault.start, end]);

@@ -13,6 +13,7 @@ export interface Fault {
   label: string;
   fault: string;
   targets: string[];
+  plan: string;
   start: number;
   effective: number | null;
   end: number | null;

@@ -1,0 +1,596 @@
+"""A cluster of containers: starts and stops nodes, injects faults from outside, and proves that each took effect.
+
+One container is one node for the whole run; stopping and starting it keeps its data and its address, but gives it a
+new network namespace. So whatever links are cut are cut again in the new one *before* the node's own program runs:
+the container starts with a small shell that waits at a gate (a named pipe in the node's folder) until the harness has
+put the rules in place.
+
+What a container sees as `/node` is the folder of its node in the run folder: `data/`, `node.log`, `clock`, `gate`.
+So logs and data need no copying, and outlive the containers and a killed harness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from harness.environments.docker.clocks import Clocks
+from harness.environments.docker.engine import Engine, EngineRefused
+from harness.environments.docker.freezer import is_frozen
+from harness.environments.docker.links import Links
+from harness.environments.docker.network import AddressPlan
+from harness.environments.docker.node import CLOCK_FILE, DATA, GATE, LOG, Node
+from harness.environments.environment import (
+    Addresses,
+    EnvironmentFailed,
+    NodeExit,
+    Progress,
+    SystemUnderTest,
+)
+from harness.environments.ledger import Ledger
+from nemesis.cluster import (
+    Capability,
+    Evidence,
+    FaultFailed,
+    FaultUnavailable,
+    HealReport,
+    Link,
+    NodeState,
+)
+
+GATE_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 20.0
+GRACE_S = 10.0
+"""How long a node may take to end after SIGTERM."""
+READY_TIMEOUT_S = 60.0
+POLL_S = 0.02
+EARLY_EXIT_S = 0.2
+"""A program that ends within this time after its start is reported as such, not as one that never gets ready."""
+LOG_TAIL_LINES = 15
+
+
+class DockerCluster:
+    """Implements `EnvironmentCluster` on an engine whose containers and networks were made by `DockerEnvironment`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        system: SystemUnderTest,
+        run_key: str,
+        addresses: AddressPlan,
+        nodes: Sequence[Node],
+        folder: Path,
+        ledger: Ledger,
+        capabilities: Mapping[str, Capability],
+        enters_namespaces: bool,
+    ) -> None:
+        self._engine = engine
+        self._system = system
+        self._run_key = run_key
+        self._nodes = {node.name: node for node in nodes}
+        self._folder = folder
+        self.ledger = ledger
+        self._capabilities = dict(capabilities)
+        containers = {node.name: node.container for node in nodes}
+        self._links = Links(engine, run_key, addresses, containers, ledger, enters_namespaces)
+        self._clocks = Clocks(
+            system,
+            ledger,
+            {node.name: node.folder / CLOCK_FILE for node in nodes},
+            {node.name: node.direct_address for node in nodes},
+        )
+        self._crashes: list[NodeExit] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watched: dict[str, int] = {}
+        """Node -> file descriptor that becomes readable when its first process ends."""
+        self._destroyed = False
+
+    # What is there
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return tuple(self._nodes)
+
+    def capabilities(self) -> Mapping[str, Capability]:
+        return self._capabilities
+
+    def state(self, node: str) -> NodeState:
+        return self._node(node).state
+
+    def client_address(self, node: str) -> Addresses:
+        return self._node(node).client_address
+
+    def direct_address(self, node: str) -> Addresses:
+        return self._node(node).direct_address
+
+    def crashes(self) -> Sequence[NodeExit]:
+        return tuple(self._crashes)
+
+    async def collect_logs(self) -> Mapping[str, Path]:
+        """The logs are in the run folder already: the containers write them there."""
+        return {node.name: node.folder / LOG for node in self._nodes.values() if (node.folder / LOG).exists()}
+
+    async def leaders(self) -> dict[str, str]:
+        up = {node.name: node.direct_address for node in self._nodes.values() if node.state == "up"}
+        return await self._system.leaders(up) if up else {}
+
+    def _node(self, name: str) -> Node:
+        try:
+            return self._nodes[name]
+        except KeyError:
+            raise ValueError(f"there is no node {name}; the nodes are {', '.join(self._nodes)}") from None
+
+    # Starting
+
+    async def start_all(self) -> None:
+        """Start every container and its program. Raises EnvironmentFailed with the last log lines of one that ends."""
+        await _all(self._start(node) for node in self._nodes.values())
+        await asyncio.wait(
+            [asyncio.ensure_future(self._ends_early(node)) for node in self._nodes.values()],
+        )
+        ended = [node for node in self._nodes.values() if node.state == "down"]
+        if ended:
+            raise EnvironmentFailed(
+                "; ".join(
+                    [
+                        f"the program of {node.name} ended at once:\n{await self._last_words(node)}"
+                        for node in ended
+                    ]
+                )
+            )
+
+    async def _ends_early(self, node: Node) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EARLY_EXIT_S):
+                await node.gone.wait()
+
+    async def wait_ready(self, timeout_s: float, progress: Progress | None = None) -> None:
+        """Wait until every node is ready; says through `progress` who is missing when that changes."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        missing = {node.name for node in self._nodes.values()}
+
+        async def one(node: Node) -> None:
+            await self._wait_ready(node, deadline)
+            missing.discard(node.name)
+            if progress is not None and missing:
+                progress(f"waiting for {', '.join(name for name in self._nodes if name in missing)}")
+
+        await _all(one(node) for node in self._nodes.values())
+
+    async def _wait_ready(self, node: Node, deadline: float) -> None:
+        """Poll until ready. Raises EnvironmentFailed at the deadline (loop time), or at once if the node is down."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if node.state == "down":
+                raise EnvironmentFailed(
+                    f"{node.name} ended before it was ready:\n{await self._last_words(node)}"
+                )
+            if await self._is_ready(node):
+                return
+            if loop.time() >= deadline:
+                raise EnvironmentFailed(
+                    f"{node.name} did not get ready in time (asked at {_shown(node.direct_address)}):\n"
+                    f"{await self._last_words(node)}"
+                )
+            await asyncio.sleep(POLL_S)
+
+    async def _is_ready(self, node: Node) -> bool:
+        try:
+            async with asyncio.timeout(2.0):
+                return await self._system.is_ready(node.direct_address)
+        except Exception:  # noqa: BLE001 - whatever the system's client raises: it is not ready
+            return False
+
+    async def _start(self, node: Node) -> None:
+        """From down to a running program, with the active network faults in place before its first instruction."""
+        async with node.lock:
+            if node.state != "down":
+                return
+            self._write_files(node)
+            node.gone = asyncio.Event()
+            node.end_is_asked_for = False
+            await self._engine.call(f"starting {node.name}", self._engine.api.start, node.container)
+            seen = await self._inspect(node)
+            pid = int(seen["State"]["Pid"])
+            if not seen["State"]["Running"] or pid == 0:
+                raise EnvironmentFailed(f"{node.name} ended at once:\n{await self._last_words(node)}")
+            self._watch(node, pid)
+            try:
+                await self._links.join(node.name, pid)
+                await self._open_gate(node)
+            except BaseException:
+                node.end_is_asked_for = True
+                with suppress(EnvironmentFailed):
+                    await self._engine.call(f"killing {node.name}", self._engine.api.kill, node.container)
+                raise
+            node.state = "up"
+
+    def _write_files(self, node: Node) -> None:
+        data = node.folder / DATA
+        launch = self._system.launch(node.plan, self.nodes)
+        for relative, content in launch.files.items():
+            path = data / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def _watch(self, node: Node, pid: int) -> None:
+        """Learn of the end of a container's first process the moment it happens."""
+        try:
+            descriptor = os.pidfd_open(pid)
+            belongs = node.container in Path(f"/proc/{pid}/cgroup").read_text()
+        except OSError:
+            raise EnvironmentFailed(
+                f"the process of {node.name} ({pid}) is not visible here, or ended at once: the harness must run on "
+                "the engine's host, outside of containers"
+            ) from None
+        if not belongs:
+            os.close(descriptor)
+            raise EnvironmentFailed(
+                f"process {pid} is not the one of {node.name}: the engine counts processes in another namespace; run "
+                "the harness on the engine's host, outside of containers"
+            )
+        node.pid = pid
+        self._watched[node.name] = descriptor
+        asyncio.get_running_loop().add_reader(descriptor, self._has_ended, node)
+
+    def _has_ended(self, node: Node) -> None:
+        """The container's first process is gone: killed, crashed, or ended as it was told."""
+        self._unwatch(node)
+        pid, node.pid = node.pid or 0, None
+        node.state = "down"
+        self._links.leave(node.name)
+        node.gone.set()
+        if not node.end_is_asked_for:
+            task = asyncio.ensure_future(self._record_crash(node, pid))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _unwatch(self, node: Node) -> None:
+        descriptor = self._watched.pop(node.name, None)
+        if descriptor is not None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+
+    async def _record_crash(self, node: Node, pid: int) -> None:
+        try:
+            seen = await self._wait_stopped(node)
+            status = _exit_status(seen["State"])
+        except EnvironmentFailed as error:
+            status = f"unknown ({error})"
+        self._crashes.append(NodeExit(node.name, pid, status, tuple(_tail(node.folder / LOG))))
+
+    async def _open_gate(self, node: Node) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + GATE_TIMEOUT_S
+        while True:
+            try:
+                descriptor = os.open(node.folder / GATE, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                break
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise EnvironmentFailed(f"cannot open the gate of {node.name}: {error}") from error
+            if node.gone.is_set() or loop.time() > deadline:
+                raise EnvironmentFailed(
+                    f"{node.name} does not come to its gate in {node.folder}; is that folder shared with the engine?\n"
+                    f"{await self._last_words(node)}"
+                )
+            await asyncio.sleep(0.002)
+        try:
+            os.write(descriptor, b"go\n")
+        finally:
+            os.close(descriptor)
+
+    async def _inspect(self, node: Node) -> dict[str, Any]:
+        seen: dict[str, Any] = await self._engine.call(
+            f"looking at {node.name}", self._engine.api.inspect_container, node.container
+        )
+        return seen
+
+    async def _wait_stopped(self, node: Node) -> dict[str, Any]:
+        """Until the engine, too, knows that the container ended: before, it would refuse to start it again."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_TIMEOUT_S
+        while True:
+            seen = await self._inspect(node)
+            if not seen["State"]["Running"]:
+                return seen
+            if loop.time() > deadline:
+                raise EnvironmentFailed(
+                    f"the engine says after {STOP_TIMEOUT_S:.0f} s that {node.name} still runs"
+                )
+            await asyncio.sleep(POLL_S)
+
+    async def _last_words(self, node: Node) -> str:
+        """The end of the node's log, and what its container printed by itself, which is normally nothing."""
+        lines = [f"  {line}" for line in _tail(node.folder / LOG)]
+        with suppress(EnvironmentFailed):
+            printed = await self._engine.call(
+                f"reading the output of {node.name}",
+                self._engine.api.logs,
+                node.container,
+                tail=LOG_TAIL_LINES,
+            )
+            lines += [f"  {line}" for line in bytes(printed).decode(errors="replace").splitlines()]
+        return "\n".join(lines) or f"  (nothing in {node.folder / LOG})"
+
+    # Processes
+
+    async def kill(self, node: str) -> Evidence:
+        return await self._end(self._node(node), signal.SIGKILL)
+
+    async def terminate(self, node: str) -> Evidence:
+        return await self._end(self._node(node), signal.SIGTERM)
+
+    async def _end(self, node: Node, with_signal: signal.Signals) -> Evidence:
+        async with node.lock:
+            if node.state == "down":
+                return Evidence(True, [_probe(f"process of {node.name}", "gone", "gone", True)])
+            was_paused, pid = node.state == "paused", node.pid
+            node.end_is_asked_for = True
+            try:
+                if was_paused and with_signal == signal.SIGTERM:
+                    await self._thaw(node)
+                await self._signal(node, with_signal)
+                note = {}
+                if with_signal == signal.SIGTERM and not await _set_within(node.gone, GRACE_S):
+                    note = {"note": f"did not end within {GRACE_S:.0f} s of SIGTERM, so it was killed"}
+                    await self._signal(node, signal.SIGKILL)
+                if not await _set_within(node.gone, STOP_TIMEOUT_S):
+                    raise FaultFailed(f"{node.name} (process {pid}) is still there after {with_signal.name}")
+                seen = await self._wait_stopped(node)
+            except EnvironmentFailed as error:
+                raise FaultFailed(f"{with_signal.name} for {node.name}: {error}") from error
+            self._close_entry(node, "pause_entry")
+            before = f"{'paused' if was_paused else 'running'}, pid {pid}"
+            after = f"gone, {_exit_status(seen['State'])}"
+            probe = _probe(f"process of {node.name}", before, after, not Path(f"/proc/{pid}").exists())
+            return Evidence(probe["proves"], [probe | note])
+
+    async def _signal(self, node: Node, which: signal.Signals) -> None:
+        try:
+            await self._engine.call(
+                f"{which.name} for {node.name}", self._engine.api.kill, node.container, which.name
+            )
+        except EngineRefused as error:
+            # 409: it ended by itself a moment ago.
+            if error.status != 409:
+                raise
+
+    async def start(self, node: str) -> Evidence:
+        one = self._node(node)
+        if one.state == "paused":
+            return await self.resume(node)
+        before = "gone" if one.state == "down" else f"running, pid {one.pid}"
+        try:
+            await self._start(one)
+            await self._wait_ready(one, asyncio.get_running_loop().time() + READY_TIMEOUT_S)
+        except EnvironmentFailed as error:
+            raise FaultFailed(f"cannot start {node}: {error}") from error
+        return Evidence(True, [_probe(f"process of {node}", before, f"ready, pid {one.pid}", True)])
+
+    async def pause(self, node: str) -> Evidence:
+        one = self._node(node)
+        async with one.lock:
+            if one.state == "down":
+                raise FaultFailed(f"cannot pause {node}: it is down")
+            before = await self._frozen(one)
+            if one.state != "paused":
+                one.pause_entry = self.ledger.intend("pause", node=node, container=one.container)
+                await self._act(f"pausing {node}", self._engine.api.pause, one.container)
+                if one.state == "up":
+                    one.state = "paused"
+            after = await self._frozen(one)
+            probe = _probe(f"freezer of {node}", _freezer(before), _freezer(after), after is True)
+            return Evidence(probe["proves"], [probe])
+
+    async def resume(self, node: str) -> Evidence:
+        one = self._node(node)
+        async with one.lock:
+            if one.state == "down":
+                return Evidence(True, [_probe(f"freezer of {node}", "gone", "gone", True)])
+            before = await self._frozen(one)
+            await self._thaw(one)
+            after = await self._frozen(one)
+            probe = _probe(f"freezer of {node}", _freezer(before), _freezer(after), after is False)
+            return Evidence(probe["proves"], [probe])
+
+    async def _thaw(self, node: Node) -> None:
+        if node.state == "paused":
+            await self._act(f"resuming {node.name}", self._engine.api.unpause, node.container)
+            if node.state == "paused":
+                node.state = "up"
+        self._close_entry(node, "pause_entry")
+
+    async def _frozen(self, node: Node) -> bool | None:
+        """Whether the processes stand still: what the kernel says, else the engine."""
+        if node.pid is None:
+            return None
+        seen = is_frozen(node.pid)
+        return bool((await self._inspect(node))["State"]["Paused"]) if seen is None else seen
+
+    async def _act(self, doing: str, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            await self._engine.call(doing, function, *arguments)
+        except EnvironmentFailed as error:
+            raise FaultFailed(str(error)) from error
+
+    def _close_entry(self, node: Node, which: str) -> None:
+        entry = getattr(node, which)
+        if entry is not None:
+            self.ledger.done(entry)
+            setattr(node, which, None)
+
+    # Links
+
+    async def cut(self, links: Sequence[Link]) -> Evidence:
+        return await self._links.cut(links)
+
+    async def mend(self, links: Sequence[Link]) -> Evidence:
+        return await self._links.mend(links)
+
+    async def slow(self, links: Sequence[Link], delay_ms: float, jitter_ms: float = 0.0) -> Evidence:
+        raise self._unavailable("slow")
+
+    async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
+        raise self._unavailable("throttle")
+
+    async def reset(self, links: Sequence[Link]) -> Evidence:
+        raise self._unavailable("reset")
+
+    async def half_open(self, links: Sequence[Link]) -> Evidence:
+        raise self._unavailable("half_open")
+
+    def _unavailable(self, fault: str) -> FaultUnavailable:
+        capability = self._capabilities[fault]
+        return FaultUnavailable(f"{fault} is not available in docker: {capability.reason}")
+
+    # Clocks
+
+    async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
+        return await self._clocked(node).set(node, offset_ms, rate_ppm)
+
+    async def strobe_clock(self, node: str, offset_ms: float) -> None:
+        self._clocked(node).write(node, offset_ms, 0.0)
+
+    async def reset_clock(self, node: str) -> Evidence:
+        return await self._clocked(node).reset(node, can_answer=self.state(node) == "up")
+
+    def _clocked(self, node: str) -> Clocks:
+        self._node(node)
+        if not self._system.clock_port:
+            raise self._unavailable("clock")
+        return self._clocks
+
+    # The end
+
+    async def heal_all(self) -> HealReport:
+        """Mend every link, resume, start, reset every clock, and verify each."""
+        healed: list[str] = []
+        failed: list[str] = []
+
+        async def attempt(what: str, act: Awaitable[Evidence]) -> None:
+            try:
+                evidence = await act
+            except (FaultFailed, EnvironmentFailed, OSError) as error:
+                failed.append(f"{what}: {error}")
+                return
+            if evidence.took_effect:
+                healed.append(what)
+            else:
+                failed.append(f"{what}: not confirmed: {evidence.probes}")
+
+        nodes = list(self._nodes.values())
+        paused = [node for node in nodes if node.state == "paused"]
+        await asyncio.gather(*(attempt(f"resumed {node.name}", self.resume(node.name)) for node in paused))
+        down = [node for node in nodes if node.state == "down"]
+        await asyncio.gather(*(attempt(f"started {node.name}", self._restart(node)) for node in down))
+        # Links before readiness is waited for: a node may need its peers to get ready.
+        cut = self._links.cut_links
+        if cut:
+            await attempt(f"mended {len(cut)} links", self.mend(cut))
+        await asyncio.gather(*(attempt(f"{node.name} is ready", self._confirm_ready(node)) for node in down))
+        skewed = self._clocks.changed
+        await asyncio.gather(
+            *(attempt(f"reset the clock of {name}", self.reset_clock(name)) for name in skewed)
+        )
+        failed += [f"{node.name} is {node.state} after healing" for node in nodes if node.state != "up"]
+        return HealReport(tuple(healed), tuple(failed))
+
+    async def _restart(self, node: Node) -> Evidence:
+        await self._start(node)
+        return Evidence(node.state == "up", [_probe(f"process of {node.name}", "gone", node.state, True)])
+
+    async def _confirm_ready(self, node: Node) -> Evidence:
+        await self._wait_ready(node, asyncio.get_running_loop().time() + READY_TIMEOUT_S)
+        return Evidence(True)
+
+    async def detach(self) -> str:
+        """Leave the containers running."""
+        self.ledger.detach()
+        self._let_go()
+        self.ledger.close()
+        self._destroyed = True
+        self._engine.close()
+        return (
+            f"{len(self._nodes)} containers (label multiraft-harness.run={self._run_key}) go on running; "
+            f"stop and remove them with: harness heal {self._folder}"
+        )
+
+    async def destroy(self) -> None:
+        """Remove containers and networks. Raises EnvironmentFailed if something is left, or the engine is gone."""
+        if self._destroyed:
+            return
+        self._destroyed = True
+        self._let_go()
+        try:
+            await self._engine.remove_run(self._run_key)
+            for entry in self.ledger.open_entries:
+                self.ledger.done(entry)
+        finally:
+            self.ledger.close()
+            self._engine.close()
+
+    def _let_go(self) -> None:
+        """Stop watching, close every probe."""
+        for node in self._nodes.values():
+            node.end_is_asked_for = True
+            self._unwatch(node)
+        self._links.close()
+        for task in self._tasks:
+            task.cancel()
+
+
+async def _all(acts: Iterable[Awaitable[None]]) -> None:
+    """Do all at once, wait for all, then raise the first failure: none goes on unseen."""
+    results = await asyncio.gather(*acts, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _set_within(event: asyncio.Event, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _probe(what: str, before: Any, after: Any, proves: bool) -> dict[str, Any]:
+    return {"what": what, "before": before, "after": after, "proves": proves}
+
+
+def _exit_status(state: Mapping[str, Any]) -> str:
+    """`exit code 3`, `signal SIGSEGV`, or that the kernel killed it for its memory."""
+    code = int(state.get("ExitCode", 0))
+    if state.get("OOMKilled"):
+        return f"out of memory (exit code {code})"
+    if code > 128:
+        with suppress(ValueError):
+            return f"signal {signal.Signals(code - 128).name}"
+    return f"exit code {code}"
+
+
+def _tail(path: Path) -> list[str]:
+    """The last lines of a text file; [] if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 16_384))
+            return file.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    except OSError:
+        return []
+
+
+def _shown(addresses: Addresses) -> str:
+    return ", ".join(f"{name} {host}:{port}" for name, (host, port) in addresses.items())
+
+
+def _freezer(frozen: bool | None) -> str:
+    return "gone" if frozen is None else ("frozen" if frozen else "running")

@@ -1,0 +1,186 @@
+"""The Docker engine: how it is reached, what its refusals mean, and which of its things are ours.
+
+Everything that a run makes in the engine carries the label of that run, so that it can be found and removed by
+somebody who knows nothing but the run's key. The SDK blocks, so every call goes through a pool of threads of its own:
+an engine that hangs can never take the threads that the rest of the harness uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from harness.environments.environment import EnvironmentFailed
+
+RUN_LABEL = "multiraft-harness.run"
+"""On containers and networks: the key of the run that they belong to."""
+FOLDER_LABEL = "multiraft-harness.folder"
+"""On containers and networks: the run folder, for people."""
+NODE_LABEL = "multiraft-harness.node"
+IMAGE_LABEL = "multiraft-harness.image"
+
+Answer = TypeVar("Answer")
+
+_WAY_OUT = (
+    "Start it (`systemctl start docker`; without an init system, as root, `.ci/docker-engine start` of a checkout), "
+    "or name another engine of this machine by DOCKER_HOST=unix:///path/to/docker.sock"
+)
+
+
+class EngineRefused(EnvironmentFailed):
+    """The engine answered, and said no. `status` is the HTTP status, `said` the engine's own words."""
+
+    def __init__(self, doing: str, status: int | None, said: str) -> None:
+        super().__init__(f"the Docker engine refused {doing}: {said}")
+        self.status = status
+        self.said = said
+
+
+class Engine:
+    """A connection to a Docker engine. `api` is the SDK's low-level client; call its methods through `call`."""
+
+    def __init__(self, client: Any, info: Mapping[str, Any]) -> None:
+        self.api = client.api
+        self.info = info
+        self._client = client
+        self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="docker")
+
+    async def call(
+        self, doing: str, function: Callable[..., Answer], *arguments: Any, **options: Any
+    ) -> Answer:
+        """The answer of a blocking SDK function. `doing` completes the sentence "the engine refused ...".
+
+        Raises EngineRefused, or EnvironmentFailed if the engine no longer answers.
+        """
+        job = functools.partial(translated, doing, function, *arguments, **options)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, job)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    async def remove_run(self, run_key: str) -> list[str]:
+        """Remove every container and network of a run; returns what was removed, in words. Idempotent.
+
+        Raises EnvironmentFailed if something is still there afterwards.
+        """
+        return await self.call("cleaning up", remove_run, self.api, run_key)
+
+
+def translated(doing: str, function: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
+    """Calls, and turns what the SDK raises into EnvironmentFailed with the way out."""
+    import requests
+    from docker import errors  # type: ignore[import-untyped]
+
+    try:
+        return function(*arguments, **options)
+    except errors.APIError as error:
+        raise EngineRefused(doing, error.status_code, str(error.explanation or error)) from error
+    except (errors.DockerException, requests.exceptions.RequestException) as error:
+        raise EnvironmentFailed(
+            f"the Docker engine no longer answers ({doing}: {_innermost(error)}). {_WAY_OUT}"
+        ) from error
+
+
+def connect(timeout_s: float = 60) -> Engine:
+    """Reach the engine that DOCKER_HOST names, or the one of this machine. Blocks; raises EnvironmentFailed."""
+    import docker
+    import requests
+
+    where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if not where.startswith(("unix://", "http+unix://")):
+        raise EnvironmentFailed(
+            f"the Docker engine at {where} is on another machine: data, logs and the clock file are shared with the "
+            "containers by a folder of this one. Unset DOCKER_HOST, or run the harness there"
+        )
+    try:
+        client = docker.from_env(timeout=timeout_s)
+        info = client.info()
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        if "Permission denied" in str(error):
+            raise EnvironmentFailed(
+                f"the Docker engine at {where} refuses this user. Run as root, or join the group of the socket "
+                "(`usermod -aG docker $USER`, then log in again)"
+            ) from error
+        raise EnvironmentFailed(
+            f"no Docker engine answers at {where} ({_innermost(error)}). {_WAY_OUT}"
+        ) from error
+    if any("rootless" in option for option in info.get("SecurityOptions") or ()):
+        client.close()
+        raise EnvironmentFailed(
+            f"the Docker engine at {where} runs without root, and its networks cannot be reached from this host: use "
+            "an engine that runs as root, or `--environment local`"
+        )
+    return Engine(client, info)
+
+
+def _innermost(error: BaseException) -> str:
+    """The last reason in a chain of wrapped errors: `No such file or directory`, not five nested class names."""
+    reasons = [one.strerror for one in _chain(error) if isinstance(one, OSError) and one.strerror]
+    return str(reasons[-1]) if reasons else str(error)
+
+
+def _chain(error: BaseException, depth: int = 0) -> Iterable[BaseException]:
+    yield error
+    if depth < 8:
+        for inner in (*error.args, error.__cause__, error.__context__):
+            if isinstance(inner, BaseException):
+                yield from _chain(inner, depth + 1)
+
+
+def run_key(token: str) -> str:
+    """The short form of a run's token (see `LedgerHeader`): in labels, in names, in the names of chains."""
+    return token[:12]
+
+
+def labels(run_key: str, folder: str, **more: str) -> dict[str, str]:
+    """The labels of everything that belongs to a run."""
+    return {RUN_LABEL: run_key, FOLDER_LABEL: folder, **more}
+
+
+def run_filter(run_key: str) -> dict[str, str]:
+    return {"label": f"{RUN_LABEL}={run_key}"}
+
+
+def remove_run(api: Any, run_key: str) -> list[str]:
+    """See `Engine.remove_run`; blocks."""
+    from docker import errors
+
+    def removed(kind: str, name: str, remove: Callable[[], object]) -> tuple[str, str | None] | None:
+        """The thing, and why it could not be removed; None if it was gone. Whether it *is* gone is looked at below."""
+        try:
+            remove()
+        except errors.NotFound:
+            return None
+        except errors.APIError as error:
+            return f"{kind} {name}", str(error.explanation)
+        return f"{kind} {name}", None
+
+    def remove_container(container: Mapping[str, Any]) -> tuple[str, str | None] | None:
+        identity = container["Id"]
+        return removed(
+            "container", _name(container), lambda: api.remove_container(identity, force=True, v=True)
+        )
+
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        outcomes = list(threads.map(remove_container, api.containers(all=True, filters=run_filter(run_key))))
+    for network in api.networks(filters=run_filter(run_key)):
+        outcomes.append(
+            removed("network", network["Name"], functools.partial(api.remove_network, network["Id"]))
+        )
+    left = [_name(container) for container in api.containers(all=True, filters=run_filter(run_key))]
+    left += [network["Name"] for network in api.networks(filters=run_filter(run_key))]
+    found = [outcome for outcome in outcomes if outcome is not None]
+    if left:
+        refusals = "; ".join(f"{thing}: {why}" for thing, why in found if why is not None)
+        raise EnvironmentFailed(f"could not remove {', '.join(left)} of run {run_key}: {refusals}")
+    return [thing for thing, why in found if why is None]
+
+
+def _name(container: Mapping[str, Any]) -> str:
+    names = container.get("Names") or [container["Id"][:12]]
+    return str(names[0]).lstrip("/")

@@ -6,9 +6,10 @@
 | `strobe` | jumps to and fro between real time and an offset |
 | `drift` | runs faster or slower than real time |
 
-Offsets are drawn log-uniformly from 10 ms to 60 s, forwards and backwards, strobe periods from 2 ms to 1 s; drift
-from 1 % to 50 %: large enough to be proven within a second. Clocks may lie on a majority or on all nodes: no
-promise of a database may depend on how many clocks are right unless it says so.
+Offsets are drawn log-uniformly from 50 ms to 60 s, forwards and backwards, strobe periods from 10 ms to 1 s; drift
+from 1 % to 50 %: large enough to be proven within a second, and the first step of a run larger than that. Clocks
+may lie on a majority or on all nodes: no promise of a database may depend on how many clocks are right unless it
+says so.
 """
 
 from __future__ import annotations
@@ -47,15 +48,17 @@ class Clock:
         shape = request.shape or random.choice(SHAPES)
         target = random.choices([name for name, _ in _TARGETS], [weight for _, weight in _TARGETS])[0]
         sign = random.choice((-1, 1))
-        offset_ms = round(sign * _log_uniform(random, 10, 60_000), 3)
+        offset_ms = round(sign * _log_uniform(random, 500 if first else 50, 60_000), 3)
         parameters: dict[str, Any] = {"draw": random.getrandbits(32)}
         match shape:
             case "bump":
                 parameters["offset_ms"] = offset_ms
             case "strobe":
-                parameters |= {"offset_ms": offset_ms, "period_ms": round(_log_uniform(random, 2, 1000), 3)}
+                parameters |= {"offset_ms": offset_ms, "period_ms": round(_log_uniform(random, 10, 1000), 3)}
             case _:
-                parameters["rate_ppm"] = round(sign * _log_uniform(random, 10_000, 500_000), 1)
+                parameters["rate_ppm"] = round(
+                    sign * _log_uniform(random, 100_000 if first else 10_000, 500_000), 1
+                )
         return Aim(shape, request.target or target, parameters)
 
     def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:

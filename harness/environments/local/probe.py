@@ -19,7 +19,7 @@ from harness.environments.local.channel import Channel
 from nemesis.cluster import Link
 
 TOKEN_BYTES = 16
-OPEN_TIMEOUT_S = 1.0
+OPEN_TIMEOUT_S = 3.0
 SILENCE_S = 0.06
 """A token that has not arrived after this, and after the proxy has answered twice, is not on its way."""
 

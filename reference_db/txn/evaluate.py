@@ -598,7 +598,8 @@ def _evaluate_delete_record(
     transaction = operation.transaction
     record = state.records.get(transaction.id)
     if record is not None and record.status == PENDING:
-        return _refuse(request, BadRequest(f"transaction {transaction.id.hex()} is PENDING; end it first"))
+        refusal = BadRequest(f"transaction {transaction.id.hex()} is PENDING; end it first")
+        return _refuse(request, refusal, confirm=True)
     # A late duplicate of its creation must not bring it back to life.
     leadership.markers.abort(transaction.id, now)
     leadership.liveness.forget(transaction.id)

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from workloads.workload import Workload
 
 WORKLOADS: dict[str, str] = {
-    "bank": "workloads.bank:make",
-    "register": "workloads.register:make",
-    "set": "workloads.set:make",
+    "bank": "workloads.bank:Bank",
+    "register": "workloads.register:Register",
+    "set": "workloads.set:Set",
 }
-"""Name -> factory that takes `WorkloadOptions`."""
+"""Name -> class that takes `WorkloadOptions`."""
 
 SYSTEMS: dict[str, str] = {
     "reference-db": "harness.systems.reference_db:ReferenceDatabase",
@@ -44,11 +44,11 @@ ENVIRONMENTS: dict[str, str] = {
 """Name -> class that takes nothing."""
 
 PACKAGES: dict[str, str] = {
-    "partition": "nemesis.partition:PartitionPackage",
-    "kill": "nemesis.process:KillPackage",
-    "pause": "nemesis.process:PausePackage",
-    "restart": "nemesis.process:RestartPackage",
-    "clock": "nemesis.clock:ClockPackage",
+    "partition": "nemesis.partition:Partition",
+    "kill": "nemesis.process:Kill",
+    "pause": "nemesis.process:Pause",
+    "restart": "nemesis.process:Restart",
+    "clock": "nemesis.clock:Clock",
 }
 """Name -> class that takes nothing."""
 
@@ -84,7 +84,7 @@ def make_system(scenario: Scenario, seeds: Seeds) -> System:
             defect=scenario.defect,
             options=scenario.system_options,
         )
-    except (ValueError, ImportError, AttributeError) as error:
+    except ValueError as error:
         raise ScenarioError(str(error)) from error
     return system
 

@@ -183,7 +183,7 @@ class _Run:
         parts, scenario = self.parts, self.parts.scenario
         self.say(f"starting {scenario.nodes} nodes of {scenario.system} ({scenario.environment}) ...")
         self.cluster = await parts.environment.create_cluster(
-            parts.system, scenario.node_names, self.folder, {}, self.say
+            parts.system, scenario.node_names, self.folder, scenario.environment_options, self.say
         )
         await self.cluster.start_all()
         await self.cluster.wait_ready(READY_TIMEOUT_S, self.say)

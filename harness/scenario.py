@@ -46,6 +46,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Longest wait, after healing, until every node is ready and the final reads have succeeded."""
     defect: str | None = None
     system_options: dict[str, Option] = {}
+    environment_options: dict[str, Option] = {}
     workload_options: dict[str, Option] = {}
     check_time_limit: float = 120.0
     check_memory_limit_mb: int = 4096
@@ -110,7 +111,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if field.name in ("seed", "workload") or value == field.default:
                 continue
             flag = "--" + field.name.replace("_", "-")
-            if field.name in ("system_options", "workload_options"):
+            if field.name.endswith("_options"):
                 for key, option in sorted(value.items()):
                     words += [flag.removesuffix("s"), f"{key}={_option_text(option)}"]
             else:

@@ -72,6 +72,13 @@ def _flag(
     help="Set an option of the system.",
 )
 @click.option(
+    "--environment-option",
+    "environment_option",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an option of the environment.",
+)
+@click.option(
     "--workload-option",
     "workload_option",
     multiple=True,
@@ -95,6 +102,7 @@ def _flag(
 def command(
     scenario_file: Path | None,
     system_option: tuple[str, ...],
+    environment_option: tuple[str, ...],
     workload_option: tuple[str, ...],
     runs_dir: Path,
     dry_run: bool,
@@ -105,7 +113,12 @@ def command(
 
     Exit code 0: valid. 1: the database broke a promise. 3: unknown. 2 and 4: nothing was judged.
     """
-    scenario = scenario_of(scenario_file, system_option, workload_option, flags)
+    options = {
+        "system_options": system_option,
+        "environment_options": environment_option,
+        "workload_options": workload_option,
+    }
+    scenario = scenario_of(scenario_file, options, flags)
     click.echo(f"seed {scenario.seed}")
     from harness.cli.running import dry_run_plan, run_scenario
 
@@ -115,21 +128,16 @@ def command(
 
 
 def scenario_of(
-    scenario_file: Path | None,
-    system_option: tuple[str, ...],
-    workload_option: tuple[str, ...],
-    flags: dict[str, Any],
+    scenario_file: Path | None, options: dict[str, tuple[str, ...]], flags: dict[str, Any]
 ) -> Scenario:
     """The scenario that the file and the flags describe; what neither says is drawn (the seed) or default."""
     values: dict[str, Any] = {}
     if scenario_file is not None:
         values = msgspec.structs.asdict(Scenario.load(scenario_file))
     values |= {name: value for name, value in flags.items() if value is not None}
-    for field, pairs, what in (
-        ("system_options", system_option, "system option"),
-        ("workload_options", workload_option, "workload option"),
-    ):
+    for field, pairs in options.items():
         if pairs:
+            what = field.removesuffix("s").replace("_", " ")
             values[field] = {**values.get(field, {}), **parse_options(pairs, what)}
     if "workload" not in values:
         from harness.catalog import WORKLOADS

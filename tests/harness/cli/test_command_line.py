@@ -1,0 +1,192 @@
+"""What people type: each mistake gets a message with the value, the rule and the way out, and the right exit code."""
+
+import pytest
+
+from harness.cli.app import COMMANDS, run
+from results.operation import INFO, INVOKE, OK, Operation, encode_line
+from results.run_folder import RunFolder
+from tests.support.scenarios import scenario_text
+
+WRONG_USAGE, FAILED = 2, 4
+
+
+@pytest.fixture
+def harness(capsys, tmp_path, monkeypatch):
+    """Runs the command line in an empty folder; answers exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        code = run([*words])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def test_help_names_every_command_and_the_exit_codes(harness):
+    code, out, _ = harness("--help")
+    assert code == 0
+    for name in COMMANDS:
+        assert name in out
+    assert "3 unknown" in out
+
+
+def test_no_command_shows_the_help(harness):
+    code, out, err = harness()
+    assert code == WRONG_USAGE
+    assert "Commands" in out + err
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_has_help(harness, name):
+    code, out, _ = harness(name, "--help")
+    assert code == 0
+    assert "Usage: harness " + name in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tset",), "no such command 'tset'"),
+        (("test",), "which workload? Give --workload with one of bank, register, set"),
+        (("test", "--workload", "bnak"), "unknown workload 'bnak'; the workloads are bank, register, set"),
+        (("test", "--workload", "bank", "--system", "oracle"), "unknown system 'oracle'"),
+        (("test", "--workload", "bank", "--environment", "moon"), "unknown environment 'moon'"),
+        (("test", "--workload", "bank", "--nemesis", "kil"), "unknown nemesis 'kil'; known: partition"),
+        (("test", "--workload", "bank", "--nemesis", "kill@n9"), "n9"),
+        (("test", "--workload", "bank", "--nemesis", "partition:round"), "unknown shape 'round'"),
+        (("test", "--workload", "bank", "--nodes", "0"), "nodes 0: must be between 1 and 64"),
+        (("test", "--workload", "bank", "--nodes", "three"), "'three' is not a valid int"),
+        (
+            ("test", "--workload", "bank", "--replication", "5"),
+            "replication 5: must be between 1 and the number of",
+        ),
+        (("test", "--workload", "bank", "--concurrency", "n2"), "concurrency 'n2'"),
+        (("test", "--workload", "bank", "--defect", "no-such"), "no defect is named 'no-such'"),
+        (("test", "--workload", "bank", "--system-option", "tick_ms=fast"), "tick_ms"),
+        (("test", "--workload", "bank", "--system-option", "colour=red"), "colour"),
+        (("test", "--workload", "bank", "--workload-option", "colour=red"), "colour"),
+        (("test", "--scenario", "nowhere.toml"), "nowhere.toml"),
+        (("check", "runs/nowhere"), "runs/nowhere is not a run folder"),
+        (("check",), "there is no run yet"),
+        (("report", "nowhere"), "nowhere"),
+    ],
+)
+def test_wrong_usage_ends_with_2_before_anything_is_started(harness, tmp_path, words, said):
+    code, out, err = harness(*words)
+    assert said in err, (out, err)
+    assert code == WRONG_USAGE
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_fault_that_is_named_but_not_to_be_had_ends_with_4(harness, tmp_path):
+    code, _, err = harness("test", "--workload", "bank", "--nemesis", "kill,membership")
+    assert code == FAILED
+    assert "'membership' is not available here" in err
+    assert "use one of these, or --nemesis all" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_plan_prints_the_seed_first_and_is_the_same_for_the_same_seed(harness):
+    words = ("test", "--workload", "bank", "--seed", "42", "--dry-run")
+    code, out, _ = harness(*words)
+    assert code == 0
+    assert out.splitlines()[0] == "seed 42"
+    assert "./run test --seed 42 --workload bank" in out
+    assert harness(*words)[1] == out
+    assert "partition" in out
+    assert "kill" in out
+    assert "pause" in out
+
+
+def test_two_nodes_are_allowed_with_a_warning(harness):
+    code, out, err = harness("test", "--workload", "bank", "--nodes", "2", "--dry-run")
+    assert code == 0
+    assert "--replication 2" in out
+    assert "warning: with 2 replicas of each range any fault stops some of them" in err
+
+
+def test_all_faults_say_what_is_left_out_and_why(harness):
+    code, out, _ = harness("test", "--workload", "bank", "--nemesis", "all", "--dry-run")
+    assert code == 0
+    assert "left out: membership: " in out
+
+
+def test_list_shows_what_works_with_what(harness):
+    code, out, _ = harness("list")
+    assert code == 0
+    for word in (
+        "bank",
+        "register",
+        "set",
+        "reference-db",
+        "local",
+        "docker",
+        "leader-local-read",
+        "transactions",
+    ):
+        assert word in out
+
+
+def folder_with(events, torn=b"", **scenario):
+    folder = RunFolder.create("runs", "register")
+    folder.write_scenario(scenario_text(workload="register", nemesis="none", **scenario))
+    folder.write_schedule([])
+    lines = [
+        encode_line(Operation(index, index * 1_000_000, process, type_, f, value))
+        for index, (process, type_, f, value) in enumerate(events)
+    ]
+    folder.history_path.write_bytes(b"".join(lines) + torn)
+    return folder
+
+
+HEALED = [
+    ("harness", INFO, "heal", {"healed": [], "failed": [], "problems": []}),
+    ("harness", INFO, "recovery", {"recovered": True, "after_ns": 1, "problem": None}),
+]
+READ_1 = [(1, INVOKE, "read", ["x", None]), (1, OK, "read", ["x", 1])]
+WRITE_1 = [(0, INVOKE, "write", ["x", 1]), (0, OK, "write", ["x", 1])]
+CAS = [(3, INVOKE, "cas", ["x", [1, 2]]), (3, OK, "cas", ["x", [1, 2]])]
+
+
+def test_a_saved_history_is_judged_again_and_its_report_written(harness):
+    folder = folder_with([*WRITE_1, *READ_1, *CAS, *HEALED])
+    code, out, err = harness("check", "runs/latest")
+    assert code == 0, out + err
+    assert "verdict: valid" in out
+    assert folder.report_path.exists()
+    assert folder.read_verdict().outcome == "valid"
+
+
+def test_a_stale_read_in_a_saved_history_is_invalid(harness):
+    overwritten = [(2, INVOKE, "write", ["x", 2]), (2, OK, "write", ["x", 2])]
+    folder_with([*WRITE_1, *overwritten, *READ_1, *CAS, *HEALED])
+    code, out, _ = harness("check")
+    assert code == 1
+    assert "verdict: invalid" in out
+    assert "stale" in out
+
+
+def test_a_torn_last_line_is_said_and_its_operation_counts_as_info(harness):
+    events = [*WRITE_1, *READ_1, *CAS, *HEALED, (4, INVOKE, "write", ["x", 9])]
+    torn = b'{"index":9,"time":9000000,"process":4,"type":"o'
+    folder = folder_with(events, torn=torn)
+    code, out, err = harness("check")
+    assert "torn" in err or "last line" in err, (out, err)
+    assert code == 0, out + err
+    assert folder.read_history().pairs()[-1].type == INFO
+
+
+def test_of_several_runs_the_worst_decides(harness):
+    good = folder_with([*WRITE_1, *READ_1, *CAS, *HEALED])
+    undecided = folder_with([*WRITE_1, *READ_1])
+    assert harness("check", str(good.path), str(undecided.path))[0] == 3
+    overwritten = [(2, INVOKE, "write", ["x", 2]), (2, OK, "write", ["x", 2])]
+    bad = folder_with([*WRITE_1, *overwritten, *READ_1, *CAS])
+    assert harness("check", str(bad.path), str(good.path), str(undecided.path))[0] == 1
+
+
+def test_healing_where_nothing_is_left_says_so(harness):
+    folder_with([*WRITE_1])
+    code, out, _ = harness("heal")
+    assert (code, out) == (0, "nothing to heal in 1 run\n")

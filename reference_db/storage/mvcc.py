@@ -8,14 +8,17 @@ knows about ranges, leaders, or the present time.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import msgspec
 
-from ..timestamp import MAX_TIMESTAMP, ZERO, Timestamp
+from ..timestamp import ENCODED_BYTES, MAX_TIMESTAMP, ZERO, Timestamp
 from . import keys
 from .engine import Reader, WriteBatch
 
 _LIVE, _TOMBSTONE = b"\x01", b"\x00"
+_PASSED_AT_MOST = 8
+"""How many older versions of a key a scan walks over before it seeks the next key: a seek costs as much."""
 
 
 class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -84,35 +87,18 @@ class Mvcc:
         reverse: bool = False,
     ) -> Scanned:
         """Live keys of `[start, end)` at a timestamp, at most `limit` (0: all)."""
-        low, high = keys.span(keys.VERSION, start, end)
         found: list[tuple[bytes, bytes]] = []
         newest, newest_key = ZERO, b""
-        resume: bytes | None = None
-        prefix = b""
-        best: Version | None = None
-
-        def finish() -> None:
-            if best is not None and best.value is not None:
-                found.append((keys.unescape(prefix[1:]), best.value))
-
-        for encoded, raw in self._reader.scan(low, high, reverse):
-            this = encoded[:-12]
-            if this != prefix:
-                finish()
-                best = None
-                if limit and len(found) == limit:
-                    # The first key that isn't looked at, or, backwards, the last one that was.
-                    resume = found[-1][0] if reverse else keys.unescape(this[1:])
-                    return Scanned(tuple(found), newest, newest_key, resume)
-                prefix = this
-            at = keys.split_version_timestamp(encoded)
+        for key, at, version in self._heads(start, end, timestamp, reverse):
+            if limit and len(found) == limit:
+                # The first key that isn't looked at, or, backwards, the last one that was.
+                resume = found[-1][0] if reverse else key
+                return Scanned(tuple(found), newest, newest_key, resume)
             if at > newest:
-                newest, newest_key = at, keys.unescape(this[1:])
-            # Forwards the newest version comes first, backwards the oldest.
-            if at <= timestamp and (reverse or best is None):
-                best = _decode(at, raw)
-        finish()
-        return Scanned(tuple(found), newest, newest_key, resume)
+                newest, newest_key = at, key
+            if version is not None and version.value is not None:
+                found.append((key, version.value))
+        return Scanned(tuple(found), newest, newest_key, None)
 
     def first_newer(
         self, start: bytes, end: bytes | None, since: Timestamp, until: Timestamp
@@ -121,11 +107,41 @@ class Mvcc:
         if end is not None and end == start + b"\x00":
             version = self.get(start, until)
             return start if version is not None and version.timestamp > since else None
-        low, high = keys.span(keys.VERSION, start, end)
-        for encoded, _ in self._reader.scan(low, high):
-            if since < keys.split_version_timestamp(encoded) <= until:
-                return keys.split_version_key(encoded)[0]
+        for key, _, version in self._heads(start, end, until, reverse=False):
+            if version is not None and version.timestamp > since:
+                return key
         return None
+
+    def _heads(
+        self, start: bytes, end: bytes | None, timestamp: Timestamp, reverse: bool
+    ) -> Iterator[tuple[bytes, Timestamp, Version | None]]:
+        """Each key of a span, the timestamp of its newest version, and its version at `timestamp`. A key with many
+        versions costs no more than a few: the rest is jumped over."""
+        low, high = keys.span(keys.VERSION, start, end)
+        if reverse:
+            while True:
+                last = next(self._reader.scan(low, high, reverse=True), None)
+                if last is None:
+                    return
+                key = keys.split_version_key(last[0])[0]
+                newest = self.newest(key)
+                assert newest is not None, f"{key!r} has a version that can't be found"
+                yield key, newest.timestamp, self.get(key, timestamp)
+                high = last[0][:-ENCODED_BYTES]
+        while True:
+            prefix, passed = b"", 0
+            for encoded, raw in self._reader.scan(low, high):
+                if encoded[:-ENCODED_BYTES] == prefix:
+                    passed += 1
+                    if passed == _PASSED_AT_MOST:
+                        break
+                    continue
+                prefix, passed = encoded[:-ENCODED_BYTES], 0
+                key, at = keys.split_version_key(encoded)
+                yield key, at, _decode(at, raw) if at <= timestamp else self.get(key, timestamp)
+            else:
+                return
+            low = prefix[:-1] + b"\x02"
 
     def put_version(self, batch: WriteBatch, key: bytes, timestamp: Timestamp, value: bytes | None) -> None:
         """Add a version (None deletes); it becomes the key's newest."""

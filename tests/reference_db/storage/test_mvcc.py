@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reference_db.storage import mvcc as mvcc_module
 from reference_db.storage.engine import MemoryEngine, WriteBatch
 from reference_db.storage.mvcc import Mvcc, Version
 from reference_db.storage.rocks_engine import RocksEngine
@@ -17,6 +19,14 @@ user_keys = st.sampled_from([b"", b"a", b"a\x00", b"a\x00\x01", b"ab", b"b", b"\
 values = st.none() | st.binary(max_size=3)
 writes = st.lists(st.tuples(user_keys, values), max_size=20)
 times = st.integers(0, 25).map(Timestamp)
+
+
+@pytest.fixture(params=[1, 8], scope="module", autouse=True)
+def passed_at_most(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every property holds also when a scan jumps as early as it can."""
+    usual, mvcc_module._PASSED_AT_MOST = mvcc_module._PASSED_AT_MOST, request.param
+    yield
+    mvcc_module._PASSED_AT_MOST = usual
 
 
 class Model:
@@ -137,6 +147,27 @@ def test_rocksdb_gives_the_same(
     for key in [b"", b"a", b"a\x00", b"\xff"]:
         assert mvcc.get(key, at) == model.get(key, at)
     engine.close()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_walks_over_few_versions_of_a_key_that_has_many(reverse: bool) -> None:
+    """The cost of a scan follows its keys, not their history."""
+
+    class Counting(MemoryEngine):
+        walked = 0
+
+        def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+            for pair in super().scan(start, end, reverse):
+                Counting.walked += 1
+                yield pair
+
+    script: list[tuple[bytes, bytes | None]] = [(b"k%d" % (at % 3), b"%d" % at) for at in range(900)]
+    mvcc, model = written(Counting(), script, 1)
+    for at in (Timestamp(1000), Timestamp(450)):
+        Counting.walked = 0
+        assert list(mvcc.scan(b"", None, at, 0, reverse).pairs) == model.scan(b"", None, at, 0, reverse)
+        assert mvcc.first_newer(b"", None, at, at) is None
+        assert Counting.walked <= 60
 
 
 def test_an_empty_value_is_no_deletion() -> None:

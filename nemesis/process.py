@@ -134,7 +134,8 @@ class Pause:
 class Restart:
     """SIGTERM and start, one node after the other (a rolling restart), as an operator would upgrade a cluster.
 
-    The step starts with the first node's end; the rest follows while the step is held, and the node that is down
+    The step starts with the first node's end. The rest follows while the step is held: each node is ready again
+    before the next one goes, and one that another step has stopped meanwhile is passed over. The node that is down
     when the step ends is started then.
     """
 
@@ -150,7 +151,10 @@ class Restart:
         return Aim(None, request.target or drawn, parameters)
 
     def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
-        return aim_at_processes(step, situation, holds, DOWN, may_hit_paused=False)
+        plan = aim_at_processes(step, situation, holds, DOWN, may_hit_paused=False)
+        for name in plan.targets[1:]:
+            holds.release(DOWN, name, step.id)  # Their turn has not come; until then they are anybody's.
+        return plan
 
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         return await cluster.terminate(plan.targets[0])
@@ -158,11 +162,14 @@ class Restart:
     async def hold(
         self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
     ) -> None:
-        """Roll on. Each node is ready again before the next one goes."""
+        """Roll on."""
         for position, name in enumerate(plan.targets):
             if position > 0:
                 if ended.is_set():
                     return
+                if cluster.state(name) != "up" or holds.holders(DOWN, name) or holds.holders(PAUSE, name):
+                    continue
+                holds.take(DOWN, name, step.id)
                 await cluster.terminate(name)
             await _wait(ended, step.parameters.get("down_ms", 0) / 1000)
             await cluster.start(name)

@@ -2,8 +2,10 @@
 
 The life of a step, and what is recorded (value of the events: `step`, `fault`, `shape`, `target`, ...):
 
-1. It is due: leaders are asked, targets resolved and held. If nobody can be hit, it waits for up to half its
-   duration for somebody (a pause that is due while its only node is down), else it is recorded as skipped.
+1. It is due: leaders are asked, targets resolved and held. If nobody can be hit (a pause that is due while its only
+   node is down), it waits for somebody: up to half its duration, or as long as the run lasts while no step of its
+   class has taken effect yet, because a class that never does leaves the whole run without a verdict. Waiting in
+   vain, it is recorded as skipped.
 2. `invoke start` with the resolved `plan`, *before* anything is done: a harness that dies now has said what to.
 3. The package acts; `info start` with `targets`, `evidence`, `took_effect`, `skipped`.
 4. It is held until `end_ns`; at least a second, or its own duration if that is less, after it took effect.
@@ -57,6 +59,8 @@ class NemesisRunner:
         """Steps that raised, one sentence each."""
         self._active: dict[int, tuple[Step, Plan]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._proven: set[str] = set()
+        """Fault classes that have taken effect."""
         self._stopping = asyncio.Event()
 
     @property
@@ -127,6 +131,8 @@ class NemesisRunner:
             )
             outcome = {"evidence": _builtins(evidence), "took_effect": evidence.took_effect, "skipped": None}
             self.record("info", "start", start_value | outcome | ({"error": error} if error else {}))
+            if evidence.took_effect:
+                self._proven.add(step.fault)
             if error is None:
                 keeping = asyncio.create_task(package.hold(step, plan, self.cluster, self.holds, ended))
             least = min(step.duration_ns / 1e9, LEAST_EFFECT_S)
@@ -169,7 +175,8 @@ class NemesisRunner:
             except ValueError as error:
                 self.problems.append(f"step {step.id} ({step.describe()}) cannot be planned: {error}")
                 return Plan(skipped=str(error))
-            if plan.skipped is None or loop.time() >= give_up_at or self._stopping.is_set():
+            late = loop.time() >= give_up_at and step.fault in self._proven
+            if plan.skipped is None or late or self._stopping.is_set():
                 return plan
             await self._sleep(RETRY_S)
 

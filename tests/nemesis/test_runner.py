@@ -89,7 +89,7 @@ def test_a_slow_step_delays_nobody_elses_heal() -> None:
 
 
 def test_a_node_that_is_down_is_not_hit_again_and_the_step_is_skipped() -> None:
-    run = Run(kill(1, 0, 60, "n1"), kill(2, 5, 10, "n1"), pause(3, 5, 10, "n1"))
+    run = Run(pause(9, 0, 1, "n3"), kill(1, 0, 60, "n1"), kill(2, 5, 10, "n1"), pause(3, 5, 10, "n1"))
     virtual_time.run(run.runner.follow())
     for step in (2, 3):
         assert run.of(step) == [("invoke", "start"), ("info", "start")]
@@ -99,11 +99,36 @@ def test_a_node_that_is_down_is_not_hit_again_and_the_step_is_skipped() -> None:
 
 
 def test_a_step_without_anybody_to_hit_waits_for_somebody() -> None:
-    """The only node is down when the pause is due, and up again before half the pause is over."""
-    run = Run(kill(1, 0, 20, "one"), pause(2, 5, 100, "one"), size=1)
+    """The only node is down when a pause is due. The first pause waits until it is up, later ones not so long."""
+    run = Run(kill(1, 0, 50, "one"), pause(2, 5, 10, "one"), size=1)
     virtual_time.run(run.runner.follow())
     assert run.of(2) == WHOLE
     assert run.event(2, "info", "start")["took_effect"] is True
+
+    run = Run(
+        pause(1, 0, 5, "one"),
+        kill(2, 20, 50, "one"),
+        pause(3, 30, 10, "one"),
+        pause(4, 60, 40, "one"),
+        size=1,
+    )
+    virtual_time.run(run.runner.follow())
+    assert run.event(3, "info", "start")["skipped"] is not None
+    assert run.event(4, "info", "start")["took_effect"] is True, "n1 is up again before half of it is over"
+
+
+def test_a_step_that_waits_in_vain_is_skipped_when_the_run_ends() -> None:
+    run = Run(kill(1, 0, 600_000, "one"), pause(2, 5, 10, "one"), size=1)
+
+    async def story() -> None:
+        following = asyncio.create_task(run.runner.follow())
+        await asyncio.sleep(60)
+        assert run.of(2) == []
+        await run.runner.heal_all()
+        await following
+
+    virtual_time.run(story())
+    assert run.event(2, "info", "start")["skipped"] is not None
 
 
 def test_a_kill_ends_a_pause_and_only_the_killer_starts() -> None:
@@ -228,6 +253,19 @@ def test_a_rolling_restart_takes_one_node_after_the_other() -> None:
         (verb, node) for node in ("n1", "n2", "n3") for verb in ("terminate", "start")
     ]
     assert run.event(1, "info", "stop")["healed"] is True
+
+
+def test_nodes_whose_turn_has_not_come_are_anybodys_and_one_that_is_down_is_passed_over() -> None:
+    """While n1 restarts, n2 is killed; n2's turn comes while it is down, and goes to n3."""
+    rolling = Step(1, 0, "restart", None, "all", 100 * TENTH, {"draw": 1, "down_ms": 1000})
+    run = Run(rolling, kill(2, 5, 90, "n2"))
+    virtual_time.run(run.runner.follow())
+    assert run.event(2, "info", "start")["took_effect"] is True
+    assert [call for call in run.cluster.calls if call[0] == "terminate"] == [
+        ("terminate", "n1"),
+        ("terminate", "n3"),
+    ]
+    assert set(run.cluster.states.values()) == {"up"}
 
 
 def test_a_restart_that_ends_early_starts_what_it_stopped() -> None:

@@ -226,7 +226,7 @@ class LocalCluster:
 
     async def wait_ready(self, timeout_s: float = READY_TIMEOUT_S, progress: Progress | None = None) -> None:
         """Wait until every node answers. Raises EnvironmentFailed with the last lines of those that do not."""
-        tell = progress or self._progress
+        tell = progress or (lambda sentence: None)
         ready: list[str] = []
 
         async def one(name: str) -> None:

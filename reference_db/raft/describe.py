@@ -89,7 +89,10 @@ def describe_entry(entry: Entry) -> str:
     if entry.kind == EntryKind.NORMAL:
         payload = msgspec.json.encode(entry.data.decode("utf-8", "backslashreplace")).decode()
     else:
-        payload = describe_change(decode_conf_change(entry))
+        try:
+            payload = describe_change(decode_conf_change(entry))
+        except msgspec.DecodeError:
+            payload = f"undecodable {entry.data.hex()}"
     return f"{entry.term}/{entry.index} {ENTRY_NAMES[entry.kind]} {payload}".rstrip()
 
 

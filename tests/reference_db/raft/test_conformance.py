@@ -21,7 +21,7 @@ from reference_db.raft.progress import Inflights
 
 from . import datadriven
 from .datadriven import Directive
-from .interpreter import Interpreter
+from .interpreter import Interpreter, UnknownCommand
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = Path(os.environ.get("HARNESS_CONFORMANCE", ROOT.parent / "shared" / "conformance"))
@@ -29,20 +29,31 @@ DIFFERS: dict[str, str] = {}
 """Files that our core deliberately answers in another way, with the reason. None at present."""
 
 
-def _files(kind: str) -> list[Path]:
-    """The data files of one kind: by the folder they are in, wherever that is below the root of the data."""
+_KINDS = {
+    "committed": "quorum",
+    "vote": "quorum",
+    "simple": "membership",
+    "enter-joint": "membership",
+    "leave-joint": "membership",
+}
+"""What a file tests shows in its first command; everything else is an interaction."""
+
+
+def _files(folder: Path, kind: str) -> list[Path]:
+    """The data files of one kind, anywhere below a folder."""
     found = []
-    for path in sorted(FOLDER.rglob("*.txt")):
-        parents = path.relative_to(FOLDER).parts[:-1]
-        if parents and parents[-1] == "testdata":
-            owner = parents[-2] if len(parents) > 1 else ""
-            if (owner if owner in ("quorum", "confchange") else "interaction") == kind:
-                found.append(path)
+    for path in sorted(folder.rglob("*.txt")):
+        lines = path.read_text().split("\n")
+        command = next((line.split()[0] for line in lines if line.strip() and not line.startswith("#")), "")
+        if "----" in lines and _KINDS.get(command, "interaction") == kind:
+            found.append(path)
     return found
 
 
 def _parameters(kind: str) -> list[object]:
-    return [pytest.param(path, id=path.stem) for path in _files(kind)] or [pytest.param(None, id="absent")]
+    return [pytest.param(path, id=path.stem) for path in _files(FOLDER, kind)] or [
+        pytest.param(None, id="absent")
+    ]
 
 
 def _require(path: Path | None) -> Path:
@@ -192,13 +203,58 @@ class Membership:
         return "\n".join(lines)
 
 
-@pytest.mark.parametrize("path", _parameters("confchange"))
+@pytest.mark.parametrize("path", _parameters("membership"))
 def test_membership(path: Path | None) -> None:
     wrong = datadriven.run(_require(path), Membership().handle, str.__eq__)
     assert not wrong, wrong[0]
 
 
 # The tester tested.
+
+
+def test_files_are_sorted_by_what_they_say(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("# quorum\nvote cfg=(1) votes=(y)\n----\nVoteWon\n")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.txt").write_text("simple\nv1\n----\nvoters=(1)\n1: StateProbe match=0 next=1\n")
+    (tmp_path / "c.txt").write_text("add-nodes 1 voters=(1) index=2\n----\nok\n")
+    (tmp_path / "license.txt").write_text("no directive here\n")
+    found = {
+        kind: [path.name for path in _files(tmp_path, kind)]
+        for kind in ("quorum", "membership", "interaction")
+    }
+    assert found == {"quorum": ["a.txt"], "membership": ["b.txt"], "interaction": ["c.txt"]}
+    test_quorum(tmp_path / "a.txt")
+    test_membership(tmp_path / "deep" / "b.txt")
+    test_interaction(tmp_path / "c.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("fly 1\n----\nok\n", UnknownCommand),
+        ("add-nodes 1 wings=2\n----\nok\n", UnknownCommand),
+        (
+            "add-nodes 1 voters=(1) index=2\n----\nok\n\nraft-state\n----\n1: StateLeader (Voter) Term:0 Lead:0\n",
+            AssertionError,
+        ),
+    ],
+)
+def test_an_unknown_command_or_another_answer_fails(
+    tmp_path: Path, text: str, error: type[BaseException]
+) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text(text)
+    with pytest.raises(error):
+        test_interaction(path)
+
+
+def test_absent_data_skip_or_fail_as_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_REQUIRE", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="HARNESS_CONFORMANCE"):
+        _require(None)
+    monkeypatch.setenv("HARNESS_REQUIRE", "docker,conformance")
+    with pytest.raises(pytest.fail.Exception, match="HARNESS_CONFORMANCE"):
+        _require(None)
 
 
 def test_meaning_ignores_log_lines_and_layout_only() -> None:

@@ -117,6 +117,9 @@ def test_every_possible_membership_survives_a_snapshot(conf_state: ConfState) ->
         assert record.is_learner == (node in conf_state.learners)
 
 
+WORDS = ("v1", "v2", "v3", "l1", "l2", "l3", "r1", "r2", "r3", "v0")
+
+
 @given(
     conf_states(),
     st.lists(st.sampled_from(WORDS), min_size=1, max_size=4),

@@ -27,15 +27,12 @@ def command(runs: tuple[str, ...], runs_dir: Path, check_time_limit: float | Non
     from harness.catalog import make_parts
     from harness.cli.app import explain
     from harness.cli.running import judge_and_report
+    from harness.cli.saved import open_run
     from harness.scenario import Scenario, ScenarioError
-    from results.run_folder import RunFolder, RunFolderError
 
     codes = []
     for run in runs or ("latest",):
-        try:
-            folder = RunFolder.open(run, root=runs_dir)
-        except RunFolderError as error:
-            raise ScenarioError(str(error)) from error
+        folder = open_run(run, runs_dir)
         click.echo(f"run {folder.id}")
         running = folder.running()
         if running is not None:

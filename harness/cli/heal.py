@@ -21,10 +21,11 @@ def command(runs: tuple[Path, ...], runs_dir: Path) -> int:
 
     A run that is in progress is left alone. A cluster that was kept running is ended. Healing twice does no harm.
     """
+    from harness.cli.saved import open_run
     from harness.environments.ledger import heal
-    from results.run_folder import RunFolder, list_runs
+    from results.run_folder import list_runs
 
-    folders = [RunFolder.open(run, root=runs_dir) for run in runs] if runs else list_runs(runs_dir)
+    folders = [open_run(run, runs_dir) for run in runs] if runs else list_runs(runs_dir)
     failed = False
     healed = 0
     for folder in folders:

@@ -18,8 +18,8 @@ import click
 )
 def command(run: str, runs_dir: Path) -> int:
     """Write the report of RUN (a run folder, or `latest`) again."""
+    from harness.cli.saved import open_run
     from results.report import write_report
-    from results.run_folder import RunFolder
 
-    click.echo(f"report: {write_report(RunFolder.open(run, root=runs_dir))}")
+    click.echo(f"report: {write_report(open_run(run, runs_dir))}")
     return 0

@@ -62,7 +62,7 @@ def test_every_command_has_help(harness, name):
             "replication 5: must be between 1 and the number of",
         ),
         (("test", "--workload", "bank", "--concurrency", "n2"), "concurrency 'n2'"),
-        (("test", "--workload", "bank", "--defect", "no-such"), "no defect is named 'no-such'"),
+        (("test", "--workload", "bank", "--defect", "no-such"), "unknown defect 'no-such'; the defects are"),
         (("test", "--workload", "bank", "--system-option", "tick_ms=fast"), "tick_ms"),
         (("test", "--workload", "bank", "--system-option", "colour=red"), "colour"),
         (("test", "--workload", "bank", "--workload-option", "colour=red"), "colour"),

@@ -169,6 +169,8 @@ class DeleteRecord(msgspec.Struct, frozen=True, array_like=True, tag=13):
 
 
 ReadOperation = Get | Scan | Refresh
+READ_OPERATIONS = (Get, Scan, Refresh)
+"""For `isinstance`: much faster than the union."""
 WriteOperation = (
     Put
     | Delete
@@ -212,7 +214,7 @@ class RangeRequest(msgspec.Struct, frozen=True, array_like=True, tag=20):
     @property
     def is_read(self) -> bool:
         """Does it only read? Then it needs a confirmed leader and no log entry."""
-        return isinstance(self.operations[0], Get | Scan | Refresh)
+        return isinstance(self.operations[0], READ_OPERATIONS)
 
 
 # Results, one for each operation.

@@ -24,6 +24,7 @@ from __future__ import annotations
 import msgspec
 
 from ..api import (
+    READ_OPERATIONS,
     Ambiguous,
     BadRequest,
     CompareAndSet,
@@ -68,6 +69,10 @@ from .locks import Intent
 from .reads import TimestampCache
 from .record import Liveness, TransactionMarkers, TransactionRecord
 from .state import RangeState
+
+_PLAIN_WRITES = (Put, Delete, CompareAndSet)
+_PLAIN_OPERATIONS = (Get, Put, Delete, CompareAndSet)
+_KEYED_WRITES = (Put, Delete, CompareAndSet, WriteIntent, ResolveIntents)
 
 PENDING, COMMITTED, ABORTED, MISSING = TransactionStatus
 
@@ -131,9 +136,13 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
     if request.transaction is not None and len(request.transaction.id) != TRANSACTION_ID_BYTES:
         return f"a transaction's id has {TRANSACTION_ID_BYTES} bytes, got {request.transaction.id!r}"
     is_read = request.is_read
+    if len(request.operations) == 1 and request.transaction is None:
+        only = request.operations[0]
+        if isinstance(only, _PLAIN_OPERATIONS) and state.contains(only.key):
+            return None
     written: set[bytes] = set()
     for operation in request.operations:
-        if isinstance(operation, Get | Scan | Refresh) is not is_read:
+        if isinstance(operation, READ_OPERATIONS) is not is_read:
             return "a request holds reads only or writes only"
         match operation:
             case Scan() | Refresh():
@@ -175,7 +184,7 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
         for key in keys:
             if not state.contains(key):
                 return f"key {key!r} isn't in {_shown(state)}"
-        if isinstance(operation, Put | Delete | CompareAndSet | WriteIntent | ResolveIntents):
+        if isinstance(operation, _KEYED_WRITES):
             for key in keys:
                 if key in written:
                     return f"key {key!r} is written twice in one request"
@@ -360,7 +369,7 @@ def _evaluate_plain_writes(
     conflicts: list[Conflict] = []
     highest = now
     for operation in request.operations:
-        assert isinstance(operation, Put | Delete | CompareAndSet), f"{operation} beside plain writes"
+        assert isinstance(operation, _PLAIN_WRITES), f"{operation} beside plain writes"
         key = operation.key
         intent = state.locks.get(key)
         if intent is not None:

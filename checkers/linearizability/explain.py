@@ -355,14 +355,24 @@ class _Story:
         return CAS, sentence, sources if len(sources) == 1 else []
 
     def _replacer(self, culprit: Call) -> Call | None:
-        """The call that shows, latest before the culprit began, that its value had been replaced."""
+        """The call that shows best, before the culprit began, that its value had been replaced: one that began after
+        every write of that value was over, if there is one; rather a change than a read; rather a late one."""
         value = self.observed(culprit)
-        before = []
-        for call in self.chosen:
-            if call.end < culprit.start and self.about(call) != value:
-                before.append(call)
-        changes = [call for call in before if call.f not in self.model.reads]
-        return max(changes or before, key=lambda call: call.end, default=None)
+        before = [call for call in self.chosen if call.end < culprit.start and self.about(call) != value]
+        return max(
+            before,
+            key=lambda call: (
+                self._is_obvious(call, value, culprit),
+                call.f not in self.model.reads,
+                call.end,
+            ),
+            default=None,
+        )
+
+    def _is_obvious(self, replacer: Call, value: Hashable, culprit: Call) -> bool:
+        """Whether every write of a value that could matter to the culprit was over when its replacement began."""
+        writers = [call for call in self.writers(value, culprit) if call.start < culprit.end]
+        return all(call.end < replacer.start for call in writers)
 
     def _out_of_date(self, culprit: Call) -> tuple[str, str, list[Call]]:
         value = self.observed(culprit)
@@ -390,7 +400,8 @@ class _Story:
         others = [call for call in self.chosen if call is not culprit and call is not replacer]
         if not writers:
             sentence += f"; {show(value)} was the initial value and was never written"
-        elif all(writer.end < replacer.start for writer in writers):
+        elif self._is_obvious(replacer, value, culprit):
+            writers = [writer for writer in writers if writer.start < culprit.end]
             last = max(writers, key=lambda writer: writer.end)
             extra = [last]
             others = [call for call in others if call is not last]
@@ -413,8 +424,7 @@ class _Story:
             STALE_READ: f"{show(value)} was no longer the value: a stale read",
             CAS: f"{show(value)} was no longer the value, so the cas must have failed",
         }
-        obvious = all(call.end < replacer.start or call not in self.chosen for call in writers)
-        if others and not (obvious and replacer.f not in self.model.reads):
+        if others and not self._is_obvious(replacer, value, culprit):
             return kind, f"{sentence}. {self._no_order()}", extra
         return kind, f"{sentence}. So {ends[kind]}", extra
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from checkers.linearizability.calls import FOREVER, Call
 from checkers.linearizability.models import Model, State
@@ -59,6 +60,7 @@ class Search:
     held: int = field(default=0, init=False)
     """Configurations in memory now."""
     result: SearchResult | None = field(default=None, init=False)
+    _pause_at: int = field(default=PAUSE, init=False, repr=False)
 
     def run(self, most: int | None = None) -> SearchResult | None:
         """Goes on to the end, or until it has looked at `most` configurations in all; None in that case."""
@@ -75,136 +77,168 @@ class Search:
         return result
 
     def _search(self) -> Generator[None, None, SearchResult]:
-        calls = self.calls
         transitions = _Transitions(self.model)
         start_states = [self.model.initial_state()] if self.start_states is None else self.start_states
-        events, width = _events(calls)
-        crash_mask = -1 << width
-        """Bits below `width` are slots of calls that return, reused; those above are crashed calls, for good."""
-
+        events, width = _events(self.calls)
+        open_ = _Open(-1 << width)
+        next_crashed = 1 << width
         frontier: dict[int, set[int]] = {transitions.intern(state): {0} for state in start_states}
         """By state, the sets of calls that took effect, as bits."""
-        open_calls: dict[int, int] = {}
-        """Bit of each open call that will return -> its class of signature."""
-        crashed: dict[int, tuple[int, int]] = {}
-        """Bit of each crashed call -> its class, and the bit of the one before it in that class (0: none)."""
-        last_of_class: dict[int, int] = {}
-        next_crashed = 1 << width
-        pause_at = PAUSE
-
         for call, bit, is_return in events:
             if not is_return:
                 class_ = transitions.class_of(call)
                 if bit:
-                    open_calls[bit] = class_
+                    open_.returning[bit] = class_
                 else:
-                    crashed[next_crashed] = (class_, last_of_class.get(class_, 0))
-                    last_of_class[class_] = next_crashed
+                    open_.add_crashed(next_crashed, class_)
                     next_crashed <<= 1
                 continue
-
-            # The return of a call: every configuration must have it behind.
-            found: dict[int, set[int]] = {}
-            lacking: dict[int, list[int]] = {}
-            seen: dict[int, set[int]] = {}
-            eager: dict[int, int] = {}
-            for state, masks in frontier.items():
-                at_once = eager[state] = transitions.fitting(state, open_calls)
-                have = set()
-                lack = set()
-                for mask in masks:
-                    mask |= at_once
-                    if mask & bit:
-                        have.add(mask ^ bit)
-                    else:
-                        lack.add(mask)
-                self.looked_at += len(masks)
-                if have:
-                    found[state] = have
-                if lack:
-                    seen[state] = lack
-                    lacking[state] = list(lack)
+            found, lacking = self._split(frontier, bit, transitions, open_)
             if lacking:
-                antichains: dict[int, dict[int, list[int]]] = {}
-                if crashed:
-                    for chained, masks in seen.items():
-                        antichains[chained] = _antichains(masks, crash_mask)
-                moves: dict[int, list[tuple[int, int, int, int]]] = {}
-                while lacking:
-                    state, todo = lacking.popitem()
-                    if len(todo) > PAUSE:  # A part at a time, so that pauses come in time.
-                        lacking[state] = todo[:-PAUSE]
-                        todo = todo[-PAUSE:]
-                    if state not in moves:
-                        moves[state] = self._moves(transitions, state, open_calls, crashed, eager)
-                    self.looked_at += len(todo)
-                    for look, want, becomes, gains in moves[state]:
-                        target_found = found.setdefault(becomes, set())
-                        target_seen = seen.setdefault(becomes, set())
-                        fresh = []
-                        chains = antichains.setdefault(becomes, {}) if crashed else None
-                        for mask in todo:
-                            if mask & look != want:
-                                continue
-                            after = mask | gains
-                            if after & bit:
-                                target_found.add(after ^ bit)
-                            elif after not in target_seen:
-                                if chains is not None and not _admit(
-                                    chains, after & ~crash_mask, after & crash_mask
-                                ):
-                                    continue
-                                target_seen.add(after)
-                                fresh.append(after)
-                        if fresh:
-                            if becomes in lacking:
-                                lacking[becomes] += fresh
-                            else:
-                                lacking[becomes] = fresh
-                    if self.looked_at >= pause_at:
-                        pause_at = self.looked_at + PAUSE
-                        self.held = sum(map(len, seen.values())) + sum(map(len, found.values()))
-                        yield
-            del open_calls[bit]
-            if crashed:
-                found = {state: _least(masks, crash_mask) for state, masks in found.items()}
+                yield from self._extend(found, lacking, bit, transitions, open_)
+            del open_.returning[bit]
+            if open_.crashed:
+                found = {state: _least(masks, open_.crash_mask) for state, masks in found.items()}
             before = frontier
             frontier = {state: masks for state, masks in found.items() if masks}
             if not frontier:
-                states = tuple(transitions.states[state] for state in before)
-                return SearchResult(False, call, states)
-            if self.looked_at >= pause_at:
-                pause_at = self.looked_at + PAUSE
-                self.held = sum(map(len, frontier.values()))
-                yield
+                return SearchResult(False, call, tuple(transitions.states[state] for state in before))
+            if self.looked_at >= self._pause_at:
+                yield from self._pause(frontier)
         return SearchResult(True)
 
-    @staticmethod
-    def _moves(
+    def _split(
+        self, frontier: dict[int, set[int]], bit: int, transitions: _Transitions, open_: _Open
+    ) -> tuple[dict[int, set[int]], dict[int, set[int]]]:
+        """At the return of a call: the configurations that have it behind (its bit taken off, for the slot is free
+        now), and those that lack it; rule 1 applied to all."""
+        found: dict[int, set[int]] = {}
+        lacking: dict[int, set[int]] = {}
+        for state, masks in frontier.items():
+            at_once = transitions.fitting(state, open_.returning)
+            have = set()
+            lack = set()
+            for mask in masks:
+                mask |= at_once
+                if mask & bit:
+                    have.add(mask ^ bit)
+                else:
+                    lack.add(mask)
+            self.looked_at += len(masks)
+            if have:
+                found[state] = have
+            if lack:
+                lacking[state] = lack
+        return found, lacking
+
+    def _extend(
+        self,
+        found: dict[int, set[int]],
+        seen: dict[int, set[int]],
+        bit: int,
         transitions: _Transitions,
-        state: int,
-        open_calls: dict[int, int],
-        crashed: dict[int, tuple[int, int]],
-        eager: dict[int, int],
-    ) -> list[tuple[int, int, int, int]]:
-        """What can happen next in a state: `(look, want, next state, gained bits)`; a move is open to a
-        configuration whose bits in `look` are `want`. Gained are the call itself and all that fits afterwards."""
-        moves = []
-        for bit, class_ in open_calls.items():
-            if transitions.changes_nothing(class_):
-                continue  # Rule 1 took it already.
+        open_: _Open,
+    ) -> Generator[None, None, None]:
+        """Lets open calls take effect, in every order, until the one that returns has; adds what comes of it to
+        `found`. `seen` are the configurations to begin with, and grows.
+
+        Those that used fewer crashed calls go first: then what rule 4 makes needless is known before it is extended.
+        """
+        crash_mask = open_.crash_mask
+        chains: dict[int, dict[int, list[int]]] = {}
+        levels: dict[int, dict[int, list[int]]] = {}
+        """By the number of crashed calls used, and by state: the configurations still to be extended."""
+        for state, masks in seen.items():
+            for mask in masks:
+                levels.setdefault((mask & crash_mask).bit_count(), {}).setdefault(state, []).append(mask)
+            if open_.crashed:
+                chains[state] = _antichains(masks, crash_mask)
+        moves: dict[int, list[_Move]] = {}
+        while levels:
+            level = min(levels)
+            todos = levels[level]
+            while todos:
+                state, todo = todos.popitem()
+                if len(todo) > PAUSE:  # A part at a time, so that pauses come in time.
+                    todos[state] = todo[:-PAUSE]
+                    todo = todo[-PAUSE:]
+                if level and open_.crashed:
+                    beaten = chains.setdefault(state, {})
+                    todo = [mask for mask in todo if not _is_beaten(beaten, mask, crash_mask)]
+                if state not in moves:
+                    moves[state] = _moves(state, transitions, open_)
+                self.looked_at += len(todo)
+                for look, want, becomes, gains, uses_crashed in moves[state]:
+                    target_found = found.setdefault(becomes, set())
+                    target_seen = seen.setdefault(becomes, set())
+                    target_chains = chains.setdefault(becomes, {}) if open_.crashed else None
+                    fresh = []
+                    for mask in todo:
+                        if mask & look != want:
+                            continue
+                        after = mask | gains
+                        if after & bit:
+                            target_found.add(after ^ bit)
+                        elif after not in target_seen:
+                            if target_chains is not None and not _admit(target_chains, after, crash_mask):
+                                continue
+                            target_seen.add(after)
+                            fresh.append(after)
+                    if fresh:
+                        levels.setdefault(level + uses_crashed, {}).setdefault(becomes, []).extend(fresh)
+                if self.looked_at >= self._pause_at:
+                    yield from self._pause(seen, found)
+            del levels[level]
+
+    def _pause(self, *held: dict[int, set[int]]) -> Generator[None, None, None]:
+        self._pause_at = self.looked_at + PAUSE
+        self.held = sum(len(masks) for configurations in held for masks in configurations.values())
+        yield
+
+
+@dataclass
+class _Open:
+    """The calls that were invoked and have not returned, by their bits."""
+
+    crash_mask: int
+    """All bits of crashed calls: those above the slots of calls that return, one each for good."""
+    returning: dict[int, int] = field(default_factory=dict)
+    """Calls that will return -> the class of their signature."""
+    crashed: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Crashed calls -> their class, and the bit of the one before in that class (0: none)."""
+    last_of_class: dict[int, int] = field(default_factory=dict)
+
+    def add_crashed(self, bit: int, class_: int) -> None:
+        self.crashed[bit] = (class_, self.last_of_class.get(class_, 0))
+        self.last_of_class[class_] = bit
+
+
+class _Move(NamedTuple):
+    """What can happen next to a configuration whose bits in `look` are `want`."""
+
+    look: int
+    want: int
+    becomes: int
+    """The state afterwards."""
+    gains: int
+    """The bits of the call, and of all that takes effect at once afterwards (rule 1)."""
+    uses_crashed: bool
+
+
+def _moves(state: int, transitions: _Transitions, open_: _Open) -> list[_Move]:
+    """What can happen next in a state."""
+    moves = []
+    for bit, class_ in open_.returning.items():
+        if not transitions.changes_nothing(class_):  # Rule 1 took the others already.
             for becomes in transitions.after(state, class_):
-                if becomes not in eager:
-                    eager[becomes] = transitions.fitting(becomes, open_calls)
-                moves.append((bit, 0, becomes, bit | eager[becomes]))
-        for bit, (class_, before) in crashed.items():
-            for becomes in transitions.after(state, class_):
-                if becomes == state:
-                    continue  # Rule 3.
-                if becomes not in eager:
-                    eager[becomes] = transitions.fitting(becomes, open_calls)
-                moves.append((bit | before, before, becomes, bit | eager[becomes]))  # Rule 2.
-        return moves
+                gains = bit | transitions.fitting(becomes, open_.returning)
+                moves.append(_Move(bit, 0, becomes, gains, False))
+    for bit, (class_, before) in open_.crashed.items():
+        for becomes in transitions.after(state, class_):
+            if becomes != state:  # Rule 3.
+                gains = bit | transitions.fitting(becomes, open_.returning)
+                moves.append(_Move(bit | before, before, becomes, gains, True))  # Rule 2.
+    return moves
 
 
 class _Transitions:
@@ -295,13 +329,14 @@ def _events(calls: Iterable[Call]) -> tuple[list[tuple[Call, int, bool]], int]:
     return events, width
 
 
-def _admit(chains: dict[int, list[int]], live: int, used: int) -> bool:
+def _admit(chains: dict[int, list[int]], mask: int, crash_mask: int) -> bool:
     """Whether a configuration is worth keeping beside those with the same open calls behind (rule 4); if so, it is
     entered, and those that it makes needless are taken out. Only so many are compared: rule 4 saves work, and is not
     needed for the answer to be right."""
-    others = chains.get(live)
+    used = mask & crash_mask
+    others = chains.get(mask ^ used)
     if others is None:
-        chains[live] = [used]
+        chains[mask ^ used] = [used]
         return True
     for other in others:
         if other & used == other:
@@ -312,10 +347,16 @@ def _admit(chains: dict[int, list[int]], live: int, used: int) -> bool:
     return True
 
 
+def _is_beaten(chains: dict[int, list[int]], mask: int, crash_mask: int) -> bool:
+    """Whether one was entered that has the same open calls behind, and used only some of the same crashed ones."""
+    used = mask & crash_mask
+    return any(other & used == other != used for other in chains.get(mask ^ used, ()))
+
+
 def _antichains(masks: Iterable[int], crash_mask: int) -> dict[int, list[int]]:
     chains: dict[int, list[int]] = {}
     for mask in masks:
-        _admit(chains, mask & ~crash_mask, mask & crash_mask)
+        _admit(chains, mask, crash_mask)
     return chains
 
 
@@ -326,4 +367,4 @@ def _least(masks: set[int], crash_mask: int) -> set[int]:
     chains: dict[int, list[int]] = {}
     # Those with few first: then nothing that was kept can be made needless by what follows.
     ordered = sorted(masks, key=lambda mask: ((mask & crash_mask).bit_count(), mask))
-    return {mask for mask in ordered if _admit(chains, mask & ~crash_mask, mask & crash_mask)}
+    return {mask for mask in ordered if _admit(chains, mask, crash_mask)}

@@ -267,9 +267,10 @@ class _Zones:
                 self._report(lambda: Conflict("no origin", tuple(path.values())))  # noqa: B023
 
     def _behind_twins(self) -> set[Hashable]:
-        """Values behind the second and further cas from a value: their conflict is told already."""
+        """Values behind the second and further cas from a value of a chain: their conflict is told already."""
         behind: set[Hashable] = set()
-        todo = [twin.written for followers in self._followers.values() for twin in followers[1:]]
+        grown = [followers for value, followers in self._followers.items() if value in self._chain_of]
+        todo = [twin.written for followers in grown for twin in followers[1:]]
         while todo:
             value = todo.pop()
             if value not in behind:

@@ -29,7 +29,7 @@ def histories(draw: st.DrawFn) -> History:
     builder = HistoryBuilder()
     values = st.integers(1, draw(st.sampled_from([2, 3, 5])))
     unique = draw(st.booleans())
-    fresh = 0
+    fresh = successors = 0
     busy: dict[int, str] = {}
     numbers = list(range(draw(st.integers(1, 4))))
     left = draw(st.integers(1, 7))
@@ -57,7 +57,8 @@ def histories(draw: st.DrawFn) -> History:
         else:
             if how == "info":
                 builder.info(process)
-            numbers[numbers.index(process)] = 10 + len(builder.done())
+            successors += 1
+            numbers[numbers.index(process)] = 10 + successors
     return builder.done()
 
 

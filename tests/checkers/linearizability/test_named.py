@@ -89,7 +89,21 @@ def test_a_read_that_goes_back() -> None:
     """Neither read is late for the write, which is still going on, but the second is late for the first."""
     history = story("0 write 1 ok", "1 write 2", "2 read 2 ok", "3 read 1 ok", "1 ok")
     assert kind(history) == "stale read"
-    assert "No order of these 4 operations" in judge(history).sentence
+    assert (
+        "process 3 read 1 (0.005–0.006 s), after process 2 read 2 (completed at 0.004 s)"
+        in judge(history).sentence
+    )
+    assert "also, process 1 wrote 2 (0.002–0.007 s). So 1 was no longer the value" in judge(history).sentence
+
+
+def test_reads_that_disagree_about_two_writes_at_once() -> None:
+    """Nothing is late by itself: 1 may come before 2 or after it, but not both."""
+    history = story("0 write 1", "1 write 2", "2 read 1 ok", "2 read 2 ok", "3 read 1 ok", "0 ok", "1 ok")
+    assert kind(history) == "stale read"
+    assert "No order of these 5 operations that keeps to their times" in judge(history).sentence
+    assert is_valid(
+        story("0 write 1", "1 write 2", "2 read 1 ok", "2 read 2 ok", "3 read 2 ok", "0 ok", "1 ok")
+    )
 
 
 def test_reads_of_two_processes_that_go_forward() -> None:
@@ -200,6 +214,12 @@ def test_a_write_in_the_middle_of_a_chain_of_cas() -> None:
 
 def test_cas_that_only_lead_to_each_other_have_no_origin() -> None:
     history = story("0 cas 1 2", "1 cas 2 1", "0 ok", "1 ok")
+    assert judge(history).outcome == INVALID
+    assert judge(history, zones=False).outcome == INVALID
+
+
+def test_cas_that_lead_to_each_other_and_to_a_third_have_no_origin_either() -> None:
+    history = story("2 cas 3 1", "0 cas 1 2 ok", "1 cas 1 3", "1 info", "2 ok")
     assert judge(history).outcome == INVALID
     assert judge(history, zones=False).outcome == INVALID
 

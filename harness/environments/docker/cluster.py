@@ -49,6 +49,7 @@ STOP_TIMEOUT_S = 20.0
 GRACE_S = 10.0
 """How long a node may take to end after SIGTERM."""
 READY_TIMEOUT_S = 60.0
+FREEZE_TIMEOUT_S = 10.0
 POLL_S = 0.02
 EARLY_EXIT_S = 0.2
 """A program that ends within this time after its start is reported as such, not as one that never gets ready."""
@@ -245,6 +246,7 @@ class DockerCluster:
         pid, node.pid = node.pid or 0, None
         node.state = "down"
         self._links.leave(node.name)
+        self._close_entry(node, "pause_entry")
         node.gone.set()
         if not node.end_is_asked_for:
             task = asyncio.ensure_future(self._record_crash(node, pid))
@@ -382,7 +384,11 @@ class DockerCluster:
             before = await self._frozen(one)
             if one.state != "paused":
                 one.pause_entry = self.ledger.intend("pause", node=node, container=one.container)
-                await self._act(f"pausing {node}", self._engine.api.pause, one.container)
+                try:
+                    await self._persist(one, f"pausing {node}", self._engine.api.pause)
+                except FaultFailed:
+                    self._close_entry(one, "pause_entry")
+                    raise
                 if one.state == "up":
                     one.state = "paused"
             after = await self._frozen(one)
@@ -402,7 +408,7 @@ class DockerCluster:
 
     async def _thaw(self, node: Node) -> None:
         if node.state == "paused":
-            await self._act(f"resuming {node.name}", self._engine.api.unpause, node.container)
+            await self._persist(node, f"resuming {node.name}", self._engine.api.unpause)
             if node.state == "paused":
                 node.state = "up"
         self._close_entry(node, "pause_entry")
@@ -414,11 +420,24 @@ class DockerCluster:
         seen = is_frozen(node.pid)
         return bool((await self._inspect(node))["State"]["Paused"]) if seen is None else seen
 
-    async def _act(self, doing: str, function: Callable[..., Any], *arguments: Any) -> None:
-        try:
-            await self._engine.call(doing, function, *arguments)
-        except EnvironmentFailed as error:
-            raise FaultFailed(str(error)) from error
+    async def _persist(self, node: Node, doing: str, function: Callable[[str], None]) -> None:
+        """Freeze or thaw. With the first version of cgroups, a busy host makes the engine give up now and then
+        (`unable to freeze`), having changed nothing; a moment later it succeeds."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + FREEZE_TIMEOUT_S
+        while True:
+            try:
+                await self._engine.call(doing, function, node.container)
+                return
+            except EngineRefused as error:
+                # 409: it is so already, or the container has just ended. The probe that follows sees which.
+                if error.status == 409:
+                    return
+                if node.gone.is_set() or loop.time() > deadline:
+                    raise FaultFailed(str(error)) from error
+            except EnvironmentFailed as error:
+                raise FaultFailed(str(error)) from error
+            await asyncio.sleep(POLL_S)
 
     def _close_entry(self, node: Node, which: str) -> None:
         entry = getattr(node, which)

@@ -727,7 +727,7 @@ class _Driver:
         try:
             session, _ = await self._open(worker)
             self._tried_to_open()
-            while True:
+            while not worker.abandoned:
                 operation = worker.operation
                 if operation is None:
                     waiter = worker.waiter = loop.create_future()
@@ -739,11 +739,11 @@ class _Driver:
                 reopen = False
                 if session is None:
                     session, trouble = await self._open(worker)
+                    if worker.abandoned:
+                        return
                     if session is None:
                         await asyncio.sleep(backoff_s)
                         backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
-                        if worker.abandoned:
-                            return
                         self._ended(worker, operation, FAIL, None, [NO_CLIENT, trouble])
                         continue
                     backoff_s = FIRST_BACKOFF_S
@@ -786,7 +786,8 @@ class _Driver:
     async def _open(self, worker: _Worker) -> tuple[Session | None, str]:
         """A session for this worker, or the reason why there is none."""
         try:
-            session = await asyncio.wait_for(self.open_session(worker.node), self.timeout_s)
+            async with asyncio.timeout(self.timeout_s):
+                session = await self.open_session(worker.node)
         except TimeoutError:
             return None, f"no session to {worker.node} within {self.timeout_s:g} s"
         except Exception as error:  # noqa: BLE001 - It becomes the error of the operation that needs the session.
@@ -978,4 +979,5 @@ def _error_of(error: BaseException) -> list[str]:
 async def _close(session: Session) -> None:
     """Gives a session back. What goes wrong with that changes nothing any more."""
     with contextlib.suppress(Exception):
-        await asyncio.wait_for(session.close(), CLOSE_TIMEOUT_S)
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await session.close()

@@ -263,12 +263,9 @@ class Interpreter:
         if invocation is None or (type_ != OK and type_ != FAIL and type_ != INFO):
             raise CompletionError(self._wrong_call(process, type_, invocation))
         if type_ == OK:
-            if type(value) in _PLAIN and self._problems is None:
-                wrong = None
-            else:
-                wrong = json_problems(value)
-                if not wrong and self._problems is not None:
-                    wrong = self._problems(invocation, value)
+            wrong = json_problems(value)
+            if not wrong and self._problems is not None:
+                wrong = self._problems(invocation, value)
             if wrong:
                 self.invalid += 1
                 type_, error = (
@@ -366,9 +363,6 @@ class Interpreter:
             f"in flight ({len(self._in_flight)}): {busy or 'nothing'}; "
             f"generator {'exhausted' if self._exhausted else f'{self._plan!r:.500}'}"
         )
-
-
-_PLAIN = frozenset({type(None), bool, int, str, float})
 
 
 def json_problems(value: Any, at: str = "value") -> list[str]:

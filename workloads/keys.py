@@ -16,13 +16,13 @@ FIRST_KEY: Final = "0"
 END_KEY: Final = "{"
 """All names of `spread_key` sort before it; it is the character after z."""
 
-STRIDE: Final = 809
-"""About the golden section of 1,296 and coprime to it: the names of 0, 1, 2 ... fall far from each other, and every
+STRIDE: Final = 497
+"""About 1,296 times the smaller part of the golden section, and coprime to 1,296: the names of 0, 1, 2 ... fall far from each other, and every
 beginning is used before one comes again."""
 
 
 def spread_key(area: str, number: int) -> str:
-    """The name of the `number`th key of an area: `00/set/0`, `mh/set/1`, `8y/set/2` ..."""
+    """The name of the `number`th key of an area: `00/set/0`, `dt/set/1`, `rm/set/2` ..."""
     return f"{beginning(number * STRIDE % PAIRS)}/{area}/{number}"
 
 

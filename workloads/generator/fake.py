@@ -21,6 +21,7 @@ import msgspec
 from results.operation import FAIL, INFO, INVOKE, OK, Operation
 from workloads.generator.core import (
     LOG,
+    NOTHING,
     SLEEP,
     Context,
     Generator,
@@ -78,12 +79,14 @@ def simulate(
     while True:
         if len(events) > max_events:
             raise SimulationError(f"no end after {max_events} events; the generator is now {plan!r:.1000}")
+        while pending and pending[0][0] <= context.time:
+            plan, context = _end(plan, context, events, pending)
         answer = plan.next(context)
         ends = pending[0][0] if pending else None
         if answer is None:
             if ends is None:
                 return events
-            wake = None
+            plan, wake = NOTHING, None
         else:
             what, following = answer
             if isinstance(what, Pending):
@@ -95,18 +98,13 @@ def simulate(
                     raise SimulationError(
                         f"the generator waits for an event, but nothing is in flight: {plan!r:.1000}"
                     )
-            elif ends is not None and ends <= context.time:
-                wake = context.time  # What ends now goes first; then the question is asked again.
             else:
                 plan = following
                 order += 1
                 plan, context = _begin(plan, what, context, client, random, events, pending, order)
                 continue
-        if ends is not None and (wake is None or ends <= wake):
-            plan, context = _end(plan, context, events, pending)
-        else:
-            assert wake is not None
-            context = msgspec.structs.replace(context, time=wake)
+        times = [time for time in (ends, wake) if time is not None]
+        context = msgspec.structs.replace(context, time=min(times))
 
 
 def _begin(

@@ -2,8 +2,9 @@
 
 By default a step takes one node, a minority or the leader, so that a majority can go on; one in eight takes a
 majority or all, because recovery of the whole is worth seeing. Sizes that were *drawn* leave room for what other
-steps have already stopped; what was asked for by name is done as asked. The first step of a class takes few nodes,
-so that the class is sure to take effect.
+steps have already stopped, and half of the steps that meet a partition aim at a node that is cut off anyway: a cluster
+without a majority does nothing that could be wrong. What was asked for by name is done as asked. The first step of
+a class takes few nodes, so that the class is sure to take effect.
 
 Rules of overlap, per node:
 - A node is stopped by one step only, and only that step starts it again. Others see it as down and aim elsewhere.
@@ -21,7 +22,7 @@ from nemesis.cluster import Cluster, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
 from nemesis.schedule import Request, Step
-from nemesis.targets import minority, pick
+from nemesis.targets import minority, pick, quorum
 
 DOWN, PAUSE = "down", "pause"
 _FIRST = (("one", 4), ("leader", 4))
@@ -33,6 +34,19 @@ def draw_target(request: Request, random: Random, first: bool) -> str:
     table = _FIRST if first else _LATER
     drawn = random.choices([name for name, _ in table], [weight for _, weight in table])[0]
     return request.target or drawn
+
+
+def cut_off(nodes: Sequence[str], holds: Holds) -> set[str]:
+    """Nodes that cannot speak both ways with enough others for a majority, by the links that are cut now."""
+
+    def speak(one: str, other: str) -> bool:
+        return not holds.holders("cut", (one, other)) and not holds.holders("cut", (other, one))
+
+    return {
+        name
+        for name in nodes
+        if sum(other == name or speak(name, other) for other in nodes) < quorum(len(nodes))
+    }
 
 
 def aim_at_processes(step: Step, situation: Situation, holds: Holds, kind: str, may_hit_paused: bool) -> Plan:
@@ -47,6 +61,10 @@ def aim_at_processes(step: Step, situation: Situation, holds: Holds, kind: str, 
     candidates = [name for name in situation.nodes if name not in barred]
     room = minority(len(situation.nodes)) - len(stopped | paused)
     random = Random(step.parameters.get("draw", step.id))
+    spare_majority = random.random() < 0.5
+    lonely = cut_off(situation.nodes, holds)
+    if step.target in ("one", "minority") and spare_majority and lonely & set(candidates):
+        candidates = [name for name in candidates if name in lonely]
     picked = pick(step.target or "one", situation.nodes, candidates, situation.leaders, random, at_most=room)
     if not picked.nodes:
         why = ", ".join(f"{name} is {'down' if name in stopped else 'paused'}" for name in sorted(barred))

@@ -205,7 +205,8 @@ def draw(
 
     Every request occurs at least once and starts within the first 36 % of the run. Steps of one request never
     overlap, those of different requests do. A step lasts 2 to 10 s, scaled down for runs under a minute (1.5 s in
-    a run of 10 s); gaps are such that about `CALM_SHARE` of the time is free of faults. Each request has a random
+    a run of 10 s), first ones less where many share the window of first starts, so that they do not all pile up;
+    gaps are such that about `CALM_SHARE` of the time is free of faults. Each request has a random
     stream of its own, so adding one to `--nemesis` leaves the steps of the others' aims as they were.
     """
     if not requests or duration_ns <= 0:
@@ -221,10 +222,13 @@ def draw(
     for position, request in enumerate(order):
         stream = Random(f"{root}/{request}")
         low, high = FIRST_WINDOW
-        start = int(duration_ns * (low + (high - low) * (position + 0.8 * stream.random()) / len(order)))
+        slot = duration_ns * (high - low) / len(order)
+        start = int(duration_ns * low + slot * (position + 0.8 * stream.random()))
         first = True
         while True:
             length = stream.randint(shortest, longest)
+            if first:
+                length = max(shortest, min(length, int(1.5 * slot)))
             aim = packages[request.name].draw(request, stream, nodes, first)
             gap = int(length * (1 - share_broken) / share_broken * stream.uniform(0.5, 1.5))
             start, length = _keep_calm(start, length, shortest, duration_ns)

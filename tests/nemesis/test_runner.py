@@ -185,6 +185,17 @@ def test_drawn_sizes_leave_room_for_what_others_have_stopped() -> None:
         assert len(run.event(2, "info", "start")["targets"]) == 1
 
 
+def test_half_of_the_steps_that_meet_a_partition_spare_the_majority() -> None:
+    hit: list[str] = []
+    for draws in range(40):
+        late = Step(2, 5 * TENTH, "kill", None, "one", 10 * TENTH, {"draw": draws})
+        run = Run(partition(1, 0, 40, "n2"), late)
+        virtual_time.run(run.runner.follow())
+        hit += run.event(2, "info", "start")["targets"]
+    assert 20 <= hit.count("n2") <= 36, "half of them, and a third of the rest"
+    assert {"n1", "n3"} <= set(hit)
+
+
 def test_a_fault_that_silently_did_nothing_did_not_take_effect() -> None:
     run = Run(kill(1, 0, 10, "n1"))
     run.cluster.idle.add("kill")

@@ -25,9 +25,10 @@ import msgspec
 from . import elections, following, leading, replication
 from .config import Config, ReadMode
 from .core import RaftCore, Trace
-from .log import payload_of, size_of
+from .log import payload_of
 from .log_store import LogStore
 from .messages import (
+    ENTRY_OVERHEAD_BYTES,
     LOCAL_APPEND,
     LOCAL_APPLY,
     LOCAL_KINDS,
@@ -47,6 +48,12 @@ from .messages import (
     SoftState,
 )
 from .progress import ProgressState
+
+# Bound once: Python 3.11 takes a tenth of a microsecond and more to look up a member of an enum.
+_LEADER = Role.LEADER
+_APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
+_NORMAL = EntryKind.NORMAL
+
 
 __all__ = ["PeerStatus", "ProposalDropped", "RaftGroup", "Ready", "Status"]
 
@@ -109,6 +116,11 @@ class Status:
     progress: dict[int, PeerStatus]
 
 
+_Pending = tuple[Ready, list[Message], int, int, int, int, int]
+"""A Ready, our promises to ourselves, then term, last index and last term, then bytes of what is to be applied with
+and without overhead."""
+
+
 class RaftGroup:
     """One member of one Raft group. Not thread-safe; does no I/O and keeps no time.
 
@@ -143,6 +155,7 @@ class RaftGroup:
         """The machine inside, for status displays and tests. Owners use the methods."""
         self._sync = not config.async_storage_writes
         self._pending: _Pending | None = None
+        """What `advance` will tell the core about the outstanding Ready, fixed when that was handed out."""
         self._maybe_ready = True
         """False only if nothing changed since there was no Ready, which makes asking an idle group free."""
         self._role, self._leader = self.core.role, self.core.leader_id
@@ -172,7 +185,7 @@ class RaftGroup:
 
         Raises `ProposalDropped` where it certainly isn't in any log. A follower that may forward returns (0, 0).
         """
-        return self._propose([(EntryKind.NORMAL, data)])
+        return self._propose([(_NORMAL, data)])
 
     def propose_many(self, batch: Sequence[bytes]) -> int:
         """Propose entries as one batch, all or nothing. Returns the first one's index; the term is `self.term`.
@@ -181,7 +194,7 @@ class RaftGroup:
         """
         if not batch:
             raise ValueError("an empty batch was proposed; propose at least one entry")
-        normal = EntryKind.NORMAL
+        normal = _NORMAL
         return self._propose([(normal, data) for data in batch])[1]
 
     def propose_conf_change(self, change: ConfChange) -> tuple[int, int]:
@@ -200,7 +213,7 @@ class RaftGroup:
     def _propose(self, proposals: list[tuple[EntryKind, bytes]]) -> tuple[int, int]:
         core = self.core
         self._maybe_ready = True
-        if core.role == Role.LEADER:
+        if core.role == _LEADER:
             first = leading.propose(core, proposals)
             return core.term, first
         entries = tuple(Entry(0, 0, data, kind) for kind, data in proposals)
@@ -262,13 +275,13 @@ class RaftGroup:
     def report_unreachable(self, node: int) -> None:
         """A message to `node` couldn't be delivered."""
         self._maybe_ready = True
-        if self.core.role == Role.LEADER:
+        if self.core.role == _LEADER:
             replication.report_unreachable(self.core, node)
 
     def report_snapshot(self, node: int, ok: bool) -> None:
         """The snapshot to `node` was delivered, or not."""
         self._maybe_ready = True
-        if self.core.role == Role.LEADER:
+        if self.core.role == _LEADER:
             replication.report_snapshot(self.core, node, ok)
 
     def apply_conf_change(self, change: ConfChange) -> ConfState:
@@ -317,7 +330,7 @@ class RaftGroup:
             or core.vote != self._vote
             or log.next_snapshot() is not None
             or log.has_next_committed(self._sync)
-            or (core.reads.waiting and (core.role != Role.LEADER or core.committed_in_term))
+            or (core.reads.waiting and (core.role != _LEADER or core.committed_in_term))
         ):
             return True
         self._maybe_ready = False
@@ -352,19 +365,24 @@ class RaftGroup:
         assert core.term >= self._term, f"term went back from {self._term} to {core.term}"
         assert log.committed >= self._commit, f"commit went back from {self._commit} to {log.committed}"
         self._term, self._vote, self._commit = core.term, core.vote, log.committed
+        payload = size = 0
+        if committed:
+            payload = payload_of(committed)
+            size = payload + ENTRY_OVERHEAD_BYTES * len(committed)
         if self._sync:
-            self._prepare_advance(ready)
+            own = self._sort_promises(ready)
+            self._pending = (ready, own, core.term, log.last_index, log.last_term, size, payload)
         else:
             self._attach_storage_messages(ready)
         core.messages, core.messages_after_append = [], []
         core.read_states, core.dropped_reads = [], []
         log.accept_unstable()
         if committed:
-            log.accept_applying(committed[-1].index, size_of(committed), self._sync)
+            log.accept_applying(committed[-1].index, size, self._sync)
         return ready
 
-    def _prepare_advance(self, ready: Ready) -> None:
-        """Sort the promises: those to others go out, those to ourselves wait for `advance`."""
+    def _sort_promises(self, ready: Ready) -> list[Message]:
+        """The promises to others go out with the Ready; those to ourselves, returned, wait for `advance`."""
         core = self.core
         own: list[Message] = []
         for message in core.messages_after_append:
@@ -372,15 +390,15 @@ class RaftGroup:
                 ready.messages_after_append.append(message)
             elif (
                 own
-                and message.kind == MessageKind.APPEND_RESPONSE
-                and own[-1].kind == MessageKind.APPEND_RESPONSE
+                and message.kind == _APPEND_RESPONSE
+                and own[-1].kind == _APPEND_RESPONSE
                 and own[-1].term == message.term
             ):
                 # Only the last acknowledgement of our own appends says something new.
                 own[-1] = message
             else:
                 own.append(message)
-        self._pending = _Pending(ready, own, core.term, core.log.last_index, core.log.last_term)
+        return own
 
     def _attach_storage_messages(self, ready: Ready) -> None:
         core = self.core
@@ -435,19 +453,17 @@ class RaftGroup:
         """The owner has done everything that `ready` asked for. Only in the synchronous mode."""
         pending = self._pending
         assert pending is not None, f"node {self.core.node_id}: advance() without ready()"
-        assert pending.ready is ready, (
-            f"node {self.core.node_id}: advance() of a Ready that isn't the last one"
-        )
+        outstanding, own, term, last_index, last_term, size, payload = pending
+        assert outstanding is ready, f"node {self.core.node_id}: advance() of a Ready that isn't the last one"
         self._pending = None
         self._maybe_ready = True
         core = self.core
-        for message in pending.own:
+        for message in own:
             core.step(message)
         if ready.entries or ready.snapshot is not None:
-            core.storage_appended(pending.term, pending.last_index, pending.last_term, ready.snapshot)
-        committed = ready.committed_entries
-        if committed:
-            core.storage_applied(committed[-1].index, size_of(committed), payload_of(committed))
+            core.storage_appended(term, last_index, last_term, ready.snapshot)
+        if ready.committed_entries:
+            core.storage_applied(ready.committed_entries[-1].index, size, payload)
 
     # Quiescence.
 
@@ -462,7 +478,7 @@ class RaftGroup:
         log = core.log
         last = log.last_index
         return (
-            core.role == Role.LEADER
+            core.role == _LEADER
             and log.applied == last
             and log.stable == last
             and core.transfer_target == NO_NODE
@@ -482,14 +498,14 @@ class RaftGroup:
         self._maybe_ready = True
         core.election_elapsed = 0
         core.heartbeat_elapsed = 0
-        if core.role == Role.LEADER:
+        if core.role == _LEADER:
             leading.heartbeat(core)
 
     # Looking in.
 
     @property
     def is_leader(self) -> bool:
-        return self.core.role == Role.LEADER
+        return self.core.role == _LEADER
 
     @property
     def role(self) -> Role:
@@ -528,7 +544,7 @@ class RaftGroup:
     def status(self) -> Status:
         core = self.core
         log = core.log
-        progress = core.peers.progress if core.role == Role.LEADER else {}
+        progress = core.peers.progress if core.role == _LEADER else {}
         return Status(
             node_id=core.node_id,
             group_id=self.config.group_id,
@@ -556,17 +572,6 @@ class RaftGroup:
                 for node, record in progress.items()
             },
         )
-
-
-@dataclass(slots=True)
-class _Pending:
-    """What `advance` will tell the core about a Ready, fixed when it was handed out."""
-
-    ready: Ready
-    own: list[Message]
-    term: int
-    last_index: int
-    last_term: int
 
 
 _LOCAL_SOURCES = frozenset((LOCAL_APPEND, LOCAL_APPLY))

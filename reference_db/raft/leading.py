@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from .core import RaftCore
 
 
+# Bound once: Python 3.11 takes a tenth of a microsecond and more to look up a member of an enum.
+_LEADER = Role.LEADER
+_NORMAL = EntryKind.NORMAL
+
+
 def tick(raft: RaftCore) -> bool:
     """Time passes for a leader. Says whether anything but counters changed."""
     config = raft.config
@@ -38,7 +43,7 @@ def tick(raft: RaftCore) -> bool:
         acted = True
         if config.check_quorum:
             check_quorum(raft)
-            if raft.role != Role.LEADER:
+            if raft.role != _LEADER:
                 return True
         replication.give_up_lost_snapshots(raft)
         # A transfer that took a whole election timeout has failed: serve again.
@@ -92,7 +97,7 @@ def propose(raft: RaftCore, proposals: Sequence[tuple[EntryKind, bytes]]) -> int
     pending_conf_index = raft.pending_conf_index
     for index, (kind, data) in enumerate(proposals, first):
         entry = Entry(term, index, data, kind)
-        if kind != EntryKind.NORMAL:
+        if kind != _NORMAL:
             refusal = conf_change_refusal(raft, decode_conf_change(entry))
             if refusal and not raft.config.disable_conf_change_validation:
                 # It becomes an empty entry: its index was perhaps already promised to somebody.
@@ -156,7 +161,7 @@ def switch_configuration(raft: RaftCore, configuration: Configuration, progress:
     if raft.trace is not None:
         raft.trace("configuration", {"configuration": str(configuration), "term": raft.term})
     conf_state = configuration.conf_state()
-    if raft.role != Role.LEADER:
+    if raft.role != _LEADER:
         return conf_state
     own = peers.progress.get(raft.node_id)
     if own is None or own.is_learner:
@@ -224,7 +229,7 @@ def lease_valid(raft: RaftCore) -> bool:
     A quorum answered a round that was sent `age` ticks ago. Each of them ignores votes for `election_ticks` ticks
     since it heard that round. Ticks aren't aligned, so up to one may be missing on either side.
     """
-    if raft.role != Role.LEADER or raft.config.read_mode != ReadMode.LEASE:
+    if raft.role != _LEADER or raft.config.read_mode != ReadMode.LEASE:
         return False
     if raft.lease_broken or not raft.committed_in_term:
         return False
@@ -237,7 +242,7 @@ def lease_valid(raft: RaftCore) -> bool:
 def flush_reads(raft: RaftCore) -> None:
     """Answer the waiting reads, or send a round for them. They wait on while the leader lacks a commit in its term."""
     reads = raft.reads
-    if raft.role != Role.LEADER:
+    if raft.role != _LEADER:
         _pass_reads_on(raft)
         return
     if not raft.committed_in_term:

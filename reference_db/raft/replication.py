@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from .core import RaftCore
 
 
+# Bound once: Python 3.11 takes a tenth of a microsecond and more to look up a member of an enum.
+_REPLICATE = ProgressState.REPLICATE
+_SNAPSHOT = ProgressState.SNAPSHOT
+_APPEND = MessageKind.APPEND
+_HEARTBEAT = MessageKind.HEARTBEAT
+
+
 def broadcast_append(raft: RaftCore) -> None:
     """Spread new entries or a new commit index: at once, or with the next Ready where appends are coalesced."""
     if raft.config.coalesce_appends:
@@ -44,7 +51,7 @@ def send_append(raft: RaftCore, node: int) -> None:
 def maybe_send_append(raft: RaftCore, node: int, *, send_if_empty: bool) -> bool:
     """Send the next entries (or a snapshot, where the log doesn't reach back). Says whether a message left."""
     record = raft.peers.progress[node]
-    if record.flow_paused or record.state is ProgressState.SNAPSHOT:
+    if record.flow_paused or record.state is _SNAPSHOT:
         return False
     log = raft.log
     previous = record.next - 1
@@ -52,16 +59,14 @@ def maybe_send_append(raft: RaftCore, node: int, *, send_if_empty: bool) -> bool
     try:
         previous_term = log.term(previous)
         # A full window still lets an empty append through, so that lost messages are noticed.
-        if record.state is not ProgressState.REPLICATE or not record.inflights.full:
+        if record.state is not _REPLICATE or not record.inflights.full:
             entries = log.entries(record.next, log.last_index + 1, raft.config.max_bytes_per_message)
     except (Compacted, Unavailable):
         return _maybe_send_snapshot(raft, node, record)
     if not entries and not send_if_empty:
         return False
     raft.messages.append(
-        Message(
-            MessageKind.APPEND, node, raft.node_id, raft.term, previous, previous_term, log.committed, entries
-        )
+        Message(_APPEND, node, raft.node_id, raft.term, previous, previous_term, log.committed, entries)
     )
     record.sent_entries(len(entries), payload_of(entries))
     record.sent_commit(log.committed)
@@ -105,7 +110,7 @@ def broadcast_heartbeat(raft: RaftCore, context: bytes) -> None:
             # Never tell a follower a commit index that it may not have the entries for.
             commit = min(record.match, raft.log.committed)
             raft.messages.append(
-                Message(MessageKind.HEARTBEAT, node, raft.node_id, raft.term, commit=commit, context=context)
+                Message(_HEARTBEAT, node, raft.node_id, raft.term, commit=commit, context=context)
             )
             record.sent_commit(commit)
 
@@ -113,14 +118,14 @@ def broadcast_heartbeat(raft: RaftCore, context: bytes) -> None:
 def report_unreachable(raft: RaftCore, node: int) -> None:
     """A message to `node` was probably lost: probe instead of streaming."""
     record = raft.peers.progress.get(node)
-    if record is not None and record.state is ProgressState.REPLICATE:
+    if record is not None and record.state is _REPLICATE:
         record.become_probe()
 
 
 def report_snapshot(raft: RaftCore, node: int, ok: bool) -> None:
     """The snapshot to `node` has been delivered, or has failed."""
     record = raft.peers.progress.get(node)
-    if record is None or record.state is not ProgressState.SNAPSHOT:
+    if record is None or record.state is not _SNAPSHOT:
         return
     if not ok:
         record.pending_snapshot = 0
@@ -135,5 +140,5 @@ def give_up_lost_snapshots(raft: RaftCore) -> None:
     if not limit:
         return
     for node, record in raft.peers.progress.items():
-        if record.state is ProgressState.SNAPSHOT and raft.ticks - record.snapshot_tick >= limit:
+        if record.state is _SNAPSHOT and raft.ticks - record.snapshot_tick >= limit:
             report_snapshot(raft, node, ok=False)

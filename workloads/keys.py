@@ -17,8 +17,8 @@ END_KEY: Final = "{"
 """All names of `spread_key` sort before it; it is the character after z."""
 
 STRIDE: Final = 497
-"""About 1,296 times the smaller part of the golden section, and coprime to 1,296: the names of 0, 1, 2 ... fall far from each other, and every
-beginning is used before one comes again."""
+"""About 1,296 times the smaller part of the golden section, and coprime to 1,296: the names of 0, 1, 2 ... fall far
+from each other, and every beginning is used before one comes again."""
 
 
 def spread_key(area: str, number: int) -> str:

@@ -33,6 +33,8 @@ CONFIGURATION_BYTES = 160
 """What one configuration takes in memory, about: an int, its places in a set and a list."""
 EXPLAINED = 10
 """Wrong keys that are explained in full; further ones are named. Conflicts of one key: see `zones.MOST`."""
+PATIENCE_S = 10.0
+"""Seconds spent on the evidence of one key, at most; after that it is as small as it got."""
 FOR_EXPLAINING = 0.25
 """The share of the time that is kept for the evidence."""
 
@@ -166,22 +168,23 @@ class LinearizabilityChecker:
         anomalies: list[Anomaly] = []
         more = 0
         for number, key in enumerate(wrong):
+            patience = Deadline(min(deadline.at, deadline.clock() + PATIENCE_S), deadline.clock)
             if number >= EXPLAINED:
                 more += key.zones.found if key.zones is not None else 1
                 continue
             if key.zones is not None:
                 each: list[Evidence] = []
                 for conflict in key.zones.conflicts:
-                    if each and deadline.expired():
+                    if each and patience.expired():
                         break
-                    each.append(evidence_of_conflict(conflict, self.model, deadline.expired))
+                    each.append(evidence_of_conflict(conflict, self.model, patience.expired))
                 more += key.zones.found - len(each)
             else:
                 assert key.search is not None, f"{key.key!r} has neither zones nor a search"
                 assert key.search.result is not None, f"the search of {key.key!r} is not over"
                 stuck = key.search.result.stuck
                 assert stuck is not None, "an illegal history got stuck somewhere"
-                each = [evidence_of_search(key.calls, stuck, self.model, deadline.expired)]
+                each = [evidence_of_search(key.calls, stuck, self.model, patience.expired)]
             seen: set[tuple[int, ...]] = set()
             values = Values(key.calls, key.failed, self.model, keyed=self.split_by_key)
             for evidence in each:
@@ -214,7 +217,9 @@ class LinearizabilityChecker:
         scope = f"{len(keys)} {'key' if len(keys) == 1 else 'keys'}, {operations} operations"
         if wrong:
             where = f"{len(wrong)} of {len(keys)} keys" if self.split_by_key else "the history"
-            sentence = f"{where} not linearizable: {anomalies[0].sentence}"
+            further = len(anomalies) - 1 + more
+            others = f" (and {further} more)" if further else ""
+            sentence = f"{where} not linearizable: {anomalies[0].sentence}{others}"
             return Verdict(INVALID, self.name, sentence, anomalies, details)
         if undecided:
             first = undecided[0]

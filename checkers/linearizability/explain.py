@@ -142,6 +142,7 @@ def _without_needless(evidence: Evidence, model: Model, enough: Callable[[], boo
     """Delta debugging: tries to do without halves, quarters ... and in the end without each single call."""
     size = max(1, len(evidence.calls) // 2)
     changed = True
+    ties = _Ties(evidence.calls, model)
     while (changed or size > 1) and not enough():
         if not changed or size > len(evidence.calls):
             size = max(1, size // 2)
@@ -149,7 +150,7 @@ def _without_needless(evidence: Evidence, model: Model, enough: Callable[[], boo
         position = 0
         while position < len(evidence.calls) and not enough():
             calls = evidence.calls
-            dropped = _with_dependents(calls, calls[position : position + size], model)
+            dropped = ties.with_dependents(calls[position : position + size])
             kept = Evidence(tuple(call for call in calls if call.start not in dropped), evidence.start_states)
             if dropped and _is_illegal(kept, model):
                 evidence = kept
@@ -159,26 +160,40 @@ def _without_needless(evidence: Evidence, model: Model, enough: Callable[[], boo
     return evidence
 
 
-def _with_dependents(calls: Sequence[Call], dropped: Sequence[Call], model: Model) -> set[int]:
-    """The starts of the calls that have to go with `dropped`; empty if some of them must stay."""
-    gone: set[int] = set()
-    todo = list(dropped)
-    while todo:
-        call = todo.pop()
-        if call.start in gone:
-            continue
-        footprint = model.footprint(call)
-        if footprint is None and call.f not in model.reads and call.type != FAIL:
-            return set()
-        gone.add(call.start)
-        if footprint is not None and footprint.writes:
-            for other in calls:
-                needs = model.footprint(other)
-                if needs is None:
-                    todo.append(other)  # It may depend on any write, so it goes, or else none may.
-                elif needs.observes and needs.observed == footprint.written:
-                    todo.append(other)
-    return gone
+class _Ties:
+    """Which calls have to go with which."""
+
+    def __init__(self, calls: Sequence[Call], model: Model) -> None:
+        self._model = model
+        self._observers: dict[Hashable, list[Call]] = {}
+        self._on_anything: list[Call] = []
+        """Calls that may depend on any change."""
+        for call in calls:
+            footprint = model.footprint(call)
+            if footprint is None:
+                self._on_anything.append(call)
+            elif footprint.observes:
+                self._observers.setdefault(footprint.observed, []).append(call)
+
+    def with_dependents(self, dropped: Sequence[Call]) -> set[int]:
+        """The starts of the calls that have to go with `dropped`; empty if some of them must stay."""
+        gone: set[int] = set()
+        opened: set[Hashable] = set()
+        """Values whose observers are on the list."""
+        todo = list(dropped)
+        while todo:
+            call = todo.pop()
+            if call.start in gone:
+                continue
+            footprint = self._model.footprint(call)
+            if footprint is None and call.f not in self._model.reads and call.type != FAIL:
+                return set()
+            gone.add(call.start)
+            if footprint is not None and footprint.writes and footprint.written not in opened:
+                opened.add(footprint.written)
+                todo += self._observers.get(footprint.written, ())
+                todo += self._on_anything
+        return gone
 
 
 def _as_write(call: Call) -> Call:

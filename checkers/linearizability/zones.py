@@ -70,7 +70,7 @@ class ZonesResult:
     """The history is linearizable if and only if the number of conflicts is 0."""
 
     found: int
-    """How many conflicts there are."""
+    """How many conflicts there are; what contradicts many others for the same reason counts once."""
     conflicts: list[Conflict]
     """The first `MOST` of them."""
     chains: int
@@ -134,6 +134,8 @@ class _Zones:
         self._reads = reads
         self._found = 0
         self._conflicts: list[Conflict] = []
+        self._told: set[int] = set()
+        """Calls whose contradiction with their chain is told."""
         self._writer: dict[Hashable, _Change] = {}
         """The only writer of each observed value."""
         self._followers: dict[Hashable, list[_Change]] = {}
@@ -237,8 +239,9 @@ class _Zones:
             value = followers[0].written
 
     def _check_order(self, chain: Chain, before: tuple[int, Call] | None, after: tuple[int, Call]) -> None:
-        if before is not None and after[1].end < before[1].start:
+        if before is not None and after[1].end < before[1].start and before[1].start not in self._told:
             earlier, later = before, after
+            self._told.add(earlier[1].start)  # All that follows in the chain contradicts it as well.
             self._report(
                 lambda: Conflict(
                     "out of order", (earlier[1], later[1]), *self._support(chain, earlier[0], later[0])
@@ -290,9 +293,18 @@ class _Zones:
         forward.sort(key=lambda chain: chain.first_return)
         apart: list[Chain] = []
         """Forward chains that do not overlap, in order."""
+        told: set[int] = set()
+        """Chains whose overlap is told: one stale read reaches over all that was written since, and is one mistake."""
+
+        def overlap(one: Chain, other: Chain) -> None:
+            wide = max(one, other, key=lambda chain: chain.last_start - chain.first_return)
+            if id(wide) not in told:
+                told.add(id(wide))
+                self._overlap(one, other)
+
         for chain in forward:
             if apart and chain.first_return < apart[-1].last_start:
-                self._overlap(apart[-1], chain)
+                overlap(apart[-1], chain)
                 if chain.last_start > apart[-1].last_start:
                     apart[-1] = chain  # Whichever reaches further meets more of what follows.
             else:
@@ -302,7 +314,7 @@ class _Zones:
             if chain.first_return >= chain.last_start:
                 place = bisect_left(returns, chain.last_start) - 1
                 if place >= 0 and chain.first_return < apart[place].last_start:
-                    self._overlap(apart[place], chain)
+                    overlap(apart[place], chain)
 
     def _overlap(self, first: Chain, second: Chain) -> None:
         def make() -> Conflict:

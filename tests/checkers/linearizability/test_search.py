@@ -193,6 +193,41 @@ class TestSpeed:
         assert verdict.outcome == VALID
         assert verdict.details["decided_by_zones"] == 1
 
+    def test_one_stale_read_of_a_long_chain_of_cas_is_one_mistake_with_a_short_proof(self) -> None:
+        builder = HistoryBuilder()
+        builder.invoke(0, "write", 0)
+        builder.ok(0)
+        for value in range(3000):
+            builder.invoke(value % 7, "cas", [value, value + 1])
+            builder.ok(value % 7)
+        builder.invoke(8, "read")
+        builder.ok(8, 1500)
+        started = time.process_time()
+        verdict = LinearizabilityChecker(CasRegister(), False).check(builder.done(), Limits())
+        assert time.process_time() - started < 5
+        (anomaly,) = verdict.anomalies
+        assert anomaly.type == "stale read"
+        assert [row["value"] for row in anomaly.evidence["minimal_history"]] == [
+            [1499, 1500],
+            [1500, 1501],
+            1500,
+        ]
+
+    def test_one_read_that_is_late_for_a_thousand_writes_is_one_mistake(self) -> None:
+        builder = HistoryBuilder()
+        for value in range(1000):
+            builder.invoke(0, "write", value)
+            builder.ok(0)
+            builder.invoke(1, "read")
+            builder.ok(1, value)
+        builder.invoke(2, "read")
+        builder.ok(2, 17)
+        verdict = LinearizabilityChecker(CasRegister(), False).check(builder.done(), Limits())
+        (anomaly,) = verdict.anomalies
+        assert "process 2 read 17" in anomaly.sentence
+        assert len(anomaly.evidence["minimal_history"]) == 3
+        assert "further_conflicts" not in verdict.details
+
     def test_a_run_of_a_minute_over_several_keys_with_crashes(self) -> None:
         history = register_history(
             random.Random(2), operations=12_000, processes=10, values=5, keys=8, crash=0.01, fail=0.01

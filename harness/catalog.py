@@ -37,6 +37,13 @@ SYSTEMS: dict[str, str] = {
 }
 """Name -> class that takes replication, ranges, seed, defect and options by name."""
 
+CAPTIONS: dict[str, str] = {
+    "reference-db": "the reference Multi-Raft database of this project",
+    "local": "nodes are processes on loopback, with a proxy per directed link; Linux and macOS",
+    "docker": "nodes are containers on a private network; needs a Docker engine and Linux",
+}
+"""System or environment -> what it is."""
+
 ENVIRONMENTS: dict[str, str] = {
     "local": "harness.environments.local.environment:LocalEnvironment",
     "docker": "harness.environments.docker.environment:DockerEnvironment",

@@ -25,28 +25,26 @@ def command() -> int:
     click.echo("workloads")
     for name in catalog.WORKLOADS:
         workload = catalog.make_workload(msgspec.structs.replace(scenario, workload=name), Seeds(0))
-        click.echo(f"  {name:10} {workload.describe()}")
-        click.echo(f"  {'':10} needs: {', '.join(sorted(workload.needs))}")
+        click.echo(f"  {name:12} {workload.describe()}")
+        click.echo(f"  {'':12} needs: {', '.join(sorted(workload.needs))}")
         runs_on = [
             system_name
             for system_name, system in systems.items()
             if workload.refusal(system.interfaces, system_name) is None
         ]
-        click.echo(f"  {'':10} runs on: {', '.join(runs_on) or 'no system'}")
+        click.echo(f"  {'':12} runs on: {', '.join(runs_on) or 'no system'}")
     click.echo("systems")
     for name, system in systems.items():
-        caption = (type(system).__doc__ or "").strip().splitlines()[0]
-        click.echo(f"  {name:10} {caption}")
-        click.echo(f"  {'':10} offers: {', '.join(sorted(system.interfaces))}")
+        click.echo(f"  {name:12} {catalog.CAPTIONS[name]}")
+        click.echo(f"  {'':12} offers: {', '.join(sorted(system.interfaces))}")
         defects = getattr(system, "defects", {})
         for defect, about in defects.items():
-            click.echo(f"  {'':10} defect {defect}: {about}")
+            click.echo(f"  {'':12} defect {defect}: {about}")
     click.echo("environments and the nemeses that they offer")
     packages = catalog.make_packages()
     for name in catalog.ENVIRONMENTS:
         environment = catalog.make_environment(name)
-        caption = (type(environment).__doc__ or "").strip().splitlines()[0]
-        click.echo(f"  {name:10} {caption}")
+        click.echo(f"  {name:12} {catalog.CAPTIONS[name]}")
         for system_name, system in systems.items():
             capabilities = environment.capabilities(system)
             for fault in NAMES:
@@ -64,9 +62,9 @@ def command() -> int:
                     shapes = (
                         f" (shapes: {', '.join(packages[fault].shapes)})" if packages[fault].shapes else ""
                     )
-                    click.echo(f"  {'':10} {system_name}: {fault}{shapes}: {'; '.join(mechanisms)}")
+                    click.echo(f"  {'':12} {system_name}: {fault}{shapes}: {'; '.join(mechanisms)}")
                 except FaultUnavailable as unavailable:
-                    click.echo(f"  {'':10} {system_name}: {fault}: not here: {unavailable}")
+                    click.echo(f"  {'':12} {system_name}: {fault}: not here: {unavailable}")
     not_yet = [fault for fault in NAMES if fault not in packages]
     click.echo(f"named, but injected by no environment in this version: {', '.join(not_yet)}")
     return 0

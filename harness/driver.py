@@ -183,6 +183,15 @@ class Progress:
         """The run's time counts from here, on the clock of this object."""
         self._origin_ns = origin_ns
 
+    def begin_phase(self, name: str) -> None:
+        """Another phase begins; what was shown of the last second of the one before is over."""
+        self.phase = name
+        self.rate = 0.0
+        self.p50_ms = self.p99_ms = None
+        self.settle()
+        self._window_start_ns = self._clock()
+        self._window_done = self.ok + self.fail + self.info
+
     def completed(self, type_: str, latency_ns: int) -> None:
         """An operation has ended."""
         if type_ == OK:
@@ -244,7 +253,7 @@ class DriveResult(msgspec.Struct, frozen=True):
     fail: int
     info: int
     late: int
-    """How many invocations began after their generator wanted them to."""
+    """How many invocations began 10 ms or more after their generator wanted them to."""
     latest_ns: int
     """How late the latest began."""
     no_client: int
@@ -361,7 +370,7 @@ class Recorder:
         self._journal.record(self._interpreter.mark_phase(name, self.now_ns()))
         self._journal.commit()
         if self._progress is not None:
-            self._progress.phase = name
+            self._progress.begin_phase(name)
 
 
 class DeadlineWheel:

@@ -14,6 +14,10 @@ The one rule that everything else rests on is how a call ends:
 When in doubt: Indefinite. A `Definite` that was none makes a right database look wrong (or hides a wrong one); an
 `Indefinite` too many only makes the checkers slower. A client must not retry on its own a call that may have
 happened, unless the database itself makes the call idempotent.
+
+A session runs on the event loop that stamps the history. A client library that blocks belongs in a thread
+(`asyncio.to_thread`), and must expect that nobody waits for it any more: an operation that takes too long is
+cancelled, and its session closed.
 """
 
 from __future__ import annotations

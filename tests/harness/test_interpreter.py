@@ -78,15 +78,19 @@ def test_time_never_goes_back():
 
 def test_a_late_invocation_says_when_it_should_have_begun():
     """Open loop: while the only process is busy the plan goes on, and what it had to wait for is on record."""
-    interpreter = machine(g.clients(g.delay(100e-9, g.repeat(read))), processes=1)
+    ms = 1_000_000
+    interpreter = machine(g.clients(g.delay(0.1, g.repeat(read))), processes=1)
     assert interpreter.poll(0).invocations[0].intended is None
-    assert interpreter.poll(50).invocations == []
-    interpreter.complete(0, OK, None, None, 350)
+    assert interpreter.poll(50 * ms).invocations == []
+    interpreter.complete(0, OK, None, None, 199 * ms)
 
-    late = interpreter.poll(350).invocations[0]
+    late = interpreter.poll(199 * ms).invocations[0]
+    interpreter.complete(0, OK, None, None, 200 * ms)
+    hardly = interpreter.poll(200 * ms + 5).invocations[0]
 
-    assert (late.time, late.intended) == (350, 100)
-    assert (interpreter.late, interpreter.latest_ns) == (1, 250)
+    assert (late.time, late.intended) == (199 * ms, 100 * ms)
+    assert (hardly.time, hardly.intended) == (200 * ms + 5, 200 * ms)
+    assert (interpreter.late, interpreter.latest_ns) == (1, 99 * ms)
 
 
 def test_a_poll_says_when_to_come_back():

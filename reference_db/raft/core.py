@@ -94,7 +94,7 @@ class RaftCore:
         self.leader_id: int = NO_NODE
         self.log = RaftLog(store, config.max_committed_bytes_per_ready, config.tail_entries)
         self.peers = Peers(config.node_id)
-        self.reads = ReadQueue()
+        self.reads = ReadQueue(random.getrandbits(64))
         self.read_states: list[ReadState] = []
         """Answered reads for the next Ready."""
         self.dropped_reads: list[bytes] = []

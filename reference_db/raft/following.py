@@ -144,7 +144,7 @@ def on_timeout_now(raft: RaftCore, m: Message) -> None:
 
 
 def on_read_index_response(raft: RaftCore, m: Message) -> None:
-    raft.read_states.extend(ReadState(m.index, entry.data) for entry in m.entries)
+    raft.read_states.extend(ReadState(m.index, context) for context in raft.reads.leader_answered(m.context))
 
 
 def forget_leader(raft: RaftCore) -> None:

@@ -73,8 +73,8 @@ class Ready(msgspec.Struct):
     """To be applied, in order. Some may be among `entries`: make those durable first."""
     read_states: list[ReadState] = []
     dropped_reads: list[bytes] = []
-    """Contexts of reads asked here that will never be answered: leader lost or unknown. (One that was passed on to a
-    leader and lost on the way isn't noticed; owners need a timeout.)"""
+    """Contexts of reads asked here that will never be answered: leader lost or unknown. (A question to a leader that
+    is lost on the way is noticed only when the term changes; owners need a timeout.)"""
     messages: list[Message] = []
     """May leave at once, even before anything is durable."""
     messages_after_append: list[Message] = []

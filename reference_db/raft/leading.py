@@ -220,7 +220,7 @@ def send_timeout_now(raft: RaftCore, target: int) -> None:
 
 
 def on_read_index(raft: RaftCore, m: Message) -> None:
-    raft.reads.ask(m.source, tuple(entry.data for entry in m.entries))
+    raft.reads.ask(m.source, (m.context,))
 
 
 def lease_valid(raft: RaftCore) -> bool:
@@ -261,18 +261,9 @@ def _pass_reads_on(raft: RaftCore) -> None:
     if raft.leader_id == NO_NODE:
         raft.dropped_reads.extend(reads.drop(raft.node_id))
         return
-    waiting, reads.waiting = reads.waiting, []
-    contexts = [
-        context for request in waiting if request.source == raft.node_id for context in request.contexts
-    ]
-    raft.send(
-        Message(
-            MessageKind.READ_INDEX,
-            raft.leader_id,
-            raft.node_id,
-            entries=tuple(Entry(0, 0, context) for context in contexts),
-        )
-    )
+    token, lost = reads.ask_leader(raft.node_id)
+    raft.dropped_reads.extend(lost)
+    raft.send(Message(MessageKind.READ_INDEX, raft.leader_id, raft.node_id, context=token))
 
 
 def on_round_answered(raft: RaftCore, m: Message) -> None:
@@ -301,7 +292,7 @@ def _answer_read(raft: RaftCore, request: ReadRequest, index: int) -> None:
             raft.node_id,
             raft.term,
             index,
-            entries=tuple(Entry(0, 0, context) for context in request.contexts),
+            context=request.contexts[0],
         )
     )
 

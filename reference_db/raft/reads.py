@@ -5,6 +5,9 @@ led when the round was sent (thesis 6.4). All requests of a turn share one round
 `(term, number)`: a term has one leader and numbers only grow, so no context is ever used twice and an answer to an
 old round, however late, can't confirm a newer one.
 
+A follower asks its leader under a token of its own, `(incarnation, number)`, and keeps what it stands for to itself: an
+answer that comes late, twice, or to a question from before a restart fits no token and is ignored.
+
 Nothing in this file sends anything; the owner of the queue does.
 """
 
@@ -18,10 +21,12 @@ from . import quorum
 from .membership import Configuration
 
 _CONTEXT = struct.Struct(">QQ")
+_MAX_QUESTIONS = 1024
+"""Questions to the leader without an answer; beyond it the oldest counts as lost."""
 
 
 class ReadRequest(NamedTuple):
-    """Reads that came together: `contexts` are the asker's own, handed back with the answer."""
+    """Reads that came together: the owner's contexts, or one token of a follower; handed back with the answer."""
 
     source: int
     contexts: tuple[bytes, ...]
@@ -39,9 +44,13 @@ class Round(NamedTuple):
 class ReadQueue:
     """The reads of one member. Numbers of rounds go on across terms, for as long as the node lives."""
 
-    __slots__ = ("_acked", "_number", "_rounds", "confirmed_tick", "waiting")
+    __slots__ = ("_acked", "_incarnation", "_number", "_questions", "_rounds", "confirmed_tick", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, incarnation: int) -> None:
+        self._incarnation = incarnation
+        """A random number of 64 bits, different after every restart."""
+        self._questions: dict[bytes, tuple[bytes, ...]] = {}
+        """By token: what a follower has asked its leader and not heard of, oldest first."""
         self._number = 0
         self._rounds: deque[Round] = deque()
         """Sent and not yet confirmed, oldest first."""
@@ -96,6 +105,24 @@ class ReadQueue:
             self.confirmed_tick = confirmed[-1].tick
         return confirmed
 
+    def ask_leader(self, self_id: int) -> tuple[bytes, list[bytes]]:
+        """A follower's waiting reads become one question. Returns its token, and contexts that are given up for it."""
+        self._number += 1
+        token = _CONTEXT.pack(self._incarnation, self._number)
+        mine = [
+            context for request in self.waiting if request.source == self_id for context in request.contexts
+        ]
+        self._questions[token] = tuple(mine)
+        self.waiting.clear()
+        lost: list[bytes] = []
+        if len(self._questions) > _MAX_QUESTIONS:
+            lost.extend(self._questions.pop(next(iter(self._questions))))
+        return token, lost
+
+    def leader_answered(self, token: bytes) -> tuple[bytes, ...]:
+        """The contexts behind a question; none if it isn't open any more."""
+        return self._questions.pop(token, ())
+
     def drop(self, self_id: int) -> list[bytes]:
         """Leadership or leader is lost: forget everything. Returns this node's own contexts that stay unanswered."""
         lost = [
@@ -105,6 +132,8 @@ class ReadQueue:
             if request.source == self_id
             for context in request.contexts
         ]
+        lost += [context for contexts in self._questions.values() for context in contexts]
+        self._questions.clear()
         self._rounds.clear()
         self._acked.clear()
         self.waiting.clear()
@@ -113,4 +142,4 @@ class ReadQueue:
 
     @property
     def idle(self) -> bool:
-        return not self.waiting and not self._rounds
+        return not self.waiting and not self._rounds and not self._questions

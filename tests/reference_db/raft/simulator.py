@@ -133,6 +133,7 @@ class Simulation:
         self.floors: dict[bytes, int] = {}
         self.counts: dict[str, int] = {}
         self.proposed = 0
+        self.asked = 0
         first = Snapshot(1, 1, ConfState(voters=(1, 2, 3)), b"0")
         for node_id in range(1, 6):
             written, synced = Disk(), Disk()
@@ -197,13 +198,13 @@ class Simulation:
         else:
             self._plan_turn(node, node.group, ready)
         for state in ready.read_states:
-            # A repeated question is answered again.
-            floor = self.floors[state.context]
+            floor = self.floors.pop(state.context)
             assert state.index >= floor, (
                 f"node {node_id} may serve {state.context!r} at {state.index}, but {floor} was committed before"
             )
             self.count("read")
-        for _ in ready.dropped_reads:
+        for context in ready.dropped_reads:
+            self.floors.pop(context)
             self.count("dropped read")
 
     def _plan_turn(self, node: Node, group: RaftGroup, ready: Ready) -> None:
@@ -403,7 +404,8 @@ class Simulation:
         group = self.nodes[node_id].group
         if group is None:
             return
-        context = b"read %d" % len(self.floors)
+        self.asked += 1
+        context = b"read %d" % self.asked
         self.floors[context] = self.commit
         group.read_index(context)
 

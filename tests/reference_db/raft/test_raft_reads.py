@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference_db.raft import MessageKind, ReadMode, ReadState
+from reference_db.raft import Message, MessageKind, ReadMode, ReadState
 from reference_db.raft.membership import Configuration
 from reference_db.raft.reads import ReadQueue
 
@@ -12,7 +12,7 @@ THREE = Configuration(voters=frozenset((1, 2, 3)))
 
 
 def test_a_round_is_confirmed_by_a_majority_with_everything_that_waited() -> None:
-    queue = ReadQueue()
+    queue = ReadQueue(7)
     queue.ask(1, (b"a",))
     queue.ask(2, (b"b", b"c"))
     context = queue.open_round(term=4, commit=9, tick=0)
@@ -23,7 +23,7 @@ def test_a_round_is_confirmed_by_a_majority_with_everything_that_waited() -> Non
 
 
 def test_an_answer_confirms_every_earlier_round_but_no_later_one() -> None:
-    queue = ReadQueue()
+    queue = ReadQueue(7)
     contexts = []
     for commit in (5, 6, 7):
         queue.ask(1, (b"%d" % commit,))
@@ -34,7 +34,7 @@ def test_an_answer_confirms_every_earlier_round_but_no_later_one() -> None:
 
 
 def test_a_joint_configuration_needs_both_halves() -> None:
-    queue = ReadQueue()
+    queue = ReadQueue(7)
     joint = Configuration(voters=frozenset((1, 2, 3)), outgoing=frozenset((1, 4, 5)))
     queue.ask(1, (b"a",))
     context = queue.open_round(1, 1, 0)
@@ -43,14 +43,14 @@ def test_a_joint_configuration_needs_both_halves() -> None:
 
 
 def test_a_learners_answer_counts_for_nothing() -> None:
-    queue = ReadQueue()
+    queue = ReadQueue(7)
     queue.ask(1, (b"a",))
     context = queue.open_round(1, 1, 0)
     assert queue.acknowledge(7, context, 1, 1, THREE) == []
 
 
 def test_contexts_are_never_used_twice_not_even_across_terms() -> None:
-    queue = ReadQueue()
+    queue = ReadQueue(7)
     seen = set()
     for term in range(1, 50):
         for _ in range(5):
@@ -61,7 +61,7 @@ def test_contexts_are_never_used_twice_not_even_across_terms() -> None:
 
 
 def test_an_answer_to_an_earlier_term_or_a_foreign_context_is_nothing() -> None:
-    queue = ReadQueue()
+    queue = ReadQueue(7)
     old = queue.open_round(1, 1, 0)
     queue.drop(1)
     queue.ask(1, (b"a",))
@@ -72,7 +72,7 @@ def test_an_answer_to_an_earlier_term_or_a_foreign_context_is_nothing() -> None:
 
 
 def test_what_is_dropped_names_our_own_reads_only() -> None:
-    queue = ReadQueue()
+    queue = ReadQueue(7)
     queue.ask(1, (b"a",))
     queue.ask(2, (b"theirs",))
     queue.open_round(1, 1, 0)
@@ -103,6 +103,41 @@ def test_the_same_context_may_come_again_and_is_answered_again() -> None:
         cluster[1].read_index(b"again")
         cluster.settle()
     assert [state.context for state in cluster.members[1].read_states] == [b"again"] * 2
+
+
+def test_late_and_repeated_answers_of_the_leader_fit_no_question() -> None:
+    """1. n2 asks under context r, and is answered. 2. It asks under r again. 3. The first answer arrives once more."""
+    cluster = Cluster.of(3)
+    cluster.elect(1)
+    answers: list[Message] = []
+
+    def note(message: Message) -> bool:
+        if message.kind == MessageKind.READ_INDEX_RESPONSE:
+            answers.append(message)
+        return False
+
+    cluster.lose = note
+    cluster[2].read_index(b"r")
+    cluster.settle()
+    assert [state.context for state in cluster.members[2].read_states] == [b"r"]
+    cluster.isolate(1)
+    cluster[2].read_index(b"r")
+    cluster.settle()
+    cluster[2].step(answers[0])
+    cluster.settle()
+    assert len(cluster.members[2].read_states) == 1, "the second question is still open"
+    cluster[3].campaign()
+    cluster.settle()
+    assert cluster.members[2].dropped_reads == [b"r"], "and given up with the leader it was put to"
+
+
+def test_questions_that_nobody_answers_do_not_pile_up() -> None:
+    follower = Member()
+    follower.receive(MessageKind.HEARTBEAT, 2, term=1)
+    for number in range(1100):
+        follower.group.read_index(b"%d" % number)
+        follower.messages()
+    assert follower.dropped_reads == [b"%d" % number for number in range(1100 - 1024)]
 
 
 def test_a_lost_round_is_repeated_by_the_next_heartbeat() -> None:

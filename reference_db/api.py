@@ -104,7 +104,7 @@ class WriteIntent(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False)
     key: Key
     value: Value | None
     sequence: int = 0
-    """Counts the transaction's writes; a late duplicate never replaces a newer value."""
+    """Counts the transaction's writes to the key: only a larger one replaces an intent, so duplicates do nothing."""
 
 
 class CreateRecord(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):

@@ -292,6 +292,8 @@ class Transaction:
         self._priority = priority
         self._number = 0
         self._connection: _Connection | None = None
+        self._unanswered: list[asyncio.Future[Any]] = []
+        """Writes that were sent; their answers are looked at when the transaction commits."""
 
     async def begin(self) -> None:
         """Open it. Raises ClientError."""
@@ -306,11 +308,11 @@ class Transaction:
 
     async def put(self, key: str, value: Any) -> None:
         """Write a key when the transaction commits."""
-        await self._call(ClientPut(key.encode(), encode_value(value), self._number), is_read=True)
+        self._send_write(ClientPut(key.encode(), encode_value(value), self._number))
 
     async def delete(self, key: str) -> None:
         """Delete a key when the transaction commits."""
-        await self._call(ClientDelete(key.encode(), self._number), is_read=True)
+        self._send_write(ClientDelete(key.encode(), self._number))
 
     async def scan(
         self, start: str = "", end: str = "", limit: int = 0, reverse: bool = False
@@ -321,6 +323,8 @@ class Transaction:
 
     async def commit(self) -> None:
         """Commit. Raises ClientError, definite unless the outcome is unknown."""
+        for written in self._unanswered:
+            await written
         await self._call(CommitTransaction(self._number), is_read=False)
 
     def abandon(self) -> None:
@@ -329,14 +333,22 @@ class Transaction:
             future = self._connection.call(RollbackTransaction(self._number), 1.0, True)
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
+    def _send_write(self, operation: ClientOperation) -> None:
+        """The node only notes it, so its answer need not be waited for before the commit."""
+        future = self._open_connection().call(operation, self._client._timeout_s, True)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._unanswered.append(future)
+
     async def _call(self, operation: ClientOperation, is_read: bool) -> Any:
         """Every call but the commit is definite when it fails, since only the commit writes."""
-        connection = self._connection
-        if connection is None:
+        return await self._open_connection().call(operation, self._client._timeout_s, is_read)
+
+    def _open_connection(self) -> _Connection:
+        if self._connection is None:
             raise ClientError(True, "bad-request", "the transaction has not begun")
-        if connection.is_lost:
+        if self._connection.is_lost:
             raise ClientError(True, "connection-lost", "the transaction's connection is gone, and so is it")
-        return await connection.call(operation, self._client._timeout_s, is_read)
+        return self._connection
 
     async def __aenter__(self) -> Transaction:
         await self.begin()

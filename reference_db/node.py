@@ -46,13 +46,19 @@ from reference_db.api import (
     ValueResult,
 )
 from reference_db.codec import PeerFrame, PeerMessage, encode_peer_frames
-from reference_db.gateway.coordinator import HEARTBEAT_S, Coordinator, Failed, OpenTransaction
+from reference_db.gateway.coordinator import (
+    DELETE_RECORDS_S,
+    HEARTBEAT_S,
+    Coordinator,
+    Failed,
+    OpenTransaction,
+)
 from reference_db.gateway.directory import Directory
 from reference_db.gateway.pusher import Pusher
 from reference_db.gateway.router import Router
 from reference_db.gateway.sweeper import Sweeper
 from reference_db.placement.leaders import choose_handover
-from reference_db.raft import Message
+from reference_db.raft import Message, MessageKind
 from reference_db.ranges.descriptor import bootstrap
 from reference_db.ranges.options import StoreOptions
 from reference_db.ranges.store import Store, bootstrap_store
@@ -71,6 +77,13 @@ BOUND_MARGIN_NS = 1_000_000_000
 """A turn is run, if only for that, when less than this is left of the clock's durable window."""
 KEEPALIVE_TICKS = 10
 """A peer to which nothing was sent for so many ticks gets an empty frame: a sign of life, and of the clock."""
+
+CLOCK_RANGE = 0
+"""No range has this id: a request for it asks for nothing but an answer, which carries the node's clock."""
+OBSERVE_FIRST_S = 0.03
+"""How long it waits for the nodes that were heard last, before it asks the others too."""
+OBSERVE_S = 0.3
+"""How long a transaction waits for other nodes' clocks before it reads with uncertainty."""
 
 DoneWithClient = Callable[[ClientReply], None]
 
@@ -143,6 +156,7 @@ class Node:
         hears what a log should keep: seldom things. Raises ValueError if the engine belongs to another node."""
         self.name = name
         self.nodes = tuple(nodes)
+        self._replication = replication
         self.options = options if options is not None else NodeOptions()
         self._engine = engine
         self._transport = transport
@@ -157,11 +171,14 @@ class Node:
         self._turn_scheduled = False
         self._flush_scheduled = False
         self._outbox_raft: dict[str, list[tuple[int, Message]]] = {}
+        self._outbox_lazy: dict[str, list[tuple[int, Message]]] = {}
+        """Messages that don't make a frame of their own: they go with the next one, or at the next tick."""
         self._outbox: dict[str, list[PeerMessage]] = {}
         self._held_replies: list[tuple[DoneWithClient, ClientReply]] = []
         """Replies to clients that wait until the clock's bound is durable."""
         self._open_client_requests = 0
         self._idle_ticks: dict[str, int] = {node: 0 for node in nodes if node != name}
+        self._heard_at: dict[str, float] = {}
         self.frames_sent = 0
         self.bytes_sent = 0
         self.frames_received = 0
@@ -203,6 +220,7 @@ class Node:
             clock=self.clock,
             random_stream=random.Random(random_stream.getrandbits(64)),
             spawn=self._spawn,
+            observe=self._observe,
             trace=trace,
         )
         self.sweeper = Sweeper(self.router, self.pusher, trace)
@@ -216,6 +234,7 @@ class Node:
         self._spawn(self._every(HEARTBEAT_S, self.coordinator.heartbeat))
         self._spawn(self._every(2.0, self._sweep))
         self._spawn(self._every(1.0, self._place_leaders))
+        self._spawn(self._every(DELETE_RECORDS_S, self.coordinator.delete_records))
         self._wake()
 
     def stop(self) -> None:
@@ -325,7 +344,7 @@ class Node:
         if self.clock.bound_ns < max(self._wall_ns(), self.clock.last.wall_ns) + BOUND_MARGIN_NS:
             self._wake()
         for node, idle in self._idle_ticks.items():
-            if idle >= KEEPALIVE_TICKS:
+            if idle >= KEEPALIVE_TICKS or node in self._outbox_lazy:
                 self._outbox_raft.setdefault(node, [])
                 self._schedule_flush()
             self._idle_ticks[node] = idle + 1
@@ -337,6 +356,7 @@ class Node:
         if self._stopped:
             return
         self.frames_received += 1
+        self._heard_at[frame.sender] = self._loop.time()
         clock = self.clock
         age_ns = clock.last.wall_ns - frame.clock.wall_ns
         clock.forward(frame.clock)
@@ -347,10 +367,46 @@ class Node:
         for message in frame.messages:
             if isinstance(message, RangeReply):
                 self.router.receive(message)
+            elif message.range_id == CLOCK_RANGE:
+                self._reply_to(frame.sender)(RangeReply(message.request_id, timestamp=clock.last))
             elif age_ns <= STALE_REQUEST_NS:
                 self.store.submit(message, self._reply_to(frame.sender))
             elif self._trace is not None:
                 self._trace.mark("a stale request was dropped")
+
+    async def _observe(self, deadline: float) -> bool:
+        """Hear the clocks of so many nodes that they meet every quorum of every range. False: too few answered."""
+        needed = len(self.nodes) - self._replication // 2 - 1
+        if needed <= 0:
+            return True
+        heard: asyncio.Future[bool] = self._loop.create_future()
+        others = sorted(self._idle_ticks, key=lambda node: -self._heard_at.get(node, 0.0))
+        left = len(others)
+
+        def answered(reply: RangeReply) -> None:
+            nonlocal needed, left
+            left -= 1
+            if reply.error is None:
+                needed -= 1
+            if not heard.done() and (needed <= 0 or left < needed):
+                heard.set_result(needed <= 0)
+
+        limit = min(deadline, self._loop.time() + OBSERVE_S)
+
+        def ask(nodes: Sequence[str]) -> None:
+            for node in nodes:
+                self.router.ask(
+                    node, RangeRequest(self.router.next_id(), CLOCK_RANGE, 0, ()), limit, answered
+                )
+
+        # As many as are needed; the others only if those are silent.
+        first, rest = others[:needed], others[needed:]
+        ask(first)
+        if rest:
+            done, _ = await asyncio.wait([heard], timeout=OBSERVE_FIRST_S)
+            if not done:
+                ask(rest)
+        return await heard
 
     def _reply_to(self, node: str) -> Callable[[RangeReply], None]:
         def reply(message: RangeReply) -> None:
@@ -367,7 +423,11 @@ class Node:
         self.router.link_lost(node)
 
     def _post_raft(self, node: str, range_id: int, message: Message) -> None:
-        self._outbox_raft.setdefault(node, []).append((range_id, message))
+        if message.kind == MessageKind.APPEND and not message.entries:
+            # Tells a follower how far it may apply, which nobody waits for.
+            self._outbox_lazy.setdefault(node, []).append((range_id, message))
+        else:
+            self._outbox_raft.setdefault(node, []).append((range_id, message))
 
     def _post_request(self, node: str, request: RangeRequest) -> bool:
         if not self._transport.is_up(node):
@@ -395,10 +455,14 @@ class Node:
             return
         raft, self._outbox_raft = self._outbox_raft, {}
         others, self._outbox = self._outbox, {}
-        for node in raft.keys() | others.keys() if others else raft:
+        for node in sorted(raft.keys() | others.keys()) if others else raft:
             messages = others.get(node, ())
             sent = True
-            for frame in encode_peer_frames(self.name, self.clock.last, raft.get(node, ()), messages):
+            ours = raft.get(node, [])
+            lazy = self._outbox_lazy.pop(node, None)
+            if lazy is not None:
+                ours = lazy + ours
+            for frame in encode_peer_frames(self.name, self.clock.last, ours, messages):
                 sent = self._transport.send(node, frame) and sent
                 self.frames_sent += 1
                 self.bytes_sent += len(frame)
@@ -440,6 +504,13 @@ class Node:
                 self._single(request, single, operation.key, deadline, done)
             case ClientDelete(transaction=0):
                 self._single(request, Delete(operation.key), operation.key, deadline, done)
+            case BeginTransaction() | ClientPut() | ClientDelete() | RollbackTransaction():
+                try:
+                    value = self._note(operation, connection)
+                except Failed as failed:
+                    self._reply(done, ClientReply(request.request_id, error=failed.error))
+                else:
+                    self._reply(done, ClientReply(request.request_id, value))
             case Status():
                 self._reply(done, ClientReply(request.request_id, self.status()))
             case _:
@@ -543,9 +614,8 @@ class Node:
         else:
             self._reply(done, ClientReply(request.request_id, value))
 
-    async def _perform(
-        self, operation: ClientOperation, connection: ClientConnection, deadline: float
-    ) -> Any:
+    def _note(self, operation: ClientOperation, connection: ClientConnection) -> Any:
+        """What a transaction is told that needs nobody else. Raises Failed."""
         coordinator = self.coordinator
         match operation:
             case BeginTransaction():
@@ -556,16 +626,25 @@ class Node:
                 connection.last_number += 1
                 connection.transactions[connection.last_number] = coordinator.begin(operation.priority)
                 return connection.last_number
+            case ClientPut():
+                coordinator.put(_find(connection, operation.transaction), operation.key, operation.value)
+            case ClientDelete():
+                coordinator.put(_find(connection, operation.transaction), operation.key, None)
+            case RollbackTransaction():
+                found = connection.transactions.pop(operation.transaction, None)
+                if found is not None:
+                    coordinator.rollback(found)
+        return None
+
+    async def _perform(
+        self, operation: ClientOperation, connection: ClientConnection, deadline: float
+    ) -> Any:
+        coordinator = self.coordinator
+        match operation:
             case ClientGet():
                 return await coordinator.get(
                     _find(connection, operation.transaction), operation.key, deadline
                 )
-            case ClientPut():
-                coordinator.put(_find(connection, operation.transaction), operation.key, operation.value)
-                return None
-            case ClientDelete():
-                coordinator.put(_find(connection, operation.transaction), operation.key, None)
-                return None
             case ClientScan(transaction=0):
 
                 async def scan(open_one: OpenTransaction) -> Any:
@@ -587,11 +666,6 @@ class Node:
                 open_one = _find(connection, operation.transaction)
                 del connection.transactions[operation.transaction]
                 await coordinator.commit(open_one, deadline)
-                return None
-            case RollbackTransaction():
-                found = connection.transactions.pop(operation.transaction, None)
-                if found is not None:
-                    coordinator.rollback(found)
                 return None
             case _:
                 raise Failed(BadRequest(f"{type(operation).__name__} is not understood"))

@@ -1,8 +1,8 @@
 """The reference Multi-Raft database as a system under test: launch a node, open a session, name the leaders.
 
-The only file that imports the database. Keys of workloads often share a beginning (`register/7`), while the database
-cuts its keyspace by the first two characters; so a session stores each key behind two base-36 digits that are a hash
-of it, and neighbours spread over all ranges. `scan` undoes that.
+The only file of the harness that imports the database. Errors are sorted here: what the client calls definite
+is Definite, all else Indefinite; inside a transaction everything before the commit is Definite, because only the commit
+writes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import importlib
 import json
 import pkgutil
 import sys
-import zlib
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -39,8 +38,6 @@ from workloads.session import (
 CONFIG_FILE = "node.json"
 ASK_TIMEOUT_S = 0.5
 """How long a node may be silent before it counts as not answering questions about itself."""
-SCAN_LIMIT = 1_000_000
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 LOG_PATTERNS = (
     r"Traceback \(most recent call last\)",
@@ -51,17 +48,6 @@ LOG_PATTERNS = (
 """Lines of a node's log that count as errors: a broken assertion, an unexpected exception, a panic of the engine."""
 
 HEALTHY_OPTIONS = "reads (only read-index), tick_ms, election_ticks, heartbeat_ticks, timeout_ms"
-
-
-def stored_key(key: str) -> str:
-    """The key under which the database keeps a workload's key: two digits of its hash, a slash, the key."""
-    high, low = divmod(zlib.crc32(key.encode()) % len(DIGITS) ** 2, len(DIGITS))
-    return f"{DIGITS[high]}{DIGITS[low]}/{key}"
-
-
-def given_key(stored: str) -> str:
-    """The workload's key again."""
-    return stored[3:]
 
 
 def planted_defects() -> dict[str, str]:
@@ -87,6 +73,8 @@ class ReferenceDatabase:
     clock_port = True
     interfaces = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS})
     log_patterns = LOG_PATTERNS
+    defects = planted_defects()
+    """Planted defects by name, with their captions."""
     python_packages = ("msgspec", "rocksdict", "uvloop")
     """What a host without this checkout's environment needs beside the package `reference_db`."""
 
@@ -104,8 +92,8 @@ class ReferenceDatabase:
         self.seed = seed
         self.defect = defect
         self.options = {name.replace("-", "_"): value for name, value in (options or {}).items()}
-        if defect is not None and ":" not in defect and defect not in planted_defects():
-            raise ValueError(f"no defect is named {defect!r}; there are: {', '.join(planted_defects())}")
+        if defect is not None and ":" not in defect and defect not in self.defects:
+            raise ValueError(f"unknown defect {defect!r}; the defects are {', '.join(self.defects)}")
         try:
             checked = msgspec.convert(self.options, type=NodeOptions)
         except msgspec.ValidationError as error:
@@ -214,41 +202,37 @@ class ReferenceSession:
     async def get(self, key: str) -> Any:
         """See `workloads.session.KeyValue`."""
         try:
-            return await self._client.get(stored_key(key))
+            return await self._client.get(key)
         except ClientError as error:
             raise sorted_error(error) from error
 
     async def put(self, key: str, value: Any) -> None:
         """See `workloads.session.KeyValue`."""
         try:
-            await self._client.put(stored_key(key), value)
+            await self._client.put(key, value)
         except ClientError as error:
             raise sorted_error(error) from error
 
     async def delete(self, key: str) -> None:
         """See `workloads.session.KeyValue`."""
         try:
-            await self._client.delete(stored_key(key))
+            await self._client.delete(key)
         except ClientError as error:
             raise sorted_error(error) from error
 
     async def compare_and_set(self, key: str, expected: Any, new: Any) -> bool:
         """See `workloads.session.CompareAndSet`."""
         try:
-            return await self._client.compare_and_set(stored_key(key), expected, new)
+            return await self._client.compare_and_set(key, expected, new)
         except ClientError as error:
             raise sorted_error(error) from error
 
     async def scan(self, start: str, end: str, limit: int) -> list[tuple[str, Any]]:
-        """See `workloads.session.Scan`. Reads everything that sessions stored, at one moment, and sorts it here."""
+        """See `workloads.session.Scan`."""
         try:
-            stored = await self._client.scan("", "", SCAN_LIMIT)
+            return await self._client.scan(start, end, limit)
         except ClientError as error:
             raise sorted_error(error) from error
-        found = [(given_key(key), value) for key, value in stored if len(key) > 2 and key[2] == "/"]
-        found.sort(key=lambda item: item[0].encode())
-        first, last = start.encode(), end.encode()
-        return [item for item in found if first <= item[0].encode() < last][:limit]
 
     def transaction(self) -> AbstractAsyncContextManager[ReferenceTransaction]:
         """See `workloads.session.Transactions`."""
@@ -282,20 +266,20 @@ class ReferenceTransaction:
     async def get(self, key: str) -> Any:
         """See `workloads.session.Transaction`."""
         try:
-            return await self._transaction.get(stored_key(key))
+            return await self._transaction.get(key)
         except ClientError as error:
             raise Definite(error.kind, error.text) from error
 
     async def put(self, key: str, value: Any) -> None:
         """See `workloads.session.Transaction`."""
         try:
-            await self._transaction.put(stored_key(key), value)
+            await self._transaction.put(key, value)
         except ClientError as error:
             raise Definite(error.kind, error.text) from error
 
     async def delete(self, key: str) -> None:
         """See `workloads.session.Transaction`."""
         try:
-            await self._transaction.delete(stored_key(key))
+            await self._transaction.delete(key)
         except ClientError as error:
             raise Definite(error.kind, error.text) from error

@@ -1,8 +1,9 @@
 """Interactive transactions: the node that a client talks to drives them, and keeps what they read and will write.
 
-Serializable, after CockroachDB's design without its reliance on clocks. Reads hold at one timestamp: when it must move,
-earlier reads are refreshed (has anything changed in between?), and where something has, the client starts again. Writes
-wait here until the commit:
+Serializable, after CockroachDB's design without its reliance on clocks. Before the first read, the clocks of enough
+nodes are heard to know a timestamp that nothing acknowledged before is above (`ranges.certain_reads`); all reads hold
+there. Where too few nodes answer, every newer version moves that timestamp, earlier reads are refreshed (has anything
+changed in between?), and where something has, the client starts again. Writes wait here until the commit:
 
 1. Lay intents in all ranges at once; in the range of the first key (the anchor) together with the PENDING record. Each
    reply may say that the write lands later than planned.
@@ -53,11 +54,14 @@ from reference_db.api import (
 from reference_db.api import ClientError as Refusal
 from reference_db.gateway.pusher import Pusher
 from reference_db.gateway.router import ATTEMPT_S, LOST, SILENT, Router
+from reference_db.ranges.certain_reads import certainty
 from reference_db.timestamp import ZERO, HybridClock, Timestamp
 from reference_db.trace import Trace
 
 HEARTBEAT_S = 1.0
 """How often the record of a transaction that is still committing is told that its coordinator lives."""
+DELETE_RECORDS_S = 0.2
+"""How often records are forgotten."""
 CLEAN_UP_S = 10.0
 """How long a coordinator tries to tidy up behind a decided transaction, before it leaves that to others."""
 READ_AGAIN_MOST = 50
@@ -76,9 +80,9 @@ class Failed(Exception):
 class OpenTransaction:
     """What the coordinator knows of one transaction. Operations come one at a time."""
 
-    __slots__ = ("id", "last_used", "over", "priority", "read_timestamp", "reads", "writes")
+    __slots__ = ("id", "observed", "over", "priority", "promise", "read_timestamp", "reads", "writes")
 
-    def __init__(self, identity: bytes, priority: Timestamp, now: float) -> None:
+    def __init__(self, identity: bytes, priority: Timestamp) -> None:
         self.id = identity
         self.priority = priority
         self.read_timestamp: Timestamp | None = None
@@ -86,8 +90,11 @@ class OpenTransaction:
         self.reads: dict[Span, None] = {}
         self.writes: dict[Key, Value | None] = {}
         """The last value written to each key, in order of the first write; None deletes."""
+        self.observed = False
+        """Whether the nodes' clocks were asked for."""
+        self.promise: tuple[Pushed, ...] = ()
+        """What enough clocks have promised; empty if too few answered."""
         self.over = False
-        self.last_used = now
 
     def identity(self, began: Timestamp) -> Transaction:
         """As ranges know it."""
@@ -105,17 +112,22 @@ class Coordinator:
         clock: HybridClock,
         random_stream: random.Random,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        observe: Callable[[float], Coroutine[Any, Any, bool]],
         trace: Trace | None = None,
     ) -> None:
-        """`spawn` runs a coroutine in the background and keeps it from being collected."""
+        """`spawn` runs a coroutine in the background and keeps it from being collected. `observe(deadline)` lets this
+        node's clock hear the others'; it says whether enough answered to meet every quorum."""
         self._router = router
         self._pusher = pusher
         self._clock = clock
         self._random = random_stream
         self._spawn = spawn
+        self._observe = observe
         self._trace = trace
         self._committing: dict[bytes, Transaction] = {}
         """Those whose record may exist and be PENDING: they are kept alive by heartbeats."""
+        self._deletable: list[tuple[int, Transaction]] = []
+        """Anchor range and transaction of records that nobody needs any more."""
         self._aborted: set[bytes] = set()
         """Committing transactions whose record a heartbeat found ABORTED."""
 
@@ -127,7 +139,6 @@ class Coordinator:
         return OpenTransaction(
             self._random.getrandbits(128).to_bytes(16, "big"),
             priority if ZERO < priority < now else now,
-            self._router.now(),
         )
 
     async def get(self, open_one: OpenTransaction, key: Key, deadline: float) -> Value | None:
@@ -222,17 +233,23 @@ class Coordinator:
     def _check_open(self, open_one: OpenTransaction) -> None:
         if open_one.over:
             raise Failed(TransactionAborted("the transaction is over; begin a new one"))
-        open_one.last_used = self._router.now()
 
     # Reading.
 
     async def _read(
         self, open_one: OpenTransaction, range_id: int, operation: Get | Scan, span: Span, deadline: float
     ) -> ValueResult | ScanResult:
-        pushed: tuple[Pushed, ...] = ()
+        if not open_one.observed:
+            open_one.observed = True
+            if await self._observe(deadline):
+                open_one.read_timestamp = self._clock.now()
+                open_one.promise = (certainty(open_one.read_timestamp),)
+            elif self._trace is not None:
+                self._trace.mark("a transaction reads with uncertainty")
+        pushed = open_one.promise
         for _ in range(READ_AGAIN_MOST):
             identity = open_one.identity(open_one.priority)
-            is_first = not open_one.reads
+            is_first = not open_one.reads and not open_one.promise
             reply = await self._router.send(
                 range_id,
                 (operation,),
@@ -522,7 +539,17 @@ class Coordinator:
             )
         )
         if all(reply.error is None for reply in replies):
-            await self._router.send(anchor_range, (DeleteRecord(transaction),), deadline, repeatable=True)
+            self._deletable.append((anchor_range, transaction))
+
+    async def delete_records(self) -> None:
+        """Called every `DELETE_RECORDS_S`: forgets the records whose intents are all resolved, many in one turn."""
+        deletable, self._deletable = self._deletable, []
+        deadline = self._router.now() + CLEAN_UP_S
+        for anchor_range, transaction in deletable:
+            self._spawn(self._delete_record(anchor_range, transaction, deadline))
+
+    async def _delete_record(self, anchor_range: int, transaction: Transaction, deadline: float) -> None:
+        await self._router.send(anchor_range, (DeleteRecord(transaction),), deadline, repeatable=True)
 
     async def heartbeat(self) -> None:
         """Called every `HEARTBEAT_S`: tells the records of transactions that are committing that we live."""

@@ -39,13 +39,14 @@ from reference_db.raft import (
     decode_conf_change,
 )
 from reference_db.raft.progress import ProgressState
+from reference_db.ranges.certain_reads import evaluate_certain_read, is_certain
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.led import Led
 from reference_db.ranges.options import StoreOptions
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import RaftLog
 from reference_db.storage.range_snapshot import AppliedState, put_applied_state
-from reference_db.timestamp import HybridClock, Timestamp
+from reference_db.timestamp import ZERO, HybridClock, Timestamp
 from reference_db.trace import Trace
 from reference_db.txn.command import Command, decode_command
 from reference_db.txn.evaluate import (
@@ -70,6 +71,7 @@ SNAPSHOT_PATIENCE_S = 3
 """A follower that was sent a snapshot and has not answered: assume that it was lost."""
 
 _CONTEXT = struct.Struct(">Q")
+_NOTHING: tuple[list[Work], Timestamp] = ([], ZERO)
 
 
 class Work:
@@ -157,8 +159,13 @@ class Replica:
         self._proposed: dict[int, Work] = {}
         """By log index: waiting to be applied."""
         self._contexts = 0
-        self._unconfirmed: dict[bytes, list[Work]] = {}
-        """Waiting for a round of heartbeats, by its context."""
+        self._unconfirmed: dict[bytes, tuple[list[Work], Timestamp]] = {}
+        """Waiting for a round of heartbeats, by its context; and this node's clock when the round was opened."""
+        self._confirmed_clock = ZERO
+        """A quorum that still followed this leader had clocks of at least this. Later leaders write above it, so a
+        read that need not look above a timestamp up to here needs no round of its own."""
+        self.wants_rounds = False
+        """A transaction reads here. It is likely to read other ranges of this node next, at the same timestamp."""
         self._confirmed: list[tuple[int, list[Work]]] = []
         """Waiting until that much is applied."""
         self._finished: list[tuple[Work, RangeReply]] = []
@@ -232,6 +239,11 @@ class Replica:
                 self._clock.forward(request.timestamp)
             if request.is_read:
                 work.timestamp = begin_read(request, leadership, self._clock.now())
+                if is_certain(request):
+                    if work.timestamp <= self._confirmed_clock:
+                        self._answer(work, evaluate_certain_read(request, self.state, work.timestamp))
+                        continue
+                    self.wants_rounds = True
                 to_confirm.append(work)
                 continue
             evaluation = evaluate_write(
@@ -277,6 +289,7 @@ class Replica:
         self.leadership = Leadership(self._clock.now(), self._options.transaction_expiry_ms * 1_000_000)
         self._latches = Latches()
         self._served_term = term
+        self._confirmed_clock = ZERO
         return True
 
     def _propose(self, proposals: list[Work]) -> None:
@@ -294,7 +307,7 @@ class Replica:
         """Answer these once a quorum has confirmed, after now, that this replica leads."""
         self._contexts += 1
         context = _CONTEXT.pack(self._contexts)
-        self._unconfirmed[context] = works
+        self._unconfirmed[context] = (works, self._clock.last)
         self.group.read_index(context)
 
     def take_ready(self, ready: Ready, batch: WriteBatch) -> None:
@@ -317,11 +330,15 @@ class Replica:
         if ready.entries:
             self.log.append(batch, ready.entries)
         for state in ready.read_states:
-            works = self._unconfirmed.pop(state.context, None)
-            if works is not None:
-                self._confirmed.append((state.index, works))
+            asked = self._unconfirmed.pop(state.context, None)
+            if asked is not None:
+                works, clock = asked
+                if self.leadership is not None and clock > self._confirmed_clock:
+                    self._confirmed_clock = clock
+                if works:
+                    self._confirmed.append((state.index, works))
         for context in ready.dropped_reads:
-            for work in self._unconfirmed.pop(context, ()):
+            for work in self._unconfirmed.pop(context, _NOTHING)[0]:
                 self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
         if ready.committed_entries:
             for entry in ready.committed_entries:
@@ -389,6 +406,8 @@ class Replica:
         if work.reply is not None:
             return Evaluation(work.reply)
         assert work.timestamp is not None
+        if is_certain(work.request):
+            return Evaluation(evaluate_certain_read(work.request, self.state, work.timestamp))
         return evaluate_read(work.request, self.state, self.leadership, work.timestamp)
 
     def _answer(self, work: Work, reply: RangeReply) -> None:

@@ -231,6 +231,9 @@ class Store:
         must_sync = False
         for replica in touched.values():
             replica.evaluate()
+        if any(replica.wants_rounds for replica in touched.values()):
+            self._open_rounds(touched)
+        for replica in touched.values():
             if not replica.group.has_ready():
                 continue
             ready = replica.group.ready()
@@ -259,6 +262,15 @@ class Store:
         self._in_flight = True
         self.counters.syncs += 1
         self._sync(lambda: self._synced(under_way, bound))
+
+    def _open_rounds(self, touched: dict[int, Replica]) -> None:
+        """A transaction reads a range of this node: confirm the leadership of all of them in the same frames, since
+        its next reads at this timestamp then need no round (`Replica._confirmed_clock`)."""
+        for range_id, replica in self.replicas.items():
+            if not replica.wants_rounds and replica.leadership is not None:
+                replica.confirm_leadership([])
+                touched[range_id] = replica
+            replica.wants_rounds = False
 
     def _synced(self, under_way: list[tuple[Replica, Ready]], bound: int | None) -> None:
         self._in_flight = False

@@ -435,6 +435,9 @@ def _evaluate_intents(
             if intent.transaction.id != transaction.id:
                 conflicts.append(Conflict(operation.key, intent.transaction, intent.timestamp))
                 continue
+            if intent.sequence >= operation.sequence:
+                # Asked again. The coordinator may know this intent's timestamp already, and commit there: it stays.
+                continue
             timestamp = max(timestamp, intent.timestamp)
         newest = state.mvcc.newest(operation.key)
         if newest is not None and newest.timestamp >= timestamp:
@@ -445,20 +448,22 @@ def _evaluate_intents(
     if create is not None:
         leadership.liveness.heard(transaction.id, monotonic_ns)
     results: list[Result] = []
+    highest = ZERO
     for operation in request.operations:
         if isinstance(operation, WriteIntent):
-            held = state.locks.get(operation.key)
-            if held is None or held.sequence <= operation.sequence:
-                written = Intent(transaction, timestamp, operation.value, operation.sequence)
-                mutations.append(PutIntent(operation.key, written))
-            results.append(Written(timestamp))
+            intent = state.locks.get(operation.key)
+            if intent is None or intent.sequence < operation.sequence:
+                intent = Intent(transaction, timestamp, operation.value, operation.sequence)
+                mutations.append(PutIntent(operation.key, intent))
+            results.append(Written(intent.timestamp))
+            highest = max(highest, intent.timestamp)
         else:
             assert record is not None, f"{operation} beside intents"
             results.append(RecordState(PENDING, ZERO, record.floor))
-    reply = RangeReply(request.request_id, tuple(results), timestamp)
+    reply = RangeReply(request.request_id, tuple(results), highest)
     if not mutations:
         return Evaluation(reply, confirm=True)
-    return Evaluation(reply, Command(term, max(now, timestamp), tuple(mutations)))
+    return Evaluation(reply, Command(term, max(now, highest), tuple(mutations)))
 
 
 def _evaluate_heartbeat(

@@ -187,6 +187,14 @@ async def trouble(world: World, stream: random.Random, until: float, faults: tup
             world.cut.add((victim, other))
             await asyncio.sleep(stream.uniform(0.2, 4.0))
             world.cut.clear()
+        elif fault == "hold":
+            for other in world.names:
+                if other != victim:
+                    world.holding.add((victim, other))
+                    if stream.random() < 0.7:
+                        world.holding.add((other, victim))
+            await asyncio.sleep(stream.uniform(0.2, 8.0))
+            world.let_go()
         elif fault == "crash":
             if victim in world.nodes:
                 world.crash(victim)
@@ -258,7 +266,7 @@ def final_replicas(world: World) -> list[FinalReplica]:
     return found
 
 
-ALL_FAULTS = ("partition", "one-way", "crash", "crash all", "drop", "clock", "slow")
+ALL_FAULTS = ("partition", "one-way", "hold", "crash", "crash all", "drop", "clock", "slow")
 
 
 async def run_stress(

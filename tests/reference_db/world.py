@@ -94,7 +94,9 @@ class World:
         self._syncs: dict[str, WorldSync] = {}
         self.lives = {name: 0 for name in self.names}
         self.cut: set[tuple[str, str]] = set()
-        self.paused: dict[str, list[Callable[[], None]]] = {}
+        self.holding: set[tuple[str, str]] = set()
+        """Links that hold back what they are given, and deliver it all when they are let go."""
+        self._held: dict[tuple[str, str], list[Callable[[], None]]] = {}
         self.delay_s = (0.0001, 0.002)
         self.sync_s = (0.0002, 0.003)
         self.drop = 0.0
@@ -171,8 +173,8 @@ class World:
             node = self.nodes.get(target)
             if node is None or self.lives[target] != life:
                 return
-            if target in self.paused:
-                self.paused[target].append(deliver)
+            if (source, target) in self.holding:
+                self._held.setdefault((source, target), []).append(deliver)
                 return
             for whole in FrameDecoder(PeerFrame).feed(frame):
                 node.receive(whole)
@@ -187,8 +189,17 @@ class World:
                 if (source in group) != (target in group):
                     self.cut.add((source, target))
 
+    def let_go(self) -> None:
+        """Deliver everything that was held back, late as it is."""
+        self.holding.clear()
+        held, self._held = self._held, {}
+        for deliveries in held.values():
+            for deliver in deliveries:
+                deliver()
+
     def heal(self) -> None:
         self.cut.clear()
+        self.let_go()
         self.drop = 0.0
 
     # Clients.

@@ -487,6 +487,22 @@ def test_a_lost_reply_of_a_commit_whose_record_is_gone_is_ambiguous(leader: OneL
     assert isinstance(first, TransactionAborted), "who asks for the first time has certainly not committed"
 
 
+def test_a_late_copy_of_an_intent_doesnt_move_it_above_the_commit(leader: OneLeader) -> None:
+    """1. T's intent is laid and acknowledged at its timestamp. 2. A reader is told of a floor and passes. 3. A copy of
+    T's request arrives: it must not move the intent above the read, for T commits where it was told, and an intent
+    above the commit counts as a leftover."""
+    owner = leader.transaction(1)
+    write = WriteIntent(b"a", b"v", 1)
+    at = leader.ask(CreateRecord((b"a",)), write, transaction=owner, timestamp=owner.began).timestamp
+    leader.leadership.reads.record(b"a", leader.clock.now())
+    copy = leader.ask(write, transaction=owner, timestamp=owner.began)
+    assert copy.timestamp == at
+    assert copy.results == (Written(at),)
+    commit(leader, owner, at)
+    leader.result(ResolveIntents(owner.id, (b"a",), COMMITTED, at))
+    assert leader.result(Get(b"a")) == ValueResult(b"v", at)
+
+
 # Wound-wait.
 
 

@@ -28,6 +28,8 @@ def run_world(
     for number in range(clients):
         coordinator = Coordinator(world, f"c{number}")
         world.start(coordinator.work(rounds), coordinator.clock, may_die=True)
+    sweeper = Coordinator(world, "sweeper")
+    world.start(sweeper.sweep(4 * rounds), sweeper.clock)
     world.run(200_000)
     world.chaos = world.deaths = 0.0
     found: dict[bytes, bytes | None] = {}

@@ -233,8 +233,9 @@ class Deposed:
 class World:
     """Ranges, coordinators, and the events between them."""
 
-    def __init__(self, seed: int, chaos: float = 0.004, deaths: float = 0.0) -> None:
+    def __init__(self, seed: int, chaos: float = 0.004, deaths: float = 0.0, copies: float = 0.03) -> None:
         self.stream = random.Random(seed)
+        self.copies = copies
         self.chaos = chaos
         self.deaths = deaths
         self.now_ns = 0
@@ -306,6 +307,22 @@ class World:
         for at, (number, request) in enumerate(requests):
             target = self.ranges[number]
             self.later(partial(target.deliver, request, clock.last, partial(answered, at, target)))
+            if self.stream.random() < self.copies and may_be_repeated(request):
+                copy = partial(target.deliver, request, clock.last, lambda reply: None)
+                self.much_later(copy, self.stream.randint(0, 60))
+
+    def much_later(self, event: Callable[[], None], turns: int) -> None:
+        """After that many chances."""
+        self.later(partial(self.much_later, event, turns - 1) if turns else event)
+
+
+def may_be_repeated(request: RangeRequest) -> bool:
+    """Does a router send it again when it hears nothing? Then copies of it wander about, and arrive when they like."""
+    return not any(
+        isinstance(operation, Put | CompareAndSet)
+        or (isinstance(operation, EndTransaction) and operation.commit)
+        for operation in request.operations
+    )
 
 
 class GiveUp(Exception):
@@ -534,6 +551,25 @@ class Coordinator:
             yield from self.ask(range_of(owner.anchor), DeleteRecord(owner))
         except GiveUp:
             return
+
+    def sweep(self, rounds: int) -> Steps:
+        """Finish decided transactions and forget them, while their coordinators may be at it too."""
+        stream = self.world.stream
+        for _ in range(rounds):
+            one = stream.choice(self.world.ranges)
+            yield from self.ask(one.number, Get(next(key for key in KEYS if range_of(key) == one.number)))
+            decided = [record for record in one.state.records.values() if record.status != PENDING]
+            if not decided:
+                continue
+            record = stream.choice(decided)
+            for number in range(len(SPANS)):
+                inside = tuple(key for key in record.keys if range_of(key) == number)
+                if inside:
+                    resolve = ResolveIntents(
+                        record.transaction.id, inside, record.status, record.commit_timestamp
+                    )
+                    yield from self.ask(number, resolve)
+            yield from self.ask(range_of(record.transaction.anchor), DeleteRecord(record.transaction))
 
     def clean_everything(self, found: dict[bytes, bytes | None]) -> Steps:
         """After the storm: read every key by pushing writes until no intent is left."""

@@ -329,6 +329,8 @@ class LocalCluster:
         if self._ended:
             return
         self._ended = True
+        for node in self._nodes.values():
+            node.ending = True
         if self._prober is not None:
             self._prober.close()
         if self._supervisor is not None and not self._supervisor.closed:

@@ -145,7 +145,7 @@ class End(asyncio.Protocol):
         link = self.link
         if link.plain and not self.queue and not self.swallow:
             target = self.other.transport
-            if target is not None:
+            if target is not None and not self.other.gone:
                 link.forwarded += len(data)
                 target.write(data)
                 return
@@ -220,10 +220,11 @@ class End(asyncio.Protocol):
                 break
             self.queue.popleft()
             self.queued -= len(data)
-            if data:
+            if self.other.gone:
+                link.dropped += len(data)
+            elif data:
                 link.forwarded += len(data)
-                if not self.other.gone:
-                    target.write(data)
+                target.write(data)
             else:
                 self.sent_end = True
                 self.connection.pass_end(self)

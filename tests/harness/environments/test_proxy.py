@@ -275,6 +275,27 @@ async def test_a_connection_opened_during_a_cut_of_either_direction_leads_nowher
 
 
 @story
+async def test_bytes_for_an_end_that_is_gone_are_dropped(w: World) -> None:
+    """n2 dies while n2 -> n1 is cut: n1 is not told, and what it goes on sending arrives nowhere."""
+    near, far = await w.connect()
+    await w.ask("cut", BACK)
+    far.writer.transport.abort()
+    await asyncio.sleep(SILENCE_S)
+    for _ in range(10):
+        near.send(b"anybody?")
+        await asyncio.sleep(0.001)
+    for _ in range(500):
+        counted = await w.counters(FORTH)
+        if counted["dropped"] + counted["forwarded"] == 80:
+            break
+        await asyncio.sleep(0.002)
+    assert counted["dropped"] >= 40, "all but what was under way when its kernel first said so"
+    assert near.status == "open"
+    await w.ask("mend", BACK)
+    await near.becomes("reset")
+
+
+@story
 async def test_dialers_that_give_up_during_a_cut_leave_nothing_behind(w: World) -> None:
     await w.ask("cut", FORTH)
     for _ in range(20):
@@ -302,7 +323,7 @@ async def test_a_sender_on_a_cut_link_feels_backpressure_at_last(w: World) -> No
 @story
 async def test_a_slow_link_is_slow_in_its_direction_and_keeps_the_order(w: World) -> None:
     near, far = await w.connect()
-    await w.ask("slow", FORTH, delay_ms=80, jitter_ms=40)
+    await w.ask("slow", FORTH, delay_ms=300, jitter_ms=100)
     started = time.monotonic()
     text = b"".join(b"%03d" % number for number in range(50))
     for start in range(0, len(text), 3):
@@ -313,14 +334,14 @@ async def test_a_slow_link_is_slow_in_its_direction_and_keeps_the_order(w: World
     await near.gets(b"quick")
     quick_s = time.monotonic() - started - sent_s
     await far.gets(text)
-    assert time.monotonic() - started >= 0.04
-    assert quick_s < 0.04
+    assert time.monotonic() - started >= 0.2
+    assert quick_s < 0.15
     await w.ask("slow", FORTH, delay_ms=0, jitter_ms=0)
     far.received = b""
     started = time.monotonic()
     near.send(b"fast again")
     await far.gets(b"fast again")
-    assert time.monotonic() - started < 0.04
+    assert time.monotonic() - started < 0.15
 
 
 @story

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from nemesis.cluster import Capability, Cluster, Evidence, FaultUnavailable, Link, NodeState
+from nemesis.cluster import CAPABILITIES, Capability, Cluster, Evidence, FaultUnavailable, Link, NodeState
 from nemesis.holds import Holds
 from nemesis.schedule import ALL, NAMES, Request, Step
 from nemesis.targets import TARGETS, check_target
@@ -33,6 +33,8 @@ class Situation(msgspec.Struct, frozen=True):
     nodes: tuple[str, ...]
     states: dict[str, NodeState]
     leaders: dict[str, str]
+    available: frozenset[str] = frozenset(CAPABILITIES)
+    """Names of the capabilities that the cluster has."""
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@
 
 The shapes of the nodes against each other are those of Jepsen's `nemesis.clj` (bisect, split-one, bridge,
 majorities-ring). Small clusters: with two nodes every shape between nodes cuts the one pair; a single node has no
-pair, so every shape becomes `client`.
+pair, so every shape becomes `client`. Where clients cannot be cut off, `client` that was drawn becomes `one`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 from typing import Any
+
+import msgspec
 
 from nemesis.cluster import CLIENT, Cluster, Evidence, Link
 from nemesis.holds import Holds
@@ -127,6 +129,8 @@ class Partition:
         picked = pick(step.target or "one", nodes, running or nodes, situation.leaders, random)
         if not picked.nodes:
             return Plan(skipped=picked.how)
+        if step.shape == "client" and "cut_client" not in situation.available:
+            step = msgspec.structs.replace(step, shape="one")
         shape, targets, links = self._links(step, nodes, picked, random)
         for link in links:
             holds.take("cut", link, step.id)

@@ -170,8 +170,10 @@ class NemesisRunner:
         while True:
             leaders = await self._leaders() if step.target == "leader" else {}
             states = {name: self.cluster.state(name) for name in self.cluster.nodes}
+            available = frozenset(n for n, one in self.cluster.capabilities().items() if one.available)
+            situation = Situation(tuple(self.cluster.nodes), states, leaders, available)
             try:
-                plan = package.plan(step, Situation(tuple(self.cluster.nodes), states, leaders), self.holds)
+                plan = package.plan(step, situation, self.holds)
             except ValueError as error:
                 self.problems.append(f"step {step.id} ({step.describe()}) cannot be planned: {error}")
                 return Plan(skipped=str(error))

@@ -44,8 +44,7 @@ def process_state(pid: int) -> str | None:
     if _LINUX:
         fields = _stat_fields(pid)
         return fields[0] if fields else None
-    text = _ps(pid, "state=")
-    return text[:1] if text else None
+    return _ps("-o", "state=", "-p", str(pid))[:1] or None
 
 
 def processes_with_token(token: str) -> list[ProcessIdentity]:
@@ -62,10 +61,7 @@ def processes_with_token(token: str) -> list[ProcessIdentity]:
                 if needle.encode() in environment.split(b"\0"):
                     pids.append(int(entry.name))
     else:
-        listing = subprocess.run(
-            ["ps", "-axEww", "-o", "pid=,command="], capture_output=True, text=True, check=False
-        )
-        for line in listing.stdout.splitlines():
+        for line in _ps("-axEww", "-o", "pid=,command=").splitlines():
             number, _, command = line.strip().partition(" ")
             if needle in command.split(" ") and number.isdigit():
                 pids.append(int(number))
@@ -100,7 +96,7 @@ def _stat_fields(pid: int) -> list[str] | None:
 
 def _start_time(pid: int) -> str | None:
     if not _LINUX:
-        return _ps(pid, "lstart=")
+        return _ps("-o", "lstart=", "-p", str(pid)) or None
     fields = _stat_fields(pid)
     return f"{_boot()}:{fields[19]}" if fields else None
 
@@ -113,6 +109,8 @@ def _boot() -> str:
         return "boot"
 
 
-def _ps(pid: int, column: str) -> str | None:
-    answer = subprocess.run(["ps", "-o", column, "-p", str(pid)], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None
+def _ps(*arguments: str) -> str:
+    """What `ps` prints, in the C locale: start times are compared as texts."""
+    environment = {**os.environ, "LC_ALL": "C"}
+    answer = subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False, env=environment)
+    return answer.stdout.strip()

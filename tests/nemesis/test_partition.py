@@ -92,6 +92,15 @@ def test_a_single_node_is_cut_from_its_clients() -> None:
         assert set(result.links) <= {(CLIENT, "n1"), ("n1", CLIENT)}
 
 
+def test_where_clients_cannot_be_cut_off_a_node_is() -> None:
+    step = Step(1, 0, "partition", "client", "one", 10, {"draw": 1, "direction": "both"})
+    nodes = situation(3)
+    without = Situation(nodes.nodes, nodes.states, nodes.leaders, frozenset({"cut"}))
+    result = Partition().plan(step, without, Holds())
+    assert result.details["shape"] == "one"
+    assert not any(CLIENT in link for link in result.links)
+
+
 def test_two_nodes_have_one_pair() -> None:
     for shape in ("one", "halves", "majority", "ring", "bridge", "leader"):
         assert plan(2, shape).links == (("n1", "n2"), ("n2", "n1"))

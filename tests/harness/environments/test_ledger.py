@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,13 @@ import pytest
 from harness.environments.clock_file import REAL_TIME, ClockSetting, read_clock, write_clock
 from harness.environments.environment import EnvironmentFailed
 from harness.environments.ledger import Ledger, heal, read_ledger
-from harness.environments.processes import TOKEN_VARIABLE, ProcessIdentity, identify, is_running
+from harness.environments.processes import (
+    TOKEN_VARIABLE,
+    ProcessIdentity,
+    identify,
+    is_running,
+    process_state,
+)
 from nemesis.cluster import HealReport
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
@@ -178,14 +185,26 @@ def test_a_ledger_with_open_entries_is_not_overwritten(tmp_path: Path) -> None:
     Ledger.create(ledger.path, "local")
 
 
-def test_a_process_is_known_by_its_start_and_a_zombie_does_not_run() -> None:
+@pytest.mark.parametrize("source", ["proc", "ps"])
+def test_a_process_is_known_by_its_start_and_a_zombie_does_not_run(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux reads /proc, macOS asks ps; both must tell the same story."""
+    if source == "ps":
+        monkeypatch.setattr("harness.environments.processes._LINUX", False)
+    elif not sys.platform.startswith("linux"):
+        pytest.skip("there is no /proc here")
     process = sleeper()
     identity = identify(process.pid)
     assert identity is not None
     assert is_running(identity)
     assert not is_running(ProcessIdentity(process.pid, "another start"))
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    assert process_state(process.pid) == "T"
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert not is_running(identity), "it is a zombie until we take its exit"
     process.wait()
     assert identify(process.pid) is None
+    assert process_state(process.pid) is None

@@ -41,7 +41,12 @@ _APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
 
 
 Trace = Callable[[str, dict[str, Any]], None]
-"""A sink for what happens inside: the event's name and its details."""
+"""A sink for what happens inside: the event's name and its details.
+
+Events: role, campaign, campaign-refused, vote, vote-ignored, commit, configuration, quorum-lost, transfer,
+snapshot-sent, snapshot-restored, snapshot-refused, conf-change-refused, leave-joint-postponed, forget-leader-refused,
+proposal-dropped, message-refused. Without a sink none of them costs anything.
+"""
 Rule = Callable[["RaftCore", Message], None]
 
 

@@ -4,8 +4,8 @@ How an owner runs it, in turns:
 
 1. Put in what arrived: `step`, `tick`, `propose`, `read_index`. Allowed at any time, also between `ready` and
    `advance`.
-2. If `has_ready()`, take `ready()`. Send its `messages` at once. Write `snapshot`, `hard_state` and `entries` in one
-   batch; sync it if `must_sync` (or if there is a snapshot). Only then send `messages_after_append`.
+2. If `has_ready()`, take `ready()`. Send its `messages` at once. Write `snapshot`, `hard_state` and `entries`, in this
+   order, in one batch; sync it if `must_sync` (or if there is a snapshot). Only then send `messages_after_append`.
 3. Apply `committed_entries` in order; for a membership change call `apply_conf_change`, unless the change is refused.
 4. `advance(ready)`. It hands the member its own promises back, so a leader counts itself only when it is durable.
 

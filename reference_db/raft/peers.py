@@ -33,7 +33,8 @@ class Peers:
 
     @property
     def is_singleton(self) -> bool:
-        return len(self._incoming) == 1 and not self._outgoing
+        """Whether this node is the only voter, so that what it knows is what a quorum knows."""
+        return len(self._incoming) == 1 and not self._outgoing and self._node_id in self.configuration.voters
 
     def is_voter(self, node: int) -> bool:
         return node in self.configuration.voters or node in self.configuration.outgoing

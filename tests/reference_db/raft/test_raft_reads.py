@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reference_db.raft import Message, MessageKind, ReadMode, ReadState
+from reference_db.raft import ConfChange, Message, MessageKind, ReadMode, ReadState
+from reference_db.raft.describe import parse_changes
 from reference_db.raft.membership import Configuration
 from reference_db.raft.reads import ReadQueue
 
@@ -163,10 +164,21 @@ def test_a_single_voter_answers_at_once_but_only_after_a_commit_in_its_term() ->
     assert alone.read_states == [ReadState(3, b"r")]
 
 
-def test_a_round_that_was_open_is_confirmed_by_a_smaller_membership() -> None:
-    from reference_db.raft.describe import parse_changes
-    from reference_db.raft.messages import ConfChange
+def test_a_removed_leader_cannot_answer_for_the_only_voter_left() -> None:
+    """It leads on until that voter is elected, which it may be at any time without the old leader's knowledge."""
+    leader = Member(voters=(1, 2), step_down_on_removal=False).lead()
+    leader.receive(MessageKind.APPEND_RESPONSE, 2, index=1)
+    leader.messages()
+    leader.group.apply_conf_change(ConfChange(parse_changes("r1")))
+    leader.group.read_index(b"r")
+    (heartbeat,) = [m for m in leader.messages() if m.kind == MessageKind.HEARTBEAT]
+    assert leader.read_states == []
+    leader.receive(MessageKind.HEARTBEAT_RESPONSE, 2, context=heartbeat.context)
+    leader.messages()
+    assert leader.read_states == [ReadState(1, b"r")]
 
+
+def test_a_round_that_was_open_is_confirmed_by_a_smaller_membership() -> None:
     leader = Member(voters=(1, 2)).lead()
     leader.receive(MessageKind.APPEND_RESPONSE, 2, index=1)
     leader.messages()

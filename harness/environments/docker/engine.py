@@ -11,7 +11,7 @@ import asyncio
 import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from harness.environments.environment import EnvironmentFailed
@@ -48,6 +48,8 @@ class Engine:
         self.info = info
         self._client = client
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="docker")
+        self._jobs: set[Future[Any]] = set()
+        """Calls under way. Cancelling whoever waits for one does not end it."""
 
     async def call(
         self, doing: str, function: Callable[..., Answer], *arguments: Any, **options: Any
@@ -56,8 +58,10 @@ class Engine:
 
         Raises EngineRefused, or EnvironmentFailed if the engine no longer answers.
         """
-        job = functools.partial(translated, doing, function, *arguments, **options)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, job)
+        job = self._threads.submit(translated, doing, function, *arguments, **options)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return await asyncio.wrap_future(job)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -66,8 +70,11 @@ class Engine:
     async def remove_run(self, run_key: str) -> list[str]:
         """Remove every container and network of a run; returns what was removed, in words. Idempotent.
 
+        Waits for calls under way first: one of them may be making a container that nobody waits for any more.
         Raises EnvironmentFailed if something is still there afterwards.
         """
+        under_way = (asyncio.wrap_future(job) for job in list(self._jobs))
+        await asyncio.gather(*under_way, return_exceptions=True)
         return await self.call("cleaning up", remove_run, self.api, run_key)
 
 

@@ -17,6 +17,7 @@ import pytest
 import uvloop
 
 from harness.environments.docker.cluster import DockerCluster
+from harness.environments.docker.engine import Engine
 from harness.environments.docker.environment import DockerEnvironment
 from harness.environments.environment import EnvironmentFailed
 from harness.environments.ledger import heal, read_ledger
@@ -413,6 +414,36 @@ def test_two_runs_side_by_side_do_not_meet(echo, folder, tmp_path, leftovers):
 
     asyncio.run(story())
     assert leftovers(second.path) == []
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3, 5, 8])
+def test_a_run_that_is_cancelled_while_it_is_made_leaves_nothing(
+    echo, folder, leftovers, monkeypatch, moment
+):
+    """Ctrl-C while the engine is making a container: the call goes on, and what it makes is removed all the same."""
+    calls = 0
+    interrupted: list[asyncio.Task[Any]] = []
+    genuine = Engine.call
+
+    async def call(self, doing, function, *arguments, **options):
+        nonlocal calls
+        if doing.startswith(("creating", "connecting")):
+            calls += 1
+            if calls == moment:
+                asyncio.get_running_loop().call_soon(interrupted[0].cancel)
+        return await genuine(self, doing, function, *arguments, **options)
+
+    async def story() -> None:
+        interrupted.append(
+            asyncio.ensure_future(DockerEnvironment().create_cluster(echo, ["n1", "n2", "n3"], folder, {}))
+        )
+        await interrupted[0]
+
+    monkeypatch.setattr(Engine, "call", call)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(story())
+    assert leftovers(folder.path) == []
+    assert read_ledger(folder.ledger_path).open_entries == []
 
 
 def test_what_docker_cannot_do_is_said_with_the_way_out(echo, folder):

@@ -64,6 +64,8 @@ class Config:
     stuck after a leader's removal, see `elections.refuse`. Off: as in etcd's raft."""
     tail_entries: int = 512
     """Durable entries that stay in memory, for followers that lag a little and for lookups of terms."""
+    tail_bytes: int = 4 << 20
+    """Their size; beyond it only what isn't durable or not yet applied stays in memory."""
     group_id: int = 0
     """Which group this is, for traces and error texts."""
 

@@ -97,7 +97,9 @@ class RaftCore:
         """Who got our vote in this term. Changes at most once a term."""
         self.role: Role = Role.FOLLOWER
         self.leader_id: int = NO_NODE
-        self.log = RaftLog(store, config.max_committed_bytes_per_ready, config.tail_entries)
+        self.log = RaftLog(
+            store, config.max_committed_bytes_per_ready, config.tail_entries, config.tail_bytes
+        )
         self.peers = Peers(config.node_id)
         self.reads = ReadQueue(random.getrandbits(64))
         self.read_states: list[ReadState] = []

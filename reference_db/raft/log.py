@@ -25,8 +25,10 @@ class RaftLog:
         "_max_applying_bytes",
         "_store",
         "_tail",
+        "_tail_bytes",
         "_tail_first",
         "_tail_limit",
+        "_tail_max_bytes",
         "_tail_previous_term",
         "applied",
         "applying",
@@ -42,10 +44,13 @@ class RaftLog:
         "stable",
     )
 
-    def __init__(self, store: LogStore, max_applying_bytes: int, tail_limit: int) -> None:
+    def __init__(
+        self, store: LogStore, max_applying_bytes: int, tail_limit: int, tail_max_bytes: int = 4 << 20
+    ) -> None:
         self._store = store
         self._max_applying_bytes = max_applying_bytes
         self._tail_limit = tail_limit
+        self._tail_max_bytes = tail_max_bytes
         first, last = store.first_index(), store.last_index()
         assert first <= last + 1, f"the store says first entry {first} and last entry {last}"
         self.first_index: int = first
@@ -70,6 +75,7 @@ class RaftLog:
         """From the leader, not yet durable here. While there is one, the log starts after it."""
         self.snapshot_in_progress = False
         self._tail: list[Entry] = []
+        self._tail_bytes = 0
         self._tail_first = last + 1
         """Index of the tail's first entry, or where it would be."""
         self._tail_previous_term = self.last_term
@@ -172,12 +178,15 @@ class RaftLog:
             if at <= self._tail_first:
                 self._tail_previous_term = self.term(at - 1)
                 tail.clear()
+                self._tail_bytes = 0
                 self._tail_first = at
             else:
+                self._tail_bytes -= size_of(tail[at - self._tail_first :])
                 del tail[at - self._tail_first :]
             self.stable = min(self.stable, at - 1)
             self.in_progress = min(self.in_progress, at - 1)
         tail.extend(entries)
+        self._tail_bytes += size_of(entries)
         last = entries[-1]
         self.last_index = last.index
         self.last_term = last.term
@@ -238,17 +247,22 @@ class RaftLog:
             self.snapshot_in_progress = False
 
     def _trim(self) -> None:
-        """Forget cached entries beyond the limit; in large steps, so that it costs nothing per entry."""
-        cached = self.stable + 1 - self._tail_first
-        if cached <= 2 * self._tail_limit:
-            return
-        # What is committed and not yet handed out will be read again at once.
-        keep_from = min(self.stable - self._tail_limit, self.applying) + 1
-        drop = keep_from - self._tail_first
+        """Forget cached entries beyond the limits; in large steps, so that it costs nothing per entry."""
+        # What is not durable, or not yet handed out to be applied, will be read again at once.
+        needed_from = min(self.stable, self.applying) + 1
+        if self._tail_bytes > self._tail_max_bytes:
+            self._forget_before(needed_from)
+        elif self.stable + 1 - self._tail_first > 2 * self._tail_limit:
+            self._forget_before(min(needed_from, self.stable + 1 - self._tail_limit))
+
+    def _forget_before(self, index: int) -> None:
+        """Drop the front of the tail, up to but excluding `index`."""
+        drop = index - self._tail_first
         if drop > 0:
+            self._tail_bytes -= size_of(self._tail[:drop])
             self._tail_previous_term = self._tail[drop - 1].term
             del self._tail[:drop]
-            self._tail_first = keep_from
+            self._tail_first = index
 
     def compacted(self, first_index: int) -> None:
         """The store dropped everything before `first_index`."""
@@ -258,11 +272,8 @@ class RaftLog:
         if first_index <= self.first_index:
             return
         self.first_index = first_index
-        drop = first_index - self._tail_first
-        if drop > 0 and self.stable >= first_index - 1:
-            self._tail_previous_term = self._tail[drop - 1].term
-            del self._tail[:drop]
-            self._tail_first = first_index
+        if self.stable >= first_index - 1:
+            self._forget_before(first_index)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Replace the whole log by the leader's snapshot."""
@@ -274,6 +285,7 @@ class RaftLog:
         self.last_index = self.stable = self.in_progress = self.committed = index
         self.last_term = snapshot.term
         self._tail.clear()
+        self._tail_bytes = 0
         self._tail_first = index + 1
         self._tail_previous_term = snapshot.term
 

@@ -146,6 +146,7 @@ class Simulation:
                 heartbeat_ticks=2,
                 snapshot_ticks=30,
                 tail_entries=4,
+                tail_bytes=100,
                 **options,
             )
             self.nodes[node_id] = Node(config, written, synced)

@@ -221,6 +221,7 @@ def test_random_appends_match_a_plain_list() -> None:
                 log.accept_applying(page[-1].index, 0, True)
                 log.applied_to(page[-1].index, 0)
             assert _terms(log) == model
+            assert log._tail_bytes == size_of(log._tail)
             lo = random.randint(1, len(model))
             assert [entry.term for entry in log.entries(lo, len(model) + 1, NO_LIMIT)] == model[lo - 1 :]
 

@@ -83,27 +83,38 @@ def encode_peer_frames(
 class FrameDecoder(Generic[Content]):
     """Takes a connection's bytes in any pieces, gives the frames that are complete."""
 
-    __slots__ = ("_buffer", "_decoder", "_max_bytes", "_name")
+    __slots__ = ("_decoder", "_max_bytes", "_name", "_needed", "_parts", "_size")
 
     def __init__(self, content: type[Content], max_bytes: int = MAX_FRAME_BYTES) -> None:
         self._decoder: msgspec.msgpack.Decoder[Content] = msgspec.msgpack.Decoder(content)
         self._name = content.__name__
         self._max_bytes = max_bytes
-        self._buffer = b""
+        self._parts: list[bytes] = []
+        """Pieces of the frame that isn't complete yet; joined once, when it is."""
+        self._size = 0
+        self._needed = 0
+        """How many bytes must be there before it is worth looking."""
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of a frame that isn't complete yet. More than zero when the connection ends: the frame was torn."""
-        return len(self._buffer)
+        return self._size
 
     def feed(self, received: bytes) -> list[Content]:
         """The frames that are complete now. Raises FrameError for a length above the limit and for a body that isn't
         what this connection carries; the decoder is of no use afterwards."""
-        buffer = self._buffer + received if self._buffer else received
+        if self._parts:
+            self._parts.append(received)
+            self._size += len(received)
+            if self._size < self._needed:
+                return []
+            received = b"".join(self._parts)
+            self._parts = []
         frames: list[Content] = []
-        at, end = 0, len(buffer)
+        view = memoryview(received)
+        at, end, needed = 0, len(received), LENGTH_BYTES
         while end - at >= LENGTH_BYTES:
-            length = int.from_bytes(buffer[at : at + LENGTH_BYTES], "big")
+            length = int.from_bytes(view[at : at + LENGTH_BYTES], "big")
             if length > self._max_bytes:
                 raise FrameError(
                     f"a frame of {length} bytes is announced, the limit is {self._max_bytes}; "
@@ -111,14 +122,17 @@ class FrameDecoder(Generic[Content]):
                 )
             stop = at + LENGTH_BYTES + length
             if stop > end:
+                needed = LENGTH_BYTES + length
                 break
-            body = buffer[at + LENGTH_BYTES : stop]
             try:
-                frames.append(self._decoder.decode(body))
+                frames.append(self._decoder.decode(view[at + LENGTH_BYTES : stop]))
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise FrameError(f"a frame of {length} bytes is no {self._name}: {error}") from error
             at = stop
-        self._buffer = buffer[at:] if at < end else b""
+        self._size = end - at
+        self._needed = needed
+        if at < end:
+            self._parts.append(bytes(view[at:]))
         return frames
 
 

@@ -143,6 +143,20 @@ def test_a_torn_frame_is_waited_for_and_shows() -> None:
     assert len(decoder.feed(frame[-1:])) == 1
 
 
+def test_a_long_frame_in_many_pieces_is_joined_once() -> None:
+    """A snapshot of megabytes arrives in thousands of pieces; each must cost the same, however many came before."""
+    request = api.ClientRequest(1, api.ClientPut(b"k", b"v" * 2_000_000))
+    frame = encode_frame(request) + encode_frame(request)[:3]
+    decoder: FrameDecoder[api.ClientRequest] = FrameDecoder(api.ClientRequest)
+    received: list[api.ClientRequest] = []
+    for at in range(0, len(frame), 100):
+        received += decoder.feed(frame[at : at + 100])
+        assert sum(map(len, decoder._parts)) == decoder.pending_bytes
+        assert len(decoder._parts) <= 1 or len(decoder._parts[-1]) == 100
+    assert received == [request]
+    assert decoder.pending_bytes == 3
+
+
 def test_an_announced_length_above_the_limit_is_refused_at_once() -> None:
     with pytest.raises(FrameError, match="1195725856 bytes is announced"):
         FrameDecoder(api.ClientRequest).feed(b"GET / HTTP/1.1\r\n")

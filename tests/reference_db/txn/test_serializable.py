@@ -6,11 +6,16 @@ what the replay holds. That is stronger than asking whether some order exists.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from reference_db.storage import keys as layout
+from reference_db.storage.engine import Engine, MemoryEngine
 from reference_db.storage.mvcc import Mvcc
+from reference_db.storage.rocks_engine import RocksEngine
 from reference_db.timestamp import Timestamp
 from reference_db.txn import evaluate
 from reference_db.txn.reads import TimestampCache
@@ -21,10 +26,15 @@ from .world import KEYS, Coordinator, Done, World, range_of
 
 
 def run_world(
-    seed: int, clients: int = 6, rounds: int = 12, chaos: float = 0.005, deaths: float = 0.0
+    seed: int,
+    clients: int = 6,
+    rounds: int = 12,
+    chaos: float = 0.005,
+    deaths: float = 0.0,
+    make_engine: Callable[[], Engine] = MemoryEngine,
 ) -> World:
     """Clients run transactions and plain requests one after another; then the storm ends and everything is cleaned."""
-    world = World(seed, chaos, deaths)
+    world = World(seed, chaos, deaths, make_engine=make_engine)
     for number in range(clients):
         coordinator = Coordinator(world, f"c{number}")
         world.start(coordinator.work(rounds), coordinator.clock, may_die=True)
@@ -130,6 +140,21 @@ def test_many_worlds(seed: int) -> None:
 
 def test_deposed_leaders_do_answer() -> None:
     assert sum(run_world(seed).said_by_deposed for seed in range(5)) > 0
+
+
+def test_a_seed_is_one_world_on_the_simulated_disk_and_on_the_real_one(tmp_path: Path) -> None:
+    """The same seed twice, and once more on RocksDB: the same history, the same versions at the same timestamps."""
+    for seed in range(300, 303):
+        folders = iter(range(9))
+
+        def on_disk(seed: int = seed, folders: Iterator[int] = folders) -> Engine:
+            return RocksEngine(tmp_path / f"{seed}-{next(folders)}")
+
+        one, two, real = run_world(seed), run_world(seed), run_world(seed, make_engine=on_disk)
+        assert one.done == two.done == real.done
+        assert all_versions(one) == all_versions(two) == all_versions(real)
+        for leader in real.ranges:
+            leader.engine.close()
 
 
 def is_caught(worlds: int = 40) -> bool:

@@ -43,7 +43,7 @@ from reference_db.api import (
     ValueResult,
     WriteIntent,
 )
-from reference_db.storage.engine import MemoryEngine, WriteBatch
+from reference_db.storage.engine import Engine, MemoryEngine, WriteBatch
 from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.txn.command import Command
 from reference_db.txn.evaluate import (
@@ -104,7 +104,7 @@ class Range:
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         self.number = number
-        self.engine = MemoryEngine()
+        self.engine = world.make_engine()
         self.start, self.end = SPANS[number]
         self.epoch = 0
         self.clock = world.new_clock()
@@ -233,7 +233,15 @@ class Deposed:
 class World:
     """Ranges, coordinators, and the events between them."""
 
-    def __init__(self, seed: int, chaos: float = 0.004, deaths: float = 0.0, copies: float = 0.03) -> None:
+    def __init__(
+        self,
+        seed: int,
+        chaos: float = 0.004,
+        deaths: float = 0.0,
+        copies: float = 0.03,
+        make_engine: Callable[[], Engine] = MemoryEngine,
+    ) -> None:
+        self.make_engine = make_engine
         self.stream = random.Random(seed)
         self.copies = copies
         self.chaos = chaos

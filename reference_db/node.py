@@ -580,6 +580,10 @@ class Node:
                     pushed = ()
                 case Ambiguous() if repeatable and self._loop.time() < deadline:
                     self.directory.forget_leader(range_id, asked)
+                case Ambiguous(reason=reason) if repeatable:
+                    # A read has no effect, so that it did not end is all there is to say.
+                    self._reply(done, ClientReply(request.request_id, error=TimedOut(reason)))
+                    return
                 case Unavailable() if self._loop.time() < deadline:
                     self.directory.forget_leader(range_id, asked)
                 case Ambiguous() | Unavailable() | TimedOut() | BadRequest() | Overloaded() as error:

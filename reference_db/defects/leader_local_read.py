@@ -1,12 +1,15 @@
 """The leader answers reads without confirming its leadership, from its applied state, without waiting on latches.
 
 A leader that was cut off, or paused, goes on answering with what it knew, while the others have elected a new one and
-moved on: a stale read. Seen in etcd 0.4.1 and in VoltDB 6.3, among others.
+moved on: a stale read. Seen in etcd 0.4.1 and in VoltDB 6.3, among others. Neither confirmed its leadership in any way,
+so the check-quorum rule is off as well; with it a leader that was cut off would notice after an election timeout, and
+the lie would only last from the others' election until then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from reference_db.api import RangeReply, RangeRequest
 from reference_db.node import Node
@@ -23,6 +26,7 @@ def plant(node: Node) -> None:
 
 
 def _plant_in(replica: Replica, node: Node) -> None:
+    replica.group.config = replica.group.core.config = replace(replica.group.config, check_quorum=False)
     submit = replica.submit
 
     def submit_with_defect(request: RangeRequest, done: Done) -> None:

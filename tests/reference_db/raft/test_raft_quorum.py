@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_db.raft.quorum import (
+
+from .examples import repeatable
     NO_LIMIT,
     VoteResult,
     draw_acknowledged,
@@ -27,6 +29,7 @@ def _majorities(voters: frozenset[int]) -> list[tuple[int, ...]]:
     return list(combinations(sorted(voters), size)) if voters else [()]
 
 
+@repeatable
 @given(NODES, ACKED)
 def test_committed_is_the_best_index_that_some_majority_has(
     voters: frozenset[int], acked: dict[int, int]
@@ -35,6 +38,7 @@ def test_committed_is_the_best_index_that_some_majority_has(
     assert majority_committed(voters, acked) == best
 
 
+@repeatable
 @given(NODES, VOTES)
 def test_a_vote_is_won_by_a_majority_and_lost_when_none_is_left(
     voters: frozenset[int], votes: dict[int, bool]
@@ -45,6 +49,7 @@ def test_a_vote_is_won_by_a_majority_and_lost_when_none_is_left(
     assert majority_vote(voters, votes) is expected
 
 
+@repeatable
 @given(NODES, NODES, ACKED, VOTES)
 def test_a_joint_configuration_decides_what_both_halves_decide(
     incoming: frozenset[int], outgoing: frozenset[int], acked: dict[int, int], votes: dict[int, bool]

@@ -3,10 +3,14 @@
 Why it is arranged like this:
 
 - Few hot keys, which every process uses: a stale read can only be seen where one process reads what another has just
-  overwritten through another node. A key that has had its share of operations is left for a fresh one, which keeps
-  each key's history short enough to be judged.
+  overwritten through another node. A key that was changed often enough is left for a fresh one, which keeps each
+  key's history short enough to be judged.
 - Some processes only read (by default every second round of them, so that each node has a reader). During a fault,
   a process that writes hangs until its timeout; readers go on, and a node that answers from old state is caught.
+- A read has little patience, since giving it up costs nothing. And a reader stays with one key for some seconds, until
+  a read of it fails: so the reader of a node that is cut off finds, within a second or two, a key that this node still
+  answers, and asks for nothing else. That is the moment when an old leader that does not know of its successor is
+  caught; a reader that chose at random would soon wait for a key that is led elsewhere.
 - Values are unique by default, so that a checker can tell which write a read saw, and decide without a search. With
   `values=5`, values repeat: harder to judge, and it finds what unique values may miss.
 - A compare-and-set expects what was last seen of the key, so that about as many succeed as fail.
@@ -14,6 +18,7 @@ Why it is arranged like this:
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -21,14 +26,16 @@ import msgspec
 
 from checkers.linearizability.checker import LinearizabilityChecker
 from checkers.linearizability.models import CasRegister
-from results.operation import INFO, OK, Operation
+from results.operation import FAIL, INVOKE, OK, Operation
 from workloads.generator import combinators as combine
 from workloads.generator.core import PENDING, Answer, Context, Generator, Invocation
 from workloads.keys import spread_key
-from workloads.session import COMPARE_AND_SET, KEY_VALUE, Definite
+from workloads.session import COMPARE_AND_SET, KEY_VALUE, Definite, Indefinite
 from workloads.workload import Option, Workload, WorkloadOptions, read_options
 
 MOST_FINAL_KEYS = 400
+READER_STAYS_NS = 5_000_000_000
+"""How long a reader reads the same key, if all goes well."""
 FINAL_READS_PER_S = 200.0
 
 
@@ -36,8 +43,8 @@ class HotKey(msgspec.Struct, frozen=True):
     """What is known of a key while it is in use."""
 
     key: int
-    operations: int = 0
-    """How many were invoked."""
+    changes: int = 0
+    """How many writes and compares-and-sets were invoked."""
     crashes: int = 0
     """How many ended in info."""
     last: int | None = None
@@ -57,38 +64,57 @@ class Registers(Generator, frozen=True):
     read_share: float
     readers: int
     """The threads that only read."""
-    operations_per_key: int
+    changes_per_key: int
     crashes_per_key: int
+    reading: tuple[tuple[int, int], ...] = ()
+    """For each thread, of which position in `hot` it is the reader, and until when."""
 
     def next(self, context: Context) -> Answer:
         process = context.free_process()
         if process is None:
             return PENDING, self
         random = self.random
-        value: list[Any]
+        thread = context.thread_of(process)
+        if self.readers >> thread & 1:
+            return self._read(context, process, thread)
         position = int(random.random() * len(self.hot))
         hot = self.hot[position]
+        if random.random() < self.read_share:
+            return Invocation("read", [hot.key, None], process, context.time), self
         next_value = self.next_value
-        reads_only = self.readers >> context.thread_of(process) & 1
-        if reads_only or random.random() < self.read_share:
-            f, value = "read", [hot.key, None]
+        if self.values:
+            new = int(random.random() * self.values)
         else:
-            if self.values:
-                new = int(random.random() * self.values)
-            else:
-                new, next_value = next_value, next_value + 1
-            if random.random() < 0.5:
-                f, value = "write", [hot.key, new]
-            else:
-                expected = hot.last
-                if self.values and random.random() < 0.3:
-                    expected = int(random.random() * self.values)
-                f, value = "cas", [hot.key, [expected, new]]
-        used = msgspec.structs.replace(hot, operations=hot.operations + 1)
-        following = msgspec.structs.replace(self, hot=self._with(position, used), next_value=next_value)
-        if used.operations >= self.operations_per_key:
+            new, next_value = next_value, next_value + 1
+        value: list[Any]
+        if random.random() < 0.5:
+            f, value = "write", [hot.key, new]
+        else:
+            expected: int | None = hot.last
+            if self.values and random.random() < 0.3:
+                expected = int(random.random() * self.values)
+            f, value = "cas", [hot.key, [expected, new]]
+        changed = msgspec.structs.replace(hot, changes=hot.changes + 1)
+        following = msgspec.structs.replace(self, hot=self._with(position, changed), next_value=next_value)
+        if changed.changes >= self.changes_per_key:
             following = following._retire(position)
         return Invocation(f, value, process, context.time), following
+
+    def _read(self, context: Context, process: int | str, thread: int) -> Answer:
+        """What a reader does: the same key as before, or another one when its time is over."""
+        reading = self.reading
+        following = self
+        position, until = reading[thread] if thread < len(reading) else (0, 0)
+        if context.time >= until:
+            position = int(self.random.random() * len(self.hot))
+            following = self._reads(thread, position, context.time + READER_STAYS_NS)
+        return Invocation("read", [self.hot[position].key, None], process, context.time), following
+
+    def _reads(self, thread: int, position: int, until: int) -> Registers:
+        reading = self.reading + ((0, 0),) * (thread + 1 - len(self.reading))
+        return msgspec.structs.replace(
+            self, reading=(*reading[:thread], (position, until), *reading[thread + 1 :])
+        )
 
     def _with(self, position: int, hot: HotKey) -> tuple[HotKey, ...]:
         return (*self.hot[:position], hot, *self.hot[position + 1 :])
@@ -98,12 +124,19 @@ class Registers(Generator, frozen=True):
         return msgspec.structs.replace(self, hot=fresh, next_key=self.next_key + 1)
 
     def update(self, context: Context, event: Operation) -> Generator:
-        if event.type not in (OK, INFO) or not isinstance(event.process, int):
+        if event.type == INVOKE or not isinstance(event.process, int):
             return self
+        if event.type == FAIL:
+            thread = context.thread_of(event.process)
+            if not self.readers >> thread & 1 or thread >= len(self.reading):
+                return self
+            position, _ = self.reading[thread]
+            return self._reads(thread, (position + 1) % len(self.hot), context.time + READER_STAYS_NS)
         key, value = event.value
-        position = next((at for at, hot in enumerate(self.hot) if hot.key == key), None)
-        if position is None:
-            return self
+        found = [at for at, hot in enumerate(self.hot) if hot.key == key]
+        if not found:
+            return self  # The key was left meanwhile.
+        position = found[0]
         hot = self.hot[position]
         if event.type == OK:
             seen = value[1] if event.f == "cas" else value
@@ -127,8 +160,11 @@ class Register(Workload):
     required_functions = ("read", "write", "cas")
     known_options = {  # noqa: RUF012 - never changed
         "keys": Option(3, 1, 1000, "how many keys are hot at a time"),
-        "operations_per_key": Option(
-            500, 1, 1_000_000, "operations on a key before a fresh one takes its place"
+        "changes_per_key": Option(
+            500, 1, 1_000_000, "writes and cas of a key before a fresh one takes its place"
+        ),
+        "read_patience": Option(
+            0.5, 0.001, 3600.0, "seconds after which a read without an answer is given up"
         ),
         "crashes_per_key": Option(
             20, 1, 1_000_000, "unknown outcomes on a key before a fresh one takes its place"
@@ -144,6 +180,7 @@ class Register(Workload):
         own = read_options(self.name, self.known_options, options.extra)
         self.options = own
         self.checker = LinearizabilityChecker(CasRegister(None), split_by_key=True, name="linearizability")
+        self.read_patience_s = float(own["read_patience"])
         keys = int(own["keys"])
         registers = Registers(
             random=options.stream(),
@@ -153,12 +190,12 @@ class Register(Workload):
             values=int(own["values"]),
             read_share=float(own["read_share"]),
             readers=reading_threads(options.concurrency, len(options.nodes)) if own["readers"] else 0,
-            operations_per_key=int(own["operations_per_key"]),
+            changes_per_key=int(own["changes_per_key"]),
             crashes_per_key=int(own["crashes_per_key"]),
         )
         paced = combine.stagger(1 / options.rate, registers, random=options.stream())
         self.generator = combine.validate(combine.clients(combine.time_limit(options.time_limit_s, paced)))
-        expected = keys + int(options.rate * options.time_limit_s / own["operations_per_key"]) + 4 * keys
+        expected = keys + int(options.rate * options.time_limit_s / own["changes_per_key"]) + 4 * keys
         self.final_generator = self._final_reads(min(expected, MOST_FINAL_KEYS), options)
 
     @staticmethod
@@ -178,7 +215,11 @@ class Register(Workload):
         name = spread_key("register", key)
         match invocation.f:
             case "read":
-                return [key, await session.get(name)]
+                try:
+                    async with asyncio.timeout(self.read_patience_s):
+                        return [key, await session.get(name)]
+                except TimeoutError as error:
+                    raise Indefinite("no-patience", f"no answer within {self.read_patience_s:g} s") from error
             case "write":
                 await session.put(name, value)
                 return invocation.value

@@ -71,7 +71,7 @@ def test_a_wrong_database_is_invalid(name: str, defect: str, share: float) -> No
 
 @pytest.mark.parametrize("seed", range(3))
 def test_registers_with_values_that_repeat_are_judged_by_the_search(seed: int) -> None:
-    workload = make("register", seed, values=5, operations_per_key=100)
+    workload = make("register", seed, values=5, changes_per_key=100)
     right, wrong = database(seed), database(seed, defect="stale-reads", defect_share=0.5)
 
     assert judge(workload, play(workload, right.open_session)) == VALID

@@ -1,6 +1,7 @@
 """Each workload by itself: what it asks for, what it refuses, what it generates, and its set-up."""
 
 import asyncio
+import itertools
 import random
 from typing import Any
 
@@ -140,16 +141,35 @@ def test_an_unknown_function_is_an_error(kind):
 
 def test_registers_use_a_few_hot_keys_and_leave_them_in_time():
     workload = Register(
-        options(
-            rate=1000.0, time_limit_s=3.0, extra={"keys": 2, "operations_per_key": 300, "read_share": 0.4}
-        )
+        options(rate=1000.0, time_limit_s=3.0, extra={"keys": 2, "changes_per_key": 100, "read_share": 0.4})
     )
-    used: dict[int, int] = {}
+    changed: dict[int, int] = {}
     for event in invocations(play_alone(workload)):
-        used[event.value[0]] = used.get(event.value[0], 0) + 1
-    assert max(used.values()) == 300
-    assert sorted(used) == list(range(len(used)))
-    assert 9 <= len(used) <= 13
+        if event.f != "read":
+            changed[event.value[0]] = changed.get(event.value[0], 0) + 1
+    assert max(changed.values()) == 100
+    assert sorted(changed) == list(range(len(changed)))
+    assert 8 <= len(changed) <= 13
+
+
+def test_a_reader_stays_with_its_key_until_a_read_fails_or_its_time_is_over():
+    workload = Register(options(rate=500.0, time_limit_s=12.0, extra={"changes_per_key": 1_000_000}))
+
+    def cut_off(event: Operation, stream: random.Random) -> str:
+        """From 1 s to 4 s, the readers' nodes answer for key 2 only."""
+        return (
+            FAIL if 1 * SECOND < event.time < 4 * SECOND and event.value[0] != 2 and event.f == "read" else OK
+        )
+
+    events = invocations(play_alone(workload, ends=cut_off))
+    for thread in (3, 4, 5):
+        keys = [(event.time, event.value[0]) for event in events if event.process == thread]
+        assert len({key for time, key in keys if time < 1 * SECOND}) == 1
+        assert {key for time, key in keys if 1.1 * SECOND < time < 4 * SECOND} == {2}, (
+            "it found the one that answers"
+        )
+        moves = sum(before[1] != after[1] for before, after in itertools.pairwise(keys))
+        assert moves <= 6
 
 
 def test_values_are_unique_by_default_and_from_a_range_on_request():
@@ -192,7 +212,7 @@ def test_every_second_round_of_processes_only_reads():
 
 def test_keys_with_many_unknown_outcomes_are_left():
     workload = Register(
-        options(rate=1000.0, time_limit_s=2.0, extra={"crashes_per_key": 5, "operations_per_key": 100_000})
+        options(rate=1000.0, time_limit_s=2.0, extra={"crashes_per_key": 5, "changes_per_key": 100_000})
     )
     events = play_alone(workload, ends=lambda event, stream: INFO if event.f != "read" else OK)
     crashed: dict[int, int] = {}

@@ -28,14 +28,13 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True)
 class LogFile:
-    """A file that a node left, and the end of it if it is text."""
+    """A log that a node left, and the end of it."""
 
     node: str
     parts: tuple[str, ...]
     """Its path in the run folder."""
     size_bytes: int
     tail: str
-    """Empty for a file that is no text."""
     is_whole: bool
 
 
@@ -106,11 +105,14 @@ def _read_logs(folder: RunFolder) -> list[LogFile]:
             for name in sorted(names):
                 path = Path(parent) / name
                 if path.suffix in (".log", ".txt", ".out", ".err") and len(logs) < MAX_LOGS:
-                    logs.append(_read_log(folder.path, node, path))
+                    log = _read_log(folder.path, node, path)
+                    if log is not None:
+                        logs.append(log)
     return logs
 
 
-def _read_log(root: Path, node: str, path: Path) -> LogFile:
+def _read_log(root: Path, node: str, path: Path) -> LogFile | None:
+    """The end of a log; None for what only has the name of one, like the write-ahead log of a storage engine."""
     parts = path.relative_to(root).parts
     try:
         with path.open("rb") as file:
@@ -122,5 +124,7 @@ def _read_log(root: Path, node: str, path: Path) -> LogFile:
     is_whole = size <= LOG_TAIL_BYTES
     if not is_whole:  # Begin with a whole line.
         data = data.partition(b"\n")[2] or data
-    tail = "" if b"\x00" in data else data.decode("utf-8", "replace")
-    return LogFile(node, parts, size, tail, is_whole)
+    text = data.decode("utf-8", "replace")
+    if b"\x00" in data or text.count("\ufffd") > len(text) // 100:
+        return None
+    return LogFile(node, parts, size, text, is_whole)

@@ -509,6 +509,7 @@ def _mapping(title: str, values: dict[str, Any], source: str) -> str:
     entries = "".join(
         f"<dt>{html_text(shortened(name.replace('_', ' '), 60))}</dt><dd>{_evidence(value)}</dd>"
         for name, value in values.items()
+        if value not in (None, {}, [])
     )
     return f"<section><h2>{title}</h2><dl>{entries}</dl><p>{link}</p></section>"
 
@@ -520,7 +521,7 @@ def _logs(logs: list[LogFile]) -> str:
     for log in sorted(logs, key=lambda log: (natural_key(log.node), log.parts)):
         link = f'<a href="{relative_link(*log.parts)}">{html_text("/".join(log.parts))}</a>'
         cut = "" if log.is_whole else f", the last {words.size(len(log.tail.encode()))} shown"
-        body = f'<pre class="log">{html_text(log.tail)}</pre>' if log.tail else "<p>Empty, or not a text.</p>"
+        body = f'<pre class="log">{html_text(log.tail)}</pre>' if log.tail else "<p>It is empty.</p>"
         blocks.append(
             f"<details><summary><b>{html_text(log.node)}</b> {html_text('/'.join(log.parts[2:]))} "
             f'<span class="quiet">{words.size(log.size_bytes)}{cut}</span></summary><p>{link}</p>{body}</details>'

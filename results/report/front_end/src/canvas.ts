@@ -30,6 +30,15 @@ export function onceAFrame(draw: () => void): () => void {
   };
 }
 
+/** Runs `draw` once nobody has asked for it for a moment. */
+export function afterAPause(draw: () => void): () => void {
+  let timer = 0;
+  return () => {
+    clearTimeout(timer);
+    timer = window.setTimeout(draw, 80);
+  };
+}
+
 /** Left of the drawings: room for names and numbers, the same in all of them, so that equal times stand in line. */
 export const GUTTER = 118;
 

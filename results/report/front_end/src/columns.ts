@@ -30,17 +30,36 @@ export async function unpackIntegers(packed: PackedIntegers): Promise<Float64Arr
   const bytes = await unpackBytes(packed.bytes);
   const { n, planes, delta } = packed;
   const column = new Float64Array(n);
-  let before = 0;
-  for (let row = 0; row < n; row++) {
-    let zigzag = 0;
-    let weight = 1;
-    for (let plane = 0; plane < planes; plane++, weight *= 256) zigzag += bytes[plane * n + row] * weight;
-    const odd = zigzag % 2;
-    let value = odd === 1 ? -(zigzag + 1) / 2 : zigzag / 2;
-    if (delta) value = before += value;
-    column[row] = value;
+  if (planes <= 3) {
+    // Nearly always so, and several times faster.
+    const [second, third] = [planes > 1 ? n : -1, planes > 2 ? 2 * n : -1];
+    for (let row = 0; row < n; row++) {
+      let zigzag = bytes[row];
+      if (second > 0) zigzag |= bytes[second + row] << 8;
+      if (third > 0) zigzag |= bytes[third + row] << 16;
+      column[row] = (zigzag >>> 1) ^ -(zigzag & 1);
+    }
+  } else {
+    for (let row = 0; row < n; row++) {
+      let zigzag = 0;
+      let weight = 1;
+      for (let plane = 0; plane < planes; plane++, weight *= 256) zigzag += bytes[plane * n + row] * weight;
+      column[row] = zigzag % 2 === 1 ? -(zigzag + 1) / 2 : zigzag / 2;
+    }
   }
+  if (delta) for (let row = 1; row < n; row++) column[row] += column[row - 1];
   return column;
+}
+
+async function unpackSlots(packed: [number, PackedIntegers][]): Promise<Float64Array[]> {
+  const columns = await Promise.all(
+    packed.map(([reference, integers]) => unpackIntegers({ ...integers, delta: reference < 0 })),
+  );
+  packed.forEach(([reference], slot) => {
+    const [column, before] = [columns[slot], columns[reference]];
+    if (reference >= 0) for (let i = 0; i < column.length; i++) column[i] += before[i];
+  });
+  return columns;
 }
 
 /** A column of texts; a text is put together when somebody asks for it. */
@@ -57,16 +76,8 @@ export class Texts {
   static async unpack(packed: PackedTexts): Promise<Texts> {
     const templates: string[][] = [[]];
     const slots: Float64Array[][] = [[]];
-    for (const [text, packedSlots] of packed.templates) {
-      const columns: Float64Array[] = [];
-      for (const [reference, integers] of packedSlots) {
-        const column = await unpackIntegers({ ...integers, delta: reference < 0 });
-        if (reference >= 0) for (let i = 0; i < column.length; i++) column[i] += columns[reference][i];
-        columns.push(column);
-      }
-      templates.push(text.split(SLOT));
-      slots.push(columns);
-    }
+    for (const [text] of packed.templates) templates.push(text.split(SLOT));
+    slots.push(...(await Promise.all(packed.templates.map(([, packedSlots]) => unpackSlots(packedSlots)))));
     const template = Uint16Array.from(await unpackIntegers(packed.row));
     const position = new Uint32Array(template.length);
     const counts = new Uint32Array(templates.length);

@@ -1,7 +1,7 @@
 // Latency and throughput over the time in view, with the faults shaded behind them (uPlot, and our own points).
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { GUTTER, niceStep, onceAFrame } from "./canvas";
+import { afterAPause, GUTTER, niceStep, onceAFrame } from "./canvas";
 import { duration, FAIL, Fault, INFO, lowerBound, OK, Run } from "./run";
 import { faultColour, readTheme } from "./theme";
 import { View } from "./view";
@@ -11,6 +11,8 @@ const BUCKETS = 110;
 const LEAST_BUCKET = 100_000;
 /** Above this many points in view each is one small square, and points on the same pixels are drawn once. */
 const MANY = 25_000;
+/** With more operations than this in the run, plots follow the time line when it rests. */
+const VERY_MANY = 200_000;
 
 export interface Picked {
   operation(row: number): void;
@@ -32,7 +34,7 @@ export class Plots {
   ) {
     this.latency = new uPlot(this.latencyOptions(), this.latencyData(), latencyPlace);
     this.throughput = new uPlot(this.throughputOptions(), this.throughputData(), throughputPlace);
-    this.refresh = onceAFrame(() => this.update());
+    this.refresh = run.operations.count > VERY_MANY ? afterAPause(() => this.update()) : onceAFrame(() => this.update());
     view.listen(this.refresh);
     this.latency.over.addEventListener("click", (event) => {
       const row = this.nearest(event.offsetX, event.offsetY);
@@ -163,6 +165,9 @@ export class Plots {
 
   private latencyOptions(): uPlot.Options {
     const shared = this.options(240, this.latencyPlace);
+    // uPlot's own ticks of a logarithmic axis can take half a minute when the range begins at an odd number.
+    shared.axes![1].splits = (_, __, min, max) => logarithmicTicks(min, max);
+    shared.axes![1].filter = (_, ticks) => ticks;
     shared.axes![1].values = (_, ticks) => ticks.map((tick) => (tick === null ? null : tick >= 1000 ? `${tick / 1000} s` : tick >= 1 ? `${tick} ms` : `${+(tick * 1000).toFixed(3)} µs`));
     const series = (label: string, dash: number[], width: number): uPlot.Series => ({
       label,
@@ -313,6 +318,19 @@ export class Plots {
     }
     return best;
   }
+}
+
+/** 1, 2 and 5 times the powers of ten between `min` and `max`; only the powers if there are more than three. */
+function logarithmicTicks(min: number, max: number): number[] {
+  const ticks: number[] = [];
+  const factors = max / min > 1000 ? [1] : [1, 2, 5];
+  for (let power = Math.floor(Math.log10(min)); power <= Math.log10(max); power++) {
+    for (const factor of factors) {
+      const tick = Number(`${factor}e${power}`);
+      if (tick >= min && tick <= max) ticks.push(tick);
+    }
+  }
+  return ticks;
 }
 
 /** Columns for stepped lines: each value from its bucket's start to the next one's, the last to its own end. */

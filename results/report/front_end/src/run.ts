@@ -89,24 +89,34 @@ export async function loadRun(): Promise<Run> {
   const packed = JSON.parse(element.textContent ?? "") as Packed;
   element.remove();
   const columns = packed.operations;
-  const combined = await unpackIntegers(columns.outcome);
+  // All at once: the browser decompresses on other threads meanwhile.
+  const [start, duration, lag, process, combined, index, value, error] = await Promise.all([
+    unpackIntegers(columns.start),
+    unpackIntegers(columns.duration),
+    columns.lag === null ? null : unpackIntegers(columns.lag),
+    unpackIntegers(columns.process),
+    unpackIntegers(columns.outcome),
+    unpackIntegers(columns.index),
+    Texts.unpack(columns.value),
+    Texts.unpack(columns.error),
+  ]);
   const outcome = new Uint8Array(columns.n);
   const f = new Uint16Array(columns.n);
   for (let row = 0; row < columns.n; row++) {
     outcome[row] = combined[row] % 4;
-    f[row] = Math.floor(combined[row] / 4);
+    f[row] = combined[row] >>> 2;
   }
   const operations: Operations = {
     count: columns.n,
-    start: await unpackIntegers(columns.start),
-    duration: await unpackIntegers(columns.duration),
-    lag: columns.lag === null ? null : await unpackIntegers(columns.lag),
-    process: Uint32Array.from(await unpackIntegers(columns.process)),
+    start,
+    duration,
+    lag,
+    process: Uint32Array.from(process),
     outcome,
     f,
-    index: await unpackIntegers(columns.index),
-    value: await Texts.unpack(columns.value),
-    error: await Texts.unpack(columns.error),
+    index,
+    value,
+    error,
   };
   const anomalyOf = new Map<number, number>();
   packed.anomalies.forEach((anomaly, position) => {

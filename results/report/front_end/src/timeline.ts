@@ -7,6 +7,7 @@ import { View } from "./view";
 
 const AXIS = 22;
 const HEADER_ROW = 20;
+const EFFECT_ROW = 15;
 const MOST_HEIGHT = 560;
 /** A skipped step has no end; it is drawn this wide, in pixels. */
 const SKIPPED_WIDTH = 90;
@@ -18,6 +19,8 @@ interface FaultRow {
 interface NodeRow {
   kind: "node";
   node: string;
+  /** What faults do to it, those that overlap in different sub-rows: `[position of the fault, words]`. */
+  effects: [number, string][][];
 }
 interface LaneRow {
   kind: "lane";
@@ -87,7 +90,10 @@ export class Timeline {
     const laneHeight = run.lanes.length * 16 <= MOST_HEIGHT - 120 ? 16 : run.lanes.length * 9 <= MOST_HEIGHT ? 9 : 6;
     const nodes = [...run.nodes, ...(run.lanes.some((lane) => lane.node === "") ? [""] : [])];
     for (const node of nodes) {
-      add({ kind: "node", node }, HEADER_ROW);
+      const effects = (run.node_effects[node] ?? []).filter(([position]) => run.faults[position].skipped === null);
+      const rows = packed(effects.map(([position]) => run.faults[position]), run.span);
+      const subRows = rows.map((row) => row.map((place) => effects[place]));
+      add({ kind: "node", node, effects: subRows }, Math.max(HEADER_ROW, subRows.length * EFFECT_ROW + 5));
       for (const lane of run.lanes) {
         if (lane.node !== node) continue;
         for (const process of lane.processes) this.laneOf.set(process, this.rows.length);
@@ -152,7 +158,8 @@ export class Timeline {
     if (row.kind === "node") {
       const mark = this.run.marks.findIndex((m) => m.node === row.node && Math.abs(m.time - time) <= 2 * slack);
       if (mark >= 0) return { mark };
-      const effect = (this.run.node_effects[row.node] ?? []).find(([position]) => covers(position));
+      const subRow = Math.min(row.effects.length - 1, Math.max(0, Math.floor((offset - row.top - 3) / EFFECT_ROW)));
+      const effect = row.effects[subRow]?.find(([position]) => covers(position));
       return effect === undefined ? null : { fault: effect[0] };
     }
     return this.operationAt(row, time, slack);
@@ -381,9 +388,9 @@ export class Timeline {
     context.fillStyle = this.theme.line;
     context.fillRect(0, y, this.width, 1);
     this.label(context, row.node === "" ? "no node" : visible(row.node), y, height, true);
-    for (const [position, text] of this.run.node_effects[row.node] ?? []) {
-      if (this.run.faults[position].skipped === null) this.paintBar(context, position, y + 4, height - 7, text);
-    }
+    row.effects.forEach((effects, subRow) => {
+      for (const [position, text] of effects) this.paintBar(context, position, y + 3 + subRow * EFFECT_ROW, EFFECT_ROW - 2, text);
+    });
     context.fillStyle = this.theme.text;
     this.run.marks.forEach((mark) => {
       if (mark.node !== row.node) return;
@@ -391,9 +398,9 @@ export class Timeline {
       if (x < GUTTER || x > this.width) return;
       context.beginPath();
       context.moveTo(x, y + 3);
-      context.lineTo(x + 4, y + height / 2);
-      context.lineTo(x, y + height - 3);
-      context.lineTo(x - 4, y + height / 2);
+      context.lineTo(x + 4, y + 10);
+      context.lineTo(x, y + 17);
+      context.lineTo(x - 4, y + 10);
       context.fill();
     });
   }
@@ -515,7 +522,11 @@ export class Timeline {
       context.fillRect(x, 0, 1, y);
       context.save();
       context.font = BOLD;
-      context.fillText(fitted(context, visible(phase), Math.min(90, next - x - 6)), x + 4, y + 13);
+      const words = fitted(context, visible(phase), Math.min(90, next - x - 6));
+      context.fillStyle = this.theme.surface;
+      context.fillRect(x + 1, y + 6, context.measureText(words).width + 6, AXIS - 6);
+      context.fillStyle = this.theme.text;
+      context.fillText(words, x + 4, y + 13);
       context.restore();
     });
   }

@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_db.raft.quorum import (
-
-from .examples import repeatable
     NO_LIMIT,
     VoteResult,
     draw_acknowledged,
@@ -18,6 +16,8 @@ from .examples import repeatable
     majority_committed,
     majority_vote,
 )
+
+from .examples import repeatable
 
 NODES = st.frozensets(st.integers(1, 7), max_size=6)
 ACKED = st.dictionaries(st.integers(1, 7), st.integers(0, 9))

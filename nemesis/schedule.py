@@ -7,6 +7,7 @@ only then is it known who leads. The same seed draws the same schedule; a saved 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -204,9 +205,10 @@ def draw(
     """Draw the steps of a run of `duration_ns`. Requests are concrete (`package.choose` has replaced `all`).
 
     Every request occurs at least once and starts within the first 36 % of the run. Steps of one request never
-    overlap, those of different requests do. A step lasts 2 to 10 s, scaled down for runs under a minute (1.5 s in
-    a run of 10 s), first ones less where many share the window of first starts, so that they do not all pile up;
-    gaps are such that about `CALM_SHARE` of the time is free of faults. Each request has a random
+    overlap, those of different requests do. A step lasts 2 to 10 s, scaled down for runs under a minute (1.5 s in a
+    run of 10 s): log-uniform, because the moments after a fault begins and ends tell most. First steps are shorter
+    where many share the window of first starts, so that they do not all pile up. Gaps are such that about
+    `CALM_SHARE` of the time is free of faults, however many requests there are. Each request has a random
     stream of its own, so adding one to `--nemesis` leaves the steps of the others' aims as they were.
     """
     if not requests or duration_ns <= 0:
@@ -214,7 +216,8 @@ def draw(
     root = random.getrandbits(64)
     shortest = min(2_000_000_000, int(duration_ns * 0.15))
     longest = max(shortest, min(10_000_000_000, duration_ns // 6))
-    share_broken = min(0.5, 1 - CALM_SHARE ** (1 / len(requests)))
+    share_broken = 1 - CALM_SHARE ** (1 / len(requests))
+    typical = int(math.sqrt(shortest * longest))
     last_end = int(duration_ns * LAST_END)
     order = sorted(requests, key=str)
     Random(f"{root}/order").shuffle(order)
@@ -223,14 +226,14 @@ def draw(
         stream = Random(f"{root}/{request}")
         low, high = FIRST_WINDOW
         slot = duration_ns * (high - low) / len(order)
-        start = int(duration_ns * low + slot * (position + 0.8 * stream.random()))
+        start = int(duration_ns * low + slot * (position + 0.5 * stream.random()))
         first = True
         while True:
-            length = stream.randint(shortest, longest)
+            length = int(math.exp(stream.uniform(math.log(shortest), math.log(longest))))
             if first:
                 length = max(shortest, min(length, int(1.5 * slot)))
             aim = packages[request.name].draw(request, stream, nodes, first)
-            gap = int(length * (1 - share_broken) / share_broken * stream.uniform(0.5, 1.5))
+            gap = int(typical * (1 - share_broken) / share_broken * stream.uniform(0.5, 1.5))
             start, length = _keep_calm(start, length, shortest, duration_ns)
             length = min(length, last_end - start)
             if length < shortest and not first:

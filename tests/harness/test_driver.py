@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from harness.deadlines import DeadlineWheel
 from harness.driver import (
     NO_CLIENT,
-    DeadlineWheel,
-    LatencyHistogram,
     Progress,
     Recorder,
     StopSignal,
     drive,
 )
 from harness.interpreter import Interpreter
+from harness.measures import LatencyHistogram
 from nemesis.schedule import Step
 from results.history import History
 from results.operation import FAIL, INFO, INVOKE, NEMESIS, OK, Operation

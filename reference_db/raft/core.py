@@ -1,9 +1,9 @@
 """The Raft state machine of one member: its state, its roles, and which rule answers which message.
 
 Sans-IO: a tick, a message or a call goes in; state changes, and messages collect in `messages` and
-`messages_after_append`. The rules themselves stand in `elections`, `following`, `leading` and `replication`; this
-file holds what they share and the table that says which rule runs in which role. Nothing here knows the time, a
-socket or a disk; the only randomness is the stream that is passed in.
+`messages_after_append`. The rules themselves stand in `elections`, `following`, `leading`, `replication` and
+`responses`; this file holds what they share and the table that says which rule runs in which role. Nothing here knows
+the time, a socket or a disk; the only randomness is the stream that is passed in.
 
 The message discipline follows etcd's raft, whose published test data this core is checked against.
 """

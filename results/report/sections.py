@@ -125,7 +125,12 @@ def _facts(table: OperationTable, faults: list[FaultInterval]) -> str:
 
 
 def _problems(record: RunRecord) -> str:
-    return "".join(f'<p class="notice">{html_text(shortened(text, 800))}</p>' for text in record.problems)
+    """What is wrong with the record itself, and phases that did not come to their own end."""
+    told = list(record.problems)
+    for event in record.history.observed(HARNESS):
+        if event.f == "drive" and isinstance(event.value, dict) and event.value.get("stopped"):
+            told.append(f"The {event.value.get('phase', '')} phase ended early: {event.value['stopped']}.")
+    return "".join(f'<p class="notice">{html_text(shortened(text, 800))}</p>' for text in told)
 
 
 def _anomalies(record: RunRecord, table: OperationTable, faults: list[FaultInterval]) -> str:
@@ -189,16 +194,27 @@ def _evidence(value: Any) -> str:
                 ]
                 for item in value[:MOST_ROWS]
             ]
-            return f'<div class="wide">{_table(columns, lines)}</div>{_and_more(len(value) - MOST_ROWS)}'
+            return f"{_table(columns, lines)}{_and_more(len(value) - MOST_ROWS)}"
     if isinstance(value, dict) and value and all(_is_plain(item) for item in value.values()):
-        return html_text(
-            shortened(", ".join(f"{name}: {value_text(item, 300)}" for name, item in value.items()), 1200)
-        )
+        return html_text(shortened(", ".join(_named(str(name), item) for name, item in value.items()), 1200))
     return html_text(value_text(value, 1200))
 
 
 def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) <= MOST_ROWS and all(isinstance(item, str) for item in value)
     return value is None or isinstance(value, str | int | float)
+
+
+def _named(name: str, value: Any) -> str:
+    """`after: 2.57 ms` for `after_ns: 2565888`; lists without brackets; what is not there as none."""
+    if name.endswith("_ns") and isinstance(value, int | float):
+        return f"{name[:-3].replace('_', ' ')}: {_duration(value)}"
+    if value is None or value == []:
+        return f"{name}: none"
+    if isinstance(value, bool):
+        return f"{name}: {'yes' if value else 'no'}"
+    return f"{name}: {'; '.join(value) if isinstance(value, list) else value_text(value, 300)}"
 
 
 def _and_more(count: int) -> str:
@@ -382,7 +398,7 @@ def _faults(record: RunRecord, table: OperationTable, faults: list[FaultInterval
     ]
     return (
         '<section id="faults"><h2>Faults, and what clients got while they lasted</h2>'
-        f'<div class="wide">{_table(columns, lines, numbers={0, 3, 4, 5, 7, 8})}</div></section>'
+        f"{_table(columns, lines, numbers={0, 3, 4, 5, 7, 8})}</section>"
     )
 
 
@@ -481,7 +497,7 @@ def _drives(drives: list[dict[str, Any]]) -> str:
         ),
         "ended",
     ]
-    return f'<div class="wide">{_table(columns, lines, numbers=range(1, 7))}</div>'
+    return _table(columns, lines, numbers=range(1, 7))
 
 
 def _duration(value_ns: Any) -> str:
@@ -548,7 +564,8 @@ def _table(columns: Sequence[str], lines: Iterable[Sequence[str]], *, numbers: I
         for position, name in enumerate(columns)
     )
     body = "".join(f"<tr>{''.join(line)}</tr>" for line in lines)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
 
 
 def _cell(text: str) -> str:

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from results.operation import INVOKE, OK, Operation
+from results.operation import INFO, INVOKE, OK, Operation
 from results.report import write_report
 from results.run_folder import RunFolder
 from tests.results.report import samples
@@ -117,6 +117,27 @@ def test_a_run_in_progress_is_called_running(tmp_path):
     folder.claim()
     _, seen = write(folder)
     assert "still going on" in seen.text
+
+
+def test_what_the_harness_recorded_about_itself_is_told_in_words(tmp_path):
+    folder = samples.valid_bank(tmp_path, seconds=2)
+    operations = list(folder.read_history().operations)
+    drive = {
+        "phase": "main",
+        "loop_lag": {"median_ns": 21_000},
+        "stopped": "interrupted",
+        "stalls": ["line 1"],
+    }
+    for f, value in (
+        ("drive", drive),
+        ("recovery", {"recovered": True, "after_ns": 2_565_888, "problem": None}),
+    ):
+        operations.append(Operation(len(operations), operations[-1].time, "harness", INFO, f, value))
+    _, seen = write(samples.write_folder(tmp_path, "bank", operations, folder.read_verdict()))
+    assert "The main phase ended early: interrupted." in seen.text
+    assert "recovered: yes, after: 2.57 ms, problem: none" in seen.text
+    assert "1 stall" in seen.text
+    assert "0.021 ms" in seen.text
 
 
 @pytest.mark.parametrize("damage", ["empty", "history", "scenario", "verdict", "environment"])

@@ -13,7 +13,6 @@ import json
 import pkgutil
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -129,12 +128,14 @@ class ReferenceDatabase:
         )
 
     async def status(self, address: Addresses) -> dict[str, Any]:
-        """What the node says about itself; OSError or ClientError if it does not answer within half a second."""
+        """What the node says about itself; OSError (or TimeoutError) if it does not answer within half a second."""
         client = Client(address[CLIENT_PORT], timeout_s=ASK_TIMEOUT_S)
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 await client.connect()
                 return await client.status()
+        except ClientError as error:
+            raise ConnectionError(str(error)) from error
         finally:
             client.close_now()
 
@@ -142,7 +143,7 @@ class ReferenceDatabase:
         """The node answers, and every range of which it holds a replica has a leader that it knows."""
         try:
             status = await self.status(address)
-        except (OSError, TimeoutError, ClientError):
+        except (OSError, TimeoutError):
             return False
         return all(one["leader"] is not None for one in status["ranges"])
 
@@ -150,7 +151,7 @@ class ReferenceDatabase:
         """The node's wall clock in ns as it sees it, or None."""
         try:
             return int((await self.status(address))["clock_ns"])
-        except (OSError, TimeoutError, ClientError):
+        except (OSError, TimeoutError):
             return None
 
     async def leaders(self, addresses: Mapping[str, Addresses]) -> dict[str, str]:
@@ -234,7 +235,7 @@ class ReferenceSession:
         except ClientError as error:
             raise sorted_error(error) from error
 
-    def transaction(self) -> AbstractAsyncContextManager[ReferenceTransaction]:
+    def transaction(self) -> ReferenceTransaction:
         """See `workloads.session.Transactions`."""
         return ReferenceTransaction(self._client.transaction())
 

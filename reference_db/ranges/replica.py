@@ -367,7 +367,8 @@ class Replica:
         if work is None:
             return
         if work.term == entry.term and happened:
-            assert work.reply is not None and work.command is not None
+            assert work.reply is not None
+            assert work.command is not None
             if work.term == self._served_term and work.command.timestamp > self._confirmed_clock:
                 # The quorum that took the entry heard at least this clock with it, and followed this leader.
                 self._confirmed_clock = work.command.timestamp

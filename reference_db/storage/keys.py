@@ -6,12 +6,14 @@
     r range(8) a                            applied index and term, membership: in one batch with the applied data
     r range(8) t                            index and term before the first entry of its log
     r range(8) z index(8)                   its log
-    d key* timestamp(12, descending)        versions of user keys, the newest first
     k key*                                  locks: intents
     t anchor* id(16)                        transaction records
+    v key* timestamp(12, descending)        versions of user keys, the newest first
 
 Numbers are big-endian. `key*` is escaped so that concatenation keeps the order: a zero byte becomes 00 ff, and 00 01
-ends the key. Data isn't prefixed by its range: cutting a range in two moves nothing.
+ends the key. Data isn't prefixed by its range: cutting a range in two moves nothing. Versions come last, because a
+search for a key beyond all others goes on to what follows: after them there is nothing, whereas a thousand deleted
+locks would have to be walked over.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import struct
 
 from ..timestamp import ENCODED_BYTES, Timestamp
 
-STORE, RANGE, VERSION, LOCK, RECORD = b"s", b"r", b"d", b"k", b"t"
+STORE, RANGE, VERSION, LOCK, RECORD = b"s", b"r", b"v", b"k", b"t"
 
 STORE_IDENTITY = STORE + b"identity"
 CLOCK_BOUND = STORE + b"clock-bound"

@@ -29,8 +29,7 @@ async def read_at_a_leader_that_was_cut_off(world: World) -> bytes | None:
     assert world.nodes["n1"].store.replicas[1].group.is_leader
     try:
         value: bytes | None = await world.ask("n1", ClientGet(b"0"), timeout_s=0.3)
-    except Refused as refused:
-        assert refused.definite
+    except Refused:
         value = None
     world.heal()
     await asyncio.sleep(3.0)

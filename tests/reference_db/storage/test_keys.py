@@ -78,6 +78,11 @@ def test_kinds_dont_overlap() -> None:
         assert inside
 
 
+def test_nothing_follows_the_versions() -> None:
+    """A search beyond the last version must not walk over deleted locks, records or log entries."""
+    assert max(keys.STORE, keys.RANGE, keys.LOCK, keys.RECORD) < keys.VERSION
+
+
 def test_a_store_finds_its_ranges_by_their_descriptors() -> None:
     assert keys.descriptor_range(keys.descriptor_key(7)) == 7
     assert keys.descriptor_range(keys.hard_state_key(7)) is None
@@ -93,4 +98,4 @@ def test_wrong_keys_are_refused() -> None:
 
 def test_a_version_key_of_a_key_with_zero_bytes_by_hand() -> None:
     encoded = keys.version_key(b"a\x00b", Timestamp(1, 2))
-    assert encoded == b"da\x00\xffb\x00\x01" + b"\xff" * 7 + b"\xfe" + b"\xff" * 3 + b"\xfd"
+    assert encoded == b"va\x00\xffb\x00\x01" + b"\xff" * 7 + b"\xfe" + b"\xff" * 3 + b"\xfd"

@@ -227,6 +227,11 @@ class Values:
             if footprint is not None and footprint.writes:
                 self.failed_writers.setdefault(footprint.written, []).append(pair)
 
+    def is_written_after(self, write: Call) -> bool:
+        """Whether any write began after this one did: then nobody needed to see this one's value for it to have been
+        there, and what was read late is stale rather than all that is left."""
+        return any(call.start > write.start for calls in self.writers.values() for call in calls)
+
 
 def explain(evidence: Evidence, values: Values, model: Model, key: Any = None) -> Anomaly:
     """The anomaly that the evidence shows; `key` is the object's, as it stands in the history."""
@@ -404,6 +409,7 @@ class _Story:
             and changed is not None
             and changed.writes
             and replaced_by not in self.values.seen
+            and not self.values.is_written_after(replacer)
         ):
             kind = LOST_WRITE
         sentence = (

@@ -116,6 +116,12 @@ def test_a_lost_write() -> None:
     assert "the write of 9 was acknowledged, and nobody ever saw it: a lost write" in judge(history).sentence
 
 
+def test_an_unseen_write_that_another_has_replaced_is_not_called_lost() -> None:
+    """Somebody who reads late shows that the read is stale; the write of 9 may well have been there until 11 came."""
+    history = story("0 write 7 ok", "1 write 9 ok", "2 read 7 ok", "1 write 11 ok", "2 read 11 ok")
+    assert kind(history) == "stale read"
+
+
 def test_a_crashed_write_may_be_lost() -> None:
     assert is_valid(story("0 write 7 ok", "1 write 9", "1 info", "2 read 7 ok"))
 

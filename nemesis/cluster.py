@@ -72,6 +72,11 @@ class HealReport(msgspec.Struct, frozen=True):
     failed: tuple[str, ...] = ()
 
 
+def evidence_of(probes: list[dict[str, Any]]) -> Evidence:
+    """It took effect if every probe `proves` it (and there was one)."""
+    return Evidence(bool(probes) and all(probe["proves"] for probe in probes), probes)
+
+
 def combine(parts: Sequence[Evidence]) -> Evidence:
     """Evidence for an act on several things: it took effect if it did on every one of them (and there was one)."""
     return Evidence(

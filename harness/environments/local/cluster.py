@@ -21,7 +21,7 @@ from random import Random
 from typing import Any
 
 import harness
-from harness.environments.clock_file import REAL_TIME, ClockSetting, read_clock, write_clock
+from harness.environments.clock_file import REAL_TIME, write_clock
 from harness.environments.environment import (
     CLIENT_PORT,
     PEER,
@@ -36,8 +36,10 @@ from harness.environments.environment import (
 )
 from harness.environments.ledger import Ledger
 from harness.environments.local.channel import Channel
+from harness.environments.local.clocks import ClockFaults
+from harness.environments.local.links import LinkFaults
 from harness.environments.local.ports import HOST, PortBlock, check_free
-from harness.environments.local.probe import OPEN_TIMEOUT_S, SILENCE_S, ProbeConnection, Prober
+from harness.environments.local.probe import Prober
 from harness.environments.processes import (
     TOKEN_VARIABLE,
     ProcessIdentity,
@@ -53,16 +55,12 @@ from nemesis.cluster import (
     HealReport,
     Link,
     NodeState,
-    combine,
+    evidence_of,
 )
 
 READY_TIMEOUT_S = 30.0
 TERMINATE_GRACE_S = 10.0
 POLL_S = 0.01
-CLOCK_ERROR_NS = 2_000_000
-"""A clock that was read is right to half the round trip and this."""
-CLOCK_PROOF_S = 1.5
-DRIFT_TO_SEE_NS = 20_000_000
 LAST_LINES = 15
 
 
@@ -101,15 +99,11 @@ class LocalCluster:
         self._progress: Progress = progress or (lambda sentence: None)
         self._nodes: dict[str, Node] = {}
         self._exits: list[NodeExit] = []
-        self._link_entries: dict[str, int] = {}
-        self._clock_entries: dict[str, int] = {}
         self._pause_entries: dict[str, int] = {}
         self._early_exits: dict[int, str] = {}
         """Processes that ended before the answer to their spawn was taken up."""
-        self._cut: set[Link] = set()
-        self._shaped: set[Link] = set()
-        """Links that are slowed or throttled."""
-        self._halved: set[Link] = set()
+        self._clocks = ClockFaults(system, self.ledger, self.state)
+        self._link_faults: LinkFaults | None = None
         self._ports: PortBlock | None = None
         self._supervisor: Channel | None = None
         self._supervisor_process: subprocess.Popen[bytes] | None = None
@@ -154,6 +148,9 @@ class LocalCluster:
         assert self._proxy is not None
         self._prober = Prober(self._proxy, links, listeners)
         await self._prober.start()
+        self._link_faults = LinkFaults(
+            lambda verb, **sent: self._ask_proxy(verb, **sent), self._prober, self.ledger
+        )
 
     def _plan(
         self,
@@ -416,8 +413,7 @@ class LocalCluster:
 
     async def link_counters(self) -> list[dict[str, Any]]:
         """For each directed link what the proxy has counted since the start."""
-        answer: list[dict[str, Any]] = await self._ask_proxy("counters")
-        return answer
+        return await self._links().counters()
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:
@@ -427,214 +423,27 @@ class LocalCluster:
     # Links.
 
     async def cut(self, links: Sequence[Link]) -> Evidence:
-        prober = self._check_links(links)
-        self._note_links(links)
-        before_cut = set(self._cut)
-        silence_s = SILENCE_S if self._shaped.isdisjoint(links) else 2.0
-        # Through a direction that is cut already no connection can be opened, so there is nothing to wait for.
-        open_s = OPEN_TIMEOUT_S if before_cut.isdisjoint({*links, *map(_reversed, links)}) else 0.25
-        connections = await prober.open_all(links, open_s)
-        try:
-            before = await self._measure(links, connections)
-            await self._ask_proxy("cut", links=links)
-            self._cut |= set(links)
-            after = await self._measure(links, connections, silence_s)
-        finally:
-            for connection in connections:
-                connection.close()
-        counters = {(row["source"], row["target"]): row for row in await self.link_counters()}
-        probes = []
-        for link, early, late in zip(links, before, after, strict=True):
-            already = link in before_cut or (link[1], link[0]) in before_cut
-            connected = early is not None
-            proves = late is None and (connected or already)
-            if already and not connected:
-                # No connection can be opened to send a token on: the proxy's own word is all there is.
-                proves = bool(counters[link]["cut"])
-            probes.append(
-                {
-                    "what": f"token {link[0]} -> {link[1]}",
-                    "before": _arrival(early),
-                    "after": _arrival(late),
-                    "held": counters[link]["held"],
-                    "proves": proves,
-                }
-            )
-        return _evidence(probes)
+        return await self._links().cut(links)
 
     async def mend(self, links: Sequence[Link]) -> Evidence:
-        prober = self._check_links(links)
-        await self._ask_proxy("mend", links=links)
-        self._cut -= set(links)
-        self._halved -= set(links)
-        open_s = OPEN_TIMEOUT_S if self._cut.isdisjoint(map(_reversed, links)) else 0.25
-        connections = await prober.open_all(links, open_s)
-        try:
-            after = await self._measure(links, connections)
-        finally:
-            for connection in connections:
-                connection.close()
-        counters = {(row["source"], row["target"]): row for row in await self.link_counters()}
-        probes = []
-        for link, arrived in zip(links, after, strict=True):
-            half = arrived is None and (link[1], link[0]) in self._cut
-            row = counters[link]
-            probes.append(
-                {
-                    "what": f"token {link[0]} -> {link[1]}",
-                    "after": "the opposite direction is still cut" if half else _arrival(arrived),
-                    "dropped": row["dropped"],
-                    "connections_reset": row["resets"],
-                    "proves": arrived is not None or (half and not row["cut"]),
-                }
-            )
-        evidence = _evidence(probes)
-        if evidence.took_effect:
-            self._note_mended(links)
-        return evidence
+        return await self._links().mend(links)
 
     async def slow(self, links: Sequence[Link], delay_ms: float, jitter_ms: float = 0.0) -> Evidence:
-        if delay_ms < 0 or not 0 <= jitter_ms <= delay_ms:
-            raise ValueError(f"delay_ms {delay_ms}, jitter_ms {jitter_ms}: must be 0 <= jitter <= delay")
-        least = (delay_ms - jitter_ms) * 0.9
-
-        async def act() -> None:
-            await self._ask_proxy("slow", links=links, delay_ms=delay_ms, jitter_ms=jitter_ms)
-
-        def proves(before: float, after: float) -> bool:
-            return after >= least - 1 if delay_ms else True
-
-        return await self._shape(links, act, proves, 1.0 + 3 * delay_ms / 1000, 0, on=delay_ms > 0)
+        return await self._links().slow(links, delay_ms, jitter_ms)
 
     async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
-        if bytes_per_s is not None and bytes_per_s < 64:
-            raise ValueError(f"bytes_per_s {bytes_per_s}: must be at least 64, or None to undo")
-        padding = 0 if bytes_per_s is None else bytes_per_s // 4
-
-        async def act() -> None:
-            await self._ask_proxy("throttle", links=links, bytes_per_s=bytes_per_s)
-
-        def proves(before: float, after: float) -> bool:
-            return after >= 200 if bytes_per_s is not None else True
-
-        return await self._shape(links, act, proves, 5.0, padding, on=bytes_per_s is not None)
-
-    async def _shape(
-        self,
-        links: Sequence[Link],
-        act: Callable[[], Awaitable[None]],
-        proves: Callable[[float, float], bool],
-        timeout_s: float,
-        padding_bytes: int,
-        on: bool,
-    ) -> Evidence:
-        """Slow and throttle: how long a token (and bytes before it) takes, before and after."""
-        prober = self._check_links(links)
-        if on:
-            self._note_links(links)
-        connections = await prober.open_all(links)
-        try:
-            before = await self._measure(links, connections, 5.0)
-            await act()
-            self._shaped = self._shaped | set(links) if on else self._shaped - set(links)
-            after = await self._measure(links, connections, timeout_s, padding_bytes)
-        finally:
-            for connection in connections:
-                connection.close()
-        if not on:
-            self._note_mended(links)
-        return _evidence(
-            [
-                {
-                    "what": f"token {link[0]} -> {link[1]}"
-                    + (f" after {padding_bytes} bytes" if padding_bytes else ""),
-                    "before": _arrival(early),
-                    "after": _arrival(late),
-                    "proves": early is not None and late is not None and proves(early, late),
-                }
-                for link, early, late in zip(links, before, after, strict=True)
-            ]
-        )
+        return await self._links().throttle(links, bytes_per_s)
 
     async def reset(self, links: Sequence[Link]) -> Evidence:
-        return await self._break_connections("reset", links, far_end_learns=True)
+        return await self._links().reset(links)
 
     async def half_open(self, links: Sequence[Link]) -> Evidence:
-        self._note_links(links)
-        evidence = await self._break_connections("half_open", links, far_end_learns=False)
-        self._halved |= set(links)
-        return evidence
+        return await self._links().half_open(links)
 
-    async def _break_connections(self, verb: str, links: Sequence[Link], far_end_learns: bool) -> Evidence:
-        """Reset and half-open, judged by what happens to a connection of our own."""
-        prober = self._check_links(links)
-        connections = await prober.open_all(links)
-        probes = []
-        try:
-            await self._ask_proxy(verb, links=links)
-            await asyncio.sleep(SILENCE_S)
-            await self._ask_proxy("ping")
-            for link, connection in zip(links, connections, strict=True):
-                _, forth = prober.route(link)
-                source, target = (
-                    (connection.near, connection.far) if forth else (connection.far, connection.near)
-                )
-                opened = source is not None and target is not None
-                source_ended = opened and source is not None and source.lost.is_set()
-                target_ended = opened and target is not None and target.lost.is_set()
-                probes.append(
-                    {
-                        "what": f"connection {link[0]} -> {link[1]}",
-                        "before": "open at both ends" if opened else "could not be opened",
-                        "after": f"{link[0]} {_ended(source_ended)}, {link[1]} {_ended(target_ended)}",
-                        "proves": opened and source_ended and target_ended == far_end_learns,
-                    }
-                )
-        finally:
-            if far_end_learns:
-                for connection in connections:
-                    connection.close()
-        return _evidence(probes)
-
-    async def _measure(
-        self,
-        links: Sequence[Link],
-        connections: Sequence[ProbeConnection],
-        timeout_s: float = 3.0,
-        padding_bytes: int = 0,
-    ) -> list[float | None]:
-        assert self._prober is not None
-        prober = self._prober
-        return list(
-            await asyncio.gather(
-                *(
-                    connection.measure(prober.route(link)[1], timeout_s, padding_bytes)
-                    if connection.far is not None
-                    else _nothing()
-                    for link, connection in zip(links, connections, strict=True)
-                )
-            )
-        )
-
-    def _check_links(self, links: Sequence[Link]) -> Prober:
-        if self._prober is None:
+    def _links(self) -> LinkFaults:
+        if self._link_faults is None:
             raise EnvironmentFailed("the cluster was not created: it has no links")
-        for link in links:
-            self._prober.route(link)
-        return self._prober
-
-    def _note_links(self, links: Sequence[Link]) -> None:
-        for source, target in links:
-            name = f"{source} -> {target}"
-            if name not in self._link_entries:
-                self._link_entries[name] = self.ledger.intend("links", link=name)
-
-    def _note_mended(self, links: Sequence[Link]) -> None:
-        for link in links:
-            if link not in self._cut | self._shaped | self._halved:
-                entry = self._link_entries.pop(f"{link[0]} -> {link[1]}", None)
-                if entry is not None:
-                    self.ledger.done(entry)
+        return self._link_faults
 
     # Processes.
 
@@ -681,7 +490,7 @@ class LocalCluster:
             probes.append(
                 {"what": f"{node} ignored SIGTERM for {grace:.0f} s and was killed", "proves": True}
             )
-        return _evidence(probes)
+        return evidence_of(probes)
 
     async def start(self, node: str) -> Evidence:
         known = self._node(node)
@@ -702,7 +511,7 @@ class LocalCluster:
             "after": f"ready after {took_s:.2f} s (process {process.pid if process else 'gone'})",
             "proves": alive,
         }
-        return _evidence([probe])
+        return evidence_of([probe])
 
     async def pause(self, node: str) -> Evidence:
         known = self._node(node)
@@ -721,7 +530,7 @@ class LocalCluster:
             self._pause_entries[node] = entry
         else:
             self.ledger.done(entry)
-        return _evidence([_state_probe(node, process, before, after, after == "T")])
+        return evidence_of([_state_probe(node, process, before, after, after == "T")])
 
     async def resume(self, node: str) -> Evidence:
         known = self._node(node)
@@ -738,7 +547,7 @@ class LocalCluster:
         known.paused = after == "T"
         if entry is not None and not known.paused:
             self.ledger.done(entry)
-        return _evidence([_state_probe(node, process, before, after, after not in ("T", None))])
+        return evidence_of([_state_probe(node, process, before, after, after not in ("T", None))])
 
     async def _signal(self, node: Node, number: signal.Signals) -> None:
         """To the whole session of the node, by its parent, who knows that the pid is still its own."""
@@ -753,102 +562,13 @@ class LocalCluster:
     # Clocks.
 
     async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
-        known = self._node(node)
-        path = self._clock_path(known)
-        before = await self._clock_shift(known)
-        if node not in self._clock_entries:
-            self._clock_entries[node] = self.ledger.intend("clock", path=str(path))
-        setting = ClockSetting(int(offset_ms * 1e6), int(rate_ppm * 1000), _monotonic_ns())
-        write_clock(path, setting)
-        if rate_ppm:
-            await asyncio.sleep(min(1.0, DRIFT_TO_SEE_NS / (abs(rate_ppm) * 1000)))
-        return await self._prove_clock(known, setting, before)
+        return await self._clocks.set(self.plan(node), offset_ms, rate_ppm)
 
     async def strobe_clock(self, node: str, offset_ms: float) -> None:
-        known = self._node(node)
-        path = self._clock_path(known)
-        if node not in self._clock_entries:
-            self._clock_entries[node] = self.ledger.intend("clock", path=str(path))
-        write_clock(path, ClockSetting(int(offset_ms * 1e6), 0, _monotonic_ns()))
+        self._clocks.strobe(self.plan(node), offset_ms)
 
     async def reset_clock(self, node: str) -> Evidence:
-        known = self._node(node)
-        path = self._clock_path(known)
-        before = await self._clock_shift(known) if self.state(node) == "up" else None
-        write_clock(path, REAL_TIME)
-        entry = self._clock_entries.pop(node, None)
-        if entry is not None:
-            self.ledger.done(entry)
-        if self.state(node) == "up":
-            evidence = await self._prove_clock(known, REAL_TIME, before)
-            if "wanted" in evidence.probes[0]:
-                return evidence
-        probe = {
-            "what": f"clock file of {node} (the node is {self.state(node)}, or tells no time)",
-            "after": "real time",
-            "proves": read_clock(path) == REAL_TIME,
-        }
-        return _evidence([probe])
-
-    def _clock_path(self, node: Node) -> Path:
-        if node.plan.clock_file is None:
-            raise FaultFailed(
-                f"{self.system.name} reads no clock file: the clock of {node.plan.name} cannot be set"
-            )
-        return node.plan.clock_file
-
-    async def _clock_shift(self, node: Node) -> tuple[int, int, int] | None:
-        """(ns that the node's clock is ahead of real time, possible error, CLOCK_MONOTONIC then); best of three."""
-        best: tuple[int, int, int] | None = None
-        for _ in range(3):
-            wall, started = time.time_ns(), _monotonic_ns()
-            try:
-                shown = await asyncio.wait_for(self.system.read_clock(node.plan.listen), 1.0)
-            except Exception:  # noqa: BLE001 - a node that cannot be asked proves nothing, which is the answer
-                shown = None
-            ended = _monotonic_ns()
-            if shown is not None and (best is None or (ended - started) // 2 < best[1]):
-                half = (ended - started) // 2
-                best = (shown - (wall + half), half, started + half)
-        return best
-
-    async def _prove_clock(
-        self, node: Node, setting: ClockSetting, before: tuple[int, int, int] | None
-    ) -> Evidence:
-        """Read until the clock is proven or the time is over: on a loaded machine a reading may be too coarse."""
-        deadline = time.monotonic() + CLOCK_PROOF_S
-        while True:
-            evidence = self._clock_evidence(node, setting, before, await self._clock_shift(node))
-            if evidence.took_effect or time.monotonic() > deadline or node.process is None:
-                return evidence
-            await asyncio.sleep(0.1)
-
-    def _clock_evidence(
-        self,
-        node: Node,
-        setting: ClockSetting,
-        before: tuple[int, int, int] | None,
-        after: tuple[int, int, int] | None,
-    ) -> Evidence:
-        name = node.plan.name
-        if after is None:
-            told = {"what": f"clock of {name}", "after": "the node does not tell its time", "proves": False}
-            return _evidence([told])
-        shift_ns, error_ns, monotonic_ns = after
-        wanted_ns = setting.shift_ns(monotonic_ns)
-        # A drifting clock moves while it is read.
-        tolerance_ns = error_ns + CLOCK_ERROR_NS + abs(setting.rate_ppb) * error_ns // 1_000_000_000
-        right = abs(shift_ns - wanted_ns) <= tolerance_ns
-        visible = setting == REAL_TIME or abs(wanted_ns) > tolerance_ns
-        probe = {
-            "what": f"clock of {name}, ms ahead of real time",
-            "before": None if before is None else round(before[0] / 1e6, 3),
-            "after": round(shift_ns / 1e6, 3),
-            "wanted": round(wanted_ns / 1e6, 3),
-            "error": round(tolerance_ns / 1e6, 3),
-            "proves": right and visible,
-        }
-        return _evidence([probe])
+        return await self._clocks.reset(self.plan(node))
 
     # Healing.
 
@@ -867,18 +587,19 @@ class LocalCluster:
             else:
                 failed.append(f"{what}: not proven: {evidence.probes}")
 
-        broken, shaped = sorted(self._cut | self._halved), sorted(self._shaped)
+        faults = self._links()
+        broken, shaped = sorted(faults.cut_links | faults.halved), sorted(faults.shaped)
         if broken:
-            await attempt(f"mended {_names_of(broken)}", lambda: self.mend(broken))
+            await attempt(f"mended {_names_of(broken)}", lambda: faults.mend(broken))
         if shaped:
-            await attempt(f"restored the speed of {_names_of(shaped)}", lambda: self._restore(shaped))
+            await attempt(f"restored the speed of {_names_of(shaped)}", lambda: faults.restore(shaped))
 
         async def node_heals(name: str) -> None:
             if self.state(name) == "paused":
                 await attempt(f"resumed {name}", lambda: self.resume(name))
             if self.state(name) == "down":
                 await attempt(f"started {name}", lambda: self.start(name))
-            if name in self._clock_entries:
+            if self._clocks.is_set(name):
                 await attempt(f"reset the clock of {name}", lambda: self.reset_clock(name))
 
         await asyncio.gather(*(node_heals(name) for name in self._names))
@@ -887,30 +608,11 @@ class LocalCluster:
                 failed.append(f"{name} is {self.state(name)} after healing")
         return HealReport(tuple(healed), tuple(failed))
 
-    async def _restore(self, links: Sequence[Link]) -> Evidence:
-        return combine([await self.slow(links, 0.0), await self.throttle(links, None)])
-
 
 def _python_path() -> str:
     """So that our own processes find the packages wherever they are started."""
     root = str(Path(harness.__file__).resolve().parents[1])
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def _monotonic_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-
-
-def _evidence(probes: list[dict[str, Any]]) -> Evidence:
-    return Evidence(bool(probes) and all(probe["proves"] for probe in probes), probes)
-
-
-def _arrival(latency_ms: float | None) -> str:
-    return "did not arrive" if latency_ms is None else f"arrived after {latency_ms:.2f} ms"
-
-
-def _ended(is_lost: bool) -> str:
-    return "was told that it ended" if is_lost else "believes that it is open"
 
 
 def _state_probe(
@@ -936,14 +638,6 @@ def _last_lines(path: Path) -> list[str]:
             return file.read().decode(errors="replace").splitlines()[-LAST_LINES:]
     except OSError:
         return []
-
-
-def _reversed(link: Link) -> Link:
-    return link[1], link[0]
-
-
-async def _nothing() -> None:
-    return None
 
 
 async def _until(condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -45,7 +45,7 @@ from reference_db.api import (
     Unavailable,
     ValueResult,
 )
-from reference_db.codec import PeerFrame, PeerMessage, encode_peer_frames
+from reference_db.codec import FrameError, PeerFrame, PeerMessage, encode_peer_frames
 from reference_db.gateway.coordinator import (
     DELETE_RECORDS_S,
     HEARTBEAT_S,
@@ -462,7 +462,7 @@ class Node:
             lazy = self._outbox_lazy.pop(node, None)
             if lazy is not None:
                 ours = lazy + ours
-            for frame in encode_peer_frames(self.name, self.clock.last, ours, messages):
+            for frame in self._encode(node, ours, messages):
                 sent = self._transport.send(node, frame) and sent
                 self.frames_sent += 1
                 self.bytes_sent += len(frame)
@@ -472,6 +472,22 @@ class Node:
                     if isinstance(message, RangeRequest):
                         # With several frames some may have left: only a whole refusal is certain.
                         self.router.receive(RangeReply(message.request_id, error=_NOT_SENT))
+
+    def _encode(
+        self, node: str, raft: Sequence[tuple[int, Message]], messages: Sequence[PeerMessage]
+    ) -> list[bytes]:
+        """The frames of one peer. A message that is too long for any frame is dropped, not the node."""
+        try:
+            return encode_peer_frames(self.name, self.clock.last, raft, messages)
+        except FrameError:
+            frames = []
+            for part in [((one,), ()) for one in raft] + [((), (one,)) for one in messages]:
+                try:
+                    frames += encode_peer_frames(self.name, self.clock.last, *part)
+                except FrameError as error:
+                    if self._notice is not None:
+                        self._notice("node", f"a message to {node} was dropped: {error}")
+            return frames
 
     def _note_leader(self, range_id: int, leader: str | None) -> None:
         if leader is not None:

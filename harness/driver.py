@@ -13,7 +13,9 @@ operation would cost a third of the speed. Their outcome is recorded at once, wh
 cancelled: the worker is left to its fate and a new one takes its thread.
 
 Sessions belong to processes: opened before the phase begins, and again whenever a process was replaced. A session that
-does not open is a certain failure of the operation that needed it (`no-client`), delayed by a short back-off.
+does not open is a certain failure of the operation that needed it (`no-client`). A thread whose operations fail one
+after the other rests between them, longer each time: a node that is down would else be asked thousands of times a
+second, and the history would be about little else.
 
 Runs on asyncio and uvloop alike. Both wake timers only to the millisecond, and uvloop may fire early: the pump looks
 at the clock each time, and nobody asks for less than a millisecond.
@@ -43,8 +45,12 @@ TICK_NS = 10 * MILLISECOND
 NO_CLIENT = "no-client"
 """First element of the error of an operation for which no session could be opened: it certainly was not sent."""
 TIMEOUT = "timeout"
-FIRST_BACKOFF_S = 0.1
-LONGEST_BACKOFF_S = 1.0
+FIRST_REST_NS = 100 * MILLISECOND
+LONGEST_REST_NS = SECOND
+DOUBTS_BEFORE_REST = 2
+"""So many operations in a row without an ok, the last one of unknown outcome, and the thread rests."""
+FAILURES_BEFORE_REST = 5
+"""The same where the last one certainly failed, as some do in the best of worlds: conflicts, mismatches."""
 CLOSE_TIMEOUT_S = 2.0
 STALL_S = 5.0
 """A loop that has not turned for so long is stuck in somebody's code: the stalls of the result say where."""
@@ -291,7 +297,8 @@ class _Driver:
         self.workers: list[_Worker] = []
         self.background: set[asyncio.Task[None]] = set()
         """Sessions being closed, abandoned workers, operations of the nemesis."""
-        self.completed: list[tuple[int | str, str, Any, Any, int]] = []
+        self.completed: list[tuple[int | str, str, Any, Any, int, int]] = []
+        """What has ended since the last turn: process, type, value, error, time, and how long the thread rests."""
         self.pump_scheduled = False
         self.timer: asyncio.TimerHandle | None = None
         self.timer_at = 0
@@ -383,9 +390,9 @@ class _Driver:
             complete = interpreter.complete
             in_flight = interpreter.in_flight
             count = self.progress.completed
-            for process, type_, value, error, at in completed:
+            for process, type_, value, error, at, rest in completed:
                 began = in_flight[process].time
-                event = complete(process, type_, value, error, at)
+                event = complete(process, type_, value, error, at, rest)
                 record(event)
                 if type(process) is int:
                     count(event.type, event.time - began)
@@ -475,7 +482,7 @@ class _Driver:
         clock = self.clock
         origin = self.origin
         invoke = self.workload.invoke
-        backoff_s = FIRST_BACKOFF_S
+        failures = 0
         session: Session | None = None
         try:
             session, _ = await self._open(worker)
@@ -495,11 +502,9 @@ class _Driver:
                     if worker.abandoned:
                         return
                     if session is None:
-                        await asyncio.sleep(backoff_s)
-                        backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
-                        self._ended(worker, operation, FAIL, None, [NO_CLIENT, trouble])
+                        failures += 1
+                        self._ended(worker, operation, FAIL, [NO_CLIENT, trouble], rest_after(failures, 1))
                         continue
-                    backoff_s = FIRST_BACKOFF_S
                 try:
                     value = await invoke(session, operation)
                     type_ = OK
@@ -515,9 +520,15 @@ class _Driver:
                     return
                 if type_ == INFO and operation.f in self.workload.read_only_functions:
                     type_ = FAIL
+                rest = 0
+                if type_ == OK:
+                    failures = 0
+                else:
+                    failures += 1
+                    rest = rest_after(failures, DOUBTS_BEFORE_REST if reopen else FAILURES_BEFORE_REST)
                 # What follows is `_ended`, written out: it runs for every operation.
                 worker.operation = None
-                self.completed.append((operation.process, type_, value, error, clock() - origin))
+                self.completed.append((operation.process, type_, value, error, clock() - origin, rest))
                 if not self.pump_scheduled:
                     self.pump_scheduled = True
                     loop.call_soon(self._pump)
@@ -548,11 +559,13 @@ class _Driver:
         worker.has_session = True
         return session, ""
 
-    def _ended(self, worker: _Worker, operation: Operation, type_: str, value: Any, error: Any) -> None:
+    def _ended(
+        self, worker: _Worker, operation: Operation, type_: str, error: list[str], rest_ns: int = 0
+    ) -> None:
         worker.operation = None
-        if error is not None and error[0] == NO_CLIENT:
+        if error[0] == NO_CLIENT:
             self.no_client += 1
-        self.completed.append((operation.process, type_, value, error, self.clock() - self.origin))
+        self.completed.append((operation.process, type_, None, error, self.clock() - self.origin, rest_ns))
         self._schedule_pump()
 
     def _expire(self, thread: int) -> None:
@@ -565,12 +578,12 @@ class _Driver:
         seconds = f"no answer within {self.timeout_s:g} s"
         if not worker.has_session:
             self._ended(
-                worker, operation, FAIL, None, [NO_CLIENT, f"no session to {worker.node} yet, and {seconds}"]
+                worker, operation, FAIL, [NO_CLIENT, f"no session to {worker.node} yet, and {seconds}"]
             )
         elif operation.f in self.workload.read_only_functions:
-            self._ended(worker, operation, FAIL, None, [TIMEOUT, seconds])
+            self._ended(worker, operation, FAIL, [TIMEOUT, seconds])
         else:
-            self._ended(worker, operation, INFO, None, [TIMEOUT, seconds])
+            self._ended(worker, operation, INFO, [TIMEOUT, seconds])
         self._abandon(worker)
         self.workers[thread] = self._hire(thread)
 
@@ -607,7 +620,7 @@ class _Driver:
                 self.nemesis.begin(step)
         except Exception as problem:  # noqa: BLE001 - It is kept as the operation's error.
             error = _error_of(problem)
-        self.completed.append((invocation.process, type_, None, error, self.clock() - self.origin))
+        self.completed.append((invocation.process, type_, None, error, self.clock() - self.origin, 0))
         self._schedule_pump()
 
     # The clock's hand
@@ -670,7 +683,7 @@ class _Driver:
     def _give_up(self, why: str) -> None:
         """Ends what is in flight; its workers are left to their fate."""
         completed, self.completed = self.completed, []
-        for process, type_, value, error, at in completed:
+        for process, type_, value, error, at, _ in completed:
             self._record_end(
                 self.interpreter.in_flight[process],
                 self.interpreter.complete(process, type_, value, error, at),
@@ -716,6 +729,14 @@ class _Driver:
             await asyncio.wait(set(self.background), timeout=max(0.01, deadline - self.loop.time()))
         for task in list(self.background):
             task.cancel()
+
+
+def rest_after(failures: int, patience: int) -> int:
+    """How long a thread rests, in nanoseconds, after so many operations in a row without an ok: not at all before the
+    `patience`th, then twice as long each time, up to a second."""
+    if failures < patience:
+        return 0
+    return min(FIRST_REST_NS << min(failures - patience, 10), LONGEST_REST_NS)
 
 
 def _is_cancelling() -> bool:

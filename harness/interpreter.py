@@ -257,11 +257,14 @@ class Interpreter:
         self._plan, self._free, self._cursor, self._index = plan, free, cursor, index
         return wake
 
-    def complete(self, process: int | str, type_: str, value: Any, error: Any, now_ns: int) -> Operation:
+    def complete(
+        self, process: int | str, type_: str, value: Any, error: Any, now_ns: int, rest_ns: int = 0
+    ) -> Operation:
         """The operation that this process was busy with has ended; answers the completion, to be journaled.
 
-        A fail or info keeps the value that was invoked. An ok with a value that makes no sense becomes info. Raises
-        CompletionError for what no client can have caused: an idle process, or a type that is none.
+        A fail or info keeps the value that was invoked. An ok with a value that makes no sense becomes info. The thread
+        is given nothing for another `rest_ns`. Raises CompletionError for what no client can have caused: an idle
+        process, or a type that is none.
         """
         invocation = self._in_flight.pop(process, None)
         if invocation is None or (type_ != OK and type_ != FAIL and type_ != INFO):
@@ -292,7 +295,10 @@ class Interpreter:
                 self._processes = (*processes[:thread], process + clients, *processes[thread + 1 :])
         else:
             thread = clients
-        self._free |= self._bits[thread]
+        if rest_ns and not self._exhausted:
+            heapq.heappush(self._asleep, (now + rest_ns, thread))
+        else:
+            self._free |= self._bits[thread]
         if self._plan.listens:
             context = Context(now, self._free, self._everybody, self._processes, self._cursor)
             self._plan = self._plan.update(context, event)

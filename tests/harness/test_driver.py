@@ -15,6 +15,7 @@ from harness.driver import (
     Recorder,
     StopSignal,
     drive,
+    rest_after,
 )
 from harness.interpreter import Interpreter
 from harness.measures import LatencyHistogram
@@ -266,6 +267,45 @@ def test_where_no_session_opens_operations_fail_for_certain_and_do_not_spin():
     assert 2 <= played.main.fail <= 10
     assert played.main.no_client == played.main.fail
     assert "connection refused" in played.operations[-1].error[1]
+
+
+@pytest.mark.parametrize("error", [Indefinite("connection-lost"), Definite("connection-lost")])
+def test_a_node_that_is_down_behind_a_proxy_is_not_asked_over_and_over(error):
+    """Sessions open, and every operation on them is lost at once: the thread rests longer and longer."""
+
+    async def lost(session: Any, invocation: Operation) -> Any:
+        if invocation.node == "n1":
+            raise error
+        await asyncio.sleep(0.005)
+
+    played = play(
+        Scripted(g.clients(g.time_limit(0.5, g.repeat(write))), lost), Door(), concurrency=3, final=False
+    )
+    asked = [pair for pair in played.history.pairs() if pair.invocation.node == "n1"]
+    assert 3 <= len(asked) <= 12
+    assert played.main.ok > 50, "the others go on"
+
+
+def test_rests_grow_and_an_ok_ends_them():
+    assert [rest_after(failures, 2) // MILLISECOND for failures in range(1, 8)] == [
+        0,
+        100,
+        200,
+        400,
+        800,
+        1000,
+        1000,
+    ]
+    failing = iter([True] * 6 + [False] + [True] * 4 + [False] * 100)
+
+    async def sometimes(session: Any, invocation: Operation) -> Any:
+        if next(failing):
+            raise Definite("conflict")
+
+    began = time.monotonic()
+    played = play(Scripted(few(20), sometimes), Door(), concurrency=1, final=False)
+    assert played.main.ok == 10
+    assert 0.25 < time.monotonic() - began < 5, "rests of 100 and 200 ms after the fifth and the sixth"
 
 
 def test_a_door_that_hangs_is_a_certain_failure_too():

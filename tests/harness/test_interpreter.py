@@ -107,6 +107,19 @@ def test_sleepers_are_busy_and_wake_by_themselves():
     assert [event.f for event in interpreter.poll(50).invocations] == ["read"]
 
 
+def test_a_thread_that_rests_is_given_nothing_meanwhile():
+    interpreter = machine(endless(), processes=2)
+    interpreter.poll(0)
+    interpreter.complete(1, INFO, None, None, 10, rest_ns=50)
+    assert interpreter.poll(10).wake_at_ns == 60
+    assert interpreter.poll(59).invocations == []
+    assert [event.process for event in interpreter.poll(60).invocations] == [3]
+    interpreter.complete(0, OK, None, None, 70, rest_ns=50)
+    interpreter.stop()
+    interpreter.complete(3, OK, None, None, 71, rest_ns=50)
+    assert interpreter.poll(71).done, "nobody waits for those who rest when nothing more is to come"
+
+
 def test_logs_go_to_the_user_and_not_into_the_history():
     interpreter = machine([g.log("hello"), read])
     poll = interpreter.poll(0)

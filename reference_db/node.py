@@ -80,6 +80,8 @@ KEEPALIVE_TICKS = 10
 
 CLOCK_RANGE = 0
 """No range has this id: a request for it asks for nothing but an answer, which carries the node's clock."""
+RECENTLY_S = 0.5
+"""A node that was heard of within this is expected to answer."""
 OBSERVE_FIRST_S = 0.03
 """How long it waits for the nodes that were heard last, before it asks the others too."""
 OBSERVE_S = 0.3
@@ -179,6 +181,8 @@ class Node:
         self._open_client_requests = 0
         self._idle_ticks: dict[str, int] = {node: 0 for node in nodes if node != name}
         self._heard_at: dict[str, float] = {}
+        self._confirming: dict[int, frozenset[str]] = {}
+        """By range: the replicas that make a quorum with this one, and were heard of lately."""
         self.frames_sent = 0
         self.bytes_sent = 0
         self.frames_received = 0
@@ -339,6 +343,7 @@ class Node:
     def _tick_store(self) -> None:
         if self._stopped:
             return
+        self._choose_confirming()
         self.store.tick()
         self.router.sweep()
         if self.clock.bound_ns < max(self._wall_ns(), self.clock.last.wall_ns) + BOUND_MARGIN_NS:
@@ -374,13 +379,30 @@ class Node:
             elif self._trace is not None:
                 self._trace.mark("a stale request was dropped")
 
+    def _choose_confirming(self) -> None:
+        """Whom to ask at once whether this node still leads; the others are asked with the next frame or tick."""
+        now = self._loop.time()
+        place = self.nodes.index(self.name)
+        # The same few for all ranges, so that one frame asks for all of them.
+        order = sorted(
+            self._idle_ticks,
+            key=lambda node: (
+                now - self._heard_at.get(node, -RECENTLY_S) >= RECENTLY_S,
+                (self.nodes.index(node) - place) % len(self.nodes),
+            ),
+        )
+        for range_id, replica in self.store.replicas.items():
+            replicas = replica.descriptor.replicas
+            others = [node for node in order if node in replicas]
+            self._confirming[range_id] = frozenset(others[: len(replicas) // 2])
+
     async def _observe(self, deadline: float) -> bool:
         """Hear the clocks of so many nodes that they meet every quorum of every range. False: too few answered."""
         needed = len(self.nodes) - self._replication // 2 - 1
         if needed <= 0:
             return True
         heard: asyncio.Future[bool] = self._loop.create_future()
-        others = sorted(self._idle_ticks, key=lambda node: -self._heard_at.get(node, 0.0))
+        others = sorted(self._idle_ticks, key=lambda node: -self._heard_at.get(node, -RECENTLY_S))
         left = len(others)
 
         def answered(reply: RangeReply) -> None:
@@ -419,12 +441,23 @@ class Node:
         """The connection to a node broke."""
         if self._stopped:
             return
+        self._heard_at[node] = -RECENTLY_S
+        self._choose_confirming()
         self.store.link_lost(node)
         self.router.link_lost(node)
 
     def _post_raft(self, node: str, range_id: int, message: Message) -> None:
-        if message.kind == MessageKind.APPEND and not message.entries:
-            # Tells a follower how far it may apply, which nobody waits for.
+        if message.kind == MessageKind.APPEND:
+            # Without entries it tells a follower how far it may apply, which nobody waits for.
+            is_lazy = not message.entries
+        else:
+            # Reads wait for a quorum's answers to a round of heartbeats; the others' would be too many.
+            is_lazy = (
+                message.kind == MessageKind.HEARTBEAT
+                and bool(message.context)
+                and node not in self._confirming.get(range_id, ())
+            )
+        if is_lazy:
             self._outbox_lazy.setdefault(node, []).append((range_id, message))
         else:
             self._outbox_raft.setdefault(node, []).append((range_id, message))

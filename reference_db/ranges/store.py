@@ -267,7 +267,7 @@ class Store:
         """A transaction reads a range of this node: confirm the leadership of all of them in the same frames, since
         its next reads at this timestamp then need no round (`Replica._confirmed_clock`)."""
         for range_id, replica in self.replicas.items():
-            if not replica.wants_rounds and replica.leadership is not None:
+            if not replica.wants_rounds and replica.leadership is not None and replica.group.is_leader:
                 replica.confirm_leadership([])
                 touched[range_id] = replica
             replica.wants_rounds = False

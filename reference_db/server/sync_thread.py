@@ -6,11 +6,18 @@ A dedicated thread and a plain queue: an executor costs more per call, and one t
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from reference_db.storage.engine import Engine
+
+log = logging.getLogger("disk")
+
+SLOW_S = 0.5
+"""A sync that takes longer is worth a line in the log: the disk is the reason why requests wait."""
 
 
 class SyncThread:
@@ -41,9 +48,13 @@ class SyncThread:
             done = self._queue.get()
             if done is None:
                 return
+            begin = time.monotonic()
             try:
                 self._engine.sync()
             except BaseException as error:  # noqa: BLE001  (whatever it is, the loop must hear of it and stop)
                 self._loop.call_soon_threadsafe(self._on_failure, error)
                 return
+            taken = time.monotonic() - begin
+            if taken > SLOW_S:
+                log.warning("a sync took %.1f s", taken)
             self._loop.call_soon_threadsafe(done)

@@ -115,7 +115,7 @@ async def execute(
     try:
         folder.write_scenario(parts.scenario.to_toml())
         folder.write_schedule(parts.schedule.to_dicts())
-        folder.write_environment(fingerprint())
+        folder.write_environment({"command": parts.scenario.command("./run"), **fingerprint()})
         run = _Run(parts, folder, say, show, stop)
         try:
             await run.live()

@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,15 @@ from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_S = 60.0
+
+LAUNCHER = """
+import fcntl, os, sys
+reads, writes = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(reads, 3)
+os.dup2(writes, 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""Puts two pipes where the browser looks for them. (A shell can do so only for descriptors below 10.)"""
 
 
 @dataclass
@@ -130,9 +140,7 @@ def browser(profile: Path) -> Iterator[Chromium]:
     to_browser, write_end = os.pipe()
     read_end, from_browser = os.pipe()
     command = [
-        "sh",
-        "-c",
-        f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}',
+        *(sys.executable, "-S", "-c", LAUNCHER, str(to_browser), str(from_browser)),
         CHROMIUM,
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),

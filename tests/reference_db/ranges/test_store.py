@@ -1,0 +1,209 @@
+"""The store's turn, step by step, on one node with one replica: what is written when, and what waits for the sync."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from reference_db.api import (
+    CompareAndSet,
+    Get,
+    NotLeader,
+    Put,
+    RangeMismatch,
+    RangeOperation,
+    RangeReply,
+    RangeRequest,
+    ValueResult,
+    Written,
+)
+from reference_db.ranges.descriptor import bootstrap
+from reference_db.ranges.options import StoreOptions
+from reference_db.ranges.store import Store, bootstrap_store, read_descriptors
+from reference_db.storage.engine import MemoryEngine
+from reference_db.timestamp import HybridClock
+
+WALL_NS = 1_700_000_000_000_000_000
+
+
+class Bench:
+    """A store by hand: turns and syncs happen when the test says so."""
+
+    def __init__(
+        self, nodes: tuple[str, ...] = ("n1",), engine: MemoryEngine | None = None, **options: int
+    ) -> None:
+        self.engine = engine if engine is not None else MemoryEngine()
+        bootstrap_store(self.engine, "n1", nodes, bootstrap(1, nodes, len(nodes)))
+        self.ns = 0
+        self.syncs: list[Callable[[], None]] = []
+        self.sent: list[tuple[str, int, object]] = []
+        self.replies: list[RangeReply] = []
+        self.store = Store(
+            node="n1",
+            names=dict(enumerate(nodes, 1)),
+            engine=self.engine,
+            clock=HybridClock(lambda: WALL_NS + self.ns),
+            monotonic_ns=lambda: self.ns,
+            options=StoreOptions(**options),
+            random_stream=random.Random(1),
+            send=lambda node, range_id, message: self.sent.append((node, range_id, message)),
+            sync=self.syncs.append,
+            wake=lambda: None,
+            leader_changed=lambda _range, _leader: None,
+        )
+        self._id = 0
+
+    def finish_sync(self) -> None:
+        (done,) = self.syncs
+        self.syncs.clear()
+        self.engine.sync()
+        done()
+
+    def settle(self) -> None:
+        """Turns until nothing is left to do."""
+        for _ in range(20):
+            if self.store.may_turn:
+                self.store.turn()
+            if self.syncs:
+                self.finish_sync()
+
+    def become_leader(self) -> None:
+        self.store.replicas[1].campaign_if_new()
+        self.store.tick()
+        self.settle()
+        assert self.store.replicas[1].leadership is not None
+
+    def submit(self, *operations: RangeOperation, range_id: int = 1, generation: int = 1) -> int:
+        self._id += 1
+        self.store.submit(RangeRequest(self._id, range_id, generation, operations), self.replies.append)
+        return self._id
+
+
+def test_a_write_is_answered_only_after_a_sync_and_the_turn_that_applies_it() -> None:
+    bench = Bench()
+    bench.become_leader()
+    batches, syncs = bench.engine.counters.batches, bench.engine.counters.syncs
+    unsynced = bench.engine.unsynced
+    bench.submit(Put(b"k", b"v"))
+    bench.store.turn()
+    assert bench.replies == []
+    assert len(bench.syncs) == 1
+    assert bench.engine.unsynced == unsynced + 1
+    bench.finish_sync()
+    assert bench.replies == [], "durable, but not applied before its turn"
+    bench.store.turn()
+    assert isinstance(bench.replies[0].results[0], Written)
+    assert bench.engine.counters.batches == batches + 2
+    assert bench.engine.counters.syncs == syncs + 1, "applying needs no sync"
+
+
+def test_many_writes_of_a_turn_share_its_batch_and_its_sync() -> None:
+    bench = Bench()
+    bench.become_leader()
+    batches, syncs = bench.engine.counters.batches, bench.engine.counters.syncs
+    for number in range(100):
+        bench.submit(Put(b"%d" % number, b"v"))
+    bench.settle()
+    assert len(bench.replies) == 100
+    assert bench.engine.counters.syncs == syncs + 1
+    assert bench.engine.counters.batches == batches + 2
+
+
+def test_writes_of_one_key_follow_each_other() -> None:
+    bench = Bench()
+    bench.become_leader()
+    bench.submit(Put(b"k", b"1"))
+    bench.submit(CompareAndSet(b"k", b"1", b"2"))
+    bench.submit(CompareAndSet(b"k", b"1", b"3"))
+    bench.submit(Get(b"k"))
+    bench.settle()
+    applied = [getattr(reply.results[0], "applied", None) for reply in bench.replies]
+    assert applied == [None, True, False, None]
+    assert bench.replies[3].results[0] == ValueResult(b"2", bench.replies[1].timestamp)
+
+
+def test_nothing_is_served_before_an_entry_of_the_own_term_is_applied() -> None:
+    bench = Bench()
+    bench.submit(Put(b"k", b"v"))
+    assert isinstance(bench.replies[0].error, NotLeader)
+    bench.store.replicas[1].campaign_if_new()
+    bench.store.tick()
+    bench.store.turn()
+    bench.submit(Get(b"k"))
+    if bench.store.may_turn:
+        bench.store.turn()
+    assert len(bench.replies) <= 1 or isinstance(bench.replies[1].error, NotLeader)
+    bench.settle()
+    assert len(bench.replies) == 2
+
+
+def test_a_leader_that_hears_of_a_newer_term_refuses_what_waits() -> None:
+    from reference_db.raft import Message, MessageKind
+
+    bench = Bench(("n1", "n2", "n3"))
+    replica = bench.store.replicas[1]
+    replica.campaign_if_new()
+    bench.store.tick()
+    bench.settle()
+    term = replica.group.term
+    for kind in (MessageKind.PRE_VOTE_RESPONSE, MessageKind.VOTE_RESPONSE):
+        bench.store.receive(
+            [(1, Message(kind, 1, 2, replica.group.term + (kind == MessageKind.PRE_VOTE_RESPONSE)))]
+        )
+        bench.settle()
+    assert replica.group.is_leader
+    bench.submit(Get(b"k"))
+    bench.settle()
+    assert bench.replies == [], "nobody has confirmed the leader's first entry"
+    bench.store.receive([(1, Message(MessageKind.HEARTBEAT, 1, 3, term + 5))])
+    bench.settle()
+    assert isinstance(bench.replies[0].error, NotLeader)
+    assert bench.replies[0].error.leader == "n3"
+    assert bench.store.open_requests == 0
+
+
+def test_a_request_for_a_range_that_is_not_here_or_was_another_is_refused() -> None:
+    bench = Bench()
+    bench.become_leader()
+    bench.submit(Get(b"k"), range_id=9)
+    bench.submit(Get(b"k"), generation=2)
+    bench.settle()
+    assert [type(reply.error) for reply in bench.replies] == [RangeMismatch, RangeMismatch]
+
+
+def test_what_was_applied_is_there_after_a_restart_and_a_torn_turn_is_not() -> None:
+    bench = Bench()
+    bench.become_leader()
+    bench.submit(Put(b"kept", b"v"))
+    bench.settle()
+    bench.submit(Put(b"lost", b"v"))
+    bench.store.turn()  # Written, and not synced.
+    assert bench.engine.crash() > 0
+    again = Bench(engine=bench.engine)
+    assert [descriptor.id for descriptor in read_descriptors(bench.engine)] == [1]
+    for _ in range(40):
+        again.store.tick()
+        again.settle()
+    again.submit(Get(b"kept"))
+    again.submit(Get(b"lost"))
+    again.settle()
+    assert [reply.results[0].value for reply in again.replies] == [b"v", None]  # type: ignore[union-attr]
+
+
+def test_a_long_log_is_compacted() -> None:
+    bench = Bench(log_entries_kept=10)
+    bench.become_leader()
+    for number in range(60):
+        bench.submit(Put(b"k", b"%d" % number))
+        bench.settle()
+    replica = bench.store.replicas[1]
+    assert replica.applied_index > 60
+    assert replica.applied_index - replica.log.first_index() <= 21
+    assert Bench(engine=bench.engine).store.replicas[1].applied_index == replica.applied_index
+
+
+def test_a_folder_of_another_node_is_refused() -> None:
+    engine = MemoryEngine()
+    bootstrap_store(engine, "n1", ["n1", "n2"], bootstrap(2, ["n1", "n2"], 2))
+    with pytest.raises(ValueError, match="belongs to"):
+        bootstrap_store(engine, "n2", ["n1", "n2"], bootstrap(2, ["n1", "n2"], 2))

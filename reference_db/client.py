@@ -323,8 +323,12 @@ class Transaction:
 
     async def commit(self) -> None:
         """Commit. Raises ClientError, definite unless the outcome is unknown."""
-        for written in self._unanswered:
-            await written
+        try:
+            for written in self._unanswered:
+                await written
+        except ClientError:
+            self.abandon()
+            raise
         await self._call(CommitTransaction(self._number), is_read=False)
 
     def abandon(self) -> None:

@@ -80,6 +80,9 @@ KEEPALIVE_TICKS = 10
 
 CLOCK_RANGE = 0
 """No range has this id: a request for it asks for nothing but an answer, which carries the node's clock."""
+DRAIN_S = 0.5
+"""How long a planned stop waits for others to take over."""
+DRAIN_LOOKS = 50
 RECENTLY_S = 0.5
 """A node that was heard of within this is expected to answer."""
 OBSERVE_FIRST_S = 0.03
@@ -240,6 +243,16 @@ class Node:
         self._spawn(self._every(1.0, self._place_leaders))
         self._spawn(self._every(DELETE_RECORDS_S, self.coordinator.delete_records))
         self._wake()
+
+    async def drain(self) -> None:
+        """Before a planned stop: hand over what this node leads, so that nobody has to wait for an election. Returns
+        when that is done, or has taken too long."""
+        if not self.store.give_away():
+            return
+        for _ in range(DRAIN_LOOKS):
+            await asyncio.sleep(DRAIN_S / DRAIN_LOOKS)
+            if not any(replica.group.is_leader for replica in self.store.replicas.values()):
+                return
 
     def stop(self) -> None:
         """End everything at once. Calls that are under way get no answer."""

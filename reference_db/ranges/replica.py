@@ -499,6 +499,21 @@ class Replica:
         """Ask the preferred replica to take over."""
         self.group.transfer_leadership(self._preferred_id)
 
+    def give_away(self) -> None:
+        """This node is about to stop: ask the follower that is closest behind to take over, if one answers."""
+        if not self.group.is_leader:
+            return
+        followers = [
+            (peer.match, number)
+            for number, peer in self.group.core.peers.progress.items()
+            if number != self._ids[self._node]
+            and peer.recent_active
+            and peer.state == ProgressState.REPLICATE
+        ]
+        if followers:
+            self.group.transfer_leadership(max(followers)[1])
+            self._touch(self)
+
     def look_after_snapshots(self) -> None:
         """Called once a second: a follower that stays silent after a snapshot is asked anew."""
         if not self.group.is_leader:

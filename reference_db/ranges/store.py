@@ -200,6 +200,13 @@ class Store:
         self.replicas[range_id].hand_over()
         self._touch(self.replicas[range_id])
 
+    def give_away(self) -> bool:
+        """This node is about to stop: hand over what it leads. Says whether anything was left to hand over."""
+        led = [replica for replica in self.replicas.values() if replica.group.is_leader]
+        for replica in led:
+            replica.give_away()
+        return bool(led)
+
     def link_lost(self, node: str) -> None:
         """The connection to a node broke."""
         for replica in self.replicas.values():

@@ -152,6 +152,7 @@ async def serve(config: ServerConfig, options: NodeOptions) -> int:
     watching = asyncio.create_task(_watch(links))
     await stopping.wait()
     log.info("%s stops", config.node)
+    await node.drain()
     clients.close()
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -129,3 +129,32 @@ def test_a_node_says_what_it_is_doing() -> None:
         await world.stop()
 
     run_virtually(story())
+
+
+def test_a_planned_stop_hands_over_without_an_election_timeout() -> None:
+    async def story() -> None:
+        world = await ready_world(ranges=6)
+        assert world.leader(1) == "n1"
+        await asyncio.sleep(1.0)
+        begin = asyncio.get_running_loop().time()
+        await world.nodes["n1"].drain()
+        world.crash("n1")
+        await world.wait_until_led()
+        assert asyncio.get_running_loop().time() - begin < 0.5
+        await world.ask("n2", ClientPut(b"0", b"at once"))
+        await world.stop()
+
+    run_virtually(story())
+
+
+def test_a_planned_stop_of_the_last_node_does_not_wait_for_ever() -> None:
+    async def story() -> None:
+        world = await ready_world()
+        world.crash("n2")
+        world.crash("n3")
+        begin = asyncio.get_running_loop().time()
+        await world.nodes["n1"].drain()
+        assert asyncio.get_running_loop().time() - begin < 1.0
+        await world.stop()
+
+    run_virtually(story())

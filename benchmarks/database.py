@@ -2,9 +2,9 @@
 
     python benchmarks/database.py [--clients 64] [--seconds 5] [--rounds 5] [--ranges 8] [--nodes 3]
 
-Real node processes on loopback, real RocksDB with real syncs; clients are connected to every node and send each write to
-the leader of its key's range. CPU is that of the node processes (user and system, from the kernel), so it hardly depends
-on what else the machine does; writes per second do.
+Real node processes on loopback, real RocksDB with real syncs; clients are connected to every node and send each write
+to the leader of its key's range. CPU is that of the node processes (user and system, from Linux's /proc), so it hardly
+depends on what else the machine does; writes per second do.
 """
 
 from __future__ import annotations
@@ -78,7 +78,13 @@ class Cluster:
         for name in self.names:
             with (self.folder / f"{name}.log").open("wb") as log:
                 self.processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "reference_db.server", "--config", str(self.folder / f"{name}.json")],
+                    [
+                        sys.executable,
+                        "-m",
+                        "reference_db.server",
+                        "--config",
+                        str(self.folder / f"{name}.json"),
+                    ],
                     stderr=log,
                     cwd=ROOT,
                 )

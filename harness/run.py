@@ -6,6 +6,7 @@ Rules that live here:
 - Healing is a step of its own, seen in the history, never hidden in a `finally`. What a `finally` does is end the
   processes that were started.
 - Interrupted once (Ctrl-C, SIGTERM): generate no more, heal, read, save and judge. Twice: stop at once.
+- An environment that fails on the way (not a node: what keeps the nodes and breaks their links) ends the run at once.
 - A cluster that does not come back after healing is not an error of the harness: the history says so, and the verdict
   of the liveness check follows from it.
 """
@@ -141,9 +142,14 @@ class _Run:
         self.left_running = False
 
     async def live(self) -> None:
-        """Set up, main phase, heal, final phase, logs."""
+        """From nothing to a whole record. Raises EnvironmentFailed, also when the environment fails on the way."""
+        cluster = await self._unless_stopped(1, self._create_cluster())
+        await self._unless_failed(cluster, self._live_on(cluster))
+
+    async def _live_on(self, cluster: EnvironmentCluster) -> None:
+        """Start, set up, main phase, heal, final phase, logs."""
         scenario, workload = self.parts.scenario, self.parts.workload
-        cluster = await self._unless_stopped(1, self._start_cluster())
+        await self._unless_stopped(1, self._start(cluster))
         await self._unless_stopped(1, self._prepare(cluster))
 
         progress = Progress(scenario.time_limit)
@@ -179,15 +185,17 @@ class _Run:
 
     # Set up
 
-    async def _start_cluster(self) -> EnvironmentCluster:
+    async def _create_cluster(self) -> EnvironmentCluster:
         parts, scenario = self.parts, self.parts.scenario
         self.say(f"starting {scenario.nodes} nodes of {scenario.system} ({scenario.environment}) ...")
         self.cluster = await parts.environment.create_cluster(
             parts.system, scenario.node_names, self.folder, scenario.environment_options, self.say
         )
-        await self.cluster.start_all()
-        await self.cluster.wait_ready(READY_TIMEOUT_S, self.say)
         return self.cluster
+
+    async def _start(self, cluster: EnvironmentCluster) -> None:
+        await cluster.start_all()
+        await cluster.wait_ready(READY_TIMEOUT_S, self.say)
 
     async def _prepare(self, cluster: EnvironmentCluster) -> None:
         """The workload's set-up, tried until it succeeds: it is idempotent, and nothing is broken yet."""
@@ -295,7 +303,25 @@ class _Run:
         if self.cluster is not None and not self.left_running:
             await self.cluster.destroy()
 
-    # Stopping
+    # Ending early
+
+    async def _unless_failed(self, cluster: EnvironmentCluster, awaitable: Awaitable[T]) -> T:
+        """Waits for it; cancels it and raises EnvironmentFailed when the environment can no longer do its work."""
+        task = asyncio.ensure_future(awaitable)
+        failure = asyncio.ensure_future(cluster.wait_for_failure())
+        try:
+            await asyncio.wait((task, failure), return_when=asyncio.FIRST_COMPLETED)
+            if not failure.done():
+                return task.result()
+        finally:
+            for one in (task, failure):
+                one.cancel()
+            await asyncio.gather(task, failure, return_exceptions=True)
+        recorded = "what was recorded until then is in" if self.journal else "nothing was tested yet; see"
+        raise EnvironmentFailed(
+            f"the environment {self.parts.environment.name} failed in the middle of the run, so nothing can be said "
+            f"about {self.parts.system.name}: {failure.result()}\n{recorded} {self.folder.path}"
+        )
 
     def _check_stop(self) -> None:
         if self.stop.at_once:

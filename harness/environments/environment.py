@@ -133,6 +133,9 @@ class EnvironmentCluster(Cluster, Protocol):
     def direct_address(self, node: str) -> Addresses:
         """Where the harness itself asks this node: a way that network faults do not affect."""
 
+    async def wait_for_failure(self) -> str:
+        """Blocks until the environment itself can no longer do its work, normally for ever; answers why."""
+
     def crashes(self) -> Sequence[NodeExit]:
         """Processes that ended unasked since the start, in order."""
 

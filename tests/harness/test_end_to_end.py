@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.environments.ledger import read_ledger
 from results.run_folder import RunFolder
 from tests.support.processes import mentioning, wait_until
 
@@ -101,6 +102,29 @@ def test_a_killed_harness_leaves_a_history_to_judge_and_nothing_running(tmp_path
     code, output = harness(tmp_path, "heal")
     assert code == 0, output
     assert harness(tmp_path, "heal") == (0, "nothing to heal in 1 run\n")
+
+
+@pytest.mark.parametrize("victim", ["proxy", "supervisor"])
+def test_a_run_ends_at_once_when_what_carries_the_cluster_dies(tmp_path, victim):
+    process = start(tmp_path, "test", "--workload", "set", "--time-limit", "60", "--nemesis", "partition")
+    run = tmp_path / "runs" / "latest"
+    history = run / "history.jsonl"
+    wait_until(lambda: history.exists() and b'"type":"ok"' in history.read_bytes(), 90, "operations succeed")
+    (pid,) = (
+        entry.undo["pid"]
+        for entry in read_ledger(run / "ledger.jsonl").open_entries
+        if entry.undo.get("name") == victim
+    )
+    os.kill(pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 4, output
+    assert f"the {victim} (process {pid}) has ended by itself" in output
+    assert "Traceback" not in output
+    assert not mentioning(str(tmp_path)), "processes were left behind"
+    assert read_ledger(run / "ledger.jsonl").open_entries == []
+
+    code, output = harness(tmp_path, "check", "runs/latest")
+    assert code == 3, "a record without an end proves nothing: " + output
 
 
 def test_interrupted_once_a_run_heals_saves_and_judges(tmp_path):

@@ -33,6 +33,7 @@ from harness.environments.environment import (
     Progress,
     SystemUnderTest,
 )
+from harness.environments.failure import Failure
 from harness.environments.ledger import Ledger
 from nemesis.cluster import (
     Capability,
@@ -90,6 +91,7 @@ class DockerCluster:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: dict[str, int] = {}
         """Node -> file descriptor that becomes readable when its first process ends."""
+        self._failure = Failure()
         self._destroyed = False
 
     # What is there
@@ -109,6 +111,9 @@ class DockerCluster:
 
     def direct_address(self, node: str) -> Addresses:
         return self._node(node).direct_address
+
+    async def wait_for_failure(self) -> str:
+        return await self._failure.wait()
 
     def crashes(self) -> Sequence[NodeExit]:
         return tuple(self._crashes)
@@ -263,8 +268,12 @@ class DockerCluster:
         try:
             seen = await self._wait_stopped(node)
             status = _exit_status(seen["State"])
-        except EnvironmentFailed as error:
+        except EngineRefused as error:
             status = f"unknown ({error})"
+        except EnvironmentFailed as error:
+            # An engine that ends takes its containers along: the database has done nothing wrong.
+            self._failure.note(f"the end of {node.name} (process {pid}) cannot be explained: {error}")
+            return
         self._crashes.append(NodeExit(node.name, pid, status, tuple(_tail(node.folder / LOG))))
 
     async def _open_gate(self, node: Node) -> None:

@@ -19,23 +19,33 @@ Event = Callable[[dict[str, Any]], None]
 
 
 class Channel(asyncio.Protocol):
-    """The harness's side. `on_event` takes the lines that answer nothing."""
+    """The harness's side. `on_event` takes the lines that answer nothing; `on_end` is called when the other side has
+    ended, and also after `close`."""
 
-    def __init__(self, name: str, on_event: Event | None = None) -> None:
+    def __init__(
+        self, name: str, on_event: Event | None = None, on_end: Callable[[], None] | None = None
+    ) -> None:
         self.name = name
         self.closed = False
         self._on_event = on_event
+        self._on_end = on_end
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._next_id = 1
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
     @classmethod
-    async def open(cls, name: str, end: socket.socket, on_event: Event | None = None) -> Channel:
+    async def open(
+        cls,
+        name: str,
+        end: socket.socket,
+        on_event: Event | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> Channel:
         """Take over one end of a socket pair."""
         end.setblocking(False)
         loop = asyncio.get_running_loop()
-        _, channel = await loop.create_unix_connection(lambda: cls(name, on_event), sock=end)
+        _, channel = await loop.create_unix_connection(lambda: cls(name, on_event, on_end), sock=end)
         return channel
 
     async def request(self, verb: str, timeout_s: float = 10.0, **arguments: Any) -> Any:
@@ -82,3 +92,5 @@ class Channel(asyncio.Protocol):
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(EnvironmentFailed(f"the {self.name} has ended"))
+        if self._on_end is not None:
+            self._on_end()

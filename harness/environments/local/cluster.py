@@ -34,6 +34,7 @@ from harness.environments.environment import (
     Progress,
     SystemUnderTest,
 )
+from harness.environments.failure import Failure
 from harness.environments.ledger import Ledger
 from harness.environments.local.channel import Channel
 from harness.environments.local.clocks import ClockFaults
@@ -43,9 +44,11 @@ from harness.environments.local.probe import Prober
 from harness.environments.processes import (
     TOKEN_VARIABLE,
     ProcessIdentity,
+    end_process,
     identify,
     is_running,
     process_state,
+    processes_with_token,
 )
 from nemesis.cluster import (
     CLIENT,
@@ -62,6 +65,8 @@ READY_TIMEOUT_S = 30.0
 TERMINATE_GRACE_S = 10.0
 POLL_S = 0.01
 LAST_LINES = 15
+PROXY = "proxy"
+"""Its name among the children of the supervisor."""
 
 
 @dataclass
@@ -111,6 +116,7 @@ class LocalCluster:
         self._proxy: Channel | None = None
         self._prober: Prober | None = None
         self._client_addresses: dict[str, dict[str, Address]] = {}
+        self._failure = Failure()
         self._ended = False
 
     # Life.
@@ -196,14 +202,14 @@ class LocalCluster:
         )
         theirs.close()
         proxy_theirs.close()
-        self._supervisor = await Channel.open("supervisor", ours, self._on_event)
+        self._supervisor = await Channel.open("supervisor", ours, self._on_event, self._on_supervisor_end)
         return proxy_ours
 
     async def _start_proxy(self, end: socket.socket) -> None:
-        entry = self.ledger.intend("process", name="proxy")
+        entry = self.ledger.intend("process", name=PROXY)
         answer = await self._ask_supervisor(
             "spawn",
-            name="proxy",
+            name=PROXY,
             argv=[sys.executable, "-m", "harness.environments.local.proxy", str(self._proxy_descriptor)],
             cwd=str(self.folder.path.absolute()),
             env=self._environment({"PYTHONPATH": _python_path()}),
@@ -294,6 +300,13 @@ class LocalCluster:
 
     def _on_event(self, event: dict[str, Any]) -> None:
         """A child of the supervisor has ended."""
+        if event["name"] == PROXY:
+            self._fail(
+                f"the proxy (process {event['pid']}) has ended by itself: {event['status']}; all traffic between nodes "
+                "and from clients went through it",
+                "proxy.log",
+            )
+            return
         node = self._nodes.get(event["name"])
         if node is None or node.process is None or node.process.pid != event["pid"]:
             self._early_exits[event["pid"]] = event["status"]
@@ -305,12 +318,29 @@ class LocalCluster:
             self._exits.append(NodeExit(node.plan.name, event["pid"], event["status"], lines))
         node.process, node.paused, node.exit_status = None, False, event["status"]
 
+    def _on_supervisor_end(self) -> None:
+        process = self._supervisor_process
+        self._fail(
+            f"the supervisor (process {process.pid if process else 'unknown'}) has ended by itself, and with it the "
+            "proxy and all nodes",
+            "supervisor.log",
+        )
+
+    def _fail(self, why: str, log: str) -> None:
+        """Something of ours has ended. What ends because we end it is no failure."""
+        if not self._ended:
+            path = self.folder.path / log
+            self._failure.note("\n".join([why, *(f"    {line}" for line in _last_lines(path))]))
+
+    async def wait_for_failure(self) -> str:
+        return await self._failure.wait()
+
     async def detach(self) -> str:
         """The supervisor and the proxy stay when the harness goes, and with them the nodes."""
         await self._ask_proxy("stay")
         await self._ask_supervisor("stay")
-        self.ledger.detach()
         self._ended = True
+        self.ledger.detach()
         if self._prober is not None:
             self._prober.close()
         for channel in (self._proxy, self._supervisor):
@@ -339,6 +369,9 @@ class LocalCluster:
             if channel is not None:
                 channel.close()
         await self._wait_supervisor()
+        # Where the kernel does not end the children of a supervisor that was killed, they are found by the token.
+        for process in processes_with_token(self.ledger.header.token):
+            end_process(process)
         for node in self._nodes.values():
             node.process = None
         for entry in self.ledger.open_entries:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from harness.environments.local.environment import LocalEnvironment
 from harness.environments.processes import TOKEN_VARIABLE
 from nemesis.cluster import HealReport
 from tests.harness.environments.echo_system import ROOT, EchoSystem, TestFolder, alive, ask, until
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +74,19 @@ def processes_with(token: str) -> list[int]:
             except OSError:
                 continue
     return [pid for pid in found if alive(pid)]
+
+
+def wake_ups(pid: int) -> int:
+    """How often a process has waited for something and got it."""
+    (line,) = re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return int(line)
+
+
+def pid_in_ledger(folder: Path, name: str) -> int:
+    """The process that this cluster started under a name."""
+    entries = read_ledger(folder / "ledger.jsonl").open_entries
+    (pid,) = (entry.undo["pid"] for entry in entries if entry.undo.get("name") == name)
+    return int(pid)
 
 
 def stat_state(pid: int) -> str:
@@ -334,10 +349,7 @@ def abandoned(path: Path, *words: str) -> tuple[subprocess.Popen[bytes], dict[st
 
 
 def wait_for_none(token: str, timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while left := processes_with(token):
-        assert time.monotonic() < deadline, f"processes {left} are left"
-        time.sleep(0.02)
+    wait_until(lambda: not processes_with(token), timeout_s, "no process of the run is left")
 
 
 def test_kill_9_of_the_harness_leaves_no_process_and_heal_is_idempotent(tmp_path: Path) -> None:
@@ -368,6 +380,8 @@ def test_kill_9_of_the_supervisor_leaves_no_process_either(tmp_path: Path) -> No
             supervisor = cluster._supervisor_process
             assert supervisor is not None
             os.kill(supervisor.pid, signal.SIGKILL)
+            why = await asyncio.wait_for(cluster.wait_for_failure(), 10)
+            assert why.startswith(f"the supervisor (process {supervisor.pid}) has ended by itself")
             await until(lambda: not processes_with(cluster.ledger.header.token))
             with pytest.raises(EnvironmentFailed, match=r"the (proxy|supervisor) has ended"):
                 await cluster.cut([("n1", "n2")])
@@ -378,11 +392,31 @@ def test_kill_9_of_the_supervisor_leaves_no_process_either(tmp_path: Path) -> No
     assert processes_with(asyncio.run(story())) == []
 
 
+def test_a_proxy_that_dies_is_a_failure_of_the_environment_and_no_crash(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(tmp_path) as cluster:
+            failure = asyncio.ensure_future(cluster.wait_for_failure())
+            await cluster.kill("n1")
+            await cluster.start("n1")
+            assert not failure.done(), "a node that ends is no failure of the environment"
+
+            proxy = pid_in_ledger(tmp_path, "proxy")
+            os.kill(proxy, signal.SIGKILL)
+            why = await asyncio.wait_for(failure, 10)
+            assert why.startswith(f"the proxy (process {proxy}) has ended by itself: signal SIGKILL")
+            assert cluster.crashes() == ()
+
+    asyncio.run(story())
+    assert heal(tmp_path) == HealReport()
+
+
 def test_a_cluster_that_was_left_running_is_ended_by_heal(tmp_path: Path) -> None:
     harness, told = abandoned(tmp_path, "detach")
     assert harness.wait(10) == 0
     assert told["sentence"].endswith(f"harness heal {tmp_path}")
-    time.sleep(0.7)  # Longer than the supervisor takes to notice that its parent is gone.
+    supervisor = pid_in_ledger(tmp_path, "supervisor")
+    before = wake_ups(supervisor)
+    wait_until(lambda: wake_ups(supervisor) >= before + 2, 10, "the supervisor looks for its parent")
     assert all(alive(pid) for pid in told["pids"].values())
 
     async def through_the_proxy() -> None:

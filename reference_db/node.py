@@ -55,7 +55,7 @@ from reference_db.gateway.coordinator import (
 )
 from reference_db.gateway.directory import Directory
 from reference_db.gateway.pusher import Pusher
-from reference_db.gateway.router import Router
+from reference_db.gateway.router import ATTEMPT_S, Router
 from reference_db.gateway.sweeper import Sweeper
 from reference_db.placement.leaders import choose_handover
 from reference_db.raft import Message, MessageKind
@@ -609,7 +609,9 @@ class Node:
                     self._single_again(request, operation, descriptor.id, node, reply, deadline, done)
                 )
 
-        router.ask(node, ranged, deadline, answered)
+        # A read that gets no answer is sent again, so its first attempt is as short as the others.
+        limit = min(deadline, self._loop.time() + ATTEMPT_S) if isinstance(operation, Get) else deadline
+        router.ask(node, ranged, limit, answered)
 
     async def _single_again(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 import pkgutil
 import sys
 from collections.abc import Mapping
@@ -121,9 +122,10 @@ class ReferenceDatabase:
             "defect": self.defect,
             "options": self.options,
         }
+        paths = (str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", ""))
         return Launch(
             argv=[sys.executable, "-m", "reference_db.server", "--config", str(data_dir / CONFIG_FILE)],
-            env={"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONUNBUFFERED": "1"},
+            env={"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"},
             files={CONFIG_FILE: json.dumps(config, indent=1).encode()},
         )
 

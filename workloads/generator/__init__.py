@@ -1,1 +1,1 @@
-"""Pure generators, their combinators and the kit that unit-tests them."""
+"""Pure generators: their contract, their combinators, and the kit that unit-tests them."""

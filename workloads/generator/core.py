@@ -34,6 +34,10 @@ LOG: Final = "log"
 """Type of an invocation that tells the user `value`; it is not in the history and takes no time."""
 
 
+class GeneratorError(Exception):
+    """A generator broke its contract, or raised; the text says which, when, and in which context."""
+
+
 class Invocation(msgspec.Struct, frozen=True, gc=False):
     """What a generator wants done. As a template, `process` and `time` are None; `fill` decides them."""
 
@@ -45,6 +49,11 @@ class Invocation(msgspec.Struct, frozen=True, gc=False):
     (before it: it is late)."""
     type: str = INVOKE
     """`invoke`, or one of the two that never reach the history: `sleep`, `log`."""
+
+
+def operation(f: str, value: Any = None, process: int | str | None = None) -> Invocation:
+    """A template: this function with this value, by whichever process is free (or by the one named), now."""
+    return Invocation(f, value, process)
 
 
 class Pending(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from results.history import HistoryOrder
 from results.operation import FAIL, INFO, OK, Operation
 from workloads.generator import combinators as g
-from workloads.generator.core import Context, Generator, Invocation, Pending, first_context
+from workloads.generator.core import Context, Generator, Invocation, Pending, first_context, generator
 from workloads.generator.fake import Outcome, invocations, simulate
 
 NANO = 1e-9
@@ -66,10 +66,10 @@ def build(recipe: Any, stream: random.Random) -> Generator:
     """The generator of a recipe; every part draws from the same stream."""
     match recipe:
         case ("leaf", f):
-            return g.generator(g.operation(f))
+            return generator(g.operation(f))
         case (("list" | "concat") as kind, parts):
             built = [build(part, stream) for part in parts]
-            return g.generator(built) if kind == "list" else g.concat(*built)
+            return generator(built) if kind == "list" else g.concat(*built)
         case ("any", parts):
             return g.any_of(*[build(part, stream) for part in parts], random=stream)
         case ("shortest", parts):

@@ -4,7 +4,7 @@ The server gives it sockets, a sync thread and RocksDB; tests and the simulation
 asyncio's futures, tasks and timers of the running loop and nothing else of the outside world.
 
 Rules that live here: nothing leaves the node while its clock is ahead of what is durable (`HybridClock`); a peer gets
-one frame per turn; requests that waited in a link for seconds are dropped, since whoever asked has given up.
+one frame per turn; no two lives of a node draw the same random numbers.
 """
 
 from __future__ import annotations
@@ -64,11 +64,9 @@ from reference_db.ranges.options import StoreOptions
 from reference_db.ranges.store import Store, bootstrap_store
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine
-from reference_db.timestamp import HybridClock
+from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.trace import Trace
 
-STALE_REQUEST_NS = 10_000_000_000
-"""A request that left its sender so long ago, by the hybrid clocks, is dropped: nobody waits for it any more."""
 OPEN_TRANSACTIONS_MOST = 1000
 """Interactive transactions of one client connection."""
 CLIENT_REQUESTS_MOST = 10_000
@@ -157,8 +155,9 @@ class Node:
         trace: Trace | None = None,
         notice: Callable[[str, str], None] | None = None,
     ) -> None:
-        """`nodes` are all members, in the same order everywhere: a node's place is its Raft id. `notice(area, text)`
-        hears what a log should keep: seldom things. Raises ValueError if the engine belongs to another node."""
+        """`nodes` are all members, in the same order everywhere: a node's place is its Raft id. `random_stream` may be
+        the same for all nodes and all their lives. `notice(area, text)` hears what a log should keep: seldom things.
+        Raises ValueError if the engine belongs to another node."""
         self.name = name
         self.nodes = tuple(nodes)
         self._replication = replication
@@ -194,6 +193,7 @@ class Node:
         bootstrap_store(engine, name, self.nodes, descriptors)
         bound = int.from_bytes(engine.get(keys.CLOCK_BOUND) or b"", "big")
         self.clock = HybridClock(wall_ns, bound)
+        #random_stream = _stream_of_this_life(random_stream, name, self.clock.now())
         self.store = Store(
             node=name,
             names={number: node for number, node in enumerate(self.nodes, 1)},
@@ -376,7 +376,6 @@ class Node:
         self.frames_received += 1
         self._heard_at[frame.sender] = self._loop.time()
         clock = self.clock
-        age_ns = clock.last.wall_ns - frame.clock.wall_ns
         clock.forward(frame.clock)
         if frame.raft:
             self.store.receive(frame.raft)
@@ -387,10 +386,8 @@ class Node:
                 self.router.receive(message)
             elif message.range_id == CLOCK_RANGE:
                 self._reply_to(frame.sender)(RangeReply(message.request_id, timestamp=clock.last))
-            elif age_ns <= STALE_REQUEST_NS:
+            else:
                 self.store.submit(message, self._reply_to(frame.sender))
-            elif self._trace is not None:
-                self._trace.mark("a stale request was dropped")
 
     def _choose_confirming(self) -> None:
         """Whom to ask at once whether this node still leads; the others are asked with the next frame or tick."""
@@ -766,6 +763,13 @@ class Node:
                 "pending_range_requests": self.router.pending,
             },
         }
+
+
+def _stream_of_this_life(given: random.Random, name: str, first: Timestamp) -> random.Random:
+    """A stream that no other node, and no other life of this node, draws from: ids of transactions must never come
+    twice. `first` is the clock's first timestamp of this life; it lies above the durable bound, and below the bound
+    that must be durable before anything of this life leaves the node."""
+    return random.Random(f"{given.getrandbits(64)} {name} {first.wall_ns} {first.logical}")
 
 
 def _find(connection: ClientConnection, number: int) -> OpenTransaction:

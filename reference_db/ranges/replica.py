@@ -27,6 +27,7 @@ from reference_db.api import (
     RangeMismatch,
     RangeReply,
     RangeRequest,
+    Refresh,
 )
 from reference_db.raft import (
     Config,
@@ -239,11 +240,12 @@ class Replica:
                 self._clock.forward(request.timestamp)
             if request.is_read:
                 work.timestamp = begin_read(request, leadership, self._clock.now())
-                if is_certain(request):
-                    if work.timestamp <= self._confirmed_clock:
-                        self._answer(work, evaluate_certain_read(request, self.state, work.timestamp))
-                        continue
-                    self.wants_rounds = True
+                # Certain reads and refreshes ask for nothing above their timestamp.
+                is_bounded = is_certain(request) or isinstance(request.operations[0], Refresh)
+                if is_bounded and work.timestamp <= self._confirmed_clock:
+                    self._answer(work, self._evaluate_confirmed(work).reply)
+                    continue
+                self.wants_rounds = self.wants_rounds or is_bounded
                 to_confirm.append(work)
                 continue
             evaluation = evaluate_write(

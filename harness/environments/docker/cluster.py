@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.environments.docker.clocks import Clocks
+from harness.environments.clocks import Clocks
 from harness.environments.docker.engine import Engine, EngineRefused
 from harness.environments.docker.freezer import is_frozen
 from harness.environments.docker.links import Links
@@ -84,8 +84,9 @@ class DockerCluster:
         self._clocks = Clocks(
             system,
             ledger,
-            {node.name: node.folder / CLOCK_FILE for node in nodes},
-            {node.name: node.direct_address for node in nodes},
+            self.state,
+            self.direct_address,
+            lambda node: self._node(node).folder / CLOCK_FILE,
         )
         self._crashes: list[NodeExit] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -484,10 +485,10 @@ class DockerCluster:
         return await self._clocked(node).set(node, offset_ms, rate_ppm)
 
     async def strobe_clock(self, node: str, offset_ms: float) -> None:
-        self._clocked(node).write(node, offset_ms, 0.0)
+        self._clocked(node).strobe(node, offset_ms)
 
     async def reset_clock(self, node: str) -> Evidence:
-        return await self._clocked(node).reset(node, can_answer=self.state(node) == "up")
+        return await self._clocked(node).reset(node)
 
     def _clocked(self, node: str) -> Clocks:
         self._node(node)

@@ -22,6 +22,7 @@ from typing import Any
 
 import harness
 from harness.environments.clock_file import REAL_TIME, write_clock
+from harness.environments.clocks import Clocks
 from harness.environments.environment import (
     CLIENT_PORT,
     PEER,
@@ -37,7 +38,6 @@ from harness.environments.environment import (
 from harness.environments.failure import Failure
 from harness.environments.ledger import Ledger
 from harness.environments.local.channel import Channel
-from harness.environments.local.clocks import ClockFaults
 from harness.environments.local.links import LinkFaults
 from harness.environments.local.ports import HOST, PortBlock, check_free
 from harness.environments.local.probe import Prober
@@ -107,7 +107,9 @@ class LocalCluster:
         self._pause_entries: dict[str, int] = {}
         self._early_exits: dict[int, str] = {}
         """Processes that ended before the answer to their spawn was taken up."""
-        self._clocks = ClockFaults(system, self.ledger, self.state)
+        self._clocks = Clocks(
+            system, self.ledger, self.state, self.direct_address, lambda node: self.plan(node).clock_file
+        )
         self._link_faults: LinkFaults | None = None
         self._ports: PortBlock | None = None
         self._supervisor: Channel | None = None
@@ -595,13 +597,13 @@ class LocalCluster:
     # Clocks.
 
     async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
-        return await self._clocks.set(self.plan(node), offset_ms, rate_ppm)
+        return await self._clocks.set(node, offset_ms, rate_ppm)
 
     async def strobe_clock(self, node: str, offset_ms: float) -> None:
-        self._clocks.strobe(self.plan(node), offset_ms)
+        self._clocks.strobe(node, offset_ms)
 
     async def reset_clock(self, node: str) -> Evidence:
-        return await self._clocks.reset(self.plan(node))
+        return await self._clocks.reset(node)
 
     # Healing.
 
@@ -632,7 +634,7 @@ class LocalCluster:
                 await attempt(f"resumed {name}", lambda: self.resume(name))
             if self.state(name) == "down":
                 await attempt(f"started {name}", lambda: self.start(name))
-            if self._clocks.is_set(name):
+            if name in self._clocks.changed:
                 await attempt(f"reset the clock of {name}", lambda: self.reset_clock(name))
 
         await asyncio.gather(*(node_heals(name) for name in self._names))

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from harness.environments import clocks
 from harness.environments.clock_file import REAL_TIME, read_clock
 from harness.environments.environment import EnvironmentFailed
 from harness.environments.ledger import heal, read_ledger
@@ -214,7 +215,11 @@ def test_processes_are_killed_paused_ended_and_started(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_evidence_of_processes_and_clocks_tells_when_nothing_happened(tmp_path: Path) -> None:
+def test_evidence_of_processes_and_clocks_tells_when_nothing_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clocks, "PROOF_S", 0.3)
+
     async def story() -> None:
         async with running(tmp_path) as cluster:
             honest = cluster._ask_supervisor

@@ -5,10 +5,7 @@ import os
 
 import pytest
 
-from harness.environments.clock_file import REAL_TIME, ClockSetting
 from harness.environments.docker import links as links_page
-from harness.environments.docker.clocks import Reading
-from harness.environments.docker.clocks import evidence as clock_evidence
 from harness.environments.docker.environment import DockerEnvironment
 from harness.environments.docker.freezer import is_frozen
 from harness.environments.docker.links import evidence
@@ -61,37 +58,6 @@ def test_a_link_with_a_stopped_end_proves_nothing_and_hides_nothing():
     assert not evidence({OTHER: down}, {OTHER: down}, links_page._proves_cut).took_effect
     failed = evidence({LINK: OPEN, OTHER: down}, {LINK: OPEN, OTHER: down}, links_page._proves_cut)
     assert not failed.took_effect
-
-
-MS = 1_000_000
-
-
-@pytest.mark.parametrize(
-    ("setting", "shift_ms", "error_ms", "is_proven"),
-    [
-        (ClockSetting(60_000 * MS, 0, 0), 60_000.5, 0.3, True),
-        (ClockSetting(60_000 * MS, 0, 0), 0.5, 0.3, False),  # A node that reads no clock file.
-        (ClockSetting(60_000 * MS, 0, 0), 59_000.0, 0.3, False),  # A second off.
-        (ClockSetting(10 * MS, 0, 0), 10.5, 0.3, True),
-        (
-            ClockSetting(10 * MS, 0, 0),
-            9.0,
-            40.0,
-            False,
-        ),  # The answer took too long to tell 10 ms from nothing.
-        (ClockSetting(0, 100_000_000, 0), 100.1, 0.3, True),  # A tenth fast, since a second.
-        (ClockSetting(0, 100_000_000, 0), 0.0, 0.3, False),
-        (REAL_TIME, 0.4, 0.3, True),
-        (REAL_TIME, 60_000.0, 0.3, False),
-    ],
-)
-def test_a_clock_is_proven_by_what_the_node_says_the_time_is(setting, shift_ms, error_ms, is_proven):
-    reading = Reading(int(shift_ms * MS), int(error_ms * MS), at_monotonic_ns=1_000 * MS)
-    assert clock_evidence("n1", setting, None, reading).took_effect is is_proven
-
-
-def test_a_silent_node_proves_no_clock():
-    assert not clock_evidence("n1", REAL_TIME, Reading(0, 0, 0), None).took_effect
 
 
 def test_the_freezer_is_read_in_both_versions_of_cgroups(tmp_path):

@@ -193,7 +193,7 @@ class Node:
         bootstrap_store(engine, name, self.nodes, descriptors)
         bound = int.from_bytes(engine.get(keys.CLOCK_BOUND) or b"", "big")
         self.clock = HybridClock(wall_ns, bound)
-        #random_stream = _stream_of_this_life(random_stream, name, self.clock.now())
+        random_stream = _stream_of_this_life(random_stream, name, self.clock.now())
         self.store = Store(
             node=name,
             names={number: node for number, node in enumerate(self.nodes, 1)},

@@ -81,6 +81,7 @@ class World:
         trace: Trace | None = None,
         plant: Callable[[Node], None] | None = None,
     ) -> None:
+        self.seed = seed
         self.random = random.Random(seed)
         self.names = tuple(f"n{number}" for number in range(1, nodes + 1))
         self.ranges = ranges
@@ -120,7 +121,8 @@ class World:
             transport=WorldTransport(self, name),
             syncer=sync,
             wall_ns=lambda: EPOCH_NS + int(loop.time() * 1e9) + self.clock_offsets_ns[name],
-            random_stream=random.Random(self.random.getrandbits(64)),
+            # As a server's: the same in all lives.
+            random_stream=random.Random(self.seed),
             options=self.options,
             trace=self.trace,
         )
@@ -237,11 +239,13 @@ class World:
             raise Refused(reply.error)
         return reply.value
 
-    async def wait_for(self, condition: Callable[[], bool], timeout_s: float = 20.0, what: str = "") -> None:
+    async def wait_for(
+        self, condition: Callable[[], bool], timeout_s: float = 20.0, what: str = "", step_s: float = 0.02
+    ) -> None:
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not condition():
             assert asyncio.get_running_loop().time() < deadline, f"not within {timeout_s} s: {what}"
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(step_s)
 
     def leader(self, range_id: int) -> str | None:
         """The serving leader with the newest term."""

@@ -16,11 +16,12 @@ async def read_at_a_leader_that_was_cut_off(world: World) -> bytes | None:
     await world.ask("n1", ClientPut(b"0", b"old"))
     assert world.leader(1) == "n1"
     world.isolate("n1")
-    # Let the others' election timeouts pass at once; n1 still believes that it leads, until it checks its quorum.
-    replica = world.nodes["n2"].store.replicas[1]
-    replica.group.set_randomized_timeout(1)
-    world.nodes["n3"].store.replicas[1].group.core.election_elapsed = 10_000
-    replica.group.core.election_elapsed = 10_000
+    # n2's election timeout passes at once, n3 is willing to vote; n1 still believes that it leads, until it checks its
+    # quorum.
+    candidate, voter = (world.nodes[name].store.replicas[1].group for name in ("n2", "n3"))
+    candidate.set_randomized_timeout(1)
+    voter.set_randomized_timeout(10_000)
+    candidate.core.election_elapsed = voter.core.election_elapsed = 1_000
     await world.wait_for(
         lambda: any(world.nodes[name].store.replicas[1].leadership is not None for name in ("n2", "n3")),
         what="a new leader",

@@ -51,6 +51,15 @@ def is_certain(request: RangeRequest) -> bool:
     )
 
 
+def was_pushed_for(request: RangeRequest) -> bool:
+    """Whether somebody was pushed on behalf of the request, so that it may pass intents that stand where it reads.
+
+    What an anchor says of a transaction is true of the range's present state. A leader that was replaced unawares may
+    hold an intent that is long committed there, and forgotten at its anchor: before it passes any, it must confirm
+    that it leads. Without such a promise every intent stops the read, and its state of a moment ago is good enough."""
+    return any(promise.transaction_id != EVERYBODY for promise in request.pushed)
+
+
 def evaluate_certain_read(request: RangeRequest, state: RangeState, timestamp: Timestamp) -> RangeReply:
     """The newest versions at or below the timestamp. In place of `txn.evaluate.evaluate_read`, with the same duties
     before it: noted in the timestamp cache, leadership confirmed, applied.

@@ -40,7 +40,7 @@ from reference_db.raft import (
     decode_conf_change,
 )
 from reference_db.raft.progress import ProgressState
-from reference_db.ranges.certain_reads import evaluate_certain_read, is_certain
+from reference_db.ranges.certain_reads import evaluate_certain_read, is_certain, was_pushed_for
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.led import Led
 from reference_db.ranges.options import StoreOptions
@@ -164,7 +164,7 @@ class Replica:
         """Waiting for a round of heartbeats, by its context; and this node's clock when the round was opened."""
         self._confirmed_clock = ZERO
         """A quorum that still followed this leader had clocks of at least this. Later leaders write above it, so a
-        read that need not look above a timestamp up to here needs no round of its own."""
+        read that need not look above a timestamp up to here, and passes no intent, needs no round of its own."""
         self.wants_rounds = False
         """A transaction reads here. It is likely to read other ranges of this node next, at the same timestamp."""
         self._confirmed: list[tuple[int, list[Work]]] = []
@@ -242,7 +242,7 @@ class Replica:
                 work.timestamp = begin_read(request, leadership, self._clock.now())
                 # Certain reads and refreshes ask for nothing above their timestamp.
                 is_bounded = is_certain(request) or isinstance(request.operations[0], Refresh)
-                if is_bounded and work.timestamp <= self._confirmed_clock:
+                if is_bounded and work.timestamp <= self._confirmed_clock and not was_pushed_for(request):
                     self._answer(work, self._evaluate_confirmed(work).reply)
                     continue
                 self.wants_rounds = self.wants_rounds or is_bounded

@@ -539,7 +539,9 @@ def _evaluate_push(
     if record is not None and record.status != PENDING:
         return _answer(request, _state_of(record))
     markers = leadership.markers
-    if record is None and markers.is_aborted(pushee.id):
+    if record is None and markers.why_refused(pushee) is not None:
+        # Its record will never be created (again): it is aborted for good, or was finished and forgotten, and then no
+        # intent of it is left in any range. PENDING would let a reader pass what was committed.
         return _answer(request, RecordState(ABORTED), confirm=True)
     expired = leadership.liveness.is_expired(pushee.id, monotonic_ns)
     wounded = operation.kind == PushKind.ABORT and pusher is not None and pusher.is_older_than(pushee)

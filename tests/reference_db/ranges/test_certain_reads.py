@@ -11,7 +11,7 @@ from reference_db.api import (
     Transaction,
     ValueResult,
 )
-from reference_db.ranges.certain_reads import certainty, evaluate_certain_read, is_certain
+from reference_db.ranges.certain_reads import certainty, evaluate_certain_read, is_certain, was_pushed_for
 from reference_db.storage.engine import MemoryEngine, WriteBatch
 from reference_db.timestamp import Timestamp
 from reference_db.txn.command import Command, PutIntent, PutVersion
@@ -73,6 +73,11 @@ def test_a_push_holds_only_above_the_read() -> None:
     assert evaluate_certain_read(enough, state, at(10)).error is None
     too_little = read(Get(b"k"), pushed=(Pushed(WRITER.id, at(10)),))
     assert isinstance(evaluate_certain_read(too_little, state, at(10)).error, IntentConflict)
+
+
+def test_a_request_says_whether_somebody_was_pushed_for_it() -> None:
+    assert not was_pushed_for(read(Get(b"k")))
+    assert was_pushed_for(read(Get(b"k"), pushed=(Pushed(WRITER.id, at(11)),)))
 
 
 def test_a_scan_sees_one_moment_and_minds_intents_only_where_it_looked() -> None:

@@ -9,14 +9,18 @@ from reference_db.api import (
     CompareAndSet,
     Get,
     NotLeader,
+    Pushed,
     Put,
     RangeMismatch,
     RangeOperation,
     RangeReply,
     RangeRequest,
+    Transaction,
     ValueResult,
     Written,
 )
+from reference_db.raft import Message, MessageKind
+from reference_db.ranges.certain_reads import certainty
 from reference_db.ranges.descriptor import bootstrap
 from reference_db.ranges.options import StoreOptions
 from reference_db.ranges.store import Store, bootstrap_store, read_descriptors
@@ -138,8 +142,6 @@ def test_nothing_is_served_before_an_entry_of_the_own_term_is_applied() -> None:
 
 
 def test_a_leader_that_hears_of_a_newer_term_refuses_what_waits() -> None:
-    from reference_db.raft import Message, MessageKind
-
     bench = Bench(("n1", "n2", "n3"))
     replica = bench.store.replicas[1]
     replica.campaign_if_new()
@@ -200,6 +202,49 @@ def test_a_long_log_is_compacted() -> None:
     assert replica.applied_index > 60
     assert replica.applied_index - replica.log.first_index() <= 21
     assert Bench(engine=bench.engine).store.replicas[1].applied_index == replica.applied_index
+
+
+def test_a_read_below_a_confirmed_clock_needs_no_round_unless_somebody_was_pushed_for_it() -> None:
+    bench = Bench(("n1", "n2", "n3"))
+    replica = bench.store.replicas[1]
+    replica.campaign_if_new()
+    bench.store.tick()
+    bench.settle()
+    term = replica.group.term
+    for kind in (MessageKind.PRE_VOTE_RESPONSE, MessageKind.VOTE_RESPONSE):
+        told = replica.group.term + (kind == MessageKind.PRE_VOTE_RESPONSE)
+        bench.store.receive([(1, Message(kind, 1, 2, told))])
+        bench.settle()
+    term = replica.group.term
+    last = replica.group.last_index
+    bench.store.receive([(1, Message(MessageKind.APPEND_RESPONSE, 1, 2, term, index=last))])
+    bench.settle()
+    assert replica.leadership is not None
+
+    def ask(*promises: Pushed) -> None:
+        bench._id += 1
+        reader = Transaction(b"r" * 16, b"", moment, moment)
+        bench.store.submit(
+            RangeRequest(bench._id, 1, 1, (Get(b"k"),), moment, reader, (certainty(moment), *promises)),
+            bench.replies.append,
+        )
+        bench.settle()
+
+    moment = bench.store.clock.now()
+    ask()
+    assert bench.replies == [], "nothing was confirmed yet"
+    context = next(
+        message.context
+        for _, _, message in reversed(bench.sent)
+        if isinstance(message, Message) and message.kind == MessageKind.HEARTBEAT and message.context
+    )
+    bench.store.receive([(1, Message(MessageKind.HEARTBEAT_RESPONSE, 1, 2, term, context=context))])
+    bench.settle()
+    assert len(bench.replies) == 1
+    ask()
+    assert len(bench.replies) == 2, "the same moment again: no round"
+    ask(Pushed(b"w" * 16, moment.next()))
+    assert len(bench.replies) == 2, "it may pass an intent, so the leader must be one"
 
 
 def test_a_folder_of_another_node_is_refused() -> None:

@@ -604,6 +604,24 @@ def test_an_abort_before_the_record_exists_survives_a_change_of_leaders(leader: 
     assert created == RecordState(PENDING)
 
 
+@pytest.mark.parametrize("kind", PushKind)
+def test_a_push_of_one_that_can_never_have_a_record_finds_it_aborted(
+    leader: OneLeader, kind: PushKind
+) -> None:
+    """PENDING would let a reader pass an intent whose transaction was committed, finished and forgotten before the
+    leader changed."""
+    owner = without_record(leader, 1)
+    young = leader.transaction(2)
+    leader.change_leader()
+    push = PushTransaction(owner, kind, young, leader.clock.now())
+    assert leader.result(push) == RecordState(ABORTED)
+    assert leader.last is not None
+    assert leader.last.confirm
+    # One that began under this leader may still get its record.
+    later = without_record(leader, 3)
+    assert leader.result(PushTransaction(later, kind, leader.transaction(4))).status == PENDING  # type: ignore[union-attr]
+
+
 def test_a_retry_after_a_change_of_leaders_may_create_its_record_though_it_is_old(leader: OneLeader) -> None:
     first = leader.transaction(1)
     leader.change_leader()

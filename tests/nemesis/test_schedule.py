@@ -64,7 +64,7 @@ requests_of_a_run = st.lists(st.sampled_from(sorted(PACKAGES)), min_size=1, uniq
 
 
 @given(requests_of_a_run, st.integers(0, 2**32), st.integers(10, 300), st.integers(1, 7))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_class_comes_early_and_lasts_and_ends_within_the_run(
     requests: list[Request], seed: int, seconds: int, size: int
 ) -> None:
@@ -84,7 +84,7 @@ def test_every_class_comes_early_and_lasts_and_ends_within_the_run(
 
 
 @given(requests_of_a_run, st.integers(0, 2**32), st.integers(20, 600))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_longer_run_has_a_calm_stretch_in_its_middle(
     requests: list[Request], seed: int, seconds: int
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
+from tests.support.requirements import skip_unless_required
 
 FOLDER = Path(os.environ.get("HARNESS_HISTORIES") or Path(__file__).parents[4] / "shared" / "histories")
 
@@ -15,8 +15,5 @@ def recorded(path: str) -> Path:
     where HARNESS_REQUIRE names `histories`."""
     found = FOLDER / path
     if not found.exists():
-        reason = f"no recorded histories at {found}; HARNESS_HISTORIES names their folder"
-        if "histories" in os.environ.get("HARNESS_REQUIRE", "").replace(",", " ").split():
-            pytest.fail(reason)
-        pytest.skip(reason)
+        skip_unless_required("histories", f"none at {found}; HARNESS_HISTORIES names their folder")
     return found

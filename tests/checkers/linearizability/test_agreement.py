@@ -67,7 +67,7 @@ def judge(history: History, *, zones: bool, failed_cas_observes: bool = False) -
     return LinearizabilityChecker(model, False, zones=zones).check(history, LIMITS)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(histories())
 def test_brute_force_search_and_zones_agree(history: History) -> None:
     expected = is_linearizable(history)
@@ -75,14 +75,14 @@ def test_brute_force_search_and_zones_agree(history: History) -> None:
     assert (judge(history, zones=True).outcome == VALID) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(histories())
 def test_brute_force_and_search_agree_where_failed_cas_observe(history: History) -> None:
     expected = is_linearizable(history, failed_cas_observes=True)
     assert (judge(history, zones=True, failed_cas_observes=True).outcome == VALID) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(histories())
 def test_the_evidence_is_wrong_by_itself_and_nothing_in_it_is_too_much_to_believe(history: History) -> None:
     """Unless it starts in mid-history or reads a cas as a write, brute force condemns the evidence alone too; and

@@ -18,6 +18,7 @@ from reference_db.raft import quorum
 from reference_db.raft.describe import parse_changes
 from reference_db.raft.membership import Changer, Configuration, ProgressMap
 from reference_db.raft.progress import Inflights
+from tests.support.requirements import skip_unless_required
 
 from . import datadriven
 from .datadriven import Directive
@@ -59,10 +60,7 @@ def _parameters(kind: str) -> list[object]:
 def _require(path: Path | None) -> Path:
     if path is not None:
         return path
-    text = f"no conformance data in {FOLDER}; set HARNESS_CONFORMANCE to the folder that holds them"
-    if "conformance" in os.environ.get("HARNESS_REQUIRE", ""):
-        pytest.fail(text)
-    pytest.skip(text)
+    skip_unless_required("conformance", f"none in {FOLDER}; HARNESS_CONFORMANCE names their folder")
 
 
 # Interaction files.

@@ -30,7 +30,6 @@ from reference_db.raft import (
 from reference_db.raft.describe import MESSAGE_NAMES, describe_message, describe_ready, parse_changes
 
 from .cluster import Cluster, Member
-from .examples import repeatable
 
 # Messages on the wire.
 
@@ -64,7 +63,6 @@ MESSAGES = st.builds(
 )
 
 
-@repeatable
 @given(MESSAGES)
 def test_a_message_survives_the_wire(message: Message) -> None:
     decoder = msgspec.msgpack.Decoder(Message)

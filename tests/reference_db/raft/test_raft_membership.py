@@ -11,8 +11,6 @@ from reference_db.raft.describe import describe_change, parse_changes
 from reference_db.raft.membership import Changer, Configuration, ProgressMap, normalized, restore
 from reference_db.raft.progress import Inflights
 
-from .examples import repeatable
-
 WINDOW = Inflights(10, 1000)
 
 
@@ -111,7 +109,6 @@ def conf_states(draw: st.DrawFn) -> ConfState:
     )
 
 
-@repeatable
 @given(conf_states())
 def test_every_possible_membership_survives_a_snapshot(conf_state: ConfState) -> None:
     configuration, progress = restore(conf_state, 5, WINDOW)
@@ -123,7 +120,6 @@ def test_every_possible_membership_survives_a_snapshot(conf_state: ConfState) ->
 WORDS = ("v1", "v2", "v3", "l1", "l2", "l3", "r1", "r2", "r3", "v0")
 
 
-@repeatable
 @given(
     conf_states(),
     st.lists(st.sampled_from(WORDS), min_size=1, max_size=4),

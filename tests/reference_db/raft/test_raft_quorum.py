@@ -17,8 +17,6 @@ from reference_db.raft.quorum import (
     majority_vote,
 )
 
-from .examples import repeatable
-
 NODES = st.frozensets(st.integers(1, 7), max_size=6)
 ACKED = st.dictionaries(st.integers(1, 7), st.integers(0, 9))
 VOTES = st.dictionaries(st.integers(1, 7), st.booleans())
@@ -29,7 +27,6 @@ def _majorities(voters: frozenset[int]) -> list[tuple[int, ...]]:
     return list(combinations(sorted(voters), size)) if voters else [()]
 
 
-@repeatable
 @given(NODES, ACKED)
 def test_committed_is_the_best_index_that_some_majority_has(
     voters: frozenset[int], acked: dict[int, int]
@@ -38,7 +35,6 @@ def test_committed_is_the_best_index_that_some_majority_has(
     assert majority_committed(voters, acked) == best
 
 
-@repeatable
 @given(NODES, VOTES)
 def test_a_vote_is_won_by_a_majority_and_lost_when_none_is_left(
     voters: frozenset[int], votes: dict[int, bool]
@@ -49,7 +45,6 @@ def test_a_vote_is_won_by_a_majority_and_lost_when_none_is_left(
     assert majority_vote(voters, votes) is expected
 
 
-@repeatable
 @given(NODES, NODES, ACKED, VOTES)
 def test_a_joint_configuration_decides_what_both_halves_decide(
     incoming: frozenset[int], outgoing: frozenset[int], acked: dict[int, int], votes: dict[int, bool]

@@ -158,7 +158,7 @@ def test_the_simulated_engine_agrees_with_a_plain_dict(
     assert engine.first(start, end) == (inside[0] if inside else None)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(changes, max_size=6))
 def test_both_engines_agree(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, bytes, bytes]]]

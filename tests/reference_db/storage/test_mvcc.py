@@ -134,7 +134,7 @@ def test_what_is_newer(
     assert (single == start) == any(k == start and since < t <= until for k, t, _ in model.versions)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(writes, times)
 def test_rocksdb_gives_the_same(
     tmp_path_factory: pytest.TempPathFactory, script: list[tuple[bytes, bytes | None]], at: Timestamp

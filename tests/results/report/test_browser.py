@@ -1,6 +1,5 @@
 """The page in Debian's Chromium: it comes to life at once, without an error, and asks nobody for anything."""
 
-import os
 import random
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ from results.operation import INVOKE, OK, Operation
 from results.report import write_report
 from tests.results.report import samples
 from tests.results.report.chromium import CHROMIUM, Chromium, browser
+from tests.support.requirements import skip_unless_required
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -17,9 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     if CHROMIUM is None:
-        if "browser" in os.environ.get("HARNESS_REQUIRE", ""):
-            pytest.fail("HARNESS_REQUIRE contains browser, but there is no chromium")
-        pytest.skip("there is no chromium")
+        skip_unless_required("browser", "there is no chromium on the path")
     with browser(tmp_path_factory.mktemp("profile")) as chromium:
         yield chromium
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.requirements import is_required, skip_unless_required
+
 FRONT_END = Path(__file__).parents[3] / "results" / "report" / "front_end"
 TEMPLATE = files("results.report").joinpath("template.html").read_text(encoding="utf-8")
 
@@ -37,8 +39,8 @@ def test_the_lock_file_names_no_registry():
 @pytest.mark.slow
 def test_the_committed_template_is_what_the_sources_build(tmp_path):
     """Needs node; the packages are installed from the lock file if they are not there."""
-    if shutil.which("node") is None or "node" not in os.environ.get("HARNESS_REQUIRE", ""):
-        pytest.skip("rebuilds where HARNESS_REQUIRE contains node")
+    if not is_required("node") or shutil.which("node") is None:
+        skip_unless_required("node", "it builds only where that is required, and there is Node")
     if not (FRONT_END / "node_modules").exists():
         subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=FRONT_END, check=True, timeout=300)
     environment = {**os.environ, "REPORT_OUT_DIR": str(tmp_path)}

@@ -137,7 +137,7 @@ def run(recipe: Any, seed: int) -> list[Operation]:
     return simulate(plan, client, clients=3, seed=seed, max_events=1000)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(recipes, st.integers(0, 3))
 def test_any_stack_gives_a_history_that_makes_sense_and_the_same_twice(recipe, seed):
     try:
@@ -155,7 +155,7 @@ def test_any_stack_gives_a_history_that_makes_sense_and_the_same_twice(recipe, s
     assert run(recipe, seed) == events
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(recipes, st.integers(0, 1000), st.integers(0, 15))
 def test_asking_never_answers_ahead_and_never_for_the_busy(recipe, now, free):
     plan = build(recipe, random.Random(1))
@@ -181,7 +181,7 @@ def test_asking_never_answers_ahead_and_never_for_the_busy(recipe, now, free):
     assert what.time <= now
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(recipes)
 def test_who_does_not_listen_is_never_changed_by_events(recipe):
     """The promise on which the interpreter relies when it does not tell."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from harness.environments.docker.engine import Engine, connect
 from harness.environments.environment import Addresses, EnvironmentFailed, Launch, NodePlan
+from tests.support.requirements import skip_unless_required
 
 SERVER = r'''
 """Echoes lines; tells its time, as its clock file says; connects and sends where it is told."""
@@ -128,9 +128,7 @@ def engine() -> Iterator[Engine]:
     try:
         engine = connect()
     except EnvironmentFailed as error:
-        if "docker" in os.environ.get("HARNESS_REQUIRE", "").split(","):
-            raise
-        pytest.skip(f"needs a Docker engine: {error}")
+        skip_unless_required("docker", str(error))
     try:
         yield engine
     finally:

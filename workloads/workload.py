@@ -140,7 +140,8 @@ class Workload(ABC):
 
     def describe(self) -> str:
         """One or two sentences: what clients do, and what must hold."""
-        return (self.__doc__ or self.name).strip().split("\n\n")[0].replace("\n", " ")
+        first_paragraph = (self.__doc__ or self.name).strip().split("\n\n")[0]
+        return " ".join(first_paragraph.split())
 
     def refusal(self, offered: frozenset[str], system: str) -> str | None:
         """Why this workload cannot run against a system that offers these interfaces; None if it can."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from results import operation as operations_module
 from results import verdict as verdict_module
 from results.history import History, HistoryOrder
 from results.operation import Operation
+from results.process_identity import ProcessIdentity, identify, is_running
 from results.verdict import Verdict
 
 LATEST = "latest"
@@ -166,23 +166,7 @@ class Running:
     """UTC, ISO 8601; for people."""
 
     def is_alive(self) -> bool:
-        return process_start(self.pid) == self.process_start
-
-
-def process_start(pid: int) -> str | None:
-    """When a process started, as an opaque text that differs between two processes with the same number; None if
-    there is no such process. From /proc on Linux (clock ticks since boot), else from `ps`."""
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return None if fields[0] in "ZX" else fields[19]
-    found = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or None
+        return is_running(ProcessIdentity(self.pid, self.process_start))
 
 
 class RunFolder:
@@ -377,10 +361,10 @@ class RunFolder:
             raise RunFolderError(
                 f"the run {self.id} is in progress (process {other.pid}, since {other.began})"
             )
-        started = process_start(os.getpid())
-        assert started is not None, f"this process, {os.getpid()}, cannot be seen by itself"
+        me = identify(os.getpid())
+        assert me is not None, f"this process, {os.getpid()}, cannot be seen by itself"
         began = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
-        text = json.dumps({"pid": os.getpid(), "process_start": started, "began": began})
+        text = json.dumps({"pid": me.pid, "process_start": me.started, "began": began})
         self._write(self.running_path, text.encode() + b"\n")
 
     def release(self) -> None:

@@ -17,7 +17,8 @@ import pytest
 from results import run_folder
 from results.history import History, HistoryError
 from results.operation import Operation
-from results.run_folder import Journal, JournalError, RunFolder, RunFolderError, list_runs, process_start
+from results.process_identity import identify
+from results.run_folder import Journal, JournalError, RunFolder, RunFolderError, list_runs
 from results.verdict import VALID, Verdict
 
 NOW = datetime(2026, 11, 23, 18, 0, 10, tzinfo=UTC)
@@ -108,7 +109,9 @@ class TestClaims:
     def test_another_live_process_keeps_its_run(self, tmp_path: Path) -> None:
         folder = RunFolder.create(tmp_path, "bank")
         with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-            claim = {"pid": other.pid, "process_start": process_start(other.pid), "began": "then"}
+            identity = identify(other.pid)
+            assert identity is not None
+            claim = {"pid": other.pid, "process_start": identity.started, "began": "then"}
             folder.running_path.write_text(json.dumps(claim))
             with pytest.raises(RunFolderError, match=f"in progress .process {other.pid}, since then"):
                 folder.claim()

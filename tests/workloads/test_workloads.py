@@ -54,7 +54,9 @@ def test_a_workload_says_what_it_is(kind):
     workload = kind(options())
     assert workload.name in ("register", "bank", "set")
     assert len(workload.describe()) > 40
-    assert workload.describe() == " ".join(workload.describe().split()), "in one line, without the code's indents"
+    assert workload.describe() == " ".join(workload.describe().split()), (
+        "in one line, without the code's indents"
+    )
     assert set(workload.required_functions) >= workload.read_only_functions
     assert workload.options == {name: option.default for name, option in kind.known_options.items()}
 

@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness.environments.processes import identify
+from results.process_identity import identify
 
 LINUX = sys.platform.startswith("linux")
 PR_SET_PDEATHSIG = 1

@@ -191,7 +191,7 @@ def test_a_process_is_known_by_its_start_and_a_zombie_does_not_run(
 ) -> None:
     """Linux reads /proc, macOS asks ps; both must tell the same story."""
     if source == "ps":
-        monkeypatch.setattr("harness.environments.processes._LINUX", False)
+        monkeypatch.setattr("results.process_identity._LINUX", False)
     elif not sys.platform.startswith("linux"):
         pytest.skip("there is no /proc here")
     process = sleeper()

@@ -17,6 +17,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from harness.environments.environment import (
     SystemUnderTest,
 )
 from harness.environments.failure import Failure
+from harness.environments.healing import Healing
+from harness.environments.last_lines import LINES, last_lines
 from harness.environments.ledger import Ledger
 from nemesis.cluster import (
     Capability,
@@ -54,7 +57,6 @@ FREEZE_TIMEOUT_S = 10.0
 POLL_S = 0.02
 EARLY_EXIT_S = 0.2
 """A program that ends within this time after its start is reported as such, not as one that never gets ready."""
-LOG_TAIL_LINES = 15
 
 
 class DockerCluster:
@@ -275,7 +277,7 @@ class DockerCluster:
             # An engine that ends takes its containers along: the database has done nothing wrong.
             self._failure.note(f"the end of {node.name} (process {pid}) cannot be explained: {error}")
             return
-        self._crashes.append(NodeExit(node.name, pid, status, tuple(_tail(node.folder / LOG))))
+        self._crashes.append(NodeExit(node.name, pid, status, tuple(last_lines(node.folder / LOG))))
 
     async def _open_gate(self, node: Node) -> None:
         loop = asyncio.get_running_loop()
@@ -320,13 +322,13 @@ class DockerCluster:
 
     async def _last_words(self, node: Node) -> str:
         """The end of the node's log, and what its container printed by itself, which is normally nothing."""
-        lines = [f"  {line}" for line in _tail(node.folder / LOG)]
+        lines = [f"  {line}" for line in last_lines(node.folder / LOG)]
         with suppress(EnvironmentFailed):
             printed = await self._engine.call(
                 f"reading the output of {node.name}",
                 self._engine.api.logs,
                 node.container,
-                tail=LOG_TAIL_LINES,
+                tail=LINES,
             )
             lines += [f"  {line}" for line in bytes(printed).decode(errors="replace").splitlines()]
         return "\n".join(lines) or f"  (nothing in {node.folder / LOG})"
@@ -500,36 +502,32 @@ class DockerCluster:
 
     async def heal_all(self) -> HealReport:
         """Mend every link, resume, start, reset every clock, and verify each."""
-        healed: list[str] = []
-        failed: list[str] = []
-
-        async def attempt(what: str, act: Awaitable[Evidence]) -> None:
-            try:
-                evidence = await act
-            except (FaultFailed, EnvironmentFailed, OSError) as error:
-                failed.append(f"{what}: {error}")
-                return
-            if evidence.took_effect:
-                healed.append(what)
-            else:
-                failed.append(f"{what}: not confirmed: {evidence.probes}")
-
+        healing = Healing()
+        attempt = healing.attempt
         nodes = list(self._nodes.values())
         paused = [node for node in nodes if node.state == "paused"]
-        await asyncio.gather(*(attempt(f"resumed {node.name}", self.resume(node.name)) for node in paused))
+        await asyncio.gather(
+            *(attempt(f"resumed {node.name}", partial(self.resume, node.name)) for node in paused)
+        )
         down = [node for node in nodes if node.state == "down"]
-        await asyncio.gather(*(attempt(f"started {node.name}", self._restart(node)) for node in down))
+        await asyncio.gather(
+            *(attempt(f"started {node.name}", partial(self._restart, node)) for node in down)
+        )
         # Links before readiness is waited for: a node may need its peers to get ready.
         cut = self._links.cut_links
         if cut:
-            await attempt(f"mended {len(cut)} links", self.mend(cut))
-        await asyncio.gather(*(attempt(f"{node.name} is ready", self._confirm_ready(node)) for node in down))
+            await attempt(f"mended {len(cut)} links", partial(self.mend, cut))
+        await asyncio.gather(
+            *(attempt(f"{node.name} is ready", partial(self._confirm_ready, node)) for node in down)
+        )
         skewed = self._clocks.changed
         await asyncio.gather(
-            *(attempt(f"reset the clock of {name}", self.reset_clock(name)) for name in skewed)
+            *(attempt(f"reset the clock of {name}", partial(self.reset_clock, name)) for name in skewed)
         )
-        failed += [f"{node.name} is {node.state} after healing" for node in nodes if node.state != "up"]
-        return HealReport(tuple(healed), tuple(failed))
+        for node in nodes:
+            if node.state != "up":
+                healing.fail(f"{node.name} is {node.state} after healing")
+        return healing.report()
 
     async def _restart(self, node: Node) -> Evidence:
         await self._start(node)
@@ -605,16 +603,6 @@ def _exit_status(state: Mapping[str, Any]) -> str:
         with suppress(ValueError):
             return f"signal {signal.Signals(code - 128).name}"
     return f"exit code {code}"
-
-
-def _tail(path: Path) -> list[str]:
-    """The last lines of a text file; [] if there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16_384))
-            return file.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-    except OSError:
-        return []
 
 
 def _shown(addresses: Addresses) -> str:

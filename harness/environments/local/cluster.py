@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -36,6 +36,8 @@ from harness.environments.environment import (
     SystemUnderTest,
 )
 from harness.environments.failure import Failure
+from harness.environments.healing import Healing
+from harness.environments.last_lines import last_lines
 from harness.environments.ledger import Ledger
 from harness.environments.local.channel import Channel
 from harness.environments.local.links import LinkFaults
@@ -64,7 +66,6 @@ from nemesis.cluster import (
 READY_TIMEOUT_S = 30.0
 TERMINATE_GRACE_S = 10.0
 POLL_S = 0.01
-LAST_LINES = 15
 PROXY = "proxy"
 """Its name among the children of the supervisor."""
 
@@ -295,7 +296,7 @@ class LocalCluster:
             return False
 
     def _tail(self, node: Node) -> str:
-        lines = _last_lines(node.plan.log_path)
+        lines = last_lines(node.plan.log_path)
         if not lines:
             return f"it has printed nothing ({node.plan.log_path})"
         return f"its last lines ({node.plan.log_path}):\n" + "\n".join("    " + line for line in lines)
@@ -316,7 +317,7 @@ class LocalCluster:
         if node.entry is not None and not self._ended:
             self.ledger.done(node.entry)
         if not node.ending:
-            lines = tuple(_last_lines(node.plan.log_path))
+            lines = tuple(last_lines(node.plan.log_path))
             self._exits.append(NodeExit(node.plan.name, event["pid"], event["status"], lines))
         node.process, node.paused, node.exit_status = None, False, event["status"]
 
@@ -332,7 +333,7 @@ class LocalCluster:
         """Something of ours has ended. What ends because we end it is no failure."""
         if not self._ended:
             path = self.folder.path / log
-            self._failure.note("\n".join([why, *(f"    {line}" for line in _last_lines(path))]))
+            self._failure.note("\n".join([why, *(f"    {line}" for line in last_lines(path))]))
 
     async def wait_for_failure(self) -> str:
         return await self._failure.wait()
@@ -608,20 +609,8 @@ class LocalCluster:
     # Healing.
 
     async def heal_all(self) -> HealReport:
-        healed: list[str] = []
-        failed: list[str] = []
-
-        async def attempt(what: str, act: Callable[[], Awaitable[Evidence]]) -> None:
-            try:
-                evidence = await act()
-            except (EnvironmentFailed, FaultFailed, OSError, ValueError) as error:
-                failed.append(f"{what}: {error}")
-                return
-            if evidence.took_effect:
-                healed.append(what)
-            else:
-                failed.append(f"{what}: not proven: {evidence.probes}")
-
+        healing = Healing()
+        attempt = healing.attempt
         faults = self._links()
         broken, shaped = sorted(faults.cut_links | faults.halved), sorted(faults.shaped)
         if broken:
@@ -640,8 +629,8 @@ class LocalCluster:
         await asyncio.gather(*(node_heals(name) for name in self._names))
         for name in self._names:
             if self.state(name) != "up":
-                failed.append(f"{name} is {self.state(name)} after healing")
-        return HealReport(tuple(healed), tuple(failed))
+                healing.fail(f"{name} is {self.state(name)} after healing")
+        return healing.report()
 
 
 def _python_path() -> str:
@@ -664,15 +653,6 @@ def _state_probe(
 def _names_of(links: Sequence[Link]) -> str:
     shown = ", ".join(f"{source} -> {target}" for source, target in links[:6])
     return shown + (f" and {len(links) - 6} more links" if len(links) > 6 else "")
-
-
-def _last_lines(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
-            return file.read().decode(errors="replace").splitlines()[-LAST_LINES:]
-    except OSError:
-        return []
 
 
 async def _until(condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -13,13 +13,12 @@ from typing import Any
 
 from checkers.bank import BankChecker
 from results.operation import Operation
+from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
 from workloads.generator.core import Context, Generator, Invocation, generator
 from workloads.keys import evenly_spread_key
 from workloads.session import TRANSACTIONS, Definite, Indefinite, Session, Transaction
 from workloads.workload import Option, Workload, WorkloadOptions, read_options
-
-FINAL_INTERVAL_S = 0.1
 
 
 class Bank(Workload):
@@ -54,17 +53,8 @@ class Bank(Workload):
         )
         paced = combine.stagger(1 / options.rate, mixed, random=options.stream())
         self.generator = combine.validate(combine.clients(combine.time_limit(options.time_limit_s, paced)))
-        final_reads = combine.on_threads(
-            range(min(options.concurrency, len(options.nodes))),
-            combine.each_thread(combine.until_ok(combine.repeat(combine.operation("read")))),
-        )
-        self.final_generator = combine.validate(
-            combine.clients(
-                combine.time_limit(
-                    options.final_time_limit_s,
-                    combine.stagger(FINAL_INTERVAL_S, final_reads, random=options.stream(), catch_up=False),
-                )
-            )
+        self.final_generator = final_reads(
+            combine.until_ok(combine.repeat(combine.operation("read"))), options
         )
 
     async def setup(self, session: Session) -> None:

@@ -27,6 +27,7 @@ import msgspec
 from checkers.linearizability.checker import LinearizabilityChecker
 from checkers.linearizability.models import CasRegister
 from results.operation import FAIL, INVOKE, OK, Operation
+from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
 from workloads.generator.core import PENDING, Answer, Context, Generator, Invocation
 from workloads.keys import spread_key
@@ -204,11 +205,7 @@ class Register(Workload):
         reads = [
             combine.until_ok(combine.repeat(combine.operation("read", [key, None]))) for key in range(keys)
         ]
-        through_nodes = combine.on_threads(
-            range(min(options.concurrency, len(options.nodes))), combine.each_thread(reads)
-        )
-        paced = combine.stagger(1 / FINAL_READS_PER_S, through_nodes, random=options.stream(), catch_up=False)
-        return combine.validate(combine.clients(combine.time_limit(options.final_time_limit_s, paced)))
+        return final_reads(reads, options, 1 / FINAL_READS_PER_S)
 
     async def invoke(self, session: Any, invocation: Operation) -> Any:
         key, value = invocation.value

@@ -16,6 +16,7 @@ from typing import Any
 
 from checkers.set_full import SetFullChecker
 from results.operation import Operation
+from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
 from workloads.generator.core import PENDING, Answer, Context, Generator, Invocation
 from workloads.keys import END_KEY, FIRST_KEY, spread_key
@@ -24,7 +25,6 @@ from workloads.workload import Option, Workload, WorkloadOptions, read_options
 
 AREA = "set"
 MOST_ELEMENTS = 10_000_000
-FINAL_INTERVAL_S = 0.1
 
 
 class Adds(Generator, frozen=True):
@@ -68,17 +68,8 @@ class Set(Workload):
         )
         both = combine.any_of(adds, reads, random=options.stream())
         self.generator = combine.validate(combine.clients(combine.time_limit(options.time_limit_s, both)))
-        final_reads = combine.on_threads(
-            range(min(options.concurrency, len(options.nodes))),
-            combine.each_thread(combine.until_ok(combine.repeat(combine.operation("read")))),
-        )
-        self.final_generator = combine.validate(
-            combine.clients(
-                combine.time_limit(
-                    options.final_time_limit_s,
-                    combine.stagger(FINAL_INTERVAL_S, final_reads, random=options.stream(), catch_up=False),
-                )
-            )
+        self.final_generator = final_reads(
+            combine.until_ok(combine.repeat(combine.operation("read"))), options
         )
 
     async def invoke(self, session: Any, invocation: Operation) -> Any:

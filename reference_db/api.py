@@ -20,6 +20,11 @@ from .timestamp import ZERO, Timestamp
 Key = bytes
 Value = bytes
 
+MAX_WRITE_BYTES = 8 << 20
+"""Most bytes of the keys and values of one write, and of all writes of one transaction together. A log entry, and every
+message about it, then fits a frame (`codec.MAX_FRAME_BYTES`) with room to spare: one that doesn't would be committed
+nowhere, and stop its range for ever."""
+
 
 # Transactions, as everybody names them.
 
@@ -121,13 +126,13 @@ class HeartbeatRecord(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=Fa
 
 class EndTransaction(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
     """Decide the transaction: commit at the request's timestamp, or abort. Result: `RecordState`; for a commit, errors
-    `TransactionAborted`, `TransactionPushed`, and `Ambiguous` if the record is gone and we have asked before."""
+    `TransactionAborted` and `TransactionPushed`; and `Ambiguous` if the record is gone and we have asked before."""
 
     commit: bool
     may_forward: bool = False
     """The transaction has read nothing, so a push needs no refresh: commit at the pushed timestamp at once."""
     asked_before: bool = False
-    """An earlier request with `commit` may have been carried out."""
+    """An earlier request with `commit` may have been carried out: a missing record says nothing about it then."""
     local_keys: tuple[Key, ...] = ()
     """Intents in the anchor's own range, made final in the same command as the decision."""
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from reference_db.api import (
+    MAX_WRITE_BYTES,
     Ambiguous,
     BadRequest,
     BeginTransaction,
@@ -55,7 +56,7 @@ from reference_db.gateway.coordinator import (
 )
 from reference_db.gateway.directory import Directory
 from reference_db.gateway.pusher import Pusher
-from reference_db.gateway.router import ATTEMPT_S, Router
+from reference_db.gateway.router import ATTEMPT_S, LOST, Router
 from reference_db.gateway.sweeper import Sweeper
 from reference_db.placement.leaders import choose_handover
 from reference_db.raft import Message, MessageKind
@@ -154,10 +155,12 @@ class Node:
         options: NodeOptions | None = None,
         trace: Trace | None = None,
         notice: Callable[[str, str], None] | None = None,
+        alarm: Callable[[str, str], None] | None = None,
     ) -> None:
         """`nodes` are all members, in the same order everywhere: a node's place is its Raft id. `random_stream` may be
-        the same for all nodes and all their lives. `notice(area, text)` hears what a log should keep: seldom things.
-        Raises ValueError if the engine belongs to another node."""
+        the same for all nodes and all their lives. `notice(area, text)` hears what a log should keep: seldom things;
+        `alarm(area, text)` what somebody must do something about. Raises ValueError if the engine belongs to another
+        node."""
         self.name = name
         self.nodes = tuple(nodes)
         self._replication = replication
@@ -168,6 +171,7 @@ class Node:
         self._wall_ns = wall_ns
         self._trace = trace
         self._notice = notice
+        self._alarm: Callable[[str, str], None] = alarm if alarm is not None else lambda _area, _text: None
         self._loop = asyncio.get_running_loop()
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -206,6 +210,7 @@ class Node:
             sync=self._sync,
             wake=self._wake,
             leader_changed=self._note_leader,
+            alarm=self._alarm,
             trace=trace,
         )
         self.directory = Directory(descriptors)
@@ -283,9 +288,16 @@ class Node:
             )
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            await work()
+        """Again and again. An exception is handed to the loop like one of a callback, not like one of a request's task:
+        without its periodic work a node may not go on (the server stops it)."""
+        try:
+            while True:
+                await asyncio.sleep(seconds)
+                await work()
+        except Exception as error:  # noqa: BLE001  (whatever it is, the owner of the loop must hear of it)
+            self._loop.call_exception_handler(
+                {"message": f"periodic work of node {self.name} failed", "exception": error}
+            )
 
     async def _place_leaders(self) -> None:
         range_id = choose_handover(self.store.led_for_others(), self.options.settled_ticks)
@@ -500,36 +512,49 @@ class Node:
         others, self._outbox = self._outbox, {}
         for node in sorted(raft.keys() | others.keys()) if others else raft:
             messages = others.get(node, ())
-            sent = True
+            left = refused = 0
             ours = raft.get(node, [])
             lazy = self._outbox_lazy.pop(node, None)
             if lazy is not None:
                 ours = lazy + ours
             for frame in self._encode(node, ours, messages):
-                sent = self._transport.send(node, frame) and sent
+                if self._transport.send(node, frame):
+                    left += 1
+                else:
+                    refused += 1
                 self.frames_sent += 1
                 self.bytes_sent += len(frame)
             self._idle_ticks[node] = 0
-            if not sent:
+            if refused:
+                # Which frame a request was in is not known here: only if none has left, it certainly was not sent.
+                error = LOST if left else _NOT_SENT
                 for message in messages:
                     if isinstance(message, RangeRequest):
-                        # With several frames some may have left: only a whole refusal is certain.
-                        self.router.receive(RangeReply(message.request_id, error=_NOT_SENT))
+                        self.router.receive(RangeReply(message.request_id, error=error))
 
     def _encode(
         self, node: str, raft: Sequence[tuple[int, Message]], messages: Sequence[PeerMessage]
     ) -> list[bytes]:
-        """The frames of one peer. A message that is too long for any frame is dropped, not the node."""
+        """The frames of one peer. A message that is too long for any frame is refused or dropped; it ends nothing."""
         try:
             return encode_peer_frames(self.name, self.clock.last, raft, messages)
         except FrameError:
             frames = []
-            for part in [((one,), ()) for one in raft] + [((), (one,)) for one in messages]:
+            for one in raft:
                 try:
-                    frames += encode_peer_frames(self.name, self.clock.last, *part)
+                    frames += encode_peer_frames(self.name, self.clock.last, (one,))
                 except FrameError as error:
-                    if self._notice is not None:
-                        self._notice("node", f"a message to {node} was dropped: {error}")
+                    self._alarm(f"range {one[0]}", f"a {one[1].kind.name} to {node} was dropped: {error}")
+            for message in messages:
+                try:
+                    frames += encode_peer_frames(self.name, self.clock.last, (), (message,))
+                except FrameError as error:
+                    refusal = RangeReply(message.request_id, error=BadRequest(str(error)))
+                    if isinstance(message, RangeRequest):
+                        self.router.receive(refusal)
+                    else:
+                        # Only reads have answers of such a size, see `MAX_WRITE_BYTES`.
+                        frames += encode_peer_frames(self.name, self.clock.last, (), (refusal,))
             return frames
 
     def _note_leader(self, range_id: int, leader: str | None) -> None:
@@ -548,6 +573,10 @@ class Node:
         if self._open_client_requests >= CLIENT_REQUESTS_MOST:
             reason = f"{CLIENT_REQUESTS_MOST} client requests are under way on {self.name}"
             done(ClientReply(request.request_id, error=Overloaded(reason)))
+            return
+        too_large = _why_too_large(request.operation)
+        if too_large is not None:
+            done(ClientReply(request.request_id, error=BadRequest(too_large)))
             return
         self._open_client_requests += 1
         timeout_ms = request.timeout_ms or self.options.timeout_ms
@@ -777,6 +806,24 @@ def _find(connection: ClientConnection, number: int) -> OpenTransaction:
     if open_one is None:
         raise Failed(BadRequest(f"no transaction {number} is open on this connection"))
     return open_one
+
+
+def _why_too_large(operation: ClientOperation) -> str | None:
+    """Keys and values outside of transactions; the coordinator counts those inside."""
+    match operation:
+        case ClientPut(transaction=0):
+            size = len(operation.key) + len(operation.value)
+        case ClientCompareAndSet():
+            size = len(operation.key) + len(operation.expected or b"") + len(operation.new or b"")
+        case ClientGet() | ClientDelete(transaction=0):
+            size = len(operation.key)
+        case ClientScan():
+            size = len(operation.start) + len(operation.end or b"")
+        case _:
+            return None
+    if size <= MAX_WRITE_BYTES:
+        return None
+    return f"keys and values of {size} bytes, the limit of a request is {MAX_WRITE_BYTES}; send smaller ones"
 
 
 def _value(reply: RangeReply) -> Any:

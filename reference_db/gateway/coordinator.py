@@ -23,7 +23,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from reference_db.api import (
+    MAX_WRITE_BYTES,
     Ambiguous,
+    BadRequest,
     CreateRecord,
     DeleteRecord,
     EndTransaction,
@@ -80,7 +82,17 @@ class Failed(Exception):
 class OpenTransaction:
     """What the coordinator knows of one transaction. Operations come one at a time."""
 
-    __slots__ = ("id", "observed", "over", "priority", "promise", "read_timestamp", "reads", "writes")
+    __slots__ = (
+        "id",
+        "observed",
+        "over",
+        "priority",
+        "promise",
+        "read_timestamp",
+        "reads",
+        "writes",
+        "written_bytes",
+    )
 
     def __init__(self, identity: bytes, priority: Timestamp) -> None:
         self.id = identity
@@ -90,6 +102,8 @@ class OpenTransaction:
         self.reads: dict[Span, None] = {}
         self.writes: dict[Key, Value | None] = {}
         """The last value written to each key, in order of the first write; None deletes."""
+        self.written_bytes = 0
+        """Of the keys and values in `writes`."""
         self.observed = False
         """Whether the nodes' clocks were asked for."""
         self.promise: tuple[Pushed, ...] = ()
@@ -193,8 +207,21 @@ class Coordinator:
         return found[:limit] if limit else found
 
     def put(self, open_one: OpenTransaction, key: Key, value: Value | None) -> None:
-        """Write a key when the transaction commits; None deletes it."""
+        """Write a key when the transaction commits; None deletes it. Raises Failed; after a write that is refused the
+        transaction is over, since it must not commit without it."""
         self._check_open(open_one)
+        size = open_one.written_bytes + len(key) + len(value or b"")
+        if key in open_one.writes:
+            size -= len(key) + len(open_one.writes[key] or b"")
+        if size > MAX_WRITE_BYTES:
+            open_one.over = True
+            raise Failed(
+                BadRequest(
+                    f"the transaction's keys and values have {size} bytes, the limit is {MAX_WRITE_BYTES}; "
+                    "write smaller values or fewer keys"
+                )
+            )
+        open_one.written_bytes = size
         open_one.writes[key] = value
 
     async def commit(self, open_one: OpenTransaction, deadline: float) -> None:
@@ -484,8 +511,9 @@ class Coordinator:
         if not asked_before:
             self._spawn(self._abandon(transaction, by_range, anchor_range))
             return failed
+        abort = EndTransaction(False, asked_before=True)
         reply = await self._router.send(
-            anchor_range, (EndTransaction(False),), deadline, repeatable=True, transaction=transaction
+            anchor_range, (abort,), deadline, repeatable=True, transaction=transaction
         )
         if reply.error is None:
             state = reply.results[0]

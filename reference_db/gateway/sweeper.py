@@ -8,6 +8,7 @@ coordinator or pusher may do at any time, so it does not matter who else is at i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from reference_db.api import (
@@ -59,11 +60,18 @@ class Sweeper:
                 if seen[mark] > PATIENCE_SWEEPS:
                     records.append(record)
         self._seen = seen
+        by_holder: dict[bytes, list[Conflict]] = {}
         for conflict in intents[:MOST_AT_ONCE]:
-            deadline = self._router.now() + BUDGET_S
-            await self._pusher.clear(IntentConflict((conflict,), PushKind.ABORT), deadline)
-        for record in records[:MOST_AT_ONCE]:
-            await self._finish(record)
+            by_holder.setdefault(conflict.transaction.id, []).append(conflict)
+        # All at the same time: one whose anchor is not there must not keep the others waiting.
+        deadline = self._router.now() + BUDGET_S
+        await asyncio.gather(
+            *(
+                self._pusher.clear(IntentConflict(tuple(held), PushKind.ABORT), deadline)
+                for held in by_holder.values()
+            ),
+            *(self._finish(record) for record in records[:MOST_AT_ONCE]),
+        )
 
     async def _finish(self, record: TransactionRecord) -> None:
         transaction = record.transaction

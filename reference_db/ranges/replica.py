@@ -303,6 +303,10 @@ class Replica:
                 self._answer(work, RangeReply(work.request.request_id, error=NotLeader(self.id)))
             return
         for offset, work in enumerate(proposals):
+            assert first + offset not in self._proposed, (
+                f"range {self.id}: {first + offset} is proposed in term {work.term}, and was by "
+                f"{self._proposed[first + offset].request} in term {self._proposed[first + offset].term}"
+            )
             self._proposed[first + offset] = work
 
     def confirm_leadership(self, works: list[Work]) -> None:
@@ -365,7 +369,9 @@ class Replica:
             self._clock.forward(command.timestamp)
             happened = self.state.apply(command, entry.term, batch)
         self.applied_index = index
-        self.applied_term = entry.term
+        if entry.term > self.applied_term:
+            self.applied_term = entry.term
+            self._answer_lost(entry.term)
         if work is None:
             return
         if work.term == entry.term and happened:
@@ -379,12 +385,21 @@ class Replica:
             # The index went to another term's entry, so this one can never be committed.
             self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
 
+    def _answer_lost(self, term: int) -> None:
+        """An entry of this term was committed, so no entry of an earlier term that comes after it ever will be: in
+        every log that a later leader may have, terms never decrease. Those above its index that were cut off get no
+        other answer, since another term's entry may never reach their index while they are remembered."""
+        for at in sorted(at for at, work in self._proposed.items() if work.term < term):
+            work = self._proposed.pop(at)
+            self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
+
     def _lose_track(self, index: int) -> None:
         """A snapshot covers these entries; whether they are among ours is not known."""
         lost = Ambiguous("the leader was replaced by a snapshot while the request was under way")
         for at in [at for at in self._proposed if at <= index]:
             work = self._proposed.pop(at)
             self._finished.append((work, RangeReply(work.request.request_id, error=lost)))
+        self._answer_lost(self.applied_term)
 
     def answer(self) -> None:
         """The turn's batch is written: answer what was applied, and evaluate the reads whose time has come."""

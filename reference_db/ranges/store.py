@@ -32,7 +32,7 @@ from reference_db.ranges.options import StoreOptions
 from reference_db.ranges.replica import Done, Replica
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
-from reference_db.storage.raft_log import bootstrap_range
+from reference_db.storage.raft_log import MAX_SNAPSHOT_BYTES, bootstrap_range
 from reference_db.timestamp import HybridClock
 from reference_db.trace import Trace
 
@@ -106,11 +106,13 @@ class Store:
         sync: Callable[[Callable[[], None]], None],
         wake: Callable[[], None],
         leader_changed: Callable[[int, str | None], None],
+        alarm: Callable[[str, str], None] | None = None,
         trace: Trace | None = None,
     ) -> None:
         """`names` maps Raft ids to nodes. `send(node, range, message)` puts a message into the node's outbox;
         `sync(done)` makes what was written durable, then calls `done`; `wake` asks for a turn soon;
-        `leader_changed(range, node)` says who leads now, as far as this node knows."""
+        `leader_changed(range, node)` says who leads now, as far as this node knows; `alarm(area, text)` hears, once,
+        what somebody must do something about."""
         self.node = node
         self._names = names
         self._engine = engine
@@ -120,6 +122,9 @@ class Store:
         self._sync = sync
         self._wake = wake
         self._leader_changed = leader_changed
+        self._alarm = alarm
+        self._oversized: set[int] = set()
+        """Ranges whose snapshot is known to be too large to be sent."""
         self._trace = trace
         self._ticks = 0
         self.replicas: dict[int, Replica] = {}
@@ -188,6 +193,14 @@ class Store:
         for replica in self.replicas.values():
             replica.look_after_snapshots()
             self._touch(replica)
+            size = replica.log.oversized_bytes
+            if size and replica.id not in self._oversized and self._alarm is not None:
+                self._oversized.add(replica.id)
+                self._alarm(
+                    f"range {replica.id}",
+                    f"a follower needs a snapshot, which has {size} bytes and cannot be sent: the limit is "
+                    f"{MAX_SNAPSHOT_BYTES}. The follower stays behind; cut the keyspace into more ranges",
+                )
 
     def led_for_others(self) -> list[Led]:
         """The ranges that this node leads though another replica is preferred."""

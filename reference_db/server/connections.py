@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from reference_db.api import BadRequest, ClientReply, ClientRequest
+from reference_db.api import Ambiguous, ClientReply, ClientRequest
 from reference_db.codec import FrameDecoder, FrameError, PeerFrame, encode_frame
 from reference_db.node import ClientConnection, Node
 
@@ -56,8 +56,9 @@ class ClientProtocol(asyncio.Protocol):
         try:
             frame = encode_frame(reply)
         except FrameError as error:
+            # Whatever was asked has been carried out, a write too.
             frame = encode_frame(
-                ClientReply(reply.request_id, error=BadRequest(f"the answer is too long: {error}"))
+                ClientReply(reply.request_id, error=Ambiguous(f"done, but the answer is too long: {error}"))
             )
         if not self._out:
             self._loop.call_soon(self._flush)

@@ -64,6 +64,20 @@ def load_defect(name: str) -> Callable[[Node], None]:
     return plant
 
 
+def on_exception(context: dict[str, Any], fail: Callable[[BaseException], None]) -> None:
+    """What asyncio tells of an exception that nobody caught: broken connections are a line in the log, a request's task
+    or a connection that failed is an error, and an exception in the node's own turns and timers ends the process. An
+    OSError is no exception to that: raised in a turn, by the disk, it leaves a range half way through its work."""
+    error = context.get("exception")
+    of_connection = "protocol" in context or "transport" in context
+    if of_connection and isinstance(error, OSError):
+        log.info("%s: %s", context.get("message"), error)
+    elif of_connection or "task" in context or error is None:
+        log.error("%s", context.get("message"), exc_info=error)
+    else:
+        fail(error)
+
+
 async def serve(config: ServerConfig, options: NodeOptions) -> int:
     """Run the node until SIGTERM or SIGINT. Returns the exit code. Raises StartFailed."""
     loop = asyncio.get_running_loop()
@@ -76,16 +90,7 @@ async def serve(config: ServerConfig, options: NodeOptions) -> int:
         sys.stderr.flush()
         os._exit(FAIL_STOP)
 
-    def on_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if isinstance(error, OSError):
-            log.info("%s: %s", context.get("message"), error)
-        elif "task" in context or "protocol" in context or error is None:
-            log.error("%s", context.get("message"), exc_info=error)
-        else:
-            fail(error)
-
-    loop.set_exception_handler(on_exception)
+    loop.set_exception_handler(lambda _loop, context: on_exception(context, fail))
     plant = load_defect(config.defect) if config.defect else None
     data_dir = Path(config.data_dir)
     try:
@@ -116,6 +121,7 @@ async def serve(config: ServerConfig, options: NodeOptions) -> int:
             random_stream=random.Random(config.seed),
             options=options,
             notice=lambda area, text: logging.getLogger(area).info(text),
+            alarm=lambda area, text: logging.getLogger(area).error(text),
         )
     except ValueError as error:
         raise StartFailed(str(error)) from error

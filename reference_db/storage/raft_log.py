@@ -25,6 +25,10 @@ from .range_snapshot import (
     take_snapshot,
 )
 
+MAX_SNAPSHOT_BYTES = 60 << 20
+"""Most bytes of a range's snapshot. It travels as one message, so it must fit one frame: a range with more data cannot
+bring a follower back that lags further behind than the log reaches."""
+
 
 class TruncatedState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Index and term just before the first entry kept."""
@@ -63,6 +67,7 @@ class RaftLog:
         "_last",
         "_span",
         "_truncated",
+        "oversized_bytes",
         "range_id",
     )
 
@@ -90,6 +95,8 @@ class RaftLog:
         self._first_cached = self._truncated.index + 1
         self._cached_bytes = 0
         self._last = self._truncated.index
+        self.oversized_bytes = 0
+        """Size of a snapshot that was too large to be sent, see `MAX_SNAPSHOT_BYTES`; 0 while none was."""
         self._load()
 
     def _load(self) -> None:
@@ -158,7 +165,15 @@ class RaftLog:
         applied = read_applied_state(self._engine, self.range_id)
         if applied is None or not applied.index:
             raise SnapshotUnavailable(f"range {self.range_id} has applied nothing yet")
+        if self.oversized_bytes:
+            # Versions are never removed, so it has not become smaller; to try costs seconds.
+            raise SnapshotUnavailable(f"range {self.range_id} has outgrown what a snapshot may be")
         data = take_snapshot(self._engine, self.range_id, *self._span()).encode()
+        if len(data) > MAX_SNAPSHOT_BYTES:
+            self.oversized_bytes = len(data)
+            raise SnapshotUnavailable(
+                f"range {self.range_id}: a snapshot has {len(data)} bytes, {MAX_SNAPSHOT_BYTES} can be sent"
+            )
         return Snapshot(applied.index, applied.term, applied.conf_state, data)
 
     # What the owner does.
@@ -235,6 +250,7 @@ class RaftLog:
         self._cached_bytes = 0
         self._first_cached = snapshot.index + 1
         self._last = snapshot.index
+        self.oversized_bytes = 0
         return content
 
     def _set_truncated(self, batch: WriteBatch, truncated: TruncatedState) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import msgspec
 
 from ..api import (
+    MAX_WRITE_BYTES,
     READ_OPERATIONS,
     Ambiguous,
     BadRequest,
@@ -136,6 +137,9 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
     if request.transaction is not None and len(request.transaction.id) != TRANSACTION_ID_BYTES:
         return f"a transaction's id has {TRANSACTION_ID_BYTES} bytes, got {request.transaction.id!r}"
     is_read = request.is_read
+    too_large = _why_too_large(request)
+    if too_large is not None:
+        return too_large
     if len(request.operations) == 1 and request.transaction is None:
         only = request.operations[0]
         if isinstance(only, _PLAIN_OPERATIONS) and state.contains(only.key):
@@ -192,6 +196,26 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
         elif not is_read and not isinstance(operation, CreateRecord) and len(request.operations) > 1:
             return f"{type(operation).__name__} must be alone in its request"
     return None
+
+
+def _why_too_large(request: RangeRequest) -> str | None:
+    """Writes above `MAX_WRITE_BYTES` would make an entry that no frame can carry."""
+    size = keys = 0
+    for operation in request.operations:
+        if isinstance(operation, Put):
+            size += len(operation.key) + len(operation.value)
+        elif isinstance(operation, WriteIntent):
+            size += len(operation.key) + len(operation.value or b"")
+        elif isinstance(operation, CompareAndSet):
+            size += len(operation.key) + len(operation.expected or b"") + len(operation.new or b"")
+        elif isinstance(operation, CreateRecord):
+            keys += sum(map(len, operation.keys))
+    if size <= MAX_WRITE_BYTES and keys <= MAX_WRITE_BYTES:
+        return None
+    return (
+        f"keys and values of {max(size, keys)} bytes are written, the limit is {MAX_WRITE_BYTES}; "
+        "write smaller values, or fewer in one transaction"
+    )
 
 
 def _shown(state: RangeState) -> str:
@@ -491,7 +515,8 @@ def _evaluate_end(
     assert transaction is not None, "an end without a transaction passed the validation"
     record = state.records.get(transaction.id)
     if record is None:
-        if operation.commit and operation.asked_before:
+        if operation.asked_before:
+            # Committed, made final and forgotten, or never to be: whoever wants to abort it cannot know either.
             return _refuse(
                 request, Ambiguous("the transaction's record is gone, and an earlier request may have won")
             )

@@ -103,6 +103,8 @@ class World:
         self.drop = 0.0
         self._busy_until: dict[tuple[str, str], float] = {}
         self._request_id = 0
+        self.alarms: list[tuple[str, str, str]] = []
+        """Node, area and text of what somebody should have done something about."""
         self.lost_batches = 0
 
     # Its nodes.
@@ -125,6 +127,7 @@ class World:
             random_stream=random.Random(self.seed),
             options=self.options,
             trace=self.trace,
+            alarm=lambda area, text: self.alarms.append((name, area, text)),
         )
         if self.plant is not None:
             self.plant(node)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from reference_db.api import (
+    MAX_WRITE_BYTES,
     Ambiguous,
     BadRequest,
     CompareAndSet,
@@ -671,6 +673,38 @@ def test_ending_before_the_record_exists_forbids_its_creation(leader: OneLeader)
     assert leader.last.confirm
     late = leader.error(CreateRecord((b"a",)), transaction=owner, timestamp=owner.began)
     assert isinstance(late, TransactionAborted)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_who_asked_to_commit_before_is_not_told_that_a_missing_record_means_aborted(
+    leader: OneLeader, wanted: bool
+) -> None:
+    """1. T is committed, the answer is lost. 2. Somebody else finishes and forgets it. 3. Its coordinator gives up, or
+    asks again."""
+    owner = with_intent(leader, 1)
+    state = commit(leader, owner)
+    leader.result(ResolveIntents(owner.id, (b"a",), COMMITTED, state.commit_timestamp))
+    leader.result(DeleteRecord(owner))
+    again = EndTransaction(wanted, asked_before=True)
+    assert isinstance(leader.error(again, transaction=owner, timestamp=leader.clock.now()), Ambiguous)
+
+
+@pytest.mark.parametrize(
+    "operation", [Put(b"a", b"x"), WriteIntent(b"a", b"x"), CompareAndSet(b"a", b"x", b"y")]
+)
+def test_what_would_make_too_large_an_entry_is_invalid(
+    leader: OneLeader, operation: Put | WriteIntent | CompareAndSet
+) -> None:
+    owner = leader.transaction(1) if isinstance(operation, WriteIntent) else None
+
+    def ask(size: int) -> str | None:
+        field = "new" if isinstance(operation, CompareAndSet) else "value"
+        large = msgspec.structs.replace(operation, **{field: b"x" * size})
+        request = RangeRequest(1, 1, 1, (large,), leader.clock.now() if owner else None, owner)
+        return why_invalid(request, leader.state)
+
+    assert ask(MAX_WRITE_BYTES - 2) is None
+    assert "the limit is" in (ask(MAX_WRITE_BYTES) or "")
 
 
 def test_a_late_intent_of_a_finished_transaction_never_becomes_a_value(leader: OneLeader) -> None:

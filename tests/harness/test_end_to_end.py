@@ -45,9 +45,11 @@ def test_a_correct_database_is_found_valid_while_it_is_broken(tmp_path, workload
         "--workload",
         workload,
         "--time-limit",
-        "12",
+        "8",
         "--nemesis",
         "partition,kill,pause,clock",
+        "--seed",
+        "2",
     )
     assert code == 0, output
     assert output.startswith("seed ")
@@ -83,7 +85,7 @@ def test_a_planted_defect_is_found_and_explained(tmp_path):
 
 def test_a_killed_harness_leaves_a_history_to_judge_and_nothing_running(tmp_path):
     process = start(
-        tmp_path, "test", "--workload", "register", "--time-limit", "60", "--nemesis", "pause,partition"
+        tmp_path, "test", "--workload", "register", "--time-limit", "25", "--nemesis", "pause,partition"
     )
     history = tmp_path / "runs" / "latest" / "history.jsonl"
     wait_until(
@@ -128,7 +130,7 @@ def test_a_run_ends_at_once_when_what_carries_the_cluster_dies(tmp_path, victim)
 
 
 def test_interrupted_once_a_run_heals_saves_and_judges(tmp_path):
-    process = start(tmp_path, "test", "--workload", "set", "--time-limit", "60", "--nemesis", "kill")
+    process = start(tmp_path, "test", "--workload", "set", "--time-limit", "25", "--nemesis", "kill")
     history = tmp_path / "runs" / "latest" / "history.jsonl"
     wait_until(
         lambda: history.exists() and b'"took_effect":true' in history.read_bytes(), 90, "a fault took effect"

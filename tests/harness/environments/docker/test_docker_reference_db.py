@@ -56,7 +56,7 @@ def test_a_whole_run_is_valid_with_every_fault_proven(engine, tmp_path, leftover
     """`harness test --environment docker`: the same command as anywhere, and nothing stays in the engine."""
     root = Path(__file__).parents[4]
     flags = "--workload register --environment docker --nodes 5 --nemesis partition,kill,pause,clock"
-    limits = "--time-limit 20 --rate 100 --seed 20 --environment-option memory_mb=512"
+    limits = "--time-limit 12 --rate 100 --seed 20 --environment-option memory_mb=512"
     command = [
         sys.executable,
         "-m",

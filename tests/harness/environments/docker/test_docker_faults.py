@@ -348,6 +348,26 @@ def test_a_program_that_dies_by_itself_is_reported_as_a_crash(echo, folder):
     asyncio.run(story())
 
 
+def test_an_engine_that_is_gone_is_a_failure_of_the_environment_and_no_crash(echo, folder, monkeypatch):
+    """An engine that ends takes its containers along, and can no longer say how they ended."""
+
+    async def story() -> None:
+        async with running(echo, folder, ["n1"]) as cluster:
+            with monkeypatch.context() as patch:
+
+                async def silent(node):
+                    raise EnvironmentFailed("the Docker engine no longer answers")
+
+                patch.setattr(cluster, "_inspect", silent)
+                cluster._engine.api.kill(cluster._nodes["n1"].container)
+                why = await asyncio.wait_for(cluster.wait_for_failure(), 10)
+            assert why.startswith("the end of n1 (process ")
+            assert why.endswith("cannot be explained: the Docker engine no longer answers")
+            assert cluster.crashes() == ()
+
+    asyncio.run(story())
+
+
 def test_injection_that_does_nothing_is_not_taken_for_a_fault(echo, folder, monkeypatch):
     """The tester tested: rules that are not put in place, a pause that does not pause, a clock that nobody reads."""
     deaf = type(echo)(echo.server.replace("+ shift_ns()", ""))

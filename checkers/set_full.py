@@ -242,7 +242,8 @@ def _anomaly(
     kind: str, wrong: Sequence[_Element], tell: Callable[[_Element], tuple[str, list[Pair]]]
 ) -> Anomaly:
     told = [tell(element) for element in wrong[:EXAMPLES]]
-    number = f"{count(len(wrong), kind)}: " if len(wrong) > 1 else f"{kind}: "
+    plural = kind.replace("element", "elements", 1) if kind.startswith("element") else f"{kind}s"
+    number = f"{count(len(wrong), kind, plural)}: " if len(wrong) > 1 else f"{kind}: "
     return Anomaly(
         type=kind,
         sentence=f"{number}{told[0][0]}",

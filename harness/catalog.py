@@ -8,7 +8,7 @@ Rules that live here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.run import Parts
     from harness.systems.system import System
     from nemesis.package import Package
+    from nemesis.schedule import Request, Schedule
     from results.run_folder import RunFolder
     from workloads.workload import Workload
 
@@ -114,7 +115,7 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
     """
     from harness.run import Parts
     from nemesis.package import Choice, choose
-    from nemesis.schedule import Schedule, draw, parse_nemesis
+    from nemesis.schedule import draw, parse_nemesis
     from workloads.workload import WorkloadUnavailable
 
     seeds = Seeds(scenario.seed)
@@ -129,17 +130,21 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
     try:
         requests = parse_nemesis(scenario.nemesis)
         if saved is not None:
-            schedule = Schedule.from_dicts(saved.read_schedule())
-            named = {request.name for request in requests if request.name != "all"}
+            schedule = _saved_schedule(saved)
             # A class that was asked for by name must have taken effect also where its steps were lost from the file.
-            schedule = msgspec.structs.replace(
-                schedule, requested=tuple(sorted(named | set(schedule.requested)))
-            )
+            schedule = _requesting(schedule, requests)
             choice = Choice(tuple(requests), ())
         else:
             choice = choose(requests, packages, environment.capabilities(system), scenario.node_names)
             if scenario.schedule_file is not None:
                 schedule = _load_schedule(scenario.schedule_file, packages)
+                lacking = sorted({request.name for request in choice.requests} - set(schedule.faults()))
+                if lacking and scenario.nemesis != "all":
+                    raise ScenarioError(
+                        f"--nemesis asks for {', '.join(lacking)}, of which {scenario.schedule_file} has no step; "
+                        f"it has {', '.join(schedule.faults()) or 'none at all'}. Leave --nemesis out to take what "
+                        "is there"
+                    )
             else:
                 schedule = draw(
                     choice.requests,
@@ -153,7 +158,21 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
     return Parts(scenario, seeds, workload, system, environment, packages, choice, schedule)
 
 
-def _load_schedule(path: str, packages: Mapping[str, Package]) -> Any:
+def _requesting(schedule: Schedule, requests: Iterable[Request]) -> Schedule:
+    named = {request.name for request in requests if request.name != "all"}
+    return msgspec.structs.replace(schedule, requested=tuple(sorted(named | set(schedule.requested))))
+
+
+def _saved_schedule(saved: RunFolder) -> Schedule:
+    from nemesis.schedule import Schedule
+
+    try:
+        return Schedule.from_dicts(saved.read_schedule())
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ScenarioError(f"{saved.schedule_path}: {error}") from error
+
+
+def _load_schedule(path: str, packages: Mapping[str, Package]) -> Schedule:
     from pathlib import Path
 
     from nemesis.schedule import Schedule
@@ -162,6 +181,8 @@ def _load_schedule(path: str, packages: Mapping[str, Package]) -> Any:
         schedule = Schedule.load(Path(path))
     except OSError as error:
         raise ScenarioError(f"cannot read the schedule {path}: {error.strerror}") from error
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ScenarioError(str(error) if path in str(error) else f"{path}: {error}") from error
     unknown = sorted(set(schedule.faults()) - set(packages))
     if unknown:
         raise ScenarioError(

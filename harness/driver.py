@@ -115,6 +115,8 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.requests = 0
+        self.reason = "requested"
+        """Who asked: the name of a signal."""
         self._listeners: list[Callable[[], None]] = []
 
     def request(self) -> None:

@@ -25,6 +25,7 @@ import msgspec
 
 from checkers.availability import AvailabilityChecker
 from checkers.checker import Checker, Limits, compose
+from checkers.completeness import CompletenessChecker
 from checkers.crashes import CrashChecker
 from checkers.faults import FaultsTookEffectChecker
 from checkers.log_patterns import LogPatternChecker
@@ -55,6 +56,7 @@ Show = Callable[[Progress], AbstractContextManager[None]]
 
 READY_TIMEOUT_S = 60.0
 SETUP_TIMEOUT_S = 60.0
+SETUP_ATTEMPT_S = 10.0
 SETUP_PAUSE_S = 0.5
 MAIN_SLACK_S = 30.0
 """The watchdog ends a main phase that still generates so long after its time limit."""
@@ -91,6 +93,7 @@ def checker_of(workload: Workload, system: System, requested: tuple[str, ...]) -
             "stats": StatsChecker(workload.required_functions),
             "faults": FaultsTookEffectChecker(requested),
             "recovery": RecoveryChecker(),
+            "completeness": CompletenessChecker(),
             "crashes": CrashChecker(),
             "logs": LogPatternChecker(system.log_patterns),
             "availability": AvailabilityChecker(),
@@ -139,6 +142,7 @@ class _Run:
         self.stop = stop
         self.cluster: EnvironmentCluster | None = None
         self.journal: Journal | None = None
+        self.nemesis: NemesisRunner | None = None
         self.left_running = False
 
     async def live(self) -> None:
@@ -163,7 +167,7 @@ class _Run:
         )
         self.journal = self.folder.journal()
         recorder = Recorder(interpreter, self.journal, progress)
-        nemesis = NemesisRunner(cluster, self.parts.schedule, self.parts.packages)
+        nemesis = self.nemesis = NemesisRunner(cluster, self.parts.schedule, self.parts.packages)
         nemesis.record = recorder.nemesis_event
         with self.show(progress):
             results = [
@@ -178,6 +182,9 @@ class _Run:
             self._check_stop()
         for result in results:
             recorder.event(HARNESS, INFO, "drive", msgspec.to_builtins(result))
+        if self.stop.requests:
+            recorder.event(HARNESS, INFO, "stopped", {"by": self.stop.reason})
+        self._say_if_late(results[0])
         for message in progress.messages:
             self.say(message)
         await self._record_logs(cluster, recorder)
@@ -208,19 +215,16 @@ class _Run:
             attempt += 1
             session: Session | None = None
             try:
-                session = await asyncio.wait_for(
-                    self._open_session(node), self.parts.scenario.operation_timeout
-                )
-                await asyncio.wait_for(
-                    self.parts.workload.setup(session), max(10.0, self.parts.scenario.operation_timeout)
-                )
+                session = await asyncio.wait_for(self._open_session(node), SETUP_ATTEMPT_S)
+                await asyncio.wait_for(self.parts.workload.setup(session), SETUP_ATTEMPT_S)
                 return
             except (SessionError, OSError, TimeoutError) as error:
+                why = str(error) or f"no end within {SETUP_ATTEMPT_S:g} s"
                 if loop.time() >= give_up:
                     raise EnvironmentFailed(
                         f"the workload {self.parts.workload.name} could not be set up within {SETUP_TIMEOUT_S:g} s "
                         f"on a cluster that nothing has broken yet ({attempt} attempts, the last on {node}): "
-                        f"{type(error).__name__}: {error}; see the nodes' logs in {self.folder.nodes_path}"
+                        f"{type(error).__name__}: {why}; see the nodes' logs in {self.folder.nodes_path}"
                     ) from error
             finally:
                 if session is not None:
@@ -278,6 +282,15 @@ class _Run:
 
     # The end
 
+    def _say_if_late(self, result: DriveResult) -> None:
+        """An open-loop rate that the processes could not keep up with is not the rate that was tested."""
+        if result.late * 20 > result.invoked:
+            self.say(
+                f"note: {result.late} of {result.invoked} operations began late, the latest by "
+                f"{result.latest_ns / 1e9:.1f} s: the processes were busy; more of them (--concurrency) reach a "
+                "higher rate"
+            )
+
     async def _record_logs(self, cluster: EnvironmentCluster, recorder: Recorder) -> None:
         """What the nodes themselves noticed enters the history, as far as patterns or their end tell."""
         for end in cluster.crashes():
@@ -298,6 +311,10 @@ class _Run:
 
     async def end(self) -> None:
         """Closes the record and ends what was started."""
+        if self.nemesis is not None:
+            # Steps that are still under way when a run stops at once have nowhere to record what they do.
+            self.nemesis.record = lambda type_, f, value: None
+            await self.nemesis.stop(timeout_s=0.1)
         if self.journal is not None:
             self.journal.close()
         if self.cluster is not None and not self.left_running:

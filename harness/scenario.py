@@ -83,7 +83,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             problems.append(
                 f"recovery timeout {self.recovery_timeout:g} s: must be above 0 and at most a day"
             )
-        if self.check_time_limit <= 0:
+        if not self.check_time_limit > 0:
             problems.append(f"check time limit {self.check_time_limit:g} s: must be above 0")
         if self.check_memory_limit_mb < 16:
             problems.append(f"check memory limit {self.check_memory_limit_mb} MB: must be at least 16")

@@ -83,10 +83,6 @@ class Set(Workload):
         raise ValueError(f"workload set has no function {invocation.f!r}: add, read")
 
     def problems(self, invocation: Operation, value: Any) -> list[str]:
-        if invocation.f == "read":
-            if not isinstance(value, list):
-                return ["a read answers a list"]
-            return [f"{element!r:.100} is not an element" for element in value if type(element) is not int][
-                :5
-            ]
+        if invocation.f == "read" and not isinstance(value, list):
+            return ["a read answers a list"]
         return []

@@ -15,6 +15,7 @@ import importlib
 import os
 import sys
 import traceback
+from typing import Any, TextIO, cast
 
 import click
 
@@ -76,6 +77,48 @@ def app() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Runs the command line and gives its exit code; says what went wrong on stderr."""
+    sys.stdout = cast(TextIO, SurvivingOutput(sys.stdout))
+    sys.stderr = cast(TextIO, SurvivingOutput(sys.stderr))
+    try:
+        return _run(arguments)
+    finally:
+        sys.stdout, sys.stderr = sys.stdout.stream, sys.stderr.stream  # type: ignore[attr-defined]
+
+
+class SurvivingOutput:
+    """A stream that goes on without its reader: `harness test | head` still tests, and its exit code still tells.
+
+    After the first broken pipe what is written goes nowhere.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes, if anybody reads."""
+        try:
+            return self.stream.write(text)
+        except BrokenPipeError:
+            self._let_go()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flushes, if anybody reads."""
+        try:
+            self.stream.flush()
+        except BrokenPipeError:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())
+        os.close(nowhere)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         result = app.main(args=arguments, prog_name="harness", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -86,11 +129,8 @@ def run(arguments: list[str] | None = None) -> int:
         return FAILED
     except click.ClickException as error:
         error.show()
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output went away (`harness list | head`); let nothing be printed at shutdown.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        # 1 is click's code for whatever went wrong; here it is kept for a database that broke a promise.
+        return error.exit_code if error.exit_code != 1 else FAILED
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
         return FAILED

@@ -24,32 +24,39 @@ def command(runs: tuple[str, ...], runs_dir: Path, check_time_limit: float | Non
 
     The exit code is that of the worst verdict: invalid beats unknown beats valid.
     """
-    from harness.catalog import make_parts
     from harness.cli.app import explain
+
+    codes = []
+    for run in runs or ("latest",):
+        try:
+            codes.append(_judge(run, runs_dir, check_time_limit))
+        except Exception as error:  # noqa: BLE001 - one run that cannot be judged must not hide the others.
+            codes.append(explain(error))
+    return max(codes, key=[0, 3, 2, 4, 1].index)
+
+
+def _judge(run: str, runs_dir: Path, check_time_limit: float | None) -> int:
+    """The exit code for one run."""
+    import msgspec
+
+    from harness.catalog import make_parts
     from harness.cli.running import judge_and_report
     from harness.cli.saved import open_run
     from harness.scenario import Scenario, ScenarioError
 
-    codes = []
-    for run in runs or ("latest",):
-        folder = open_run(run, runs_dir)
-        click.echo(f"run {folder.id}")
-        running = folder.running()
-        if running is not None:
-            raise ScenarioError(
-                f"the run {folder.id} is in progress (process {running.pid}); check it when it is over"
-            )
-        if folder.claimed() is not None:
-            click.echo(
-                "note: the harness of this run was killed; `harness heal` ends what it left behind", err=True
-            )
-        try:
-            values = folder.read_scenario()
-            if check_time_limit is not None:
-                values["check_time_limit"] = check_time_limit
-            scenario = Scenario.from_dict(values)
-            click.echo(f"seed {scenario.seed}")
-            codes.append(judge_and_report(make_parts(scenario, saved=folder), folder))
-        except Exception as error:  # noqa: BLE001 - one run that cannot be judged must not hide the others.
-            codes.append(explain(error))
-    return max(codes, key=[0, 3, 2, 4, 1].index)
+    folder = open_run(run, runs_dir)
+    click.echo(f"run {folder.id}")
+    running = folder.running()
+    if running is not None:
+        raise ScenarioError(
+            f"the run {folder.id} is in progress (process {running.pid}); check it when it is over"
+        )
+    if folder.claimed() is not None:
+        click.echo(
+            "note: the harness of this run was killed; `harness heal` ends what it left behind", err=True
+        )
+    scenario = Scenario.load(folder.scenario_path)
+    if check_time_limit is not None:
+        scenario = msgspec.structs.replace(scenario, check_time_limit=check_time_limit)
+    click.echo(f"seed {scenario.seed}")
+    return judge_and_report(make_parts(scenario, saved=folder), folder)

@@ -23,8 +23,13 @@ def command(runs: tuple[Path, ...], runs_dir: Path) -> int:
     """
     from harness.cli.saved import open_run
     from harness.environments.ledger import heal
+    from harness.scenario import ScenarioError
     from results.run_folder import list_runs
 
+    if not runs and not runs_dir.is_dir():
+        raise ScenarioError(
+            f"there is no folder {runs_dir}: give --runs-dir where the runs are, or a run folder"
+        )
     folders = [open_run(run, runs_dir) for run in runs] if runs else list_runs(runs_dir)
     failed = False
     healed = 0

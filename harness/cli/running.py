@@ -82,10 +82,9 @@ def judge_and_report(parts: Parts, folder: RunFolder) -> int:
         click.echo(f"note: {history.torn}", err=True)
     click.echo(f"checking {len(history.operations)} events ...")
     verdict = judge(parts, history)
-    folder.write_verdict(verdict)
-    report = write_report(folder)
     print_verdict(verdict)
-    click.echo(f"report: {report}")
+    folder.write_verdict(verdict)
+    click.echo(f"report: {write_report(folder)}")
     return exit_code(verdict)
 
 
@@ -109,7 +108,8 @@ def print_verdict(verdict: Verdict) -> None:
 async def _executed(parts: Parts, folder: RunFolder, stop: StopSignal, keep_running: bool) -> None:
     loop = asyncio.get_running_loop()
 
-    def on_signal() -> None:
+    def on_signal(number: signal.Signals) -> None:
+        stop.reason = number.name
         stop.request()
         click.echo(
             "\nstopping: no new operations, then heal, final reads and verdict; once more stops at once"
@@ -119,7 +119,7 @@ async def _executed(parts: Parts, folder: RunFolder, stop: StopSignal, keep_runn
         )
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal, number)
 
     @contextlib.contextmanager
     def show(progress: Progress) -> Iterator[None]:
@@ -142,5 +142,9 @@ def _run_loop(main: Coroutine[None, None, None]) -> None:
         factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     except ImportError:
         factory = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main)
+    finally:
+        # The loop took its handlers with it; from here on Ctrl-C is an exception again, and never a sudden death.
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -54,7 +54,7 @@ def _flag(
 @_flag("nemesis", str, "What goes wrong: name[:shape][@target],… or all or none.", "SPEC")
 @_flag("time_limit", float, "Length of the main phase in seconds.", "S")
 @_flag("concurrency", str, "Client processes: a number, or 2n for two per node.", "N|Nn")
-@_flag("rate", float, "Operations a second, started however long they take.", "R")
+@_flag("rate", float, "Operations a second that are started, as long as a process is free.", "R")
 @_flag("seed", int, "Root of everything random; drawn and printed if not given.", "N")
 @_flag(
     "operation_timeout",
@@ -143,7 +143,21 @@ def scenario_of(
         from harness.catalog import WORKLOADS
 
         raise ScenarioError(f"which workload? Give --workload with one of {', '.join(WORKLOADS)}")
+    if values.get("schedule_file") is not None and flags.get("nemesis") is None:
+        values["nemesis"] = _faults_of(Path(values["schedule_file"]))
     values.setdefault("seed", secrets.randbelow(MAX_SEED + 1) >> 20)
     if "replication" not in values and values.get("nodes", 3) < DEFAULTS["replication"]:
         values["replication"] = max(1, values["nodes"])
     return Scenario.from_dict(values)
+
+
+def _faults_of(schedule_file: Path) -> str:
+    """The `--nemesis` that a saved schedule amounts to: what it does is what must be seen to take effect."""
+    from nemesis.schedule import Schedule
+
+    try:
+        return ",".join(Schedule.load(schedule_file).faults()) or "none"
+    except OSError as error:
+        raise ScenarioError(f"cannot read the schedule {schedule_file}: {error.strerror}") from error
+    except ValueError as error:
+        raise ScenarioError(str(error)) from error

@@ -241,15 +241,15 @@ def test_a_failed_compare_and_set_is_definite():
     asyncio.run(run())
 
 
-def test_strange_answers_are_noticed():
+def test_answers_of_a_strange_shape_are_noticed():
+    """What an answer says, however strange, is for the checkers to judge."""
     read = Operation(0, 0, 0, INVOKE, "read", [3, None])
     assert Register(options()).problems(read, [3, 5]) == []
-    assert len(Register(options()).problems(read, [4, "x"])) == 2
+    assert Register(options()).problems(read, [4, 5]) == ["it is about key 4, but key 3 was asked"]
     assert Register(options()).problems(read, None) == ["a read answers [key, value]"]
-    assert Bank(options()).problems(Operation(0, 0, 0, INVOKE, "read"), {"a0": 1, "a1": "x"}) != []
+    assert Bank(options()).problems(Operation(0, 0, 0, INVOKE, "read"), [1]) == ["a read answers a mapping"]
     assert Bank(options()).problems(Operation(0, 0, 0, INVOKE, "read"), {"a0": 1}) == []
     assert Set(options()).problems(Operation(0, 0, 0, INVOKE, "read"), [1, 2]) == []
-    assert Set(options()).problems(Operation(0, 0, 0, INVOKE, "read"), [1, "x"]) != []
     assert Set(options()).problems(Operation(0, 0, 0, INVOKE, "read"), 5) != []
 
 

@@ -1,5 +1,10 @@
 """What people type: each mistake gets a message with the value, the rule and the way out, and the right exit code."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from harness.cli.app import COMMANDS, run
@@ -140,9 +145,15 @@ def folder_with(events, torn=b"", **scenario):
     return folder
 
 
+def drive(phase, stopped=None):
+    return ("harness", INFO, "drive", {"phase": phase, "start_ns": 0, "end_ns": 10**9, "stopped": stopped})
+
+
 HEALED = [
     ("harness", INFO, "heal", {"healed": [], "failed": [], "problems": []}),
     ("harness", INFO, "recovery", {"recovered": True, "after_ns": 1, "problem": None}),
+    drive("main"),
+    drive("final"),
 ]
 READ_1 = [(1, INVOKE, "read", ["x", None]), (1, OK, "read", ["x", 1])]
 WRITE_1 = [(0, INVOKE, "write", ["x", 1]), (0, OK, "write", ["x", 1])]
@@ -169,7 +180,7 @@ def test_a_stale_read_in_a_saved_history_is_invalid(harness):
 
 def test_a_torn_last_line_is_said_and_its_operation_counts_as_info(harness):
     events = [*WRITE_1, *READ_1, *CAS, *HEALED, (4, INVOKE, "write", ["x", 9])]
-    torn = b'{"index":9,"time":9000000,"process":4,"type":"o'
+    torn = b'{"index":11,"time":9000000,"process":4,"type":"o'
     folder = folder_with(events, torn=torn)
     code, out, err = harness("check")
     assert "torn" in err or "last line" in err, (out, err)
@@ -190,3 +201,55 @@ def test_healing_where_nothing_is_left_says_so(harness):
     folder_with([*WRITE_1])
     code, out, _ = harness("heal")
     assert (code, out) == (0, "nothing to heal in 1 run\n")
+
+
+def test_a_run_that_is_not_there_hides_no_verdict_of_the_others(harness):
+    overwritten = [(2, INVOKE, "write", ["x", 2]), (2, OK, "write", ["x", 2])]
+    bad = folder_with([*WRITE_1, *overwritten, *READ_1, *CAS, *HEALED])
+    code, out, err = harness("check", "nowhere", str(bad.path))
+    assert code == 1
+    assert "nowhere is not a run folder" in err
+    assert "verdict: invalid" in out
+
+
+def test_a_damaged_scenario_or_schedule_is_named(harness):
+    folder = folder_with([*WRITE_1])
+    folder.schedule_path.write_text('{"id": "one"}\n')
+    code, _, err = harness("check")
+    assert (code, "schedule.jsonl" in err) == (WRONG_USAGE, True)
+    folder.scenario_path.write_text("seed = = 1")
+    code, _, err = harness("check")
+    assert (code, "scenario.toml: not TOML" in err) == (WRONG_USAGE, True)
+
+
+@pytest.mark.parametrize(
+    "lines", ["", '{"id":1,"at_ns":0,"fault":"pause","target":"one","duration_ns":1000000000}\n']
+)
+def test_a_schedule_file_decides_what_must_take_effect(harness, tmp_path, lines):
+    path = tmp_path / "schedule.jsonl"
+    path.write_text(lines)
+    words = ("test", "--workload", "bank", "--dry-run", "--schedule-file", str(path))
+    code, _, err = harness(*words, "--nemesis", "kill")
+    assert code == WRONG_USAGE
+    assert "asks for kill, of which" in err
+    code, out, _ = harness(*words)
+    assert code == 0
+    assert f"faults: {'pause' if lines else 'none'}" in out
+
+
+def test_healing_in_a_folder_that_is_not_there_is_wrong_usage(harness):
+    code, _, err = harness("heal", "--runs-dir", "nowhere")
+    assert (code, "there is no folder nowhere" in err) == (WRONG_USAGE, True)
+
+
+def test_a_reader_that_goes_away_changes_no_exit_code(tmp_path):
+    """`harness list | head -1` is fine, and never the 1 of a broken promise."""
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m harness list | head -1; exit ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

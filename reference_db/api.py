@@ -474,6 +474,13 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
     """Reply: a map; see the server."""
 
 
+class ClientGetMany(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """Reply: the values of these keys in their order, None for one that does not exist; all at one timestamp."""
+
+    keys: tuple[Key, ...]
+    transaction: int = 0
+
+
 ClientOperation = (
     ClientGet
     | ClientPut
@@ -484,6 +491,7 @@ ClientOperation = (
     | CommitTransaction
     | RollbackTransaction
     | Status
+    | ClientGetMany
 )
 
 

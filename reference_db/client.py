@@ -22,6 +22,7 @@ from reference_db.api import (
     ClientCompareAndSet,
     ClientDelete,
     ClientGet,
+    ClientGetMany,
     ClientOperation,
     ClientPut,
     ClientReply,
@@ -148,7 +149,10 @@ class _Connection(asyncio.Protocol):
         if self._transport is None:
             raise ClientError(True, "refused", "there is no connection")
         self._last_id += 1
-        frame = encode_frame(ClientRequest(self._last_id, operation, int(timeout_s * 1000)))
+        try:
+            frame = encode_frame(ClientRequest(self._last_id, operation, int(timeout_s * 1000)))
+        except FrameError as error:
+            raise ClientError(True, "bad-request", str(error)) from error
         future: asyncio.Future[Any] = self._loop.create_future()
         self._calls[self._last_id] = _Call(future, self._loop.time() + timeout_s + GRACE_S, is_read)
         if not self._out:
@@ -249,6 +253,10 @@ class Client:
         """The value, or None if the key does not exist. Every error is definite: a read changes nothing."""
         return decode_value(await self.call(ClientGet(key.encode()), is_read=True))
 
+    async def get_many(self, keys: Sequence[str]) -> list[Any]:
+        """The values of these keys, in their order, all as of one moment."""
+        return _values(await self.call(_get_many(keys), is_read=True))
+
     async def put(self, key: str, value: Any) -> None:
         """The key has this value from now on."""
         await self.call(ClientPut(key.encode(), encode_value(value)))
@@ -305,6 +313,10 @@ class Transaction:
     async def get(self, key: str) -> Any:
         """The value that this transaction sees."""
         return decode_value(await self._call(ClientGet(key.encode(), self._number), is_read=True))
+
+    async def get_many(self, keys: Sequence[str]) -> list[Any]:
+        """The values that this transaction sees, in the order of the keys: one round trip for all of them."""
+        return _values(await self._call(_get_many(keys, self._number), is_read=True))
 
     async def put(self, key: str, value: Any) -> None:
         """Write a key when the transaction commits."""
@@ -433,6 +445,14 @@ def _addresses(given: Address | Sequence[Address]) -> list[Address]:
             return [(host, port)]
         case _:
             return [(str(host), int(port)) for host, port in given]
+
+
+def _get_many(keys: Sequence[str], transaction: int = 0) -> ClientGetMany:
+    return ClientGetMany(tuple(key.encode() for key in keys), transaction)
+
+
+def _values(found: list[bytes | None]) -> list[Any]:
+    return [decode_value(stored) for stored in found]
 
 
 def _pairs(found: list[list[Any]]) -> list[tuple[str, Any]]:

@@ -22,6 +22,7 @@ from reference_db.api import (
     ClientCompareAndSet,
     ClientDelete,
     ClientGet,
+    ClientGetMany,
     ClientOperation,
     ClientPut,
     ClientReply,
@@ -739,6 +740,14 @@ class Node:
                 return await coordinator.get(
                     _find(connection, operation.transaction), operation.key, deadline
                 )
+            case ClientGetMany(transaction=0):
+                return await coordinator.run_read_only(
+                    lambda open_one: coordinator.get_many(open_one, operation.keys, deadline), deadline
+                )
+            case ClientGetMany():
+                return await coordinator.get_many(
+                    _find(connection, operation.transaction), operation.keys, deadline
+                )
             case ClientScan(transaction=0):
 
                 async def scan(open_one: OpenTransaction) -> Any:
@@ -817,6 +826,8 @@ def _why_too_large(operation: ClientOperation) -> str | None:
             size = len(operation.key) + len(operation.expected or b"") + len(operation.new or b"")
         case ClientGet() | ClientDelete(transaction=0):
             size = len(operation.key)
+        case ClientGetMany():
+            size = sum(map(len, operation.keys))
         case ClientScan():
             size = len(operation.start) + len(operation.end or b"")
         case _:

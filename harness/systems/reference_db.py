@@ -13,7 +13,7 @@ import json
 import os
 import pkgutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -270,6 +270,13 @@ class ReferenceTransaction:
         """See `workloads.session.Transaction`."""
         try:
             return await self._transaction.get(key)
+        except ClientError as error:
+            raise Definite(error.kind, error.text) from error
+
+    async def get_many(self, keys: Sequence[str]) -> list[Any]:
+        """The values of several keys, in their order, in one round trip."""
+        try:
+            return await self._transaction.get_many(keys)
         except ClientError as error:
             raise Definite(error.kind, error.text) from error
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from reference_db.api import (
@@ -41,6 +41,7 @@ from reference_db.api import (
     Refresh,
     RefreshFailed,
     ResolveIntents,
+    Result,
     Scan,
     ScanResult,
     TimedOut,
@@ -161,9 +162,46 @@ class Coordinator:
         if key in open_one.writes:
             return open_one.writes[key]
         range_id = self._router.directory.find(key).id
-        result = await self._read(open_one, range_id, Get(key), (key, key + b"\x00"), deadline)
-        assert isinstance(result, ValueResult), f"a get was answered with {result!r}"
-        return result.value
+        return (await self._get_of_range(open_one, range_id, [key], deadline))[key]
+
+    async def get_many(
+        self, open_one: OpenTransaction, keys: Sequence[Key], deadline: float
+    ) -> list[Value | None]:
+        """Read several keys, of all ranges at the same time. Raises Failed."""
+        self._check_open(open_one)
+        by_range: dict[int, list[Key]] = {}
+        for key in sorted(set(keys) - open_one.writes.keys()):
+            by_range.setdefault(self._router.directory.find(key).id, []).append(key)
+        found = dict(open_one.writes)
+        await self._observe_once(open_one, deadline)
+        if open_one.promise:
+            parts = await self._together(
+                self._get_of_range(open_one, range_id, mine, deadline)
+                for range_id, mine in sorted(by_range.items())
+            )
+            for part in parts:
+                found.update(part)
+        else:
+            # Each read may move the timestamp, and with it those before it: one after the other.
+            for range_id, mine in sorted(by_range.items()):
+                found.update(await self._get_of_range(open_one, range_id, mine, deadline))
+        return [found[key] for key in keys]
+
+    async def _get_of_range(
+        self, open_one: OpenTransaction, range_id: int, keys: list[Key], deadline: float
+    ) -> dict[Key, Value | None]:
+        results = await self._read(
+            open_one,
+            range_id,
+            tuple(Get(key) for key in keys),
+            [(key, key + b"\x00") for key in keys],
+            deadline,
+        )
+        values: dict[Key, Value | None] = {}
+        for key, result in zip(keys, results, strict=True):
+            assert isinstance(result, ValueResult), f"a get was answered with {result!r}"
+            values[key] = result.value
+        return values
 
     async def scan(
         self,
@@ -189,7 +227,7 @@ class Coordinator:
             last: Key | None = high
             while not wanted or len(pairs) < wanted:
                 operation = Scan(first, last, wanted - len(pairs) if wanted else 0, reverse)
-                result = await self._read(open_one, descriptor.id, operation, (first, last), deadline)
+                (result,) = await self._read(open_one, descriptor.id, (operation,), [(first, last)], deadline)
                 assert isinstance(result, ScanResult), f"a scan was answered with {result!r}"
                 pairs.update(result.pairs)
                 if result.resume is None:
@@ -263,23 +301,35 @@ class Coordinator:
 
     # Reading.
 
+    async def _observe_once(self, open_one: OpenTransaction, deadline: float) -> None:
+        """Before the first read: hear the clocks, and take the timestamp of all reads."""
+        if open_one.observed:
+            return
+        open_one.observed = True
+        if await self._observe(deadline):
+            open_one.read_timestamp = self._clock.now()
+            open_one.promise = (certainty(open_one.read_timestamp),)
+        elif self._trace is not None:
+            self._trace.mark("a transaction reads with uncertainty")
+
     async def _read(
-        self, open_one: OpenTransaction, range_id: int, operation: Get | Scan, span: Span, deadline: float
-    ) -> ValueResult | ScanResult:
-        if not open_one.observed:
-            open_one.observed = True
-            if await self._observe(deadline):
-                open_one.read_timestamp = self._clock.now()
-                open_one.promise = (certainty(open_one.read_timestamp),)
-            elif self._trace is not None:
-                self._trace.mark("a transaction reads with uncertainty")
+        self,
+        open_one: OpenTransaction,
+        range_id: int,
+        operations: tuple[Get | Scan, ...],
+        spans: list[Span],
+        deadline: float,
+    ) -> tuple[Result, ...]:
+        """Read in one range: the results, one for each operation. With a promise, reads of several ranges may be under
+        way at the same time, since none of them moves the timestamp. Raises Failed."""
+        await self._observe_once(open_one, deadline)
         pushed = open_one.promise
         for _ in range(READ_AGAIN_MOST):
             identity = open_one.identity(open_one.priority)
             is_first = not open_one.reads and not open_one.promise
             reply = await self._router.send(
                 range_id,
-                (operation,),
+                operations,
                 deadline,
                 repeatable=True,
                 timestamp=open_one.read_timestamp,
@@ -291,12 +341,8 @@ class Coordinator:
                 case None:
                     if is_first:
                         open_one.read_timestamp = reply.timestamp
-                    open_one.reads[span] = None
-                    result = reply.results[0]
-                    assert isinstance(result, ValueResult | ScanResult), (
-                        f"a read was answered with {result!r}"
-                    )
-                    return result
+                    open_one.reads.update(dict.fromkeys(spans))
+                    return reply.results
                 case IntentConflict() as conflict:
                     cleared = await self._pusher.clear(conflict, deadline, identity, pushed)
                     if cleared.error is not None:

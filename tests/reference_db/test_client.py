@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
+from reference_db import client as client_module
 from reference_db.api import (
     Ambiguous,
     BeginTransaction,
@@ -106,6 +108,17 @@ def test_silence_ends_at_the_timeout_as_unknown() -> None:
         assert (caught.value.kind, caught.value.definite) == ("timeout", False)
 
     asyncio.run(with_server(lambda _request, _writer: None, story, timeout_s=0.05))
+
+
+def test_a_request_that_fits_no_frame_certainly_did_not_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "encode_frame", partial(encode_frame, max_bytes=100))
+
+    async def story(client: Client) -> None:
+        with pytest.raises(ClientError) as caught:
+            await client.put("k", "x" * 1000)
+        assert (caught.value.kind, caught.value.definite) == ("bad-request", True)
+
+    asyncio.run(with_server(lambda _request, _writer: None, story))
 
 
 def test_nobody_there_is_a_certain_refusal() -> None:

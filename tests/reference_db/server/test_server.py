@@ -50,6 +50,8 @@ def test_a_cluster_of_processes_serves_every_operation(cluster: Processes) -> No
                 await transaction.put("z", await transaction.get("z") + 1)
                 await transaction.delete("a")
                 assert await transaction.scan() == [("z", 2)]
+                assert await transaction.get_many(["z", "a"]) == [2, None]
+            assert await one.get_many(["a", "z"]) == [None, 2]
             assert await one.scan("", "") == [("z", 2)]
             with pytest.raises(ZeroDivisionError):
                 async with one.transaction() as transaction:

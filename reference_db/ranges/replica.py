@@ -140,6 +140,8 @@ class Replica:
                 max_bytes_per_message=MAX_BYTES_PER_APPEND,
                 max_uncommitted_bytes=MAX_UNCOMMITTED_BYTES,
                 priority=1 if self._is_preferred else 0,
+                # Nobody reads from followers: they apply with the next entries or the next round of heartbeats.
+                announce_commits=False,
                 group_id=self.id,
             ),
             self.log,

@@ -2,6 +2,9 @@
 
 The harness records each as an event of process `log`, function `crash`, value `{"node", "status", "text"}`: how the
 process ended and its last lines. What the nemesis kills is not among them.
+
+SIGKILL is the exception: a process cannot send it to itself by falling over, so somebody outside did (the kernel short
+of memory, a person). That says nothing about the database, and what the run says about it is in doubt: unknown.
 """
 
 from __future__ import annotations
@@ -13,19 +16,25 @@ from checkers.checker import Limits
 from checkers.words import count
 from results.history import History
 from results.operation import LOG
-from results.verdict import INVALID, VALID, Anomaly, Verdict
+from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
 
 CRASH = "crash"
+_FROM_OUTSIDE = ("signal SIGKILL", "out of memory")
+"""How a status begins whose cause is not the database: the second is what a container engine says of the first."""
 
 
 @dataclass
 class CrashChecker:
-    """Invalid if a node's process ended by itself."""
+    """Invalid if a node's process ended by itself; unknown if somebody other than the harness killed one."""
 
     name: str = field(default="crashes", kw_only=True)
 
     def check(self, history: History, limits: Limits) -> Verdict:
         """One anomaly a crash, with the last lines that the node printed."""
+        ends = [
+            event for event in history.observed(LOG) if event.f == CRASH and isinstance(event.value, Mapping)
+        ]
+        killed = [event for event in ends if _from_outside(event.value)]
         anomalies = [
             Anomaly(
                 type="crash",
@@ -35,11 +44,23 @@ class CrashChecker:
                 operations=[event.index],
                 evidence=dict(event.value),
             )
-            for event in history.observed(LOG)
-            if event.f == CRASH and isinstance(event.value, Mapping)
+            for event in ends
+            if not _from_outside(event.value)
         ]
+        details = {"killed_from_outside": [dict(event.value) for event in killed]} if killed else {}
         if anomalies:
             nodes = sorted({str(anomaly.evidence.get("node")) for anomaly in anomalies})
             sentence = f"{count(len(anomalies), 'process', 'processes')} ended unasked, of {', '.join(nodes)}"
-            return Verdict(INVALID, self.name, sentence, anomalies)
+            return Verdict(INVALID, self.name, sentence, anomalies, details=details)
+        if killed:
+            who = ", ".join(f"{event.value.get('node')} ({event.value.get('status')})" for event in killed)
+            sentence = (
+                f"{who}: killed from outside, and not by the harness; the kernel short of memory or a person did it, "
+                "which proves nothing about the database. Give the run more memory and run it again"
+            )
+            return Verdict(UNKNOWN, self.name, sentence, details=details)
         return Verdict(VALID, self.name, "no process ended unasked")
+
+
+def _from_outside(end: Mapping[str, object]) -> bool:
+    return str(end.get("status", "")).startswith(_FROM_OUTSIDE)

@@ -1,5 +1,7 @@
 """A cluster that did not come back proves nothing; a node that fell over by itself broke a promise."""
 
+import pytest
+
 from checkers.checker import Limits
 from checkers.crashes import CrashChecker
 from checkers.recovery import RecoveryChecker
@@ -55,6 +57,31 @@ def test_a_node_that_ended_by_itself_is_an_anomaly_with_its_last_words():
     assert verdict.outcome == INVALID
     assert "applied 7 > committed 6" in verdict.anomalies[0].sentence
     assert verdict.anomalies[0].operations == [1]
+
+
+def ended(node, status):
+    return (LOG, "crash", {"node": node, "status": status, "text": "served range 3"})
+
+
+@pytest.mark.parametrize("status", ["signal SIGKILL", "out of memory (exit code 137)"])
+def test_a_node_that_somebody_else_killed_proves_nothing(status):
+    """SIGKILL that the harness did not send came from outside: the kernel short of memory, or a person."""
+    verdict = CrashChecker().check(history(HEALED, ended("n2", status)), Limits())
+    assert verdict.outcome == UNKNOWN
+    assert f"n2 ({status}): killed from outside, and not by the harness" in verdict.sentence
+    assert verdict.anomalies == []
+
+
+@pytest.mark.parametrize(
+    "status", ["exit code 0", "exit code 137", "signal SIGABRT", "signal SIGSEGV", "signal SIGTERM"]
+)
+def test_any_other_end_that_nobody_asked_for_is_the_databases_own(status):
+    verdict = CrashChecker().check(
+        history(HEALED, ended("n2", status), ended("n3", "signal SIGKILL")), Limits()
+    )
+    assert verdict.outcome == INVALID
+    assert verdict.sentence == "1 process ended unasked, of n2"
+    assert [end["node"] for end in verdict.details["killed_from_outside"]] == ["n3"]
 
 
 def test_without_such_an_end_nothing_is_wrong():

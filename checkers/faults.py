@@ -2,12 +2,16 @@
 
 A partition that cut nothing, or a kill whose target was down already, leaves a valid history and no proof. So a kind
 without a single step that took effect, shown by its evidence, makes the verdict unknown.
+
+That a step took effect is not taken on its word: its probes must say so. A step that claims an effect which its own
+probes deny, or which nothing was measured of, makes the verdict unknown whatever the other steps did: the record
+contradicts itself, and nobody knows what else in it is wrong.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from checkers.checker import Limits
@@ -32,11 +36,16 @@ class FaultsTookEffectChecker:
 
     def check(self, history: History, limits: Limits) -> Verdict:
         intervals = history.fault_intervals()
+        doubtful = [
+            f"step {interval.step} ({_named(interval)}) {why}"
+            for interval in intervals
+            if interval.took_effect and (why := _contradiction(interval)) is not None
+        ]
         missing = []
         proved = []
         for request in self.requested:
             steps = [interval for interval in intervals if _fits(interval, request)]
-            effective = [interval for interval in steps if interval.took_effect]
+            effective = [interval for interval in steps if _is_proven(interval)]
             if effective:
                 proved.append(f"{request} {count(len(effective), 'time')}")
             else:
@@ -50,6 +59,7 @@ class FaultsTookEffectChecker:
                     "shape": interval.shape,
                     "targets": list(interval.targets),
                     "took_effect": interval.took_effect,
+                    "proven": _is_proven(interval),
                     "healed": interval.end_ns is not None,
                     "skipped": interval.skipped,
                     "evidence": interval.evidence,
@@ -57,8 +67,13 @@ class FaultsTookEffectChecker:
                 for interval in intervals
             ],
         }
+        problems = []
         if missing:
-            sentence = f"requested faults that never took effect: {'; '.join(missing)}"
+            problems.append(f"requested faults that never took effect: {'; '.join(missing)}")
+        if doubtful:
+            problems.append(f"effects that the evidence does not bear out: {'; '.join(doubtful)}")
+        if problems:
+            sentence = "; ".join(problems)
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         if not proved:
             return Verdict(VALID, self.name, "no fault was requested", details=details)
@@ -71,12 +86,41 @@ def _fits(interval: FaultInterval, request: str) -> bool:
     return interval.fault == fault and (not shape or interval.shape == shape)
 
 
+def _named(interval: FaultInterval) -> str:
+    return f"{interval.fault}:{interval.shape}" if interval.shape else interval.fault
+
+
+def _is_proven(interval: FaultInterval) -> bool:
+    return interval.took_effect and _contradiction(interval) is None
+
+
+def _contradiction(interval: FaultInterval) -> str | None:
+    """Why its probes do not bear out that the step took effect; None if they do.
+
+    `proves` is true, false, or null for what could not be measured (a link with a stopped end).
+    """
+    probes = interval.evidence.get("probes")
+    if not isinstance(probes, list) or not probes:
+        return "claims an effect without a single probe"
+    for probe in probes:
+        proves = probe.get("proves", False) if isinstance(probe, Mapping) else False
+        if proves is not None and proves is not True:
+            what = probe.get("what", "one without a name") if isinstance(probe, Mapping) else repr(probe)
+            return f"claims an effect that its probe denies: {what}"
+    if all(probe["proves"] is None for probe in probes):
+        return "claims an effect of which nothing could be measured"
+    return None
+
+
 def _why_not(steps: Sequence[FaultInterval]) -> str:
     if not steps:
         return "no step of it was carried out"
     reasons = list(dict.fromkeys(interval.skipped for interval in steps if interval.skipped))
-    without = len(steps) - sum(interval.skipped is not None for interval in steps)
+    without = sum(interval.skipped is None and not interval.took_effect for interval in steps)
+    unproven = sum(interval.took_effect for interval in steps)
     parts = [f"{count(without, 'step')} without effect"] if without else []
+    if unproven:
+        parts.append(f"{count(unproven, 'step')} without proof of the effect")
     if reasons:
         parts.append(f"skipped ({'; '.join(reasons)})")
     return ", ".join(parts)

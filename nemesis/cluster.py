@@ -58,7 +58,8 @@ class Capability(msgspec.Struct, frozen=True):
 class Evidence(msgspec.Struct, frozen=True):
     """What was measured around an act. `took_effect` is False when nothing could be measured: no proof, no effect.
 
-    Each probe is JSON-like, with at least `what` (a few words), `before`, `after` and `proves` (bool).
+    Each probe is JSON-like, with at least `what` (a few words), `before`, `after` and `proves`: a bool, or None where
+    nothing could be measured (one end of the link is stopped); such a probe is shown and counts for nothing.
     """
 
     took_effect: bool

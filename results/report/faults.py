@@ -134,4 +134,4 @@ def _probe_line(probe: dict[str, Any]) -> str:
         line += f": {before} → {after}"
     if rest:
         line += f" ({value_text(rest, 200)})"
-    return line + (", which proves nothing" if probe.get("proves") is False else "")
+    return line + (", which proves nothing" if probe.get("proves", True) is not True else "")

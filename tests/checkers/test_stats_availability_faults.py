@@ -137,9 +137,13 @@ class TestLogPatterns:
         assert LogPatternChecker(["panic:"]).check(self.history("no panic here"), LIMITS).outcome == VALID
 
 
-def step(number: int, fault: str, *, took_effect: bool, skipped: str | None = None, **more: Any) -> list[Any]:
+def step(
+    number: int, fault: str, *, took_effect: bool, skipped: str | None = None, probes: Any = None, **more: Any
+) -> list[Any]:
+    """A step whose probes bear out what it claims, unless they are given."""
     value = {"step": number, "fault": fault, **more}
-    done = {**value, "took_effect": took_effect, "skipped": skipped, "targets": ["n1"]}
+    evidence = {"probes": [{"what": "n1", "proves": took_effect}] if probes is None else probes}
+    done = {**value, "took_effect": took_effect, "skipped": skipped, "targets": ["n1"], "evidence": evidence}
     return [("nemesis", "invoke", "start", value), ("nemesis", "info", "start", done)]
 
 
@@ -177,6 +181,40 @@ class TestFaultsTookEffect:
         assert (
             FaultsTookEffectChecker([f"partition:{shape}@leader"]).check(history, LIMITS).outcome == outcome
         )
+
+    @pytest.mark.parametrize(
+        ("probes", "why"),
+        [
+            ([], "claims an effect without a single probe"),
+            (3, "claims an effect without a single probe"),
+            ([{"what": "link n1 -> n2", "proves": False}], "denies: link n1 -> n2"),
+            (
+                [{"what": "n1", "proves": True}, {"what": "link n1 -> n2", "proves": False}],
+                "denies: link n1 -> n2",
+            ),
+            ([{"what": "n1"}], "denies: n1"),
+            (["cut"], "denies: 'cut'"),
+            ([{"what": "n1", "proves": None}], "of which nothing could be measured"),
+        ],
+    )
+    def test_an_effect_that_the_probes_do_not_bear_out_is_unknown(self, probes: Any, why: str) -> None:
+        """Also where another step of the same class is proven: a record that contradicts itself proves nothing."""
+        history = nemesis(
+            step(1, "partition", took_effect=True),
+            step(2, "partition", took_effect=True, probes=probes, shape="ring"),
+        )
+        verdict = FaultsTookEffectChecker(["partition"]).check(history, LIMITS)
+        assert verdict.outcome == UNKNOWN
+        assert "step 2 (partition:ring) claims an effect" in verdict.sentence
+        assert why in verdict.sentence
+        assert [one["proven"] for one in verdict.details["steps"]] == [True, False]
+        alone = FaultsTookEffectChecker(["partition:ring"]).check(history, LIMITS)
+        assert "partition:ring: 1 step without proof of the effect" in alone.sentence
+
+    def test_a_link_with_a_stopped_end_leaves_the_proof_of_the_others(self) -> None:
+        probes = [{"what": "n1 -> n2", "proves": True}, {"what": "n1 -> n3", "proves": None}]
+        history = nemesis(step(1, "partition", took_effect=True, probes=probes))
+        assert FaultsTookEffectChecker(["partition"]).check(history, LIMITS).outcome == VALID
 
     def test_without_requests_there_is_nothing_to_prove(self) -> None:
         assert FaultsTookEffectChecker([]).check(nemesis(), LIMITS).outcome == VALID

@@ -262,7 +262,7 @@ async def _all_of(acts: Sequence[Any]) -> None:
 def evidence(
     before: Mapping[Link, Reading], after: Mapping[Link, Reading], proves: Callable[[Reading, Reading], bool]
 ) -> Evidence:
-    """Evidence for each link. One with a stopped end can prove nothing: it is shown, and left out of the sum."""
+    """Evidence for each link. One with a stopped end can prove nothing (`proves` is None): shown, and not counted."""
     measured: list[Evidence] = []
     unknown: list[dict[str, Any]] = []
     for (source, target), then in after.items():
@@ -272,7 +272,7 @@ def evidence(
             "what": f"datagrams {source} -> {target}",
             "before": dict(first),
             "after": dict(then),
-            "proves": is_known and proves(first, then),
+            "proves": proves(first, then) if is_known else None,
         }
         if is_known:
             measured.append(Evidence(bool(probe["proves"]), [probe]))

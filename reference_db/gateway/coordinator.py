@@ -81,11 +81,12 @@ class Failed(Exception):
 
 
 class OpenTransaction:
-    """What the coordinator knows of one transaction. Operations come one at a time."""
+    """What the coordinator knows of one transaction."""
 
     __slots__ = (
         "id",
         "observed",
+        "one_at_a_time",
         "over",
         "priority",
         "promise",
@@ -110,6 +111,9 @@ class OpenTransaction:
         self.promise: tuple[Pushed, ...] = ()
         """What enough clocks have promised; empty if too few answered."""
         self.over = False
+        self.one_at_a_time = asyncio.Lock()
+        """Reads and the commit of a client that doesn't wait for answers come one after the other: each may move the
+        timestamp that the others read at."""
 
     def identity(self, began: Timestamp) -> Transaction:
         """As ranges know it."""
@@ -158,17 +162,24 @@ class Coordinator:
 
     async def get(self, open_one: OpenTransaction, key: Key, deadline: float) -> Value | None:
         """Read a key. Raises Failed."""
-        self._check_open(open_one)
-        if key in open_one.writes:
-            return open_one.writes[key]
-        range_id = self._router.directory.find(key).id
-        return (await self._get_of_range(open_one, range_id, [key], deadline))[key]
+        async with open_one.one_at_a_time:
+            self._check_open(open_one)
+            if key in open_one.writes:
+                return open_one.writes[key]
+            range_id = self._router.directory.find(key).id
+            return (await self._get_of_range(open_one, range_id, [key], deadline))[key]
 
     async def get_many(
         self, open_one: OpenTransaction, keys: Sequence[Key], deadline: float
     ) -> list[Value | None]:
         """Read several keys, of all ranges at the same time. Raises Failed."""
-        self._check_open(open_one)
+        async with open_one.one_at_a_time:
+            self._check_open(open_one)
+            return await self._get_many(open_one, keys, deadline)
+
+    async def _get_many(
+        self, open_one: OpenTransaction, keys: Sequence[Key], deadline: float
+    ) -> list[Value | None]:
         by_range: dict[int, list[Key]] = {}
         for key in sorted(set(keys) - open_one.writes.keys()):
             by_range.setdefault(self._router.directory.find(key).id, []).append(key)
@@ -213,7 +224,19 @@ class Coordinator:
         deadline: float,
     ) -> list[tuple[Key, Value]]:
         """Read a span over all its ranges. Raises Failed."""
-        self._check_open(open_one)
+        async with open_one.one_at_a_time:
+            self._check_open(open_one)
+            return await self._scan(open_one, start, end, limit, reverse, deadline)
+
+    async def _scan(
+        self,
+        open_one: OpenTransaction,
+        start: Key,
+        end: Key | None,
+        limit: int,
+        reverse: bool,
+        deadline: float,
+    ) -> list[tuple[Key, Value]]:
         own = {
             key: value
             for key, value in open_one.writes.items()
@@ -264,8 +287,9 @@ class Coordinator:
 
     async def commit(self, open_one: OpenTransaction, deadline: float) -> None:
         """Returns when committed. Raises Failed: with a definite error it has not and never will be."""
-        self._check_open(open_one)
-        open_one.over = True
+        async with open_one.one_at_a_time:
+            self._check_open(open_one)
+            open_one.over = True
         if not open_one.writes:
             return
         transaction = open_one.identity(self._clock.now())

@@ -136,6 +136,41 @@ def test_many_keys_are_read_though_too_few_clocks_answer() -> None:
     run_virtually(story())
 
 
+@pytest.mark.parametrize("enough_clocks", [True, False])
+def test_reads_that_a_client_sends_at_once_still_hold_at_one_timestamp(enough_clocks: bool) -> None:
+    """The second read arrives while the first one waits for the clocks. Between them somebody moves money."""
+
+    async def story() -> None:
+        world = await ready_world()
+        await asyncio.sleep(0.5)
+        for key in (b"0", b"z"):
+            await world.ask("n1", ClientPut(key, b"100"))
+        coordinator = world.nodes["n1"].coordinator
+        observe = coordinator._observe
+
+        async def slowly(deadline: float) -> bool:
+            await asyncio.sleep(0.05)
+            return await observe(deadline) and enough_clocks
+
+        coordinator._observe = slowly
+        reader, writer = ClientConnection(), ClientConnection()
+        number = await world.ask("n1", BeginTransaction(), reader)
+        first = asyncio.create_task(world.ask("n1", ClientGet(b"0", number), reader))
+        await asyncio.sleep(0.001)
+        second = asyncio.create_task(world.ask("n1", ClientGet(b"z", number), reader))
+        await asyncio.sleep(0.02)
+        moving = await world.ask("n2", BeginTransaction(), writer)
+        await world.ask("n2", ClientPut(b"0", b"50", moving), writer)
+        await world.ask("n2", ClientPut(b"z", b"150", moving), writer)
+        await world.ask("n2", CommitTransaction(moving), writer)
+        seen = [int(await first), int(await second)]
+        await world.ask("n1", CommitTransaction(number), reader)
+        assert sum(seen) == 200
+        await world.stop()
+
+    run_virtually(story())
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_range_whose_leader_dies_has_a_new_one_within_three_seconds(seed: int) -> None:
     async def story() -> None:

@@ -24,7 +24,7 @@ from nemesis.cluster import Cluster, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
 from nemesis.schedule import Request, Step
-from nemesis.targets import pick
+from nemesis.targets import pick, possible_targets
 
 SHAPES: tuple[str, ...] = ("bump", "strobe", "drift")
 _TARGETS = (("one", 6), ("leader", 6), ("minority", 4), ("majority", 2), ("all", 2))
@@ -44,9 +44,13 @@ class Clock:
     def needs(self, shape: str | None) -> tuple[str, ...]:
         return ("clock",)
 
+    def objection(self, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
+        return None
+
     def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
         shape = request.shape or random.choice(SHAPES)
-        target = random.choices([name for name, _ in _TARGETS], [weight for _, weight in _TARGETS])[0]
+        table = [row for row in _TARGETS if row[0] in possible_targets(len(nodes))]
+        target = random.choices([name for name, _ in table], [weight for _, weight in table])[0]
         sign = random.choice((-1, 1))
         offset_ms = round(sign * _log_uniform(random, 500 if first else 50, 60_000), 3)
         parameters: dict[str, Any] = {"draw": random.getrandbits(32)}

@@ -15,7 +15,7 @@ import msgspec
 
 from nemesis.cluster import CAPABILITIES, Capability, Cluster, Evidence, FaultUnavailable, Link, NodeState
 from nemesis.holds import Holds
-from nemesis.schedule import ALL, NAMES, Request, Step
+from nemesis.schedule import ALL, NAMES, Request, Schedule, Step
 from nemesis.targets import TARGETS, check_target
 
 
@@ -60,6 +60,12 @@ class Package(Protocol):
     def needs(self, shape: str | None) -> tuple[str, ...]:
         """Names of the capabilities that a shape (None: the least of any) cannot do without."""
 
+    def objection(self, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
+        """Why this shape of ours cannot be had, or not on this target, among these nodes; None if it can.
+
+        None for shape or target: it is to be drawn. The target is known to be one of these nodes or symbolic.
+        """
+
     def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
         """Decide shape, target and parameters. `first`: the first step of its class, which must take effect."""
 
@@ -100,15 +106,16 @@ def choose(
 ) -> Choice:
     """Check what was asked for against what there is.
 
-    Raises ValueError (exit 2) for a shape or target that does not exist, FaultUnavailable (exit 4) for a fault
-    that was asked for by name and cannot be injected here. `all` becomes one request for each family there is.
+    Raises ValueError (exit 2) for a shape or target that does not exist or that so few nodes cannot have,
+    FaultUnavailable (exit 4) for a fault that was asked for by name and cannot be injected here. `all` becomes one
+    request for each family there is.
     """
     chosen: list[Request] = []
     left_out: list[LeftOut] = []
     for request in requests:
         if request == ALL:
             for name in NAMES:
-                reason = _why_not(Request(name), packages, capabilities)
+                reason = _why_not(Request(name), packages, capabilities, nodes)
                 if reason is not None:
                     left_out.append(LeftOut(name, reason))
                 elif all(other.name != name for other in chosen):
@@ -116,14 +123,14 @@ def choose(
             continue
         package = packages.get(request.name)
         if package is not None:
-            if request.shape is not None and request.shape not in package.shapes:
-                known = f"known: {', '.join(package.shapes)}" if package.shapes else "it has none"
-                raise ValueError(f"unknown shape {request.shape!r} of nemesis {request.name!r}; {known}")
-            if request.target is not None:
-                check_target(request.target, nodes)
-        reason = _why_not(request, packages, capabilities)
+            problem = _problem(package, request.shape, request.target, nodes)
+            if problem is not None:
+                raise ValueError(f"nemesis {str(request)!r}: {problem}")
+        reason = _why_not(request, packages, capabilities, nodes)
         if reason is not None:
-            usable = [name for name in NAMES if _why_not(Request(name), packages, capabilities) is None]
+            usable = [
+                name for name in NAMES if _why_not(Request(name), packages, capabilities, nodes) is None
+            ]
             raise FaultUnavailable(
                 f"nemesis {str(request)!r} is not available here: {reason}."
                 f" Available: {', '.join(usable) or 'nothing'}; use one of these, or --nemesis all"
@@ -133,13 +140,49 @@ def choose(
     return Choice(tuple(chosen), tuple(left_out))
 
 
+def check_schedule(schedule: Schedule, packages: Mapping[str, Package], nodes: Sequence[str]) -> None:
+    """Raises ValueError with every step that nobody can carry out on a cluster of these nodes, and why.
+
+    For schedules that were written or edited by hand, or drawn for another cluster, before anything is started.
+    """
+    problems = []
+    for step in schedule:
+        package = packages.get(step.fault)
+        if package is None:
+            problem: str | None = f"no package injects {step.fault}; there are {', '.join(sorted(packages))}"
+        else:
+            problem = _problem(package, step.shape, step.target, nodes)
+        if problem is not None:
+            problems.append(f"step {step.id} ({step.describe()}): {problem}")
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def _problem(package: Package, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
+    """Why this family cannot have that shape and that target on these nodes; None if it can."""
+    if shape is not None and shape not in package.shapes:
+        known = f"known: {', '.join(package.shapes)}" if package.shapes else "it has none"
+        return f"unknown shape {shape!r} of nemesis {package.name!r}; {known}"
+    if target is not None:
+        try:
+            check_target(target, nodes)
+        except ValueError as error:
+            return str(error)
+    return package.objection(shape, target, nodes)
+
+
 def _why_not(
-    request: Request, packages: Mapping[str, Package], capabilities: Mapping[str, Capability]
+    request: Request,
+    packages: Mapping[str, Package],
+    capabilities: Mapping[str, Capability],
+    nodes: Sequence[str],
 ) -> str | None:
     package = packages.get(request.name)
     if package is None:
         return f"no environment injects {request.name} faults in this version"
-    for name in package.needs(request.shape):
+    possible = [shape for shape in package.shapes if package.objection(shape, None, nodes) is None]
+    shape = possible[0] if request.shape is None and len(possible) == 1 else request.shape
+    for name in package.needs(shape):
         capability = capabilities.get(name)
         if capability is None:
             return f"this environment has no mechanism for {name!r}"
@@ -157,5 +200,6 @@ __all__ = [
     "Package",
     "Plan",
     "Situation",
+    "check_schedule",
     "choose",
 ]

@@ -22,16 +22,16 @@ from nemesis.cluster import Cluster, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
 from nemesis.schedule import Request, Step
-from nemesis.targets import minority, pick, quorum
+from nemesis.targets import minority, pick, possible_targets, quorum
 
 DOWN, PAUSE = "down", "pause"
 _FIRST = (("one", 4), ("leader", 4))
 _LATER = (("one", 8), ("minority", 6), ("leader", 7), ("majority", 1), ("all", 2))
 
 
-def draw_target(request: Request, random: Random, first: bool) -> str:
-    """The target that was asked for, else one by weight."""
-    table = _FIRST if first else _LATER
+def draw_target(request: Request, random: Random, size: int, first: bool) -> str:
+    """The target that was asked for, else one by weight among those that so many nodes can have."""
+    table = [row for row in (_FIRST if first else _LATER) if row[0] in possible_targets(size)]
     drawn = random.choices([name for name, _ in table], [weight for _, weight in table])[0]
     return request.target or drawn
 
@@ -85,8 +85,11 @@ class Kill:
     def needs(self, shape: str | None) -> tuple[str, ...]:
         return ("kill",)
 
+    def objection(self, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
+        return None
+
     def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
-        return Aim(None, draw_target(request, random, first), {"draw": random.getrandbits(32)})
+        return Aim(None, draw_target(request, random, len(nodes), first), {"draw": random.getrandbits(32)})
 
     def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
         return aim_at_processes(step, situation, holds, DOWN, may_hit_paused=True)
@@ -126,8 +129,11 @@ class Pause:
     def needs(self, shape: str | None) -> tuple[str, ...]:
         return ("pause",)
 
+    def objection(self, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
+        return None
+
     def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
-        return Aim(None, draw_target(request, random, first), {"draw": random.getrandbits(32)})
+        return Aim(None, draw_target(request, random, len(nodes), first), {"draw": random.getrandbits(32)})
 
     def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
         return aim_at_processes(step, situation, holds, PAUSE, may_hit_paused=False)
@@ -162,6 +168,9 @@ class Restart:
 
     def needs(self, shape: str | None) -> tuple[str, ...]:
         return ("terminate",)
+
+    def objection(self, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
+        return None
 
     def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
         drawn = random.choices(("one", "leader", "all"), (3, 3, 4))[0]

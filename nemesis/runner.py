@@ -1,11 +1,12 @@
 """Executes a schedule: every step in a task of its own, so that a slow one never delays the heal of another.
 
-The life of a step, and what is recorded (value of the events: `step`, `fault`, `shape`, `target`, ...):
+The life of a step, and what is recorded (value of the events: `step`, `fault`, `shape`, `target`, ...; the shape is
+the one that is carried out, which may be another than the schedule's):
 
 1. It is due: leaders are asked, targets resolved and held. If nobody can be hit (a pause that is due while its only
    node is down), it waits for somebody: up to half its duration, or as long as the run lasts while no step of its
-   class has taken effect yet, because a class that never does leaves the whole run without a verdict. Waiting in
-   vain, it is recorded as skipped.
+   class (or of its shape, where that was asked for) has taken effect yet, because one that never does leaves the
+   whole run without a verdict. Waiting in vain, it is recorded as skipped.
 2. `invoke start` with the resolved `plan`, *before* anything is done: a harness that dies now has said what to.
 3. The package acts; `info start` with `targets`, `evidence`, `took_effect`, `skipped`.
 4. It is held until `end_ns`; at least a second, or its own duration if that is less, after it took effect.
@@ -60,7 +61,7 @@ class NemesisRunner:
         self._active: dict[int, tuple[Step, Plan]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._proven: set[str] = set()
-        """Fault classes that have taken effect."""
+        """Fault classes that have taken effect, and each shape of them: `partition`, `partition:bridge`."""
         self._stopping = asyncio.Event()
 
     @property
@@ -113,8 +114,9 @@ class NemesisRunner:
         loop = asyncio.get_running_loop()
         due = loop.time()
         package = self.packages[step.fault]
-        about = {"step": step.id, "fault": step.fault, "shape": step.shape, "target": step.target}
         plan = await self._resolve(step, package, due + step.duration_ns / 2e9)
+        shape = plan.details.get("shape", step.shape)
+        about = {"step": step.id, "fault": step.fault, "shape": shape, "target": step.target}
         described = {**step.parameters, **plan.details, "targets": list(plan.targets)}
         self.record("invoke", "start", {**about, "plan": described})
         start_value: dict[str, Any] = {**about, "plan": described, "targets": list(plan.targets)}
@@ -132,7 +134,7 @@ class NemesisRunner:
             outcome = {"evidence": _builtins(evidence), "took_effect": evidence.took_effect, "skipped": None}
             self.record("info", "start", start_value | outcome | ({"error": error} if error else {}))
             if evidence.took_effect:
-                self._proven.add(step.fault)
+                self._proven |= {step.fault, f"{step.fault}:{shape}"}
             if error is None:
                 keeping = asyncio.create_task(package.hold(step, plan, self.cluster, self.holds, ended))
             least = min(step.duration_ns / 1e9, LEAST_EFFECT_S)
@@ -177,10 +179,16 @@ class NemesisRunner:
             except ValueError as error:
                 self.problems.append(f"step {step.id} ({step.describe()}) cannot be planned: {error}")
                 return Plan(skipped=str(error))
-            late = loop.time() >= give_up_at and step.fault in self._proven
+            late = loop.time() >= give_up_at and not self._is_owed(step)
             if plan.skipped is None or late or self._stopping.is_set():
                 return plan
             await self._sleep(RETRY_S)
+
+    def _is_owed(self, step: Step) -> bool:
+        """Whether the run has yet to show the class of this step, or its shape where that was asked for."""
+        shape = f"{step.fault}:{step.shape}"
+        owed = {step.fault} | ({shape} if shape in self.schedule.requested else set())
+        return not owed <= self._proven
 
     async def _leaders(self) -> dict[str, str]:
         try:

@@ -80,10 +80,12 @@ ALL = Request("all")
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """Steps in order of their start; ids are unique. `requested` are the fault classes that this run must show."""
+    """Steps in order of their start; ids are unique."""
 
     steps: tuple[Step, ...] = ()
     requested: tuple[str, ...] = ()
+    """What this run must show to have proven anything: fault classes, with the shape where one was asked for
+    (`partition:bridge`)."""
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
@@ -175,6 +177,15 @@ def parse_nemesis(text: str) -> list[Request]:
     return requests
 
 
+def requested_classes(requests: Iterable[Request]) -> tuple[str, ...]:
+    """What requests oblige a run to show, sorted: `partition:bridge@n2` and `kill@leader` -> kill, partition:bridge.
+
+    `all` obliges to nothing by itself: what it stands for depends on what there is (`package.choose`).
+    """
+    named = {str(Request(request.name, request.shape)) for request in requests if request != ALL}
+    return tuple(sorted(named))
+
+
 class Drawer(Protocol):
     """What drawing asks of a package (`package.Package` has it)."""
 
@@ -242,7 +253,7 @@ def draw(
             start, first = start + length + gap, False
     steps.sort(key=lambda step: (step.at_ns, step.fault, step.end_ns))
     numbered = [msgspec.structs.replace(step, id=number) for number, step in enumerate(steps, start=1)]
-    return Schedule.of(numbered, {request.name for request in requests})
+    return Schedule.of(numbered, requested_classes(requests))
 
 
 def _keep_calm(start: int, length: int, shortest: int, duration_ns: int) -> tuple[int, int]:

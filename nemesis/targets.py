@@ -15,12 +15,17 @@ import msgspec
 
 TARGETS: tuple[str, ...] = ("one", "minority", "majority", "all", "leader")
 
+LEAST_FOR_MINORITY = 3
+"""The smallest cluster in which a node can fail while a majority is left."""
+
 
 class Picked(msgspec.Struct, frozen=True):
     """The nodes, in the cluster's order, and in words how they were found."""
 
     nodes: tuple[str, ...]
     how: str
+    leads: bool = False
+    """Chosen because it leads, not for want of a known leader."""
 
 
 def quorum(size: int) -> int:
@@ -33,10 +38,36 @@ def minority(size: int) -> int:
     return max(1, size - quorum(size))
 
 
+def most_hit(target: str, size: int) -> int:
+    """How many of `size` nodes a target can be at most."""
+    match target:
+        case "one" | "leader":
+            return 1
+        case "minority":
+            return minority(size)
+        case "majority":
+            return quorum(size)
+        case "all":
+            return size
+        case _:
+            return len(set(target.split("+")))
+
+
+def possible_targets(size: int) -> tuple[str, ...]:
+    """The symbolic targets that so many nodes can have: of one or two, no part can fail and leave a majority."""
+    return tuple(name for name in TARGETS if name != "minority" or size >= LEAST_FOR_MINORITY)
+
+
 def check_target(target: str, nodes: Sequence[str]) -> None:
-    """Raises ValueError unless it is a symbolic target or names of nodes joined by `+`."""
-    if target in TARGETS:
+    """Raises ValueError unless it is a symbolic target that these nodes can have, or names of them joined by `+`."""
+    if target in possible_targets(len(nodes)):
         return
+    if target in TARGETS:
+        there = "there is 1" if len(nodes) == 1 else f"there are {len(nodes)}"
+        raise ValueError(
+            f"target {target!r} needs at least {LEAST_FOR_MINORITY} nodes, {there};"
+            f" use one of {', '.join(possible_targets(len(nodes)))}"
+        )
     unknown = [name for name in target.split("+") if name not in nodes]
     if unknown:
         raise ValueError(
@@ -55,6 +86,7 @@ def pick(
 ) -> Picked:
     """Choose among `candidates` (those of `nodes` that can be hit now). No candidate: nobody, and the reason.
 
+    Raises ValueError for a name that is no node: a saved step may have been drawn for another cluster.
     `at_most` limits the drawn sizes (`one`, `minority`), never what was asked for by name; at least one is hit.
     """
     order = {name: position for position, name in enumerate(nodes)}
@@ -80,6 +112,7 @@ def pick(
         case "leader":
             return _leader(usable, leaders, random)
         case _:
+            check_target(target, nodes)
             named = tuple(name for name in nodes if name in target.split("+"))
             hit = tuple(name for name in named if name in usable)
             if not hit:
@@ -97,6 +130,6 @@ def _leader(usable: Sequence[str], leaders: Mapping[str, str], random: Random) -
     if most_leading:
         counts = Counter(led.values())
         node = min(counts, key=lambda name: (-counts[name], usable.index(name)))
-        return Picked((node,), f"leads most ranges ({counts[node]} of {len(led)} known)")
+        return Picked((node,), f"leads most ranges ({counts[node]} of {len(led)} known)", leads=True)
     name = sorted(led)[int(draw * len(led))]
-    return Picked((led[name],), f"leads range {name}")
+    return Picked((led[name],), f"leads range {name}", leads=True)

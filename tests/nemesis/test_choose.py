@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from nemesis.cluster import Capability, FaultUnavailable
-from nemesis.package import choose
-from nemesis.schedule import Request, parse_nemesis
+from nemesis.package import check_schedule, choose
+from nemesis.schedule import Request, Schedule, Step, parse_nemesis
 from nemesis.targets import check_target, minority, pick, quorum
 from tests.nemesis.fake_cluster import EVERYTHING
 from tests.nemesis.test_schedule import PACKAGES
@@ -54,6 +54,63 @@ def test_wrong_shapes_and_targets_are_wrong_usage() -> None:
     assert choose(parse_nemesis("kill@n1+n3"), PACKAGES, EVERYTHING, NODES).requests == (
         Request("kill", None, "n1+n3"),
     )
+
+
+@pytest.mark.parametrize(
+    ("nemesis", "size", "words"),
+    [
+        ("partition:ring", 1, "'partition:ring': ring needs at least 3 nodes, there is 1; use client"),
+        ("partition:bridge", 2, "bridge needs at least 3 nodes, there are 2; use one, halves, one-way"),
+        ("partition:leader", 1, "leader needs at least 2 nodes"),
+        ("partition@all", 3, "one is aimed at 2 nodes at most"),
+        ("kill@minority", 1, "'minority' needs at least 3 nodes, there is 1; use one of one, majority"),
+        ("clock@minority", 2, "'minority' needs at least 3 nodes, there are 2"),
+    ],
+)
+def test_what_so_few_nodes_cannot_have_is_wrong_usage(nemesis: str, size: int, words: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        choose(parse_nemesis(nemesis), PACKAGES, EVERYTHING, NODES[:size])
+    assert words in str(raised.value)
+
+
+def test_a_single_node_has_partitions_where_clients_can_be_cut_off() -> None:
+    no_clients = {**EVERYTHING, "cut_client": Capability("cut_client", False, "", "clients share the host")}
+    assert choose(parse_nemesis("partition"), PACKAGES, EVERYTHING, NODES[:1]).requests == (
+        Request("partition"),
+    )
+    with pytest.raises(FaultUnavailable, match="clients share the host"):
+        choose(parse_nemesis("partition"), PACKAGES, no_clients, NODES[:1])
+    assert dict(choose(parse_nemesis("all"), PACKAGES, no_clients, NODES[:1]).left_out)["partition"]
+    no_leaders = {**EVERYTHING, "leaders": Capability("leaders", False, "", "acme does not say who leads")}
+    with pytest.raises(FaultUnavailable, match="acme does not say who leads"):
+        choose(parse_nemesis("partition:leader"), PACKAGES, no_leaders, NODES)
+    assert choose(parse_nemesis("partition"), PACKAGES, no_leaders, NODES).requests
+
+
+def test_a_schedule_for_another_cluster_is_refused_with_every_step() -> None:
+    steps = [
+        Step(1, 0, "kill", None, "n9", 1_000_000_000),
+        Step(2, 0, "partition", "ring", "one", 1_000_000_000),
+        Step(3, 0, "partition", "star", "one", 1_000_000_000),
+        Step(4, 0, "disk", None, "one", 1_000_000_000),
+        Step(5, 0, "kill", None, "n1", 1_000_000_000),
+    ]
+    with pytest.raises(ValueError) as raised:
+        check_schedule(Schedule.of(steps), PACKAGES, NODES[:2])
+    problems = str(raised.value).split("; step ")
+    assert len(problems) == 4
+    assert problems[0].startswith("step 1 (kill@n9 at 0.0 s for 1.0 s): unknown target 'n9': 'n9' is neither")
+    assert "ring needs at least 3 nodes, there are 2" in problems[1]
+    assert "unknown shape 'star' of nemesis 'partition'" in problems[2]
+    assert "no package injects disk; there are clock, kill" in problems[3]
+    check_schedule(Schedule.of(steps[4:]), PACKAGES, NODES[:2])
+
+
+def test_a_name_that_is_no_node_is_named_when_a_step_is_due() -> None:
+    """It was once `skipped ( cannot be hit now)`, without any name."""
+    for target in ("n9", "n1+n9"):
+        with pytest.raises(ValueError, match=f"unknown target '{target.replace('+', '.')}': 'n9' is neither"):
+            pick(target, NODES, NODES, {}, Random(1))
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,37 @@ def test_a_fault_that_silently_did_nothing_did_not_take_effect() -> None:
     assert run.event(1, "info", "start")["skipped"] is None
 
 
+def test_a_step_of_a_shape_that_was_asked_for_waits_as_long_as_it_takes() -> None:
+    """A drift is owed still, though the class has taken effect by a bump."""
+    bump = Step(1, 0, "clock", "bump", "one", 5 * TENTH, {"draw": 1, "offset_ms": 900.0})
+    drift = Step(3, 30 * TENTH, "clock", "drift", "one", 10 * TENTH, {"draw": 1, "rate_ppm": 1e5})
+    for requested, waits in ((("clock", "kill"), False), (("clock:drift", "kill"), True)):
+        run = Run(bump, kill(2, 20, 60, "one"), drift, size=1)
+        run.runner.schedule = Schedule.of(run.runner.schedule, requested)
+        virtual_time.run(run.runner.follow())
+        assert run.event(3, "info", "start")["took_effect"] is waits
+
+
+def test_the_shape_on_record_is_the_one_that_was_cut() -> None:
+    """Nobody is known to lead, so the partition of the leader is one of any node, and says so."""
+    step = Step(1, 0, "partition", "leader", "leader", 10 * TENTH, {"draw": 1})
+    run = Run(step)
+    run.cluster.leading.clear()
+    virtual_time.run(run.runner.follow())
+    assert {value["shape"] for _, _, value in run.events} == {"one"}
+    run = Run(step)
+    virtual_time.run(run.runner.follow())
+    assert {value["shape"] for _, _, value in run.events} == {"leader"}
+
+
+def test_a_step_for_another_cluster_is_skipped_with_the_name_of_what_is_missing() -> None:
+    run = Run(kill(1, 0, 10, "n9"), Step(2, 0, "partition", "ring", "one", 10 * TENTH), size=2)
+    virtual_time.run(run.runner.follow())
+    assert "'n9' is neither one of" in run.event(1, "info", "start")["skipped"]
+    assert "ring needs at least 3 nodes" in run.event(2, "info", "start")["skipped"]
+    assert run.verbs() == []
+
+
 def test_a_verb_that_fails_is_recorded_and_the_others_go_on() -> None:
     run = Run(kill(1, 0, 10, "n1"), partition(2, 2, 10, "n2"))
     run.cluster.failing.add("kill")

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemesis.clock import Clock
+from nemesis.package import check_schedule
 from nemesis.partition import Partition
 from nemesis.process import Kill, Pause, Restart
-from nemesis.schedule import ALL, NAMES, Request, Schedule, Step, draw, parse_nemesis
+from nemesis.schedule import ALL, NAMES, Request, Schedule, Step, draw, parse_nemesis, requested_classes
 
 PACKAGES = {package.name: package for package in (Partition(), Kill(), Pause(), Restart(), Clock())}
 SECOND = 1_000_000_000
@@ -127,6 +128,23 @@ def test_what_was_asked_for_is_what_is_drawn() -> None:
         ("kill", None, "leader"),
         ("clock", "drift", "n3"),
     }
+
+
+def test_a_shape_that_was_asked_for_is_what_the_run_must_show() -> None:
+    """Any partition was once proof enough for a bridge."""
+    requests = parse_nemesis("partition:bridge@n2,partition,kill@leader,clock:drift")
+    obliged = ("clock:drift", "kill", "partition", "partition:bridge")
+    assert requested_classes(requests) == obliged
+    assert draw(requests, Random(1), 60 * SECOND, names_of(5), PACKAGES).requested == obliged
+    assert requested_classes([ALL]) == requested_classes([]) == ()
+
+
+def test_small_clusters_are_given_only_targets_that_they_have() -> None:
+    for seed in range(100):
+        schedule = draw(
+            [Request(name) for name in PACKAGES], Random(seed), 60 * SECOND, names_of(2), PACKAGES
+        )
+        check_schedule(schedule, PACKAGES, names_of(2))
 
 
 def test_over_many_seeds_every_shape_and_target_is_drawn() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from nemesis.cluster import Capability, Cluster, Evidence, HealReport
+from nemesis.cluster import CLIENT, Capability, Cluster, Evidence, HealReport
 
 Address = tuple[str, int]
 Addresses = Mapping[str, Address]
@@ -149,6 +149,13 @@ class EnvironmentCluster(Cluster, Protocol):
         """End everything that was started, and mark it in the ledger. Idempotent; also after a failure."""
 
 
+def name_problems(nodes: Sequence[str]) -> list[str]:
+    """What is wrong with the names of nodes, in any environment."""
+    if not nodes or len(set(nodes)) != len(nodes) or CLIENT in nodes:
+        return [f"nodes {list(nodes)}: must be unique names, at least one, and none is '{CLIENT}'"]
+    return []
+
+
 class Environment(Protocol):
     """Makes clusters of a system under test."""
 
@@ -159,6 +166,12 @@ class Environment(Protocol):
     def capabilities(self, system: SystemUnderTest) -> Mapping[str, Capability]:
         """Which faults can be injected here into this system, known without starting anything."""
 
+    def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:
+        """Raises ValueError with everything that is wrong with the options and the names of nodes.
+
+        Cheap and pure, so that wrong usage is told before anything is made; `create_cluster` asks it as well.
+        """
+
     async def create_cluster(
         self,
         system: SystemUnderTest,
@@ -167,7 +180,10 @@ class Environment(Protocol):
         options: Mapping[str, Any],
         progress: Progress | None = None,
     ) -> EnvironmentCluster:
-        """Prepare hosts, ports and links; start no node. Raises EnvironmentFailed, and then has cleaned up."""
+        """Prepare hosts, ports and links; start no node. Raises EnvironmentFailed, and then has cleaned up.
+
+        Raises ValueError, before anything is made, for what `check_options` refuses.
+        """
 
 
 __all__ = [
@@ -187,4 +203,5 @@ __all__ = [
     "NodePlan",
     "Progress",
     "SystemUnderTest",
+    "name_problems",
 ]

@@ -27,7 +27,7 @@ from harness.environments.docker.engine import (
 )
 from harness.environments.docker.image import command_in_image, ensure_image, make_recipe
 from harness.environments.docker.namespace import may_enter_namespaces
-from harness.environments.docker.network import AddressPlan, candidate_plans, host_networks
+from harness.environments.docker.network import MOST_NODES, AddressPlan, candidate_plans, host_networks
 from harness.environments.docker.node import (
     CLOCK_FILE,
     DATA,
@@ -46,9 +46,10 @@ from harness.environments.environment import (
     NodePlan,
     Progress,
     SystemUnderTest,
+    name_problems,
 )
 from harness.environments.ledger import Ledger
-from nemesis.cluster import CAPABILITIES, CLIENT, Capability
+from nemesis.cluster import CAPABILITIES, Capability
 
 BASE_VARIABLE = "HARNESS_DOCKER_BASE"
 NETWORK_TRIES = 20
@@ -73,6 +74,10 @@ class DockerEnvironment:
         """Which faults there are, known without asking an engine (`create_cluster` does that)."""
         return _capabilities(system, may_enter_namespaces())
 
+    def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:
+        """See the role. Asks no engine."""
+        _validated(options, nodes)
+
     async def create_cluster(
         self,
         system: SystemUnderTest,
@@ -83,14 +88,10 @@ class DockerEnvironment:
     ) -> DockerCluster:
         """Image, networks and containers, none of them started. Raises EnvironmentFailed, and then has cleaned up.
 
-        Raises ValueError for nodes or options that make no sense.
+        Raises ValueError for what `check_options` refuses.
         """
-        if not nodes or len(set(nodes)) != len(nodes) or CLIENT in nodes:
-            raise ValueError(
-                f"nodes {list(nodes)}: must be unique names, at least one, and none is '{CLIENT}'"
-            )
         say = progress or (lambda _sentence: None)
-        chosen = _validated(options)
+        chosen = _validated(options, nodes)
         _check_platform()
         engine = await asyncio.to_thread(connect)
         try:
@@ -185,7 +186,7 @@ def _check_platform() -> None:
         )
 
 
-def _validated(options: Mapping[str, Any]) -> dict[str, Any]:
+def _validated(options: Mapping[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
     """All options with their values. Raises ValueError with all problems."""
     chosen: dict[str, Any] = {
         "base_image": os.environ.get(BASE_VARIABLE),
@@ -194,19 +195,22 @@ def _validated(options: Mapping[str, Any]) -> dict[str, Any]:
         "processes": 1024,
         "enter_namespaces": True,
     }
-    problems = []
+    problems = name_problems(nodes)
+    if len(nodes) > MOST_NODES:
+        problems.append(f"{len(nodes)} nodes: a run's network holds at most {MOST_NODES}")
     for name, value in options.items():
         known = name.replace("-", "_")
         if known not in chosen:
-            problems.append(
-                f"{name}: the environment docker has no such option (it has {', '.join(OPTIONS)})"
-            )
+            problems.append(f"unknown option {name!r} of environment docker (known: {', '.join(OPTIONS)})")
         else:
             chosen[known] = value
     for name, least in (("memory_mb", LEAST_MEMORY_MB), ("processes", 8)):
         value = chosen[name]
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             problems.append(f"{name} {value!r}: must be a whole number, at least {least}")
+    for name in ("base_image", "image"):
+        if chosen[name] is not None and not (isinstance(chosen[name], str) and chosen[name]):
+            problems.append(f"{name} {chosen[name]!r}: must be the name of an image")
     if not isinstance(chosen["enter_namespaces"], bool):
         problems.append(f"enter_namespaces {chosen['enter_namespaces']!r}: must be true or false")
     if problems:

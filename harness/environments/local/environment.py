@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.environments.environment import Folder, Progress, SystemUnderTest
+from harness.environments.environment import (
+    CLIENT_PORT,
+    PEER,
+    Folder,
+    Progress,
+    SystemUnderTest,
+    name_problems,
+)
 from harness.environments.local.cluster import LocalCluster
+from harness.environments.local.ports import BLOCK
 from nemesis.cluster import CAPABILITIES, Capability
 
 PROXY = "a proxy per directed link"
@@ -24,6 +32,10 @@ _MECHANISMS = {
     "leaders": "the system's own status",
 }
 OPTIONS = ("base_port",)
+USUAL_PORTS = len((PEER, CLIENT_PORT))
+"""How many ports a node of a usual system has; asked before the system is known."""
+LEAST_PORT, LAST_PORT = 1024, 65_535
+"""Ports below are the operating system's."""
 
 
 class LocalEnvironment:
@@ -43,6 +55,10 @@ class LocalEnvironment:
             for fault in CAPABILITIES
         }
 
+    def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:
+        """See the role. Takes a node to have `USUAL_PORTS`."""
+        _check(options, nodes, USUAL_PORTS)
+
     async def create_cluster(
         self,
         system: SystemUnderTest,
@@ -51,21 +67,15 @@ class LocalEnvironment:
         options: Mapping[str, Any],
         progress: Progress | None = None,
     ) -> LocalCluster:
-        """See the role. Raises ValueError for nodes or options that make no sense."""
-        unknown = sorted(set(options) - set(OPTIONS))
-        if unknown:
-            raise ValueError(
-                f"unknown options of environment local: {', '.join(unknown)}; known: {', '.join(OPTIONS)}"
-            )
-        if not nodes or len(set(nodes)) != len(nodes) or "client" in nodes:
-            raise ValueError(f"nodes {list(nodes)}: must be unique names, at least one, and none is 'client'")
+        """See the role."""
+        _check(options, nodes, len(system.ports))
         base_port = options.get("base_port")
         cluster = LocalCluster(
             system,
             nodes,
             folder,
             self.capabilities(system),
-            None if base_port is None else int(base_port),
+            base_port,
             progress,
         )
         try:
@@ -74,3 +84,31 @@ class LocalEnvironment:
             await cluster.destroy()
             raise
         return cluster
+
+
+def _check(options: Mapping[str, Any], nodes: Sequence[str], ports_per_node: int) -> None:
+    """Raises ValueError with everything that is wrong."""
+    problems = name_problems(nodes)
+    problems += [
+        f"unknown option {name!r} of environment local (known: {', '.join(OPTIONS)})"
+        for name in sorted(set(options) - set(OPTIONS))
+    ]
+    needed = len(nodes) * ports_per_node
+    needs = f"{len(nodes)} nodes with {ports_per_node} ports each need {needed}"
+    base_port = options.get("base_port")
+    if base_port is None:
+        if needed >= BLOCK:
+            problems.append(
+                f"{needs} ports, and a block that is searched has {BLOCK - 1}; choose where they begin with base_port"
+            )
+    elif not isinstance(base_port, int) or isinstance(base_port, bool):
+        problems.append(f"base_port {base_port!r}: must be a whole number, {LEAST_PORT} to {LAST_PORT}")
+    elif not LEAST_PORT <= base_port <= LAST_PORT:
+        problems.append(f"base_port {base_port}: must be {LEAST_PORT} to {LAST_PORT}")
+    elif base_port + needed - 1 > LAST_PORT:
+        problems.append(
+            f"base_port {base_port}: {needs} from there, and the last port is {LAST_PORT};"
+            f" use {LAST_PORT - needed + 1} or less"
+        )
+    if problems:
+        raise ValueError("; ".join(problems))

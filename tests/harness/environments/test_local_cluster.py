@@ -315,10 +315,6 @@ def test_a_port_in_use_and_a_program_that_is_missing_are_clear(tmp_path: Path) -
                 pass
 
     asyncio.run(story())
-    with pytest.raises(ValueError, match="unknown options of environment local: colour; known: base_port"):
-        asyncio.run(
-            LocalEnvironment().create_cluster(EchoSystem(), ["n1"], TestFolder(tmp_path), {"colour": 1})
-        )
 
 
 def test_after_a_run_nothing_is_left(tmp_path: Path) -> None:

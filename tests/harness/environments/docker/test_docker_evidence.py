@@ -96,12 +96,27 @@ def test_capabilities_name_a_mechanism_or_a_reason(echo):
 
 
 def test_options_that_make_no_sense_are_refused_together(echo, folder):
-    wrong = {"memory_mb": "much", "colour": "red", "enter-namespaces": 1}
-    with pytest.raises(ValueError, match=r"no such option.*memory_mb 'much'.*enter_namespaces 1"):
-        asyncio.run(DockerEnvironment().create_cluster(echo, ["n1"], folder, wrong))
+    """Before anything is made, whether they are checked alone or a cluster is asked for."""
+    docker = DockerEnvironment()
+    wrong = {"memory_mb": "much", "colour": "red", "enter-namespaces": 1, "image": 7}
+    said = "; ".join(
+        [
+            r"unknown option 'colour' of environment docker \(known: base_image, image, .*\)",
+            "memory_mb 'much': must be a whole number.*",
+            "image 7: must be the name of an image",
+            "enter_namespaces 1: must be true or false",
+        ]
+    )
+    with pytest.raises(ValueError, match=said):
+        docker.check_options(wrong, ["n1"])
+    with pytest.raises(ValueError, match=said):
+        asyncio.run(docker.create_cluster(echo, ["n1"], folder, wrong))
     with pytest.raises(ValueError, match="unique"):
-        asyncio.run(DockerEnvironment().create_cluster(echo, ["n1", "n1"], folder, {}))
+        asyncio.run(docker.create_cluster(echo, ["n1", "n1"], folder, {}))
+    with pytest.raises(ValueError, match="101 nodes: a run's network holds at most 100"):
+        docker.check_options({}, [f"n{number}" for number in range(101)])
     assert not folder.ledger_path.exists()
+    docker.check_options({"memory_mb": 512, "base_image": "python:3.11"}, ["n1", "n2"])
 
 
 @pytest.mark.skipif(

@@ -206,6 +206,11 @@ async def trouble(world: World, stream: random.Random, until: float, faults: tup
                         world.holding.add((other, victim))
             await asyncio.sleep(stream.uniform(0.2, 8.0))
             world.let_go()
+        elif fault == "hold long":
+            # Longer than transactions are given to live, and than anybody waits before tidying up behind them.
+            world.holding.add((victim, stream.choice([name for name in world.names if name != victim])))
+            await asyncio.sleep(stream.uniform(8.0, 25.0))
+            world.let_go()
         elif fault == "crash":
             if victim in world.nodes:
                 world.crash(victim)
@@ -369,6 +374,34 @@ def test_followers_that_lag_far_behind_are_restored_from_snapshots() -> None:
     assert record.anomalies == []
     marks = world.trace.marks  # type: ignore[attr-defined]
     assert marks["a replica was restored from a snapshot"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_frames_that_come_after_all_is_decided_swept_and_forgotten_do_no_harm(seed: int) -> None:
+    options = NodeOptions(transaction_expiry_ms=1500)
+    _, record = run_virtually(
+        run_stress(seed, seconds=60.0, faults=("hold long", "hold long", "crash"), options=options)
+    )
+    assert record.anomalies == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_transactions_that_read_with_uncertainty_add_up_too(seed: int) -> None:
+    """As if never enough clocks answered, or only every other time."""
+
+    def plant(node: Node) -> None:
+        stream, observe = random.Random(node.name), node.coordinator._observe
+
+        async def sometimes(deadline: float) -> bool:
+            return seed == 1 and stream.random() < 0.5 and await observe(deadline)
+
+        node.coordinator._observe = sometimes
+
+    _, record = run_virtually(run_stress(seed, plant=plant))
+    assert record.anomalies == []
+    assert record.counts["transfer"] > 10
 
 
 def test_a_leader_that_reads_locally_is_caught() -> None:

@@ -17,7 +17,7 @@ from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
 from workloads.generator.core import Context, Generator, Invocation, generator
 from workloads.keys import evenly_spread_key
-from workloads.session import TRANSACTIONS, Definite, Indefinite, Session, Transaction
+from workloads.session import TRANSACTIONS, Definite, Indefinite, Session, read_many
 from workloads.workload import Option, Workload, WorkloadOptions, read_options
 
 
@@ -88,22 +88,22 @@ class Bank(Workload):
         raise ValueError(f"workload bank has no function {invocation.f!r}: read, transfer")
 
     async def _read(self, session: Session) -> dict[str, Any]:
-        balances = {}
         async with _transaction(session) as transaction:
             try:
-                for account, key in self.keys.items():
-                    balance = await transaction.get(key)
-                    if balance is not None:
-                        balances[account] = balance
+                found = await read_many(transaction, list(self.keys.values()))
             except Indefinite as error:
                 raise _not_committed(error) from error
-        return balances
+        pairs = zip(self.keys, found, strict=True)
+        return {account: balance for account, balance in pairs if balance is not None}
 
     async def _transfer(self, session: Session, source: str, target: str, amount: int) -> None:
         async with _transaction(session) as transaction:
             try:
-                held = await self._balance(transaction, source)
-                other = await self._balance(transaction, target)
+                balances = await read_many(transaction, [self.keys[source], self.keys[target]])
+                held, other = (
+                    self._checked(account, balance)
+                    for account, balance in zip((source, target), balances, strict=True)
+                )
                 if held < amount:
                     raise Definite("insufficient-funds", f"{source} holds {held}, less than {amount}")
                 await transaction.put(self.keys[source], held - amount)
@@ -111,8 +111,8 @@ class Bank(Workload):
             except Indefinite as error:
                 raise _not_committed(error) from error
 
-    async def _balance(self, transaction: Transaction, account: str) -> int:
-        balance = await transaction.get(self.keys[account])
+    @staticmethod
+    def _checked(account: str, balance: Any) -> int:
         if balance is None:
             raise Definite("no-account", f"{account} does not exist")
         return int(balance)

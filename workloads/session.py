@@ -22,6 +22,7 @@ cancelled, and its session closed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -116,6 +117,21 @@ class Transaction(Protocol):
     async def put(self, key: str, value: Value) -> None: ...
 
     async def delete(self, key: str) -> None: ...
+
+
+@runtime_checkable
+class ReadsMany(Protocol):
+    """What a transaction may offer besides, to save round trips."""
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[Value | None]:
+        """The values of several keys, in their order; otherwise like `get`."""
+
+
+async def read_many(transaction: Transaction, keys: Sequence[str]) -> Sequence[Value | None]:
+    """The values of several keys, in one go where the transaction can, else one after the other."""
+    if isinstance(transaction, ReadsMany):
+        return await transaction.get_many(keys)
+    return [await transaction.get(key) for key in keys]
 
 
 @runtime_checkable

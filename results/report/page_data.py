@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from results.report.faults import (
     effect_on,
     evidence_text,
     fault_label,
+    fault_name,
     fault_plans,
     natural_key,
     nodes_of,
@@ -21,6 +23,7 @@ from results.report.faults import (
     target_text,
 )
 from results.report.measures import NO_LAG, OPEN_CODE, OperationTable
+from results.report.words import error_text, lateness
 from results.verdict import Verdict
 
 EVIDENCE_LIMIT = 3000
@@ -28,9 +31,16 @@ EVIDENCE_LIMIT = 3000
 
 
 def page_data(
-    history: History, table: OperationTable, faults: list[FaultInterval], verdict: Verdict | None
+    history: History,
+    table: OperationTable,
+    faults: list[FaultInterval],
+    verdict: Verdict | None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
-    """JSON-like; `front_end/src/run.ts` names the fields. Times in microseconds since the start of the run."""
+    """JSON-like; `front_end/src/run.ts` names the fields. Times in microseconds since the start of the run.
+
+    `threads` is how many client processes ran at once, if that is known.
+    """
     plans = fault_plans(history)
     touched = {node for fault in faults for node in nodes_of(fault, plans.get(fault.step, {}))}
     nodes = sorted({node for node in table.nodes if node} | touched, key=natural_key)
@@ -40,7 +50,8 @@ def page_data(
         "processes": table.processes,
         "functions": table.functions,
         "nodes": nodes,
-        "lanes": _lanes(table),
+        "lanes": _lanes_of_threads(table, threads) or _lanes(table),
+        "lateness": lateness(history),
         "phases": [[name, time // 1000] for name, time in history.phases()],
         "faults": [_fault(fault, plans.get(fault.step, {})) for fault in faults],
         "node_effects": {node: _effects(node, faults, plans) for node in nodes},
@@ -86,7 +97,36 @@ def _values(table: OperationTable) -> Iterator[str]:
 def _errors(table: OperationTable) -> Iterator[str]:
     for pair in table.pairs:
         completion = pair.completion
-        yield "" if completion is None or completion.error is None else short_value(completion.error)
+        yield "" if completion is None or completion.error is None else _error(completion.error)
+
+
+def _error(error: Any) -> str:
+    """Kind and text of an error without the quotes of JSON."""
+    plain = isinstance(error, list) and all(isinstance(part, str) for part in error)
+    return short_value(error_text(error))[1:-1] if plain or isinstance(error, str) else short_value(error)
+
+
+def thread_count(scenario: dict[str, Any]) -> int | None:
+    """How many client threads a scenario asks for: `concurrency` is a number, or like `2n` one for all nodes."""
+    given = re.fullmatch(r"(\d+)(n?)", str(scenario.get("concurrency", "")))
+    nodes = scenario.get("nodes")
+    if given is None or (given[2] and not isinstance(nodes, int)):
+        return None
+    return int(given[1]) * (int(nodes or 0) if given[2] else 1) or None
+
+
+def _lanes_of_threads(table: OperationTable, threads: int | None) -> list[dict[str, Any]]:
+    """A lane a thread: process p ran on thread p modulo `threads`. Empty if the record contradicts that."""
+    if threads is None:
+        return []
+    lanes: dict[int, dict[str, Any]] = {}
+    for process in sorted(range(len(table.processes)), key=lambda position: table.processes[position]):
+        thread, node = table.processes[process] % threads, table.nodes[process]
+        lane = lanes.setdefault(thread, {"node": node, "thread": thread, "processes": []})
+        if lane["node"] != node:
+            return []
+        lane["processes"].append(process)
+    return sorted(lanes.values(), key=lambda lane: (natural_key(lane["node"]), lane["thread"]))
 
 
 def _lanes(table: OperationTable) -> list[dict[str, Any]]:
@@ -116,7 +156,7 @@ def _lanes(table: OperationTable) -> list[dict[str, Any]]:
             lanes[lane]["processes"].append(process)
         else:
             lane = len(lanes)
-            lanes.append({"node": node, "processes": [process]})
+            lanes.append({"node": node, "thread": None, "processes": [process]})
         heapq.heappush(waiting, (int(last[process]), lane))
     return sorted(lanes, key=lambda lane: natural_key(lane["node"]))
 
@@ -125,6 +165,7 @@ def _fault(fault: FaultInterval, plan: dict[str, Any]) -> dict[str, Any]:
     return {
         "step": fault.step,
         "label": shortened(fault_label(fault), 200),
+        "name": shortened(fault_name(fault), 100),
         "fault": fault.fault,
         "targets": [shortened(target_text(target), 200) for target in fault.targets],
         "plan": plan_text(plan),

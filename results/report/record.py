@@ -43,6 +43,8 @@ class RunRecord:
     """One run, as far as it could be read."""
 
     id: str
+    place: str
+    """The folder for a command, from beside the folder that holds the runs: `runs/<id>`."""
     history: History
     verdict: Verdict | None
     scenario: dict[str, Any]
@@ -81,6 +83,7 @@ def read_record(folder: RunFolder) -> RunRecord:
     environment: dict[str, Any] = patiently(folder.read_environment, {})
     return RunRecord(
         id=folder.id,
+        place=_place(folder.path),
         history=history,
         verdict=verdict,
         scenario=scenario,
@@ -94,6 +97,11 @@ def read_record(folder: RunFolder) -> RunRecord:
         ),
         problems=problems,
     )
+
+
+def _place(path: Path) -> str:
+    path = path.resolve()
+    return f"{path.parent.name}/{path.name}" if path.parent.name else str(path)
 
 
 def _read_logs(folder: RunFolder) -> list[LogFile]:

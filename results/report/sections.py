@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from results.history import FaultInterval
-from results.operation import HARNESS
+from results.operation import HARNESS, Operation
 from results.report import words
 from results.report.escape import html_text, relative_link, shortened, value_text
 from results.report.faults import (
@@ -46,7 +46,10 @@ OUTCOME_WORDS = ("ok", "fail", "info", "info, never completed")
 
 
 def verdict_section(record: RunRecord, table: OperationTable, faults: list[FaultInterval]) -> str:
-    """The top of the page: the verdict in words, its evidence, who said what, and the commands."""
+    """What stands above the time line: the verdict in words, and its evidence, so that both are seen at once.
+
+    The evidence is the first anomaly, or where there is none, who says what.
+    """
     outcome, word, sentence = words.heading(record)
     verdict = record.verdict
     meaning = words.meaning(record, sum(fault.took_effect for fault in faults))
@@ -54,28 +57,29 @@ def verdict_section(record: RunRecord, table: OperationTable, faults: list[Fault
     head = (
         f'<header class="verdict {outcome}" id="verdict"><p class="about">{_about(record)}</p>'
         f'<h1><span class="word {outcome}">{html_text(word)}</span> {html_text(sentence)}</h1>'
-        f"{said}<p>{html_text(meaning)}</p>{_facts(table, faults)}</header>"
+        f"{_early_ends(record)}{said}<p>{html_text(meaning)}</p>{_facts(table, faults)}{_contents(record)}</header>"
     )
     return "\n".join(
         part
         for part in (
             head,
             _problems(record),
-            _anomalies(record, table, faults),
-            _checkers(verdict),
-            _commands(record),
+            _anomalies(record, table, faults, first=True) if _found(record) else _checkers(verdict),
         )
         if part
     )
 
 
 def tables_section(record: RunRecord, table: OperationTable, faults: list[FaultInterval]) -> str:
-    """What follows the time line: numbers, faults, scenario, environment, logs, files."""
+    """What follows the time line: the rest of the evidence, commands, numbers, faults, scenario, logs, files."""
     return "\n".join(
         part
         for part in (
+            _anomalies(record, table, faults, first=False),
+            _checkers(record.verdict) if _found(record) else "",
+            _commands(record),
             _functions(table),
-            _availability(table),
+            _availability(record, table),
             _faults(record, table, faults),
             _harness(record, table),
             '<div class="columns">',
@@ -125,32 +129,67 @@ def _facts(table: OperationTable, faults: list[FaultInterval]) -> str:
 
 
 def _problems(record: RunRecord) -> str:
-    """What is wrong with the record itself, and phases that did not come to their own end."""
-    told = list(record.problems)
-    for event in record.history.observed(HARNESS):
-        if event.f == "drive" and isinstance(event.value, dict) and event.value.get("stopped"):
-            told.append(f"The {event.value.get('phase', '')} phase ended early: {event.value['stopped']}.")
-    return "".join(f'<p class="notice">{html_text(shortened(text, 800))}</p>' for text in told)
+    """What is wrong with the record itself."""
+    return "".join(_notice(text) for text in record.problems)
 
 
-def _anomalies(record: RunRecord, table: OperationTable, faults: list[FaultInterval]) -> str:
-    if record.verdict is None:
-        return ""
-    found = list(record.verdict.every_anomaly())
-    if not found:
-        return ""
-    cards = [
-        _anomaly(position, checker, anomaly, record, table, faults)
-        for position, (checker, anomaly) in enumerate(found[:MOST_ANOMALIES])
+def _notice(text: str) -> str:
+    return f'<p class="notice">{html_text(shortened(text, 800))}</p>'
+
+
+def _early_ends(record: RunRecord) -> str:
+    """Phases that did not come to their own end, and what the verdict is about then."""
+    told = words.early_ends(record)
+    if told and record.verdict is not None:
+        told[-1] += "; the verdict is about what was done until then"
+    return "".join(_notice(f"{text}.") for text in told)
+
+
+def _contents(record: RunRecord) -> str:
+    """Where on the page the rest is."""
+    more = len(_found(record)) - 1
+    places = [
+        ("explore", "time line"),
+        *(
+            [("anomalies", words.count_of(more, "more anomaly").replace("anomalys", "anomalies"))]
+            if more > 0
+            else []
+        ),
+        *([("checkers", "who says what")] if record.verdict is not None else []),
+        ("commands", "commands to repeat and to judge again"),
+        ("faults", "faults"),
+        ("logs", "logs"),
     ]
-    title = "What was observed" if len(found) == 1 else f"What was observed: {len(found):,} anomalies"
+    links = "".join(f'<li><a href="#{place}">{html_text(name)}</a></li>' for place, name in places)
+    return f'<nav aria-label="On this page"><ul class="facts">{links}</ul></nav>'
+
+
+def _found(record: RunRecord) -> list[tuple[str, Anomaly]]:
+    """Every anomaly with its checker; of a run that was not judged none."""
+    return [] if record.verdict is None else list(record.verdict.every_anomaly())
+
+
+def _anomalies(record: RunRecord, table: OperationTable, faults: list[FaultInterval], *, first: bool) -> str:
+    """The first anomaly, or all the others; an empty text if there are none."""
+    found = _found(record)
+    shown = range(min(1, len(found))) if first else range(1, min(len(found), MOST_ANOMALIES))
+    if not shown:
+        return ""
+    cards = [_anomaly(position, *found[position], record, table, faults) for position in shown]
+    if first:
+        title = (
+            "What was observed"
+            if len(found) == 1
+            else f"What was observed: the first of {len(found):,} anomalies"
+        )
+        return f'<section id="first-anomaly"><h2>{title}</h2>{"".join(cards)}</section>'
     more = (
         f"<p>{words.count_of(len(found) - MOST_ANOMALIES, 'more anomaly').replace('anomalys', 'anomalies')} "
         f'in <a href="{relative_link("verdict.json")}">verdict.json</a>; the time line marks them all.</p>'
         if len(found) > MOST_ANOMALIES
         else ""
     )
-    return f'<section id="anomalies"><h2>{title}</h2>{"".join(cards)}{more}</section>'
+    return f'<section id="anomalies"><h2>Further anomalies</h2>{"".join(cards)}{more}</section>'
 
 
 def _anomaly(
@@ -259,7 +298,7 @@ def _anomaly_operations(rows: list[int], table: OperationTable) -> str:
         error = (
             ""
             if completion is None or completion.error is None
-            else f" ({value_text(completion.error, 120)})"
+            else f": {shortened(words.error_text(completion.error), 160)}"
         )
         node = table.nodes[int(table.process[row])]
         lines.append(
@@ -344,7 +383,7 @@ def _commands(record: RunRecord) -> str:
         seed = record.scenario.get("seed")
         note = f" (seed {html_text(seed)})" if seed is not None else ""
         blocks.append(_command("repeat", f"Repeat this run{note}", repeat))
-    blocks.append(_command("check", "Judge its history again", f"harness check runs/{record.id}"))
+    blocks.append(_command("check", "Judge its history again", words.check_command(record)))
     return f'<section id="commands"><h2>Commands</h2>{"".join(blocks)}</section>'
 
 
@@ -374,16 +413,17 @@ def _functions(table: OperationTable) -> str:
     )
 
 
-def _availability(table: OperationTable) -> str:
+def _availability(record: RunRecord, table: OperationTable) -> str:
     if not len(table):
         return ""
+    late = words.lateness(record.history)
     whole = measure_availability(table, 0, table.main_end_ns)
     main = ~table.is_final
     share = float((table.outcome[main] == 0).mean()) if main.any() else 0.0
     return (
         '<section id="availability"><h2>Availability in the main phase</h2>'
         f"<p>{share:.1%} of the operations ended with ok, {whole.rate:,.0f} a second over {whole.seconds:.1f} s; the "
-        f"longest time without an ok was {whole.longest_gap_s:.2f} s.</p></section>"
+        f"longest time without an ok was {whole.longest_gap_s:.2f} s.</p>{_notice(late) if late else ''}</section>"
     )
 
 
@@ -433,9 +473,9 @@ def _second(time_ns: int | None) -> str:
 def _harness(record: RunRecord, table: OperationTable) -> str:
     """What the harness itself was like: loop lag as it measured it, lateness, healing and recovery."""
     marks = [event for event in record.history.observed(HARNESS) if event.f != "phase"]
-    drives = [event.value for event in marks if event.f == "drive" and isinstance(event.value, dict)]
+    drives = words.drives(record.history)
     entries = [
-        (f"{event.f}, at {event.time / 1e9:.2f} s", _evidence(event.value))
+        (f"{event.f}, at {event.time / 1e9:.2f} s", _event(event))
         for event in marks
         if event.f != "drive" or not isinstance(event.value, dict)
     ]
@@ -459,6 +499,11 @@ def _harness(record: RunRecord, table: OperationTable) -> str:
         '<p class="quiet">Loop lag is how long something that was ready waited for its turn. It widens the intervals '
         "of operations, and a wide interval can hide what the database did.</p></section>"
     )
+
+
+def _event(event: Operation) -> str:
+    sentences = words.harness_event(event.f, event.value)
+    return _evidence(event.value) if sentences is None else html_text(shortened(sentences, 2000))
 
 
 def _drives(drives: list[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from results.report.escape import html_text, script_json
 from results.report.measures import tabulate
-from results.report.page_data import page_data
+from results.report.page_data import page_data, thread_count
 from results.report.record import RunRecord, read_record
 from results.report.sections import tables_section, verdict_section
 from results.report.words import heading
@@ -37,7 +37,8 @@ def render(record: RunRecord) -> str:
     table = tabulate(record.history)
     faults = record.history.fault_intervals()
     _, word, _ = heading(record)
-    data = script_json(page_data(record.history, table, faults, record.verdict))
+    threads = thread_count(record.scenario)
+    data = script_json(page_data(record.history, table, faults, record.verdict, threads))
     places = {
         "title": html_text(f"{word}: {record.id}"),
         "verdict": verdict_section(record, table, faults),

@@ -1,6 +1,7 @@
 """The page in Debian's Chromium: it comes to life at once, without an error, and asks nobody for anything."""
 
 import random
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -110,6 +111,18 @@ const point = (kind, x, y) => canvas.dispatchEvent(new PointerEvent(kind, {
 const click = (x, y) => { point("pointerdown", x, y); point("pointerup", x, y); };
 const press = (key) => place.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 told.whole = shown();
+told.steps = [...document.querySelectorAll("#fault-steps button")].map((button) => button.textContent);
+document.querySelector("#fault-steps button").click(); told.step = details();
+point("pointermove", 30, 105); told.lane = place.querySelector(".tip").textContent;
+const plot = document.querySelector("#latency .u-over");
+const legend = () => [...document.querySelectorAll("#latency .lines button")].map((button) => button.textContent);
+told.swatches = [...document.querySelectorAll("#latency .lines line")].map((line) => line.getAttribute("style"));
+told.legend = legend();
+const box = plot.getBoundingClientRect();
+for (const kind of ["mouseenter", "mousemove"]) plot.dispatchEvent(new MouseEvent(kind, {
+  clientX: box.left + box.width / 2, clientY: box.top + 20, bubbles: true }));
+await until(() => legend()[0] !== "median");
+told.legend_under_cursor = legend();
 const at = 118 + (canvas.clientWidth - 118) * (10 / 62);
 click(at, 10); told.fault = details();
 point("pointermove", at, 10); told.tip = place.querySelector(".tip").textContent;
@@ -142,6 +155,14 @@ def test_people_can_click_zoom_search_and_step(chromium, tmp_path):
     told = chromium.ask(ACTS)
     assert_it_lives(chromium, page)
     assert told["whole"] == told["back_to_whole"]
+    assert len(told["steps"]) == len(samples.FAULTS)
+    assert told["steps"][0] == "▬ P0 partition one-way: n1, 8.0 s"
+    assert "K3 kill: n2, skipped" in told["steps"][3]
+    assert "partition one-way: n1 (step 0)" in told["step"]
+    assert re.match(r"process \d+", told["lane"])
+    assert told["legend"] == ["median", "p95", "p99", "max"], "values only under the cursor"
+    assert len(set(told["swatches"])) == 4, "no two lines look alike"
+    assert all(re.match(r"(median|p95|p99|max)[\d.]+ m?s$", text) for text in told["legend_under_cursor"])
     assert "partition one-way: n1 (step 0)" in told["fault"]
     assert "links: n2→n1, n3→n1" in told["fault"]
     assert "ping n1: answered in 0.4 ms → no answer in 500 ms" in told["fault"]

@@ -1,14 +1,18 @@
 """A page tells the verdict in words without any script, and can be made of whatever a run left behind."""
 
+import html
 import re
 import time
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 
 from results.operation import INFO, INVOKE, OK, Operation
 from results.report import write_report
+from results.report.page_data import thread_count
 from results.run_folder import RunFolder
+from results.verdict import INVALID, Anomaly, Verdict
 from tests.results.report import samples
 from tests.results.report.unpack import page_json, unpack_integers, unpack_texts
 
@@ -122,22 +126,124 @@ def test_a_run_in_progress_is_called_running(tmp_path):
 def test_what_the_harness_recorded_about_itself_is_told_in_words(tmp_path):
     folder = samples.valid_bank(tmp_path, seconds=2)
     operations = list(folder.read_history().operations)
-    drive = {
-        "phase": "main",
-        "loop_lag": {"median_ns": 21_000},
-        "stopped": "interrupted",
-        "stalls": ["line 1"],
-    }
+    drive = {"phase": "main", "loop_lag": {"median_ns": 21_000}, "stalls": ["line 1"]}
+    not_whole = {"recovered": False, "after_ns": 60_000_000_000, "problem": "n2 does not answer"}
     for f, value in (
         ("drive", drive),
+        ("heal", {"healed": [], "failed": ["pause of n3: no such process"], "problems": []}),
         ("recovery", {"recovered": True, "after_ns": 2_565_888, "problem": None}),
+        ("recovery", not_whole),
+        ("stopped", {"by": "SIGTERM"}),
     ):
         operations.append(Operation(len(operations), operations[-1].time, "harness", INFO, f, value))
-    _, seen = write(samples.write_folder(tmp_path, "bank", operations, folder.read_verdict()))
-    assert "The main phase ended early: interrupted." in seen.text
-    assert "recovered: yes, after: 2.57 ms, problem: none" in seen.text
+    page, seen = write(samples.write_folder(tmp_path, "bank", operations, folder.read_verdict()))
+    assert "Undone at the end of the main phase: n1 resumed." in seen.text
+    assert "No fault was left to undo. Could not be undone: pause of n3: no such process." in seen.text
+    assert "The whole cluster served again 2.57 ms after healing began." in seen.text
+    assert "The cluster was not whole again 60.00 s after healing began: n2 does not answer." in seen.text
+    assert "Somebody asked the run to end: SIGTERM." in seen.text
+    assert "healed&quot;" not in page
     assert "1 stall" in seen.text
     assert "0.021 ms" in seen.text
+
+
+def with_harness_events(tmp_path, *events, environment=None):
+    """The page of a short valid bank run in which the harness recorded these as well."""
+    folder = samples.valid_bank(tmp_path, seconds=2)
+    operations = [event for event in folder.read_history().operations if event.f != "drive"]
+    operations = [msgspec.structs.replace(event, index=index) for index, event in enumerate(operations)]
+    for f, value in events:
+        operations.append(Operation(len(operations), operations[-1].time, "harness", INFO, f, value))
+    changed = samples.write_folder(tmp_path, "bank", operations, folder.read_verdict(), seconds=20)
+    if environment is not None:
+        changed.write_environment(environment)
+    page, seen = write(changed)
+    return changed, page, seen
+
+
+DRIVE = {"phase": "main", "start_ns": 100_000_000, "end_ns": 2_200_000_000, "invoked": 400, "stopped": None}
+
+
+def test_a_run_that_was_cut_short_says_so_in_the_verdict(tmp_path):
+    events = ("drive", {**DRIVE, "stopped": "interrupted"}), ("stopped", {"by": "SIGINT"})
+    _, page, seen = with_harness_events(tmp_path, *events)
+    notice = (
+        "The main phase ended after 2.1 s of 20 s: interrupted by Ctrl-C (SIGINT); "
+        "the verdict is about what was done until then."
+    )
+    header = page[page.index("<header") : page.index("</header>")]
+    assert f'<p class="notice">{notice}</p>' in header
+    assert "valid, cut short" in seen.text
+    assert "Every promise that was checked was kept, until the run was cut short" in seen.text
+
+    _, page, seen = with_harness_events(tmp_path, ("drive", DRIVE))
+    assert "cut short" not in seen.text, "a run that ended in order"
+
+
+@pytest.mark.parametrize("late", [20, 21])
+def test_a_rate_that_was_not_reached_is_said_beside_the_rates(tmp_path, late):
+    drive = {**DRIVE, "late": late, "latest_ns": 1_280_000_000}
+    _, page, seen = with_harness_events(tmp_path, ("drive", drive))
+    told = (
+        "The processes could not keep up with the rate asked for: 21 of 400 operations began late, the latest by "
+        "1.28 s; raise --concurrency."
+    )
+    assert page_json(page)["lateness"] == (told if late > 20 else "")
+    assert (told in seen.text) == (late > 20)
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        ("./run test --seed 7", "./run"),
+        ("harness test --seed 7", "harness"),
+        ("rm -rf / #", "harness"),
+        (None, "harness"),
+    ],
+)
+def test_commands_name_the_program_and_the_folder_as_they_are(tmp_path, command, program):
+    root = tmp_path / "my runs"
+    root.mkdir()
+    folder, page, _ = with_harness_events(root, environment={} if command is None else {"command": command})
+    (shown,) = re.findall(r'id="command-check">([^<]*)<', page)
+    assert html.unescape(shown) == f"{program} check 'my runs/{folder.id}'"
+
+
+def test_why_an_operation_did_not_end_with_ok_is_told_in_words(tmp_path):
+    operations = [
+        Operation(0, 0, 0, INVOKE, "write", 1),
+        Operation(1, 10, 0, INFO, "write", 1, error=["ambiguous", 'the leader "n1" changed']),
+        Operation(2, 20, 1, INVOKE, "write", 2),
+        Operation(3, 30, 1, INFO, "write", 2, error=["odd", {"code": 3}]),
+    ]
+    verdict = Verdict(INVALID, "register", "bad", anomalies=[Anomaly("lost", "it is lost", [0, 2])])
+    page, seen = write(samples.write_folder(tmp_path, "register", operations, verdict, logs=False))
+    assert 'info: ambiguous: the leader "n1" changed' in seen.text
+    assert 'info: ["odd", {"code": 3}]' in seen.text
+    assert unpack_texts(page_json(page)["operations"]["error"]) == [
+        'ambiguous: the leader \\"n1\\" changed',
+        '["odd",{"code":3}]',
+    ]
+
+
+def test_what_was_observed_first_stands_above_the_time_line_and_everything_else_below(tmp_path):
+    operations = [Operation(index, index, 0, type_, "read", 1) for index, type_ in enumerate([INVOKE, OK])]
+    anomalies = [Anomaly("stale read", f"number {position}", [0]) for position in range(3)]
+    verdict = Verdict(INVALID, "register", "bad", anomalies=anomalies)
+    page, _ = write(samples.write_folder(tmp_path, "register", operations, verdict, logs=False))
+    order = [
+        *('id="verdict"', 'data-anomaly="0"', 'id="explore"', 'data-anomaly="1"', 'data-anomaly="2"'),
+        *('id="checkers"', 'id="commands"'),
+    ]
+    places = [page.index(text) for text in order]
+    assert places == sorted(places)
+    assert all(page.count(text) == 1 for text in order)
+    for link in re.findall(r'href="#([^"]*)"', page):
+        assert f'id="{link}"' in page
+    page, _ = write(samples.unknown_register(tmp_path))
+    assert page.index('id="checkers"') < page.index('id="explore"'), (
+        "without an anomaly, they are the evidence"
+    )
 
 
 @pytest.mark.parametrize("damage", ["empty", "history", "scenario", "verdict", "environment"])
@@ -198,6 +304,30 @@ def test_every_operation_is_in_the_page_in_order_and_with_its_times(tmp_path):
         (pair.start - pair.invocation.intended) // 1000 if pair.invocation.intended else -1 for pair in pairs
     ]
     assert unpack_integers(columns["lag"]) == lags
+
+
+def test_a_lane_is_a_client_thread_and_its_processes(tmp_path):
+    """Process 0 ends in info; its thread goes on with process 6, since there are six threads."""
+    events = [(0, INVOKE), (0, INFO), (4, INVOKE), (4, OK), (6, INVOKE), (6, OK)]
+    operations = [
+        Operation(
+            index, index * 10, process, type_, "read", node=f"n{process % 3 + 1}" if type_ == INVOKE else None
+        )
+        for index, (process, type_) in enumerate(events)
+    ]
+    page, _ = write(samples.write_folder(tmp_path, "register", operations, None, logs=False))
+    assert page_json(page)["processes"] == [0, 4, 6]
+    assert page_json(page)["lanes"] == [
+        {"node": "n1", "thread": 0, "processes": [0, 2]},
+        {"node": "n2", "thread": 4, "processes": [1]},
+    ]
+
+
+def test_the_number_of_threads_is_a_number_or_so_many_for_each_node():
+    assert thread_count({"concurrency": "2n", "nodes": 3}) == 6
+    assert thread_count({"concurrency": 5}) == thread_count({"concurrency": "5", "nodes": 3}) == 5
+    for odd in ({}, {"concurrency": "n2"}, {"concurrency": "2n", "nodes": "three"}, {"concurrency": "0"}):
+        assert thread_count(odd) is None
 
 
 def test_processes_of_one_node_share_as_few_lanes_as_there_were_clients(tmp_path):

@@ -53,6 +53,11 @@ const FONT = "system-ui, sans-serif";
 export const SMALL = `11px ${FONT}`;
 export const BOLD = `600 11px ${FONT}`;
 
+/** The first of the texts that fits whole; none is cut, since the beginning of a word names nothing. */
+export function firstThatFits(context: CanvasRenderingContext2D, texts: string[], width: number): string {
+  return texts.find((text) => context.measureText(text).width <= width) ?? "";
+}
+
 /** The text, cut with an ellipsis to fit. */
 export function fitted(context: CanvasRenderingContext2D, text: string, width: number): string {
   if (width < 14) return "";

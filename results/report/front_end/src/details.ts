@@ -33,9 +33,10 @@ export class Details {
     const node = run.lanes.find((lane) => lane.processes.includes(process))?.node ?? "";
     const lines: Line[] = [["asked", code(asked)]];
     if (answered !== null) lines.push(["answered", code(answered)]);
-    lines.push(["outcome", kind >= 2 ? `${OUTCOMES[kind]}: it may have happened, then or later` : kind === 1 ? "fail: it certainly did not happen" : "ok: it happened"]);
     const error = operations.error.get(row);
-    if (error !== "") lines.push(["error", code(error)]);
+    const why = error === "" ? "" : `: ${visible(error)}`;
+    const meaning = kind >= 2 ? "it may have happened, then or later" : kind === 1 ? "it certainly did not happen" : "it happened";
+    lines.push(["outcome", `${OUTCOMES[kind]}${why} (${meaning})`]);
     lines.push(["process", `${run.processes[process]}${node === "" ? "" : `, talking to ${visible(node)}`}`]);
     lines.push(["started", seconds(start, 6)]);
     if (kind !== OPEN) lines.push(["completed", `${seconds(start + length, 6)}, after ${duration(length)}`]);

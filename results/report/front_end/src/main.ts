@@ -3,7 +3,7 @@ import "./style.css";
 import { Details } from "./details";
 import { Overview } from "./overview";
 import { Plots } from "./plots";
-import { loadRun, Run, seconds, visible } from "./run";
+import { faultCode, loadRun, Run, seconds, visible } from "./run";
 import { OperationTable } from "./table";
 import { faultColour, readTheme, watchTheme } from "./theme";
 import { Choice, Timeline } from "./timeline";
@@ -62,8 +62,12 @@ async function start(): Promise<void> {
     button.addEventListener("click", () => void copy(button));
   }
 
+  element("lateness").textContent = run.lateness;
+  element("lateness").hidden = run.lateness === "";
+  element("rows-of-lanes").hidden = !run.lanes.some((lane) => lane.processes.length > 1);
   const recolour = (): void => {
     legends(run);
+    listSteps(run, choose);
     plots.recolour();
     timeline.recolour();
     overview.draw();
@@ -132,6 +136,22 @@ function legends(run: Run): void {
   element("outcome-legend").replaceChildren(...outcomes);
   const names = [...new Set(run.faults.map((fault) => fault.fault))].sort();
   element("fault-legend").replaceChildren(...names.map((name) => entry(faultColour(name), "▬", visible(name))));
+}
+
+/** Every step with the short name that the drawing uses where there is no room for the whole one. */
+function listSteps(run: Run, choose: (choice: Choice) => void): void {
+  const steps = run.faults.map((fault, position) => {
+    const [button, mark] = [document.createElement("button"), document.createElement("i")];
+    mark.textContent = "▬";
+    mark.style.color = faultColour(fault.fault);
+    button.type = "button";
+    const state = fault.skipped !== null ? ", skipped" : fault.took_effect ? "" : ", no effect";
+    button.append(mark, ` ${faultCode(fault)} ${visible(fault.label)}${state}, ${seconds(fault.start, 1)}`);
+    button.title = `Step ${fault.step}: all about it`;
+    button.addEventListener("click", () => choose({ fault: position }));
+    return button;
+  });
+  element("fault-steps").replaceChildren(...steps);
 }
 
 start().catch((error: unknown) => {

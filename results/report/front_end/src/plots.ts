@@ -14,6 +14,28 @@ const MANY = 25_000;
 /** With more operations than this in the run, plots follow the time line when it rests. */
 const VERY_MANY = 200_000;
 
+/** A line as it is drawn, and as the legend shows it. */
+interface Line {
+  label: string;
+  /** The name of its colour in the style sheet. */
+  colour: string;
+  width: number;
+  dash: number[];
+}
+
+const LATENCY_LINES: Line[] = [
+  { label: "median", colour: "--text", width: 2, dash: [] },
+  { label: "p95", colour: "--p95", width: 1.5, dash: [7, 3] },
+  { label: "p99", colour: "--p99", width: 1.5, dash: [2, 2] },
+  { label: "max", colour: "--max", width: 1.5, dash: [1, 3] },
+];
+/** In the order of the outcomes' numbers. */
+const THROUGHPUT_LINES: Line[] = [
+  { label: "ok", colour: "--ok", width: 2, dash: [] },
+  { label: "fail", colour: "--fail", width: 2, dash: [6, 3] },
+  { label: "info", colour: "--info", width: 2, dash: [2, 2] },
+];
+
 export interface Picked {
   operation(row: number): void;
 }
@@ -35,6 +57,8 @@ export class Plots {
     this.latency = new uPlot(this.latencyOptions(), this.latencyData(), latencyPlace);
     this.throughput = new uPlot(this.throughputOptions(), this.throughputData(), throughputPlace);
     this.refresh = run.operations.count > VERY_MANY ? afterAPause(() => this.update()) : onceAFrame(() => this.update());
+    describeLines(this.latency, LATENCY_LINES, (value) => duration(value * 1000));
+    describeLines(this.throughput, THROUGHPUT_LINES, (value) => `${value.toFixed(value < 10 ? 1 : 0)}/s`);
     view.listen(this.refresh);
     this.latency.over.addEventListener("click", (event) => {
       const row = this.nearest(event.offsetX, event.offsetY);
@@ -146,7 +170,7 @@ export class Plots {
       height,
       padding: [8, 0, 0, 0],
       cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false }, sync: { key: "run" } },
-      legend: { live: true },
+      legend: { show: false },
       scales: { x: { time: false, auto: false, min: this.view.from / 1e6, max: this.view.to / 1e6 } },
       axes: [axis({ values: (_, ticks) => ticks.map((tick) => `${+tick.toFixed(6)} s`), space: 70 }), axis({ size: GUTTER })],
       hooks: {
@@ -169,50 +193,20 @@ export class Plots {
     shared.axes![1].splits = (_, __, min, max) => logarithmicTicks(min, max);
     shared.axes![1].filter = (_, ticks) => ticks;
     shared.axes![1].values = (_, ticks) => ticks.map((tick) => (tick === null ? null : tick >= 1000 ? `${tick / 1000} s` : tick >= 1 ? `${tick} ms` : `${+(tick * 1000).toFixed(3)} µs`));
-    const series = (label: string, dash: number[], width: number): uPlot.Series => ({
-      label,
-      stroke: () => this.theme.text,
-      width,
-      dash,
-      spanGaps: false,
-      points: { show: false },
-      paths: uPlot.paths.stepped!({ align: 1 }),
-      value: (_, value) => (value === null ? "–" : duration(value * 1000)),
-    });
     return {
       ...shared,
       scales: { ...shared.scales, y: { distr: 3, auto: false, ...this.latencyRange() } },
       hooks: { ...shared.hooks, drawAxes: [(plot) => this.drawPoints(plot)] },
-      series: [
-        { label: "time", value: (_, value) => (value === null ? "–" : `${value.toFixed(2)} s`) },
-        series("median", [], 2),
-        series("p95", [6, 3], 1),
-        series("p99", [2, 2], 1),
-        series("max", [1, 5], 1),
-      ],
+      series: [{}, ...LATENCY_LINES.map((line, position) => series(line, () => this.theme.quantiles[position]))],
     };
   }
 
   private throughputOptions(): uPlot.Options {
     const shared = this.options(150, this.latencyPlace);
-    const series = (label: string, outcome: number, dash: number[]): uPlot.Series => ({
-      label,
-      stroke: () => this.theme.outcomes[outcome],
-      width: 2,
-      dash,
-      points: { show: false },
-      paths: uPlot.paths.stepped!({ align: 1 }),
-      value: (_, value) => (value === null ? "–" : `${value.toFixed(value < 10 ? 1 : 0)}/s`),
-    });
     return {
       ...shared,
       scales: { ...shared.scales, y: { auto: false, min: 0, max: 1 } },
-      series: [
-        { label: "time", value: (_, value) => (value === null ? "–" : `${value.toFixed(2)} s`) },
-        series("ok", OK, []),
-        series("fail", FAIL, [6, 3]),
-        series("info", INFO, [2, 2]),
-      ],
+      series: [{}, ...THROUGHPUT_LINES.map((line, outcome) => series(line, () => this.theme.outcomes[outcome]))],
     };
   }
 
@@ -318,6 +312,60 @@ export class Plots {
     }
     return best;
   }
+}
+
+function series(line: Line, stroke: () => string): uPlot.Series {
+  return {
+    label: line.label,
+    stroke,
+    width: line.width,
+    dash: line.dash,
+    spanGaps: false,
+    points: { show: false },
+    paths: uPlot.paths.stepped!({ align: 1 }),
+  };
+}
+
+/** A legend below the plot: each line as it is drawn; under the cursor its value; a click hides or shows it. */
+function describeLines(plot: uPlot, lines: Line[], words: (value: number) => string): void {
+  const legend = document.createElement("div");
+  legend.className = "lines";
+  const values = lines.map((line, position) => {
+    const [button, value] = [document.createElement("button"), document.createElement("b")];
+    button.type = "button";
+    button.title = `Hide or show ${line.label}`;
+    button.setAttribute("aria-pressed", "true");
+    button.append(swatch(line), line.label, value);
+    button.addEventListener("click", () => {
+      const show = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(show));
+      plot.setSeries(position + 1, { show });
+    });
+    legend.append(button);
+    return value;
+  });
+  plot.root.after(legend);
+  (plot.hooks.setCursor ??= []).push(() => {
+    const { idx } = plot.cursor;
+    values.forEach((element, position) => {
+      const value = idx === null || idx === undefined ? null : plot.data[position + 1][idx];
+      element.textContent = value === null || value === undefined ? "" : words(value);
+    });
+  });
+}
+
+function swatch(line: Line): SVGElement {
+  const name = "http://www.w3.org/2000/svg";
+  const [image, stroke] = [document.createElementNS(name, "svg"), document.createElementNS(name, "line")];
+  image.setAttribute("width", "28");
+  image.setAttribute("height", "10");
+  image.setAttribute("aria-hidden", "true");
+  for (const [attribute, value] of Object.entries({ x1: 0, x2: 28, y1: 5, y2: 5 })) stroke.setAttribute(attribute, String(value));
+  stroke.style.stroke = `var(${line.colour})`;
+  stroke.style.strokeWidth = String(line.width);
+  stroke.style.strokeDasharray = line.dash.join(" ");
+  image.append(stroke);
+  return image;
 }
 
 /** 1, 2 and 5 times the powers of ten between `min` and `max`; only the powers if there are more than three. */

@@ -10,7 +10,11 @@ export const OUTCOMES = ["ok", "fail", "info", "info, never completed"];
 
 export interface Fault {
   step: number;
+  /** Name and targets. */
   label: string;
+  /** Class and shape, `partition one-way`. */
+  name: string;
+  /** Class, `partition`. */
   fault: string;
   targets: string[];
   plan: string;
@@ -36,6 +40,14 @@ export interface Mark {
   text: string;
 }
 
+/** Processes that ran one after the other: those of a client thread, where it is known which thread that was. */
+export interface Lane {
+  node: string;
+  thread: number | null;
+  /** Positions in `processes`. */
+  processes: number[];
+}
+
 interface Packed {
   span_us: number;
   operations: {
@@ -52,7 +64,9 @@ interface Packed {
   processes: number[];
   functions: string[];
   nodes: string[];
-  lanes: { node: string; processes: number[] }[];
+  lanes: Lane[];
+  /** A sentence if many operations began late, else empty. */
+  lateness: string;
   phases: [string, number][];
   faults: Fault[];
   node_effects: Record<string, [number, string][]>;
@@ -142,6 +156,26 @@ export function summary(run: Run, row: number): string {
 export function shortSummary(run: Run, row: number): string {
   const [asked, answered] = askedAndAnswered(run.operations, row);
   return visible(`${run.functions[run.operations.f[row]]} ${answered ?? asked}`);
+}
+
+/** Few letters for one step, also in the list of steps: `P0`. */
+export function faultCode(fault: Fault): string {
+  return visible(`${(fault.fault[0] ?? "?").toUpperCase()}${fault.step}`);
+}
+
+/** For example `thread 0 (+1)`: one process after another took the place of one whose outcome stayed unknown. */
+export function laneLabel(run: Run, lane: Lane): string {
+  const more = lane.processes.length > 1 ? ` (+${lane.processes.length - 1})` : "";
+  return `${lane.thread === null ? `process ${run.processes[lane.processes[0]]}` : `thread ${lane.thread}`}${more}`;
+}
+
+/** The numbers of its processes, and why there are several. */
+export function laneTitle(run: Run, lane: Lane): string {
+  const numbers = lane.processes.map((process) => run.processes[process]);
+  const rest = numbers.slice(1, 8).join(", then ") + (numbers.length > 8 ? `, and ${numbers.length - 8} more` : "");
+  const told = numbers.length > 1 ? `process ${numbers[0]}, then ${rest} ${numbers.length > 2 ? "each " : ""}after an unknown outcome (+${numbers.length - 1})` : `process ${numbers[0]}`;
+  const place = lane.node === "" ? "" : `, talking to ${visible(lane.node)}`;
+  return `${lane.thread === null ? "" : `client thread ${lane.thread}${place}: `}${told}${lane.thread === null ? place : ""}`;
 }
 
 // What results/report/escape.py writes out, and for the same reason.

@@ -10,6 +10,8 @@ export interface Theme {
   raised: string;
   anomaly: string;
   outcomes: string[];
+  /** Of the lines for median, p95, p99 and maximum. */
+  quantiles: string[];
 }
 
 const FAULTS = ["partition", "kill", "pause", "restart", "clock"];
@@ -25,6 +27,7 @@ export function readTheme(): Theme {
     raised: colour("--raised"),
     anomaly: colour("--anomaly"),
     outcomes: [colour("--ok"), colour("--fail"), colour("--info"), colour("--info")],
+    quantiles: [colour("--text"), colour("--p95"), colour("--p99"), colour("--max")],
   };
 }
 

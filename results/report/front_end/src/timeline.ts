@@ -1,7 +1,7 @@
 // Nodes, faults and operations by process, on a canvas. Every operation is drawn at every zoom: where several share
 // a pixel, the pixel shows the outcome that matters most (info before fail before ok).
-import { BOLD, fitted, GUTTER, niceStep, onceAFrame, pen, SMALL } from "./canvas";
-import { duration, Fault, INFO, lowerBound, OK, OPEN, OUTCOMES, Run, seconds, shortSummary, summary, visible } from "./run";
+import { BOLD, firstThatFits, fitted, GUTTER, niceStep, onceAFrame, pen, SMALL } from "./canvas";
+import { duration, Fault, faultCode, INFO, laneLabel, laneTitle, lowerBound, OK, OPEN, OUTCOMES, Run, seconds, shortSummary, summary, visible } from "./run";
 import { faultColour, readTheme, Theme } from "./theme";
 import { View } from "./view";
 
@@ -25,6 +25,7 @@ interface NodeRow {
 interface LaneRow {
   kind: "lane";
   label: string;
+  title: string;
   /** Rows of this lane's operations, by start; they do not overlap but for the last of a process that ended in info. */
   rows: Uint32Array;
 }
@@ -97,9 +98,8 @@ export class Timeline {
       for (const lane of run.lanes) {
         if (lane.node !== node) continue;
         for (const process of lane.processes) this.laneOf.set(process, this.rows.length);
-        const more = lane.processes.length > 1 ? ` +${lane.processes.length - 1}` : "";
-        const label = `process ${run.processes[lane.processes[0]]}${more}`;
-        add({ kind: "lane", label, rows: joined(lane.processes.map((process) => perProcess[process])) }, laneHeight);
+        const rows = joined(lane.processes.map((process) => perProcess[process]));
+        add({ kind: "lane", label: laneLabel(run, lane), title: laneTitle(run, lane), rows }, laneHeight);
       }
     }
     return top;
@@ -142,7 +142,7 @@ export class Timeline {
 
   private at(x: number, y: number): Choice | null {
     const offset = y + this.scroller.scrollTop;
-    const row = this.rows.find((candidate) => offset >= candidate.top && offset < candidate.top + candidate.height);
+    const row = this.rowAt(offset);
     if (row === undefined || x < GUTTER || y > this.scroller.clientHeight - AXIS) return null;
     const time = this.time(x);
     const slack = (3 * (this.view.to - this.view.from)) / (this.width - GUTTER);
@@ -163,6 +163,10 @@ export class Timeline {
       return effect === undefined ? null : { fault: effect[0] };
     }
     return this.operationAt(row, time, slack);
+  }
+
+  private rowAt(offset: number): Row | undefined {
+    return this.rows.find((candidate) => offset >= candidate.top && offset < candidate.top + candidate.height);
   }
 
   private operationAt(row: LaneRow, time: number, slack: number): Choice | null {
@@ -277,9 +281,11 @@ export class Timeline {
   private hover(x: number, y: number): void {
     const choice = this.at(x, y);
     this.canvas.style.cursor = choice === null ? "grab" : "pointer";
-    this.tip.hidden = choice === null;
-    if (choice === null) return;
-    this.tip.textContent = this.describe(choice);
+    const row = x < GUTTER ? this.rowAt(y + this.scroller.scrollTop) : undefined;
+    const words = choice !== null ? this.describe(choice) : row?.kind === "lane" ? row.title : null;
+    this.tip.hidden = words === null;
+    if (words === null) return;
+    this.tip.textContent = words;
     const flip = x > this.width * 0.6;
     this.tip.style.left = flip ? "" : `${x + 14}px`;
     this.tip.style.right = flip ? `${this.width - x + 14}px` : "";
@@ -378,8 +384,10 @@ export class Timeline {
       context.lineWidth = 1;
     }
     context.fillStyle = this.theme.text;
-    const words = text ?? (fault.skipped !== null ? `${fault.label} (skipped)` : fault.took_effect ? fault.label : `${fault.label} (no effect)`);
-    context.fillText(fitted(context, visible(words), right - left - 8), left + 4, y + height / 2);
+    const state = fault.skipped !== null ? " (skipped)" : fault.took_effect ? "" : " (no effect)";
+    const names = [fault.label, fault.name, fault.fault].map((name) => `${name}${state}`);
+    const texts = [...(text === null ? [] : [text]), ...names, fault.fault, faultCode(fault)].map(visible);
+    context.fillText(firstThatFits(context, texts, right - left - 6), left + 4, y + height / 2);
   }
 
   private paintNode(context: CanvasRenderingContext2D, row: NodeRow, y: number, height: number): void {

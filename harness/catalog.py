@@ -8,7 +8,7 @@ Rules that live here:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -131,13 +131,13 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
         requests = parse_nemesis(scenario.nemesis)
         if saved is not None:
             schedule = _saved_schedule(saved)
-            # A class that was asked for by name must have taken effect also where its steps were lost from the file.
             schedule = _requesting(schedule, requests)
             choice = Choice(tuple(requests), ())
         else:
+            environment.check_options(scenario.environment_options, scenario.node_names)
             choice = choose(requests, packages, environment.capabilities(system), scenario.node_names)
             if scenario.schedule_file is not None:
-                schedule = _load_schedule(scenario.schedule_file, packages)
+                schedule = _load_schedule(scenario.schedule_file, packages, scenario.node_names)
                 lacking = sorted({request.name for request in choice.requests} - set(schedule.faults()))
                 if lacking and scenario.nemesis != "all":
                     raise ScenarioError(
@@ -145,6 +145,7 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
                         f"it has {', '.join(schedule.faults()) or 'none at all'}. Leave --nemesis out to take what "
                         "is there"
                     )
+                schedule = _requesting(schedule, choice.requests)
             else:
                 schedule = draw(
                     choice.requests,
@@ -159,8 +160,11 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
 
 
 def _requesting(schedule: Schedule, requests: Iterable[Request]) -> Schedule:
-    named = {request.name for request in requests if request.name != "all"}
-    return msgspec.structs.replace(schedule, requested=tuple(sorted(named | set(schedule.requested))))
+    """What was asked for by name (and shape) must have taken effect, also where its steps are not in the schedule."""
+    from nemesis.schedule import requested_classes
+
+    wanted = set(requested_classes(requests)) | set(schedule.requested)
+    return msgspec.structs.replace(schedule, requested=tuple(sorted(wanted)))
 
 
 def _saved_schedule(saved: RunFolder) -> Schedule:
@@ -172,9 +176,10 @@ def _saved_schedule(saved: RunFolder) -> Schedule:
         raise ScenarioError(f"{saved.schedule_path}: {error}") from error
 
 
-def _load_schedule(path: str, packages: Mapping[str, Package]) -> Schedule:
+def _load_schedule(path: str, packages: Mapping[str, Package], nodes: Sequence[str]) -> Schedule:
     from pathlib import Path
 
+    from nemesis.package import check_schedule
     from nemesis.schedule import Schedule
 
     try:
@@ -183,11 +188,10 @@ def _load_schedule(path: str, packages: Mapping[str, Package]) -> Schedule:
         raise ScenarioError(f"cannot read the schedule {path}: {error.strerror}") from error
     except (ValueError, msgspec.MsgspecError) as error:
         raise ScenarioError(str(error) if path in str(error) else f"{path}: {error}") from error
-    unknown = sorted(set(schedule.faults()) - set(packages))
-    if unknown:
-        raise ScenarioError(
-            f"{path}: no package injects {', '.join(unknown)}; there are {', '.join(packages)}"
-        )
+    try:
+        check_schedule(schedule, packages, nodes)
+    except ValueError as error:
+        raise ScenarioError(f"{path}: {error}") from error
     return schedule
 
 

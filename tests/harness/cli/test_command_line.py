@@ -71,6 +71,12 @@ def test_every_command_has_help(harness, name):
         (("test", "--workload", "bank", "--system-option", "tick_ms=fast"), "tick_ms"),
         (("test", "--workload", "bank", "--system-option", "colour=red"), "colour"),
         (("test", "--workload", "bank", "--workload-option", "colour=red"), "colour"),
+        (("test", "--workload", "bank", "--environment-option", "base_port=abc"), "base_port"),
+        (("test", "--workload", "bank", "--environment-option", "colour=red"), "colour"),
+        (
+            ("test", "--workload", "bank", "--nodes", "1", "--nemesis", "partition:ring"),
+            "ring needs at least 3 nodes",
+        ),
         (("test", "--scenario", "nowhere.toml"), "nowhere.toml"),
         (("check", "runs/nowhere"), "runs/nowhere is not a run folder"),
         (("check",), "there is no run yet"),
@@ -235,6 +241,13 @@ def test_a_schedule_file_decides_what_must_take_effect(harness, tmp_path, lines)
     code, out, _ = harness(*words)
     assert code == 0
     assert f"faults: {'pause' if lines else 'none'}" in out
+
+
+def test_a_step_for_a_node_that_there_is_not_is_refused(harness, tmp_path):
+    path = tmp_path / "schedule.jsonl"
+    path.write_text('{"id":1,"at_ns":0,"fault":"pause","target":"n9","duration_ns":1000000000}\n')
+    code, _, err = harness("test", "--workload", "bank", "--dry-run", "--schedule-file", str(path))
+    assert (code, "n9" in err, str(path) in err) == (WRONG_USAGE, True, True)
 
 
 def test_healing_in_a_folder_that_is_not_there_is_wrong_usage(harness):

@@ -398,7 +398,7 @@ class _Driver:
                 record(event)
                 if type(process) is int:
                     count(event.type, event.time - began)
-        poll = interpreter.poll(self.clock() - self.origin)
+        poll = interpreter.poll(self.clock() - self.origin, self.recorder.now_ns)
         invocations = poll.invocations
         for event in invocations:
             record(event)

@@ -43,6 +43,8 @@ LATE_NS = 10_000_000
 `intended` says of each by how much."""
 INVALID_COMPLETION = "invalid-completion"
 """First element of the error of an operation whose answer made no sense."""
+STAMPED_MOST = 4
+"""So many invocations of one poll are stamped anew; with more of them, it is their number that takes the time."""
 NO_ANSWER = "no-answer"
 """First element of the error of operations that were given up at the end of a phase."""
 
@@ -149,9 +151,13 @@ class Interpreter:
 
     # What happens
 
-    def poll(self, now_ns: int) -> Poll:
+    def poll(self, now_ns: int, stamp: Callable[[], int] | None = None) -> Poll:
         """Everything that should begin now; call it after the completions that are known, and again whenever
-        something has ended or `wake_at_ns` has come."""
+        something has ended or `wake_at_ns` has come.
+
+        Where only a few begin at once, they begin when `stamp` is asked, after the generator has decided: what the
+        deciding took is then not part of their intervals, and a narrow interval hides less.
+        """
         now = self._now = max(now_ns, self._now)
         if self.phase_start_ns is None:
             self.phase_start_ns = now
@@ -163,6 +169,8 @@ class Interpreter:
         messages: list[str] = []
         if not self._exhausted:
             pending = self._generate(now, invocations, messages)
+            if stamp is not None and 0 < len(invocations) <= STAMPED_MOST:
+                self._begin_at(stamp(), invocations)
             if pending is not None and (wake is None or pending < wake):
                 wake = pending
         done = self._exhausted and not self._in_flight and not asleep
@@ -175,6 +183,23 @@ class Interpreter:
                 due = start + self._steps[-1].at_ns
                 wake = due if wake is None or due < wake else wake
         return Poll(invocations, steps, messages, wake, done)
+
+    def _begin_at(self, now_ns: int, invocations: list[Operation]) -> None:
+        """Lets these invocations begin at this time, not before the last event."""
+        now = self._now = max(now_ns, self._now)
+        for position, event in enumerate(invocations):
+            invocations[position] = self._in_flight[event.process] = Operation(
+                event.index,
+                now,
+                event.process,
+                INVOKE,
+                event.f,
+                event.value,
+                None,
+                event.intended,
+                event.node,
+                event.phase,
+            )
 
     def _generate(self, now: int, invocations: list[Operation], messages: list[str]) -> int | None:
         """Asks the generator until it has nothing more for now; answers when to ask again."""

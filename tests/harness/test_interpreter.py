@@ -38,6 +38,21 @@ def test_everybody_who_is_free_is_given_something_in_one_poll():
     assert interpreter.poll(200).invocations == []
 
 
+def test_a_few_invocations_begin_when_the_deciding_is_over():
+    """What the generator took is not part of their intervals; with many at once the time of the poll will do."""
+    interpreter = machine(endless())
+
+    poll = interpreter.poll(100, stamp=lambda: 130)
+
+    assert {event.time for event in poll.invocations} == {130}
+    assert {event.time for event in interpreter.in_flight.values()} == {130}
+    assert interpreter.complete(0, OK, 1, None, 120).time == 130, "time never goes back"
+    assert {
+        event.time for event in machine(endless(), processes=9).poll(100, stamp=lambda: 130).invocations
+    } == {100}
+    assert {event.time for event in machine(endless()).poll(100, stamp=lambda: 90).invocations} == {100}
+
+
 def test_a_process_keeps_to_its_node_also_when_it_is_replaced():
     interpreter = machine(endless(), processes=4)
     for turn in range(20):

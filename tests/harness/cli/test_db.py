@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,8 @@ def test_the_life_of_a_cluster_for_people(tmp_path: Path) -> None:
         code, output = invoke("shell", "--folder", folder, "-c", "put k 5", "-c", "get k")
         assert (code, output) == (0, "ok\n5\n")
         code, output = invoke("status", "--folder", folder)
-        assert "n3" in output
-        assert "leads 1 of 2 ranges" in output
+        # Who leads is the database's business: on a busy machine it may be one node for a while.
+        assert re.findall(r"^(n\d) .*, leads \d of 2 ranges", output, re.MULTILINE) == ["n1", "n2", "n3"]
         assert invoke("stop", "--folder", folder)[1] == "n1 stopped\nn2 stopped\nn3 stopped\n"
         assert invoke("start", "--folder", folder, "--ranges", "2")[0] == 0
         assert invoke("shell", "--folder", folder, "-c", "get k")[1] == "5\n"

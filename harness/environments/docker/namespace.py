@@ -31,8 +31,11 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 WAIT_FOR_LOCK = "--wait=5"
 """The older iptables has one lock for the whole host, which another namespace may hold just now."""
 PROBE_TRIES = 3
-ARRIVAL_WAIT_S = 0.3
-"""Longest wait for a datagram that should arrive. On one host it takes well under a millisecond."""
+RESEND_S = 0.1
+"""How often the datagrams of a probe are sent again while none has arrived."""
+ARRIVAL_WAIT_S = 1.5
+"""Longest wait for a datagram that should arrive. On one host it takes well under a millisecond; a namespace that was
+just made may first have to ask for its neighbours, which the kernel repeats after a second."""
 ABSENCE_WAIT_S = 0.05
 """How long a datagram may be overdue before it counts as lost; the drop counter is looked at as well."""
 
@@ -165,14 +168,19 @@ class ProbeEnd(asyncio.DatagramProtocol):
 
 
 async def travels(source: ProbeEnd, target: ProbeEnd, *, expected: bool) -> bool:
-    """Whether a datagram gets from source to target now. Patient if it should, brief if it should not."""
+    """Whether a datagram gets from source to target now. Patient if it should, brief if it should not.
+
+    Sent again and again: a namespace that was just made loses what comes before its neighbours are known.
+    """
     wait_s = ARRIVAL_WAIT_S if expected else ABSENCE_WAIT_S
     event = asyncio.Event()
     token = os.urandom(16)
     waiting = asyncio.ensure_future(target.wait_for(token, event, wait_s))
     await asyncio.sleep(0)
-    for _ in range(PROBE_TRIES):
-        source.send(token, target.address)
+    while not waiting.done():
+        for _ in range(PROBE_TRIES):
+            source.send(token, target.address)
+        await asyncio.wait((waiting,), timeout=RESEND_S)
     return await waiting
 
 

@@ -137,7 +137,7 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
             environment.check_options(scenario.environment_options, scenario.node_names)
             choice = choose(requests, packages, environment.capabilities(system), scenario.node_names)
             if scenario.schedule_file is not None:
-                schedule = _load_schedule(scenario.schedule_file, packages, scenario.node_names)
+                schedule = _fitting_schedule(scenario.schedule_file, packages, scenario.node_names)
                 lacking = sorted({request.name for request in choice.requests} - set(schedule.faults()))
                 if lacking and scenario.nemesis != "all":
                     raise ScenarioError(
@@ -176,18 +176,25 @@ def _saved_schedule(saved: RunFolder) -> Schedule:
         raise ScenarioError(f"{saved.schedule_path}: {error}") from error
 
 
-def _load_schedule(path: str, packages: Mapping[str, Package], nodes: Sequence[str]) -> Schedule:
+def load_schedule(path: str) -> Schedule:
+    """The schedule of a file that a person named; raises ScenarioError, with the file's name, if there is none."""
     from pathlib import Path
 
-    from nemesis.package import check_schedule
     from nemesis.schedule import Schedule
 
     try:
-        schedule = Schedule.load(Path(path))
+        return Schedule.load(Path(path))
     except OSError as error:
         raise ScenarioError(f"cannot read the schedule {path}: {error.strerror}") from error
     except (ValueError, msgspec.MsgspecError) as error:
         raise ScenarioError(str(error) if path in str(error) else f"{path}: {error}") from error
+
+
+def _fitting_schedule(path: str, packages: Mapping[str, Package], nodes: Sequence[str]) -> Schedule:
+    """The schedule of a file, all of whose steps this cluster can have."""
+    from nemesis.package import check_schedule
+
+    schedule = load_schedule(path)
     try:
         check_schedule(schedule, packages, nodes)
     except ValueError as error:

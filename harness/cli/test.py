@@ -144,20 +144,15 @@ def scenario_of(
 
         raise ScenarioError(f"which workload? Give --workload with one of {', '.join(WORKLOADS)}")
     if values.get("schedule_file") is not None and flags.get("nemesis") is None:
-        values["nemesis"] = _faults_of(Path(values["schedule_file"]))
+        values["nemesis"] = _faults_of(values["schedule_file"])
     values.setdefault("seed", secrets.randbelow(MAX_SEED + 1) >> 20)
     if "replication" not in values and values.get("nodes", 3) < DEFAULTS["replication"]:
         values["replication"] = max(1, values["nodes"])
     return Scenario.from_dict(values)
 
 
-def _faults_of(schedule_file: Path) -> str:
+def _faults_of(schedule_file: str) -> str:
     """The `--nemesis` that a saved schedule amounts to: what it does is what must be seen to take effect."""
-    from nemesis.schedule import Schedule
+    from harness.catalog import load_schedule
 
-    try:
-        return ",".join(Schedule.load(schedule_file).faults()) or "none"
-    except OSError as error:
-        raise ScenarioError(f"cannot read the schedule {schedule_file}: {error.strerror}") from error
-    except ValueError as error:
-        raise ScenarioError(str(error)) from error
+    return ",".join(load_schedule(schedule_file).faults()) or "none"

@@ -111,8 +111,8 @@ def test_a_node_that_was_paused_does_not_answer_with_what_it_knew(cluster: Proce
 
 
 def test_a_write_is_synced_on_every_node_of_its_quorum(cluster: Processes) -> None:
-    """One client, one write at a time: each write needs a sync on at least two nodes before it is acknowledged, and no
-    node syncs more often than it writes batches."""
+    """One client, one write at a time: each write needs a sync on at least two of three nodes before it is
+    acknowledged (not always the same two), and no node syncs more often than it writes batches."""
 
     async def counters() -> list[dict[str, int]]:
         found = []
@@ -128,8 +128,8 @@ def test_a_write_is_synced_on_every_node_of_its_quorum(cluster: Processes) -> No
             for number in range(50):
                 await client.put("0", number)
             after = await counters()
-        syncs = sorted(now["syncs"] - then["syncs"] for now, then in zip(after, before, strict=True))
-        assert syncs[1] >= 50, f"the second busiest quorum member synced only {syncs} times for 50 writes"
+        syncs = [now["syncs"] - then["syncs"] for now, then in zip(after, before, strict=True)]
+        assert sum(syncs) >= 2 * 50, f"three nodes synced {syncs} times for 50 writes of a quorum of two"
         for now in after:
             assert now["syncs"] <= now["batches"] <= now["turns"] + 1
 

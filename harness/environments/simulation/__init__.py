@@ -1,0 +1,1 @@
+"""Simulated hosts on virtual time: a whole cluster in one process, decided by one seed."""

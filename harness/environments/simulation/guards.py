@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import datetime
 import io
+import logging
 import os
 import random
 import secrets
@@ -102,11 +103,45 @@ def guarding(loop: SimulatedLoop) -> Iterator[None]:
         for module, name, old in _imported_by_name(by_identity):
             undo.append((module, name, old))
             setattr(module, name, by_identity[id(old)][1])
-        yield
+        with _logs_of_hosts():
+            yield
     finally:
         for owner, name, old in reversed(undo):
             setattr(owner, name, old)
         _installed = None
+
+
+class _HostLog(logging.Handler):
+    """Stands before the handlers of the root logger: what a host logs goes to the log of that host alone."""
+
+    def __init__(self, others: list[logging.Handler]) -> None:
+        super().__init__()
+        self._others = others
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        life = LIFE.get()
+        if life is not None:
+            life.host.log_line(life.host.without_addresses(self.format(record)))
+            return True
+        for other in self._others:
+            if record.levelno >= other.level:
+                other.handle(record)
+        return True
+
+
+@contextmanager
+def _logs_of_hosts() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    root.handlers = [_HostLog(handlers)]
+    if level > logging.INFO or level == logging.NOTSET:
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
 
 
 def _replacements(loop: SimulatedLoop) -> list[tuple[Any, str, Any]]:

@@ -237,7 +237,12 @@ class Host:
         text = f"ERROR process: {message}"
         if error is not None:
             text += "\n" + "".join(traceback.format_exception(error)).rstrip()
-        self.log_line(_ADDRESSES_OF_OBJECTS.sub("", text))
+        self.log_line(self.without_addresses(text))
+
+    @staticmethod
+    def without_addresses(text: str) -> str:
+        """Addresses of objects in memory differ from run to run; a log may not."""
+        return _ADDRESSES_OF_OBJECTS.sub("", text)
 
 
 def _clock_text(wall_ns: int) -> str:

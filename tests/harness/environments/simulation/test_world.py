@@ -1,0 +1,364 @@
+"""Stories of the simulated world's kernel: virtual time, lives, clocks, one seed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from typing import Any
+
+import pytest
+
+from harness.environments.simulation.host import EPOCH_NS, Host
+from harness.environments.simulation.loop import SimulationHung
+from harness.environments.simulation.world import World, current_host
+
+
+def run_story(seed: int, story: Any) -> World:
+    world = World(seed)
+    world.run(story(world))
+    return world
+
+
+def test_an_hour_passes_in_no_time() -> None:
+    async def story() -> float:
+        await asyncio.sleep(3600)
+        return asyncio.get_running_loop().time()
+
+    began = time.monotonic()
+    assert World(1).run(story()) == 3600.0
+    assert time.monotonic() - began < 5
+
+
+def test_call_soon_is_first_in_first_out_and_precedes_timers() -> None:
+    seen: list[str] = []
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0, seen.append, "timer")
+        for name in "abc":
+            loop.call_soon(seen.append, name)
+        await asyncio.sleep(0.001)
+
+    World(1).run(story())
+    assert seen == ["a", "b", "c", "timer"]
+
+
+def test_timers_of_one_instant_run_in_an_order_that_the_seed_draws() -> None:
+    def order(seed: int) -> str:
+        seen: list[str] = []
+
+        async def story() -> None:
+            for name in "abcdef":
+                asyncio.get_running_loop().call_at(1.0, seen.append, name)
+            await asyncio.sleep(2)
+
+        World(seed).run(story())
+        return "".join(seen)
+
+    assert order(1) == order(1)
+    assert len({order(seed) for seed in range(20)}) > 10
+    assert all(sorted(order(seed)) == list("abcdef") for seed in range(20))
+
+
+def test_a_killed_process_has_no_last_word() -> None:
+    said: list[str] = []
+
+    async def program(host: Host) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            try:
+                while True:
+                    await asyncio.sleep(1)
+                    said.append(f"life {host.lives}")
+            finally:
+                said.append("finally")
+
+    async def story(world: World) -> None:
+        host = world.host("a")
+        host.start(program)
+        await asyncio.sleep(2.5)
+        host.kill()
+        assert host.state == "down"
+        await asyncio.sleep(10)
+        host.start(program)
+        await asyncio.sleep(1.5)
+
+    run_story(1, story)
+    assert said == ["life 1", "life 1", "life 2"]
+
+
+def test_tasks_and_timers_of_a_process_die_with_it_and_others_live_on() -> None:
+    ticks: list[str] = []
+
+    async def tick(name: str) -> None:
+        while True:
+            await asyncio.sleep(1)
+            ticks.append(name)
+
+    async def program(host: Host) -> None:
+        own = asyncio.create_task(tick(host.name))
+        asyncio.get_running_loop().call_later(3, ticks.append, f"timer of {host.name}")
+        await own
+
+    async def story(world: World) -> None:
+        for name in ("a", "b"):
+            world.host(name).start(program)
+        await asyncio.sleep(1.5)
+        world.host("a").kill()
+        await asyncio.sleep(2)
+
+    run_story(1, story)
+    assert ticks.count("a") == 1
+    assert ticks.count("b") == 3
+    assert "timer of a" not in ticks
+    assert "timer of b" in ticks
+
+
+def test_a_paused_process_runs_late_and_in_order() -> None:
+    ran: list[tuple[float, int]] = []
+
+    async def program(_host: Host) -> None:
+        loop = asyncio.get_running_loop()
+
+        def run(number: int) -> None:
+            ran.append((loop.time(), number))
+
+        for number in range(5):
+            loop.call_at(float(number), run, number)
+        await asyncio.sleep(60)
+
+    async def story(world: World) -> None:
+        host = world.host("a")
+        host.start(program)
+        await asyncio.sleep(0.5)
+        host.pause()
+        assert host.state == "paused"
+        await asyncio.sleep(3)
+        host.resume()
+        await asyncio.sleep(5)
+
+    run_story(1, story)
+    assert ran == [(0.0, 0), (3.5, 1), (3.5, 2), (3.5, 3), (4.0, 4)]
+
+
+def test_a_process_that_is_killed_while_paused_stays_dead() -> None:
+    ran: list[float] = []
+
+    async def program(_host: Host) -> None:
+        while True:
+            await asyncio.sleep(1)
+            ran.append(asyncio.get_running_loop().time())
+
+    async def story(world: World) -> None:
+        host = world.host("a")
+        host.start(program)
+        await asyncio.sleep(1.5)
+        host.pause()
+        await asyncio.sleep(2)
+        host.kill()
+        await asyncio.sleep(5)
+
+    run_story(1, story)
+    assert ran == [1.0]
+
+
+@pytest.mark.parametrize("how", ["return", "exit", "sys.exit", "raise"])
+def test_how_a_process_ends_by_itself_is_told(how: str) -> None:
+    ends: list[str] = []
+
+    async def program(host: Host) -> int:
+        await asyncio.sleep(1)
+        if how == "exit":
+            host.exit(3)
+            await asyncio.sleep(1)
+            ends.append("went on")
+        elif how == "sys.exit":
+            raise SystemExit(3)
+        elif how == "raise":
+            raise ValueError("cannot go on")
+        return 3
+
+    async def story(world: World) -> None:
+        host = world.host("a")
+        host.on_exit = lambda host, status: ends.append(f"{host.name}: {status}")
+        host.start(program)
+        await asyncio.sleep(5)
+        assert host.state == "down"
+
+    world = run_story(1, story)
+    assert ends == ["a: exception ValueError: cannot go on" if how == "raise" else "a: exit code 3"]
+    if how == "raise":
+        assert any("Traceback" in line for line in world.host("a").log_lines)
+
+
+def test_each_host_has_a_clock_of_its_own() -> None:
+    seen: dict[str, list[float]] = {"a": [], "b": []}
+
+    async def program(host: Host) -> None:
+        while True:
+            await asyncio.sleep(10)
+            seen[host.name].append(time.time() - EPOCH_NS / 1e9)
+
+    async def story(world: World) -> None:
+        for name in ("a", "b"):
+            world.host(name).start(program)
+        world.host("b").clock.set(-2_000_000_000, rate_ppm=100_000)
+        await asyncio.sleep(20.5)
+        world.host("b").clock.reset()
+        await asyncio.sleep(10)
+
+    run_story(1, story)
+    assert seen["a"] == pytest.approx([10, 20, 30])
+    assert seen["b"] == pytest.approx([10 - 2 + 1, 20 - 2 + 2, 30])
+
+
+def test_the_logging_of_a_program_goes_to_the_log_of_its_host() -> None:
+    async def program(host: Host) -> None:
+        logging.getLogger("db").warning("I am %s", host.name)
+        await asyncio.sleep(100)
+
+    async def story(world: World) -> None:
+        for name in ("a", "b"):
+            world.host(name).start(program)
+        await asyncio.sleep(1)
+
+    world = run_story(1, story)
+    assert world.host("a").log_lines == ["2026-01-01T00:00:00.000 WARNING db: I am a"]
+    assert world.host("b").log_lines == ["2026-01-01T00:00:00.000 WARNING db: I am b"]
+
+
+def test_an_exception_that_nobody_catches_is_in_the_log_of_its_host_and_ends_nothing_else() -> None:
+    async def broken() -> None:
+        raise RuntimeError("lost")
+
+    async def program(_host: Host) -> None:
+        asyncio.get_running_loop().call_soon(lambda: 1 // 0)
+        await asyncio.sleep(100)
+
+    async def story(world: World) -> None:
+        world.host("a").start(program)
+        await asyncio.sleep(1)
+        assert world.host("a").state == "up"
+
+    world = run_story(1, story)
+    assert "ZeroDivisionError" in world.host("a").log_lines[0]
+
+
+def test_each_process_has_an_exception_handler_of_its_own() -> None:
+    heard: list[str] = []
+
+    async def program(host: Host) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(
+            lambda _loop, context: heard.append(f"{host.name}: {context['exception']}")
+        )
+        await asyncio.sleep(1)
+        loop.call_soon(lambda: 1 // 0)
+        await asyncio.sleep(1)
+
+    async def story(world: World) -> None:
+        for name in ("a", "b"):
+            world.host(name).start(program)
+        await asyncio.sleep(5)
+
+    run_story(1, story)
+    assert sorted(heard) == ["a: integer division or modulo by zero", "b: integer division or modulo by zero"]
+
+
+def test_an_exception_of_the_harness_itself_is_raised() -> None:
+    async def story() -> None:
+        asyncio.get_running_loop().call_soon(lambda: 1 // 0)
+        await asyncio.sleep(1)
+
+    with pytest.raises(ZeroDivisionError):
+        World(1).run(story())
+
+
+def test_waiting_for_what_never_comes_is_an_error_that_says_who_waits() -> None:
+    async def forever() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(SimulationHung, match=r"nothing can ever happen again.*harness.*forever"):
+        World(1).run(forever())
+
+
+def test_a_program_that_spins_without_time_passing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.environments.simulation.loop.SAME_INSTANT_MOST", 10_000)
+
+    async def spin() -> None:
+        loop = asyncio.get_running_loop()
+        while loop.time() < 1:
+            await asyncio.sleep(0)
+
+    with pytest.raises(SimulationHung, match="time no longer passes"):
+        World(1).run(spin())
+
+
+def test_the_same_seed_takes_the_same_way_and_another_seed_another() -> None:
+    def way(seed: int) -> tuple[int, int, list[float]]:
+        drawn: list[float] = []
+
+        async def program(_host: Host) -> None:
+            while True:
+                drawn.append(random.random())
+                await asyncio.sleep(random.expovariate(10))
+
+        async def story(world: World) -> None:
+            for name in ("a", "b", "c"):
+                world.host(name).start(program)
+            await asyncio.sleep(5)
+
+        world = run_story(seed, story)
+        return world.loop.digest, world.loop.events, drawn
+
+    assert way(7) == way(7)
+    assert way(7) != way(8)
+
+
+def test_the_randomness_of_a_life_differs_from_that_of_the_next() -> None:
+    drawn: list[float] = []
+
+    async def program(_host: Host) -> None:
+        drawn.append(random.random())
+
+    async def story(world: World) -> None:
+        for _ in range(3):
+            world.host("a").start(program)
+            await asyncio.sleep(1)
+
+    run_story(1, story)
+    assert len(set(drawn)) == 3
+
+
+def test_code_of_the_harness_counts_as_a_client_and_outside_there_is_no_host() -> None:
+    async def story() -> str:
+        return current_host().name
+
+    assert World(1).run(story()) == "client"
+
+    async def outside() -> None:
+        current_host()
+
+    with pytest.raises(RuntimeError, match="ordinary loop"):
+        asyncio.run(outside())
+
+
+def test_steps_are_watched_after_every_callback_of_their_host_alone() -> None:
+    steps: list[int] = []
+
+    async def program(_host: Host) -> None:
+        for _ in range(3):
+            await asyncio.sleep(1)
+
+    async def story(world: World) -> None:
+        for name in ("a", "b"):
+            world.host(name).start(program)
+        world.host("a").after_step = lambda: steps.append(world.loop.events)
+        await asyncio.sleep(10)
+
+    run_story(1, story)
+    # Its first step, three wake-ups of two callbacks each (timer and task), and after the last it has ended.
+    assert len(steps) == 6
+    assert steps == sorted(set(steps))

@@ -52,7 +52,7 @@ def on_a_host(work: Callable[[], Any], seed: int = 1) -> Any:
         (lambda: os.system("true"), "start another simulated host"),
         (socket.socket, "use asyncio.open_connection"),
         (lambda: socket.create_connection(("127.0.0.1", 1)), "use asyncio.open_connection"),
-        (lambda: open("/etc/hostname"), r"current_host\(\)\.disk"),
+        (lambda: open("/etc/hostname"), r"current_host\(\)\.disk"),  # noqa: SIM115
         (lambda: Path("/etc/hostname").read_text(), r"current_host\(\)\.disk"),
         (lambda: os.listdir("/"), r"current_host\(\)\.disk"),
         (lambda: time.sleep(0.01), r"await asyncio\.sleep"),

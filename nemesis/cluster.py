@@ -22,20 +22,41 @@ CLIENT = "client"
 
 NodeState = Literal["up", "down", "paused"]
 
+DiskMode = Literal["eio-sync", "eio-write", "full", "stall", "slow"]
+"""What a disk does while it fails: see `Cluster.fail_disk`."""
+
 CAPABILITIES: dict[str, str] = {
     "cut": "lose all bytes of a directed link between two nodes",
     "cut_client": "lose all bytes between the clients and a node",
     "slow": "delay the bytes of a directed link",
     "throttle": "limit the bytes per second of a directed link",
+    "lose": "lose a share of the segments of a directed link, which TCP then sends again",
     "reset": "reset the open connections of a link",
     "half_open": "end the open connections of a link at one end only",
     "kill": "end a node's process without warning (SIGKILL)",
     "terminate": "ask a node's process to end (SIGTERM)",
     "pause": "stop a node's process and let it go on (SIGSTOP, SIGCONT)",
     "clock": "offset and drift of the wall clock that a node sees",
+    "power_loss": "end a node without warning and lose what it had not synced",
+    "disk_error": "let the writes or syncs of a node's disk fail (EIO)",
+    "disk_full": "let the disk of a node be full (ENOSPC)",
+    "disk_stall": "let no operation of a node's disk come to an end",
+    "disk_slow": "delay the operations of a node's disk",
+    "flip_bits": "change bits of what a node has stored",
+    "lose_file": "remove a file that a node has stored",
     "leaders": "name the leader of each range",
 }
 """Every capability that an environment may declare, and what it means."""
+
+
+CAPABILITY_OF_MODE: dict[DiskMode, str] = {
+    "eio-sync": "disk_error",
+    "eio-write": "disk_error",
+    "full": "disk_full",
+    "stall": "disk_stall",
+    "slow": "disk_slow",
+}
+"""What an environment needs for a mode of `Cluster.fail_disk`."""
 
 
 class FaultUnavailable(Exception):
@@ -114,6 +135,13 @@ class Cluster(Protocol):
     async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
         """At most so many bytes a second for each link. None undoes it."""
 
+    async def lose(self, links: Sequence[Link], share: float) -> Evidence:
+        """Of the segments on each link this share (0 to 0.9) is lost, and sent again after a while, as TCP does.
+
+        So nothing is missing and nothing overtakes: bytes arrive in order, some late, and all behind them as late.
+        0 undoes it. Evidence: of many probes about so many were late, or the link has counted losses since.
+        """
+
     async def reset(self, links: Sequence[Link]) -> Evidence:
         """Reset all open connections between source and target, at both ends. Needs no undo."""
 
@@ -144,5 +172,44 @@ class Cluster(Protocol):
     async def reset_clock(self, node: str) -> Evidence:
         """The node's wall clock shows real time again. Idempotent."""
 
+    async def power_loss(self, node: str) -> Evidence:
+        """End the node at once, and lose of its disk what was not synced; returns when it is gone.
+
+        Which part is lost, which torn, and which writes reached the disk before earlier ones, is drawn by the
+        environment; what was synced stays. Other nodes hear nothing: no connection is closed, until they send to the
+        node when it is up again. A paused node is down after it, one that was down stays as it is (its unsynced bytes
+        went with its machine's memory: they are lost now too). `start` brings it back. Acts before it waits, so power
+        losses that are asked for together happen together. Evidence: the process is gone, and what the disk lost
+        (`{"lost": ..., "torn": ..., "reordered": ...}`; a disk that had nothing unsynced says so and it proves).
+        """
+
+    async def fail_disk(
+        self, node: str, mode: DiskMode, share: float = 1.0, delay_ms: float = 0.0
+    ) -> Evidence:
+        """The disk of a node fails until `heal_disk`, over every restart and power loss in between.
+
+        `eio-sync`: a share of the syncs fail with EIO; what they should have made durable may be lost at the next
+        power loss even if a later sync succeeds. `eio-write`: a share of the writes fail with EIO, and nothing of them
+        is written. `full`: whatever needs more room fails with ENOSPC. `stall`: nothing comes to an end before the
+        heal, then everything does. `slow`: every operation takes `delay_ms` longer. A disk has one mode; a second call
+        replaces the first. Evidence: a write and a sync of a probe on the same disk, and what became of them. The
+        process may end by itself: for many databases that is the one right answer to a failed sync.
+        """
+
+    async def heal_disk(self, node: str) -> Evidence:
+        """The disk works again; starts nothing. Idempotent. Evidence: a probe is written, synced and read back."""
+
+    async def flip_bits(self, node: str) -> Evidence:
+        """Change one bit or a few, drawn by the environment, in a file that the node has written and synced.
+
+        Cannot be undone. Evidence: file, offset, bytes before and after; nothing stored yet is no effect.
+        """
+
+    async def lose_file(self, node: str) -> Evidence:
+        """Remove one file, drawn by the environment, that the node has written and synced. Cannot be undone."""
+
     async def heal_all(self) -> HealReport:
-        """Mend every link, resume, start, reset every clock, and verify each. Never raises for a single node."""
+        """Mend every link, heal every disk, resume, start, reset every clock, and verify each.
+
+        In this order, as a node may not be able to start on a broken disk. Never raises for a single node.
+        """

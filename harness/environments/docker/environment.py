@@ -48,6 +48,7 @@ from harness.environments.environment import (
     SystemUnderTest,
     name_problems,
 )
+from harness.environments.lacking import LATER, NEED_SIMULATION
 from harness.environments.ledger import Ledger
 from nemesis.cluster import CAPABILITIES, Capability
 
@@ -164,6 +165,7 @@ def _capabilities(system: SystemUnderTest, enters: bool) -> dict[str, Capability
     found = {name: Capability(name, True, mechanism) for name, mechanism in available.items()}
     for name in ("slow", "throttle", "reset", "half_open"):
         found[name] = Capability(name, False, "none", later)
+    found |= {name: Capability(name, False, "none", LATER) for name in NEED_SIMULATION}
     if system.clock_port:
         found["clock"] = Capability(
             "clock", True, "the database's clock port, in a folder shared with the container"

@@ -37,6 +37,7 @@ from harness.environments.environment import (
 )
 from harness.environments.failure import Failure
 from harness.environments.healing import Healing
+from harness.environments.lacking import LacksSimulatedFaults
 from harness.environments.last_lines import last_lines
 from harness.environments.ledger import Ledger
 from harness.environments.local.channel import Channel
@@ -84,7 +85,7 @@ class Node:
     exit_status: str = ""
 
 
-class LocalCluster:
+class LocalCluster(LacksSimulatedFaults):
     """See `EnvironmentCluster`. Made by `LocalEnvironment.create_cluster`."""
 
     def __init__(

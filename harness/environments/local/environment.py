@@ -13,6 +13,7 @@ from harness.environments.environment import (
     SystemUnderTest,
     name_problems,
 )
+from harness.environments.lacking import LATER, NEED_SIMULATION
 from harness.environments.local.cluster import LocalCluster
 from harness.environments.local.ports import BLOCK
 from nemesis.cluster import CAPABILITIES, Capability
@@ -45,13 +46,13 @@ class LocalEnvironment:
 
     def capabilities(self, system: SystemUnderTest) -> Mapping[str, Capability]:
         """Everything but what the system lacks."""
-        missing: dict[str, str] = {}
+        missing: dict[str, str] = dict.fromkeys(NEED_SIMULATION, LATER)
         if not system.clock_port:
             missing["clock"] = f"{system.name} reads no clock file, and the host's own clock is never touched"
         if "leaders" not in system.supports:
             missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
         return {
-            fault: Capability(fault, fault not in missing, _MECHANISMS[fault], missing.get(fault))
+            fault: Capability(fault, fault not in missing, _MECHANISMS.get(fault, "none"), missing.get(fault))
             for fault in CAPABILITIES
         }
 

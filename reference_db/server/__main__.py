@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from reference_db.server.config import parse_config
-from reference_db.server.server import StartFailed, run
+from reference_db.server.program import StartFailed
+from reference_db.server.server import run
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from reference_db.api import Ambiguous, ClientGet, ClientReply, ClientRequest
 from reference_db.codec import FrameDecoder, encode_frame
 from reference_db.server import connections
 from reference_db.server.connections import ClientProtocol
-from reference_db.server.server import on_exception
+from reference_db.server.program import on_exception
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import World
 

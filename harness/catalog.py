@@ -153,6 +153,7 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
                     round(scenario.time_limit * 1e9),
                     scenario.node_names,
                     packages,
+                    scenario.intensity,
                 )
     except ValueError as error:
         raise ScenarioError(str(error)) from error

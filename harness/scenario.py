@@ -38,6 +38,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     replication: int = 3
     ranges: int = 8
     nemesis: str = "partition,kill,pause"
+    intensity: float = 1.0
+    """How often faults come: with 2, the gaps between the faults of a kind are half as long as usual."""
     time_limit: float = 60.0
     concurrency: str = "2n"
     rate: float = 200.0
@@ -75,6 +77,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             problems.append(f"time limit {self.time_limit:g} s: must be above 0 and at most a week")
         if not 0 < self.rate <= 1_000_000:
             problems.append(f"rate {self.rate:g}: must be above 0 and at most 1000000 operations a second")
+        if not 0.01 <= self.intensity <= 100:
+            problems.append(f"intensity {self.intensity:g}: must be between 0.01 and 100 (1 is the usual)")
         if not 0 < self.operation_timeout <= 3600:
             problems.append(
                 f"operation timeout {self.operation_timeout:g} s: must be above 0 and at most an hour"

@@ -212,6 +212,7 @@ def draw(
     duration_ns: int,
     nodes: Sequence[str],
     packages: Mapping[str, Drawer],
+    intensity: float = 1.0,
 ) -> Schedule:
     """Draw the steps of a run of `duration_ns`. Requests are concrete (`package.choose` has replaced `all`).
 
@@ -219,8 +220,9 @@ def draw(
     overlap, those of different requests do. A step lasts 2 to 10 s, scaled down for runs under a minute (1.5 s in a
     run of 10 s): log-uniform, because the moments after a fault begins and ends tell most. First steps are shorter
     where many share the window of first starts, so that they do not all pile up. Gaps are such that about
-    `CALM_SHARE` of the time is free of faults, however many requests there are. Each request has a random
-    stream of its own, so adding one to `--nemesis` leaves the steps of the others' aims as they were.
+    `CALM_SHARE` of the time is free of faults, however many requests there are; an `intensity` of 2 halves the gaps,
+    one of 0.5 doubles them. Each request has a random stream of its own, so adding one to `--nemesis` leaves the
+    steps of the others' aims as they were.
     """
     if not requests or duration_ns <= 0:
         return Schedule()
@@ -244,7 +246,7 @@ def draw(
             if first:
                 length = max(shortest, min(length, int(1.5 * slot)))
             aim = packages[request.name].draw(request, stream, nodes, first)
-            gap = int(typical * (1 - share_broken) / share_broken * stream.uniform(0.5, 1.5))
+            gap = int(typical * (1 - share_broken) / share_broken * stream.uniform(0.5, 1.5) / intensity)
             start, length = _keep_calm(start, length, shortest, duration_ns)
             length = min(length, last_end - start)
             if length < shortest and not first:

@@ -52,6 +52,7 @@ def _flag(
 )
 @_flag("ranges", int, "Into how many ranges the keyspace is cut.", "N")
 @_flag("nemesis", str, "What goes wrong: name[:shape][@target],… or all or none.", "SPEC")
+@_flag("intensity", float, "How often faults come: 2 halves the gaps between them.", "X")
 @_flag("time_limit", float, "Length of the main phase in seconds.", "S")
 @_flag("concurrency", str, "Client processes: a number, or 2n for two per node.", "N|Nn")
 @_flag("rate", float, "Operations a second that are started, as long as a process is free.", "R")

@@ -109,6 +109,20 @@ def test_faults_of_different_classes_overlap_sometimes_and_calm_is_left() -> Non
     assert 0.3 * total < calm < 0.7 * total
 
 
+def test_a_higher_intensity_draws_more_steps_and_leaves_the_calm_stretch() -> None:
+    def steps(intensity: float) -> list[Step]:
+        found: list[Step] = []
+        for seed in range(40):
+            requests = [Request("kill"), Request("partition")]
+            found += draw(requests, Random(seed), 60 * SECOND, names_of(5), PACKAGES, intensity)
+        return found
+
+    counts = [len(steps(intensity)) for intensity in (0.5, 1.0, 3.0)]
+    assert counts[0] < counts[1] < counts[2], counts
+    assert counts[2] > 1.3 * counts[0], counts
+    assert not [one for one in steps(3.0) if one.at_ns < 33 * SECOND and one.end_ns > 27 * SECOND]
+
+
 def test_the_seed_is_the_schedule() -> None:
     requests = [Request("partition"), Request("clock")]
     one = draw(requests, Random(7), 60 * SECOND, names_of(5), PACKAGES)

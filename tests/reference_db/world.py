@@ -14,6 +14,7 @@ from typing import Any
 
 from reference_db.api import ClientOperation, ClientReply, ClientRequest
 from reference_db.codec import FrameDecoder, PeerFrame
+from reference_db.invariants import Violation, Watcher, durable_in_memory
 from reference_db.node import ClientConnection, Node, NodeOptions
 from reference_db.storage.engine import MemoryEngine
 from reference_db.trace import RecordingTrace, Trace
@@ -80,6 +81,7 @@ class World:
         options: NodeOptions | None = None,
         trace: Trace | None = None,
         plant: Callable[[Node], None] | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.seed = seed
         self.random = random.Random(seed)
@@ -89,6 +91,9 @@ class World:
         self.options = options
         self.trace = trace if trace is not None else RecordingTrace()
         self.plant = plant
+        self.watcher = watcher
+        self.violations: list[Violation] = []
+        """What the watcher has found, if there is one."""
         self.engines = {name: MemoryEngine() for name in self.names}
         self.clock_offsets_ns = {name: 0 for name in self.names}
         self.nodes: dict[str, Node] = {}
@@ -131,6 +136,9 @@ class World:
         )
         if self.plant is not None:
             self.plant(node)
+        if self.watcher is not None:
+            durable = durable_in_memory(self.engines[name])
+            self.violations += self.watcher.attach(name, node, durable)
         node.start()
         self.nodes[name] = node
         self._syncs[name] = sync
@@ -144,6 +152,9 @@ class World:
 
     def crash(self, name: str) -> None:
         """Kill a node and its disk's unsynced batches (all after a random prefix)."""
+        self.look(name)
+        if self.watcher is not None:
+            self.watcher.detach(name)
         node = self.nodes.pop(name)
         node.stop()
         self._syncs[name].dead = True
@@ -151,7 +162,14 @@ class World:
         for other in self.nodes.values():
             other.link_lost(name)
 
+    def look(self, name: str) -> None:
+        """Ask the watcher what the node's latest steps have broken."""
+        if self.watcher is not None:
+            self.violations += self.watcher.after_step(name)
+
     async def stop(self) -> None:
+        for name in list(self.nodes):
+            self.look(name)
         for node in self.nodes.values():
             node.stop()
         await asyncio.sleep(0)
@@ -183,6 +201,7 @@ class World:
                 return
             for whole in FrameDecoder(PeerFrame).feed(frame):
                 node.receive(whole)
+            self.look(target)
 
         loop.call_at(arrival, deliver)
         return True

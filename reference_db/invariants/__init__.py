@@ -1,0 +1,15 @@
+"""What must hold of all nodes at every moment, checked while they run: a watcher for simulations."""
+
+from reference_db.invariants.keyspace import check_tiling
+from reference_db.invariants.violation import INVARIANTS, Violation
+from reference_db.invariants.watcher import Durable, Watcher, WatcherBroken, durable_in_memory
+
+__all__ = [
+    "INVARIANTS",
+    "Durable",
+    "Violation",
+    "Watcher",
+    "WatcherBroken",
+    "check_tiling",
+    "durable_in_memory",
+]

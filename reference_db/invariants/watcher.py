@@ -1,0 +1,489 @@
+"""Watches live nodes from outside, and says after each step of one which invariants that step has broken.
+
+`attach` hangs small taps into a node: where a replica hands out its Ready and applies an entry, where the store writes
+its batch and lets a promise go, where a frame leaves. They note what changed, so that a step costs in proportion to
+what it did. The node's own code knows nothing of it, and an unwatched node pays nothing.
+
+What is durable is not asked of the node but of its disk (`durable` in `attach`), and read off the bytes that were
+written. A crash between two steps can't mislead: the image of a dead node stays as it was when it last was looked at,
+which is at the latest when it let its last promise go.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from reference_db.invariants.consensus import RangeTruth, shown_state
+from reference_db.invariants.disk_image import (
+    BatchChange,
+    LeftBehind,
+    RangeChange,
+    RangeImage,
+    read_entries,
+    read_image,
+    take_apart,
+)
+from reference_db.invariants.keyspace import Keyspace
+from reference_db.invariants.states import RangeStates, ReplicaDigest, shown_changes
+from reference_db.invariants.transactions import TransactionTruth
+from reference_db.invariants.violation import Violation
+from reference_db.node import Node
+from reference_db.raft import Ready
+from reference_db.raft.messages import Entry, EntryKind, Message, MessageKind
+from reference_db.ranges.replica import Replica
+from reference_db.storage import keys
+from reference_db.storage.engine import Engine, MemoryEngine, WriteBatch
+from reference_db.txn.command import decode_command
+
+_APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
+_VOTE_RESPONSE = MessageKind.VOTE_RESPONSE
+_NORMAL = EntryKind.NORMAL
+
+Durable = Callable[[], int]
+"""How many of the batches that were written through an engine since the node was attached would survive a power loss
+at this moment."""
+
+
+def durable_in_memory(engine: MemoryEngine) -> Durable:
+    """The answer of a simulated engine, to be asked for before the node that is attached writes anything."""
+    base = engine.counters.batches
+    return lambda: max(engine.counters.batches - base - engine.unsynced, 0)
+
+
+@dataclass(slots=True)
+class _WatchedReplica:
+    """What is known of one replica of an attached node."""
+
+    replica: Replica
+    written: RangeImage
+    durable: RangeImage
+    digest: ReplicaDigest
+    led_term: int = 0
+    """The term that it leads since before the present turn; 0 if it doesn't."""
+    applied: list[Entry] = field(default_factory=list)
+    """Applied in the batch that is being filled."""
+    quorums: tuple[frozenset[int], ...] = ()
+    """Its voters when it last handed out a Ready."""
+
+
+class _WatchedNode:
+    """One life of one node."""
+
+    __slots__ = (
+        "alive",
+        "bound_ns",
+        "durable",
+        "durable_count",
+        "engine",
+        "name",
+        "node",
+        "pending",
+        "replicas",
+        "written_count",
+    )
+
+    def __init__(self, name: str, node: Node, engine: Engine) -> None:
+        self.name = name
+        self.node = node
+        self.engine = engine
+        self.alive = True
+        self.replicas: dict[int, _WatchedReplica] = {}
+        self.pending: deque[tuple[int, BatchChange]] = deque()
+        """Batches that are written and not known to be durable, with their numbers; oldest first."""
+        self.written_count = 0
+        self.durable_count = 0
+        self.durable: Durable = lambda: self.durable_count
+        self.bound_ns = 0
+        """The clock's bound, as durable."""
+
+    def catch_up(self) -> None:
+        """Move the durable images to what the disk says."""
+        pending = self.pending
+        if not pending or not self.alive:
+            return
+        count = self.durable()
+        while pending and pending[0][0] <= count:
+            _, change = pending.popleft()
+            for range_id, one in change.ranges.items():
+                watched = self.replicas.get(range_id)
+                if watched is not None:
+                    watched.durable.apply(one)
+            if change.clock_bound_ns is not None:
+                self.bound_ns = change.clock_bound_ns
+
+
+class WatcherBroken(Exception):
+    """The watcher itself has failed; what it would have said is unknown."""
+
+
+class Watcher:
+    """All invariants, over all nodes of one cluster and all their lives. One for a run; call `attach` at each start of
+    a node, before its loop runs on, `detach` when it dies, and `after_step` after each of its steps."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, _WatchedNode] = {}
+        """Attached, dead or alive: the latest life of each."""
+        self._truths: dict[int, RangeTruth] = {}
+        self._states: dict[int, RangeStates] = {}
+        self._transactions = TransactionTruth()
+        self._keyspace = Keyspace()
+        self._is_whole = False
+        """Every node was attached at least once, so every range is known."""
+        self._found: list[Violation] = []
+        self._broken: Exception | None = None
+        self.steps = 0
+        """How often it has looked."""
+
+    # The life of a node.
+
+    def attach(self, name: str, node: Node, durable: Durable | None = None) -> list[Violation]:
+        """A node was made and is about to run, on an engine that holds what its last life left. Without `durable` the
+        word of the node's syncer is believed: what is written when a sync begins is durable when it ends."""
+        before = self._nodes.get(name)
+        if before is not None:
+            before.alive = False
+        watched = _WatchedNode(name, node, node.store._engine)
+        self._nodes[name] = watched
+        watched.bound_ns = int.from_bytes(watched.engine.get(keys.CLOCK_BOUND) or b"", "big")
+        for replica in node.store.replicas.values():
+            self._attach_replica(watched, replica, before)
+        if durable is not None:
+            watched.durable = durable
+        else:
+            node.store._sync = partial(self._on_sync, watched, node.store._sync)
+        node.store._engine = _EngineTap(self, watched)
+        node.store._send = partial(self._on_send, watched, node.store._send)
+        node._transport = _TransportTap(self, watched)
+        descriptors = [replica.descriptor for replica in node.store.replicas.values()]
+        self._found += self._keyspace.learn(name, descriptors)
+        if not self._is_whole and all(other in self._nodes for other in node.nodes):
+            self._is_whole = True
+            self._found += self._keyspace.check(name)
+        return self._take_found()
+
+    def _attach_replica(
+        self, watched: _WatchedNode, replica: Replica, before: _WatchedNode | None, is_new: bool = False
+    ) -> None:
+        range_id, engine = replica.id, watched.engine
+        truth = self._truths.get(range_id)
+        if truth is None:
+            truth = self._truths[range_id] = RangeTruth(range_id, self._images)
+            self._states[range_id] = RangeStates()
+        image = read_image(engine, range_id)
+        # A replica that appears while its node runs is not durable yet: its batch is among the pending ones.
+        durable = RangeImage() if is_new else image.copy()
+        one = _WatchedReplica(replica, image, durable, ReplicaDigest())
+        watched.replicas[range_id] = one
+        left = None
+        if before is not None and range_id in before.replicas:
+            unsynced = tuple(
+                change.ranges[range_id] for _, change in before.pending if range_id in change.ranges
+            )
+            left = LeftBehind(before.replicas[range_id].durable, unsynced)
+        self._found += truth.started(watched.name, image, read_entries(engine, range_id), left)
+        one.digest.load(engine, replica.descriptor)
+        states = self._states[range_id]
+        if image.applied > states.frontier:
+            self._transactions.load(engine, replica.descriptor)
+        self._reached(watched, one, image.applied, ())
+        replica.take_ready = partial(  # type: ignore[method-assign]
+            self._on_ready, watched, one, replica.take_ready
+        )
+        replica._apply = partial(  # type: ignore[method-assign]
+            self._on_apply, watched, one, replica._apply
+        )
+
+    def detach(self, name: str) -> None:
+        """The node died. What was durable of it counts as durable; what comes of its callbacks is not looked at."""
+        watched = self._nodes.get(name)
+        if watched is not None:
+            watched.alive = False
+
+    def forget_disk(self, name: str) -> None:
+        """A fault has destroyed what was durable on a dead node's disk, which no database can be blamed for: its next
+        life is not compared with this one."""
+        watched = self._nodes.get(name)
+        if watched is not None:
+            watched.alive = False
+            watched.replicas.clear()
+            watched.pending.clear()
+
+    def after_step(self, name: str) -> list[Violation]:
+        """What the node's latest step has broken; most often nothing. Raises WatcherBroken if the watcher is."""
+        self.steps += 1
+        watched = self._nodes.get(name)
+        if watched is not None and watched.pending:
+            watched.catch_up()
+        if self._found or self._broken is not None:
+            return self._take_found()
+        return []
+
+    def _take_found(self) -> list[Violation]:
+        if self._broken is not None:
+            broken, self._broken = self._broken, None
+            raise WatcherBroken("the watcher of the invariants has failed") from broken
+        found, self._found = self._found, []
+        return found
+
+    def _images(self, range_id: int) -> list[tuple[str, int, RangeImage, RangeImage]]:
+        found = []
+        for name, watched in sorted(self._nodes.items()):
+            watched.catch_up()
+            one = watched.replicas.get(range_id)
+            if one is not None:
+                number = watched.node.nodes.index(name) + 1
+                found.append((name, number, one.written, one.durable))
+        return found
+
+    # The taps. An exception in here must not become one of the node's.
+
+    def _on_ready(
+        self,
+        watched: _WatchedNode,
+        one: _WatchedReplica,
+        original: Callable[[Ready, WriteBatch], None],
+        ready: Ready,
+        batch: WriteBatch,
+    ) -> None:
+        if watched.alive:
+            try:
+                self._look_at_ready(watched, one)
+            except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
+                self._broken = error
+        original(ready, batch)
+
+    def _look_at_ready(self, watched: _WatchedNode, one: _WatchedReplica) -> None:
+        core = one.replica.group.core
+        configuration = core.peers.configuration
+        one.quorums = (frozenset(configuration.voters), frozenset(configuration.outgoing))
+        if not one.replica.group.is_leader:
+            one.led_term = 0
+            return
+        if one.led_term != core.term:
+            truth = self._truths[one.replica.id]
+            log = core.log
+            self._found += truth.leads(watched.name, core.term, log.last_index, log.term_or_zero)
+            # From the next Ready on: this one may carry entries that it got as a follower.
+            one.led_term = -core.term
+
+    def _on_apply(
+        self,
+        watched: _WatchedNode,
+        one: _WatchedReplica,
+        original: Callable[[Entry, WriteBatch], None],
+        entry: Entry,
+        batch: WriteBatch,
+    ) -> None:
+        before = len(batch.changes)
+        original(entry, batch)
+        if watched.alive:
+            try:
+                self._look_at_applied(watched, one, entry, batch.changes[before:])
+            except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
+                self._broken = error
+
+    def _look_at_applied(
+        self,
+        watched: _WatchedNode,
+        one: _WatchedReplica,
+        entry: Entry,
+        effects: Sequence[tuple[int, bytes, bytes]],
+    ) -> None:
+        one.applied.append(entry)
+        one.digest.change(effects)
+        states = self._states[one.replica.id]
+        if entry.index > states.frontier and entry.kind == _NORMAL and entry.data:
+            command = decode_command(entry.data)
+            if command.term == entry.term:
+                self._found += self._transactions.applied(watched.name, one.replica.id, entry.index, command)
+        self._reached(watched, one, entry.index, effects)
+
+    def _reached(
+        self,
+        watched: _WatchedNode,
+        one: _WatchedReplica,
+        index: int,
+        effects: Sequence[tuple[int, bytes, bytes]],
+    ) -> None:
+        states = self._states[one.replica.id]
+        first = states.reached(watched.name, index, one.digest.value, effects)
+        if first is None:
+            return
+        text = (
+            f"{watched.name} and {first} hold different data after index {index}. The entry there did on {first}: "
+            f"{shown_changes(states.effects(index))}; on {watched.name}: {shown_changes(effects)}"
+        )
+        truth = self._truths[one.replica.id]
+        self._found.append(truth.broken("state machine safety", text, watched.name, index))
+
+    def _on_write(self, watched: _WatchedNode, batch: WriteBatch) -> None:
+        """A batch is about to be written."""
+        change = take_apart(batch.changes)
+        watched.written_count += 1
+        watched.pending.append((watched.written_count, change))
+        for range_id, ours in change.ranges.items():
+            one = watched.replicas.get(range_id)
+            if one is not None:
+                self._look_at_range(watched, one, ours)
+
+    def _look_at_range(self, watched: _WatchedNode, one: _WatchedReplica, change: RangeChange) -> None:
+        name, image = watched.name, one.written
+        truth = self._truths[one.replica.id]
+        if change.hard_state is not None or change.entries:
+            self._found += truth.wrote(name, image, change, max(one.led_term, 0))
+        commit = image.hard_state.commit
+        image.apply(change)
+        if image.hard_state.commit > commit:
+            self._found += truth.committed_on(name, image, commit, one.quorums)
+        self._found += truth.in_order(name, image, "written")
+        if one.applied:
+            for entry in one.applied:
+                self._found += truth.applied(name, entry)
+            one.applied.clear()
+        one.led_term = abs(one.led_term)
+
+    def _wrote(self, watched: _WatchedNode, batch: WriteBatch) -> None:
+        """The batch is written. Data that came otherwise than by applying is looked at whole."""
+        change = watched.pending[-1][1]
+        if not change.has_data_wiped and not change.descriptors:
+            return
+        for range_id in change.ranges:
+            one = watched.replicas.get(range_id)
+            if one is not None:
+                one.digest.load(watched.engine, one.replica.descriptor)
+                self._reached(watched, one, one.written.applied, ())
+        if change.descriptors:
+            self._found += self._keyspace.learn(watched.name, change.descriptors)
+            if self._is_whole:
+                self._found += self._keyspace.check(watched.name)
+        replicas = watched.node.store.replicas
+        for range_id in sorted(replicas.keys() - watched.replicas.keys()):
+            self._attach_replica(watched, replicas[range_id], None, is_new=True)
+
+    def _on_sync(
+        self,
+        watched: _WatchedNode,
+        original: Callable[[Callable[[], None]], None],
+        done: Callable[[], None],
+    ) -> None:
+        """Only without a view of the disk: what is written now is durable when the syncer says so."""
+        count = watched.written_count
+
+        def synced() -> None:
+            watched.durable_count = max(watched.durable_count, count)
+            done()
+
+        original(synced)
+
+    def _on_send(
+        self,
+        watched: _WatchedNode,
+        original: Callable[[str, int, Message], None],
+        target: str,
+        range_id: int,
+        message: Message,
+    ) -> None:
+        kind = message.kind
+        if (kind is _APPEND_RESPONSE or kind is _VOTE_RESPONSE) and watched.alive:
+            try:
+                self._look_at_promise(watched, range_id, message)
+            except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
+                self._broken = error
+        original(target, range_id, message)
+
+    def _look_at_promise(self, watched: _WatchedNode, range_id: int, message: Message) -> None:
+        one = watched.replicas.get(range_id)
+        if one is None:
+            return
+        watched.catch_up()
+        truth, durable = self._truths[range_id], one.durable
+        state = durable.hard_state
+        if state.term < message.term:
+            text = (
+                f"{watched.name} answers node {message.target} in term {message.term} "
+                f"({message.kind.name.lower()}), but only {shown_state(state)} is durable"
+            )
+            self._found.append(truth.broken("durable before promised", text, watched.name, durable.last))
+        if message.reject:
+            return
+        if message.kind is _VOTE_RESPONSE:
+            self._found += truth.voted(watched.name, message.term, message.target)
+            if state.term == message.term and state.vote != message.target:
+                text = (
+                    f"{watched.name} votes for node {message.target} in term {message.term}, but only "
+                    f"{shown_state(state)} is durable"
+                )
+                self._found.append(truth.broken("durable before promised", text, watched.name, durable.last))
+            return
+        index = message.index
+        term = one.written.term(index)
+        if index and not (durable.has(index, term) if term is not None else index <= durable.base):
+            text = (
+                f"{watched.name} acknowledges entries up to {index} (term {term}) to node {message.target}, but its "
+                f"disk has synced {durable.base + 1} to {durable.last}, with term {durable.term(index)} at {index}"
+            )
+            self._found.append(truth.broken("durable before promised", text, watched.name, index))
+
+    def _on_frame(self, watched: _WatchedNode) -> None:
+        last = watched.node.clock.last.wall_ns
+        if last <= watched.bound_ns:
+            return
+        watched.catch_up()
+        if last > watched.bound_ns:
+            text = (
+                f"a frame leaves {watched.name} with clock {watched.node.clock.last}, above the durable bound "
+                f"{watched.bound_ns}"
+            )
+            self._found.append(Violation("clock bound", text, None, watched.name))
+
+
+class _EngineTap:
+    """Stands before a node's engine, where its store writes."""
+
+    def __init__(self, watcher: Watcher, watched: _WatchedNode) -> None:
+        self._watcher = watcher
+        self._watched = watched
+        self._engine = watched.engine
+        self.counters = watched.engine.counters
+        self.get = watched.engine.get
+        self.first = watched.engine.first
+        self.scan = watched.engine.scan
+        self.sync = watched.engine.sync
+        self.close = watched.engine.close
+
+    def write(self, batch: WriteBatch) -> None:
+        watched = self._watched
+        if not watched.alive or not batch.changes:
+            self._engine.write(batch)
+            return
+        watcher = self._watcher
+        try:
+            watcher._on_write(watched, batch)
+        except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
+            watcher._broken = error
+        self._engine.write(batch)
+        try:
+            watcher._wrote(watched, batch)
+        except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
+            watcher._broken = error
+
+
+class _TransportTap:
+    """Stands before a node's transport."""
+
+    def __init__(self, watcher: Watcher, watched: _WatchedNode) -> None:
+        self._watcher = watcher
+        self._watched = watched
+        self._transport = watched.node._transport
+        self.is_up = self._transport.is_up
+
+    def send(self, node: str, frame: bytes) -> bool:
+        if self._watched.alive:
+            try:
+                self._watcher._on_frame(self._watched)
+            except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
+                self._watcher._broken = error
+        return self._transport.send(node, frame)

@@ -15,7 +15,6 @@ says so.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -24,15 +23,12 @@ from nemesis.cluster import Cluster, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
 from nemesis.schedule import Request, Step
+from nemesis.strengths import log_uniform
 from nemesis.targets import pick, possible_targets
 
 SHAPES: tuple[str, ...] = ("bump", "strobe", "drift")
 _TARGETS = (("one", 6), ("leader", 6), ("minority", 4), ("majority", 2), ("all", 2))
 CLOCK = "clock"
-
-
-def _log_uniform(random: Random, low: float, high: float) -> float:
-    return math.exp(random.uniform(math.log(low), math.log(high)))
 
 
 class Clock:
@@ -52,16 +48,16 @@ class Clock:
         table = [row for row in _TARGETS if row[0] in possible_targets(len(nodes))]
         target = random.choices([name for name, _ in table], [weight for _, weight in table])[0]
         sign = random.choice((-1, 1))
-        offset_ms = round(sign * _log_uniform(random, 500 if first else 50, 60_000), 3)
+        offset_ms = round(sign * log_uniform(random, 500 if first else 50, 60_000), 3)
         parameters: dict[str, Any] = {"draw": random.getrandbits(32)}
         match shape:
             case "bump":
                 parameters["offset_ms"] = offset_ms
             case "strobe":
-                parameters |= {"offset_ms": offset_ms, "period_ms": round(_log_uniform(random, 10, 1000), 3)}
+                parameters |= {"offset_ms": offset_ms, "period_ms": round(log_uniform(random, 10, 1000), 3)}
             case _:
                 parameters["rate_ppm"] = round(
-                    sign * _log_uniform(random, 100_000 if first else 10_000, 500_000), 1
+                    sign * log_uniform(random, 100_000 if first else 10_000, 500_000), 1
                 )
         return Aim(shape, request.target or target, parameters)
 

@@ -127,7 +127,10 @@ class Cluster(Protocol):
         """From now on no byte of these directed links arrives. Idempotent."""
 
     async def mend(self, links: Sequence[Link]) -> Evidence:
-        """Undo `cut`. Connections that lost bytes are reset, so that their ends open new ones. Idempotent."""
+        """Undo `cut` and `half_open`; connections that lost bytes are reset, so that their ends open new ones.
+
+        Idempotent.
+        """
 
     async def slow(self, links: Sequence[Link], delay_ms: float, jitter_ms: float = 0.0) -> Evidence:
         """Each chunk of bytes arrives `delay_ms` +- `jitter_ms` later, in order. 0 undoes it."""

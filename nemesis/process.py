@@ -10,6 +10,8 @@ Rules of overlap, per node:
 - A node is stopped by one step only, and only that step starts it again. Others see it as down and aim elsewhere.
 - A pause does not aim at a node that is down or already paused.
 - A kill may hit a paused node: that ends the pause, and the step that paused it has nothing left to resume.
+- A node whose disk fails now (`disk.py`) is stopped like any other, but may not be able to start: it is left down, and
+  the step that lies on its disk starts it once that is healed.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from nemesis.package import Aim, Plan, Situation
 from nemesis.schedule import Request, Step
 from nemesis.targets import minority, pick, possible_targets, quorum
 
-DOWN, PAUSE = "down", "pause"
+DOWN, PAUSE, DISK = "down", "pause", "disk"
 _FIRST = (("one", 4), ("leader", 4))
 _LATER = (("one", 8), ("minority", 6), ("leader", 7), ("majority", 1), ("all", 2))
 
@@ -59,7 +61,9 @@ def aim_at_processes(step: Step, situation: Situation, holds: Holds, kind: str, 
     }
     barred = stopped if may_hit_paused else stopped | paused
     candidates = [name for name in situation.nodes if name not in barred]
-    room = minority(len(situation.nodes)) - len(stopped | paused)
+    # A node with a broken disk may end by itself at any moment, so it counts as one that is stopped.
+    failing = {name for name in situation.nodes if holds.holders(DISK, name)}
+    room = minority(len(situation.nodes)) - len(stopped | paused | failing)
     random = Random(step.parameters.get("draw", step.id))
     spare_majority = random.random() < 0.5
     lonely = cut_off(situation.nodes, holds)
@@ -112,12 +116,24 @@ async def start_again(step: Step, plan: Plan, cluster: Cluster, holds: Holds) ->
     async def one(name: str) -> Evidence:
         if step.id not in holds.holders(DOWN, name):
             return Evidence(True, [{"what": f"{name} is no longer held by step {step.id}", "proves": True}])
+        if (broken := _left_down(name, holds)) is not None:
+            holds.release(DOWN, name, step.id)
+            return broken
         try:
             return await cluster.start(name)
         finally:
             holds.release(DOWN, name, step.id)
 
     return combine(await asyncio.gather(*(one(name) for name in plan.targets)))
+
+
+def _left_down(name: str, holds: Holds) -> Evidence | None:
+    """Evidence that a node is not ours to start, because its disk fails now; None if it is."""
+    breakers = holds.holders(DISK, name)
+    if not breakers:
+        return None
+    what = f"the disk of {name} fails now: step {breakers[-1]} starts it when it heals that"
+    return Evidence(True, [{"what": what, "proves": True}])
 
 
 class Pause:
@@ -199,7 +215,8 @@ class Restart:
                 holds.take(DOWN, name, step.id)
                 await cluster.terminate(name)
             await _wait(ended, step.parameters.get("down_ms", 0) / 1000)
-            await cluster.start(name)
+            if _left_down(name, holds) is None:
+                await cluster.start(name)
             holds.release(DOWN, name, step.id)
 
     async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:

@@ -53,10 +53,12 @@ ENVIRONMENTS: dict[str, str] = {
 
 PACKAGES: dict[str, str] = {
     "partition": "nemesis.partition:Partition",
+    "packet": "nemesis.packet:Packet",
     "kill": "nemesis.process:Kill",
     "pause": "nemesis.process:Pause",
     "restart": "nemesis.process:Restart",
     "clock": "nemesis.clock:Clock",
+    "disk": "nemesis.disk:Disk",
 }
 """Name -> class that takes nothing."""
 

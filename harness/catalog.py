@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nemesis.package import Package
     from nemesis.schedule import Request, Schedule
     from results.run_folder import RunFolder
+    from workloads.generator.core import Generator
+    from workloads.generator.recorded import RecordedOperation
     from workloads.workload import Workload
 
 WORKLOADS: dict[str, str] = {
@@ -49,7 +51,7 @@ ENVIRONMENTS: dict[str, str] = {
     "local": "harness.environments.local.environment:LocalEnvironment",
     "docker": "harness.environments.docker.environment:DockerEnvironment",
 }
-"""Name -> class that takes nothing."""
+"""Name -> class that takes the seed of what it draws."""
 
 PACKAGES: dict[str, str] = {
     "partition": "nemesis.partition:Partition",
@@ -99,9 +101,10 @@ def make_system(scenario: Scenario, seeds: Seeds) -> System:
     return system
 
 
-def make_environment(name: str) -> Environment:
-    """The environment of this name."""
-    environment: Environment = _find("environment", name, ENVIRONMENTS)()
+def make_environment(name: str, seeds: Seeds | None = None) -> Environment:
+    """The environment of this name. `seeds` are those of the run; without them it is only asked what it can do."""
+    seed = 0 if seeds is None else seeds.number("simulation")
+    environment: Environment = _find("environment", name, ENVIRONMENTS)(seed)
     return environment
 
 
@@ -110,8 +113,17 @@ def make_packages() -> dict[str, Package]:
     return {name: _load(reference)() for name, reference in PACKAGES.items()}
 
 
-def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
+def make_parts(
+    scenario: Scenario,
+    saved: RunFolder | None = None,
+    *,
+    schedule: Sequence[Mapping[str, Any]] | None = None,
+    operations: Sequence[Mapping[str, Any]] | None = None,
+) -> Parts:
     """What the scenario's names stand for, with the schedule drawn from its seed (or read from a saved run's folder).
+
+    `schedule` are steps to execute instead (`Schedule.to_dicts`), `operations` a recorded stream to invoke instead of
+    what the workload generates (`workloads.generator.recorded`); both count before the files that the scenario names.
 
     Raises ScenarioError for wrong usage, FaultUnavailable for a fault that cannot be injected here.
     """
@@ -127,29 +139,30 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
         workload.require(system.interfaces, system.name)
     except WorkloadUnavailable as error:
         raise ScenarioError(str(error)) from error
-    environment = make_environment(scenario.environment)
+    environment = make_environment(scenario.environment, seeds)
     packages = make_packages()
     try:
         requests = parse_nemesis(scenario.nemesis)
         if saved is not None:
-            schedule = _saved_schedule(saved)
-            schedule = _requesting(schedule, requests)
+            plan = _requesting(_saved_schedule(saved), requests)
             choice = Choice(tuple(requests), ())
         else:
             environment.check_options(scenario.environment_options, scenario.node_names)
             choice = choose(requests, packages, environment.capabilities(system), scenario.node_names)
-            if scenario.schedule_file is not None:
-                schedule = _fitting_schedule(scenario.schedule_file, packages, scenario.node_names)
-                lacking = sorted({request.name for request in choice.requests} - set(schedule.faults()))
+            if schedule is not None:
+                plan = _given_schedule(schedule, choice.requests, packages, scenario.node_names)
+            elif scenario.schedule_file is not None:
+                plan = _fitting_schedule(scenario.schedule_file, packages, scenario.node_names)
+                lacking = sorted({request.name for request in choice.requests} - set(plan.faults()))
                 if lacking and scenario.nemesis != "all":
                     raise ScenarioError(
                         f"--nemesis asks for {', '.join(lacking)}, of which {scenario.schedule_file} has no step; "
-                        f"it has {', '.join(schedule.faults()) or 'none at all'}. Leave --nemesis out to take what "
+                        f"it has {', '.join(plan.faults()) or 'none at all'}. Leave --nemesis out to take what "
                         "is there"
                     )
-                schedule = _requesting(schedule, choice.requests)
+                plan = _requesting(plan, choice.requests)
             else:
-                schedule = draw(
+                plan = draw(
                     choice.requests,
                     seeds.stream("nemesis"),
                     round(scenario.time_limit * 1e9),
@@ -159,7 +172,37 @@ def make_parts(scenario: Scenario, saved: RunFolder | None = None) -> Parts:
                 )
     except ValueError as error:
         raise ScenarioError(str(error)) from error
-    return Parts(scenario, seeds, workload, system, environment, packages, choice, schedule)
+    stream = None if saved is not None else _stream(scenario, operations)
+    if stream is not None:
+        workload.generator = _recorded(stream, scenario)
+    return Parts(scenario, seeds, workload, system, environment, packages, choice, plan, stream)
+
+
+def _stream(
+    scenario: Scenario, operations: Sequence[Mapping[str, Any]] | None
+) -> tuple[RecordedOperation, ...] | None:
+    """The recorded stream to invoke; None if the workload generates its own."""
+    from pathlib import Path
+
+    from workloads.generator.recorded import RecordingError, load_operations, operations_from_dicts
+
+    try:
+        if operations is not None:
+            return operations_from_dicts(operations)
+        return None if scenario.operations_file is None else load_operations(Path(scenario.operations_file))
+    except RecordingError as error:
+        raise ScenarioError(str(error)) from error
+
+
+def _recorded(stream: Sequence[RecordedOperation], scenario: Scenario) -> Generator:
+    """The generator of a recorded stream, guarded as those of workloads are."""
+    from workloads.generator import combinators as combine
+    from workloads.generator.recorded import RecordingError, recorded
+
+    try:
+        return combine.validate(recorded(stream, scenario.processes, scenario.time_limit))
+    except RecordingError as error:
+        raise ScenarioError(str(error)) from error
 
 
 def _requesting(schedule: Schedule, requests: Iterable[Request]) -> Schedule:
@@ -168,6 +211,27 @@ def _requesting(schedule: Schedule, requests: Iterable[Request]) -> Schedule:
 
     wanted = set(requested_classes(requests)) | set(schedule.requested)
     return msgspec.structs.replace(schedule, requested=tuple(sorted(wanted)))
+
+
+def _given_schedule(
+    steps: Sequence[Mapping[str, Any]],
+    requests: Iterable[Request],
+    packages: Mapping[str, Package],
+    nodes: Sequence[str],
+) -> Schedule:
+    """A schedule of these steps, all of which this cluster can have. What they are is what must take effect; what
+    was asked for beyond that was taken out, and is not."""
+    from nemesis.package import check_schedule
+    from nemesis.schedule import Schedule, requested_classes
+
+    try:
+        schedule = Schedule.from_dicts([dict(step) for step in steps])
+        check_schedule(schedule, packages, nodes)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ScenarioError(f"the schedule: {error}") from error
+    asked = {one for one in requested_classes(requests) if one.partition(":")[0] in schedule.faults()}
+    unasked = set(schedule.faults()) - {one.partition(":")[0] for one in asked}
+    return msgspec.structs.replace(schedule, requested=tuple(sorted(asked | unasked)))
 
 
 def _saved_schedule(saved: RunFolder) -> Schedule:

@@ -45,6 +45,7 @@ from results.history import History
 from results.operation import HARNESS, INFO, LOG
 from results.run_folder import Journal, RunFolder
 from results.verdict import Verdict
+from workloads.generator.recorded import RecordedOperation, encode_operations
 from workloads.session import Session, SessionError
 from workloads.workload import Workload
 
@@ -82,6 +83,8 @@ class Parts:
     packages: Mapping[str, Package]
     choice: Choice
     schedule: Schedule
+    operations: tuple[RecordedOperation, ...] | None = None
+    """The recorded stream that the workload's generator invokes, if it does not make up its own."""
 
 
 def checker_of(workload: Workload, system: System, requested: tuple[str, ...]) -> Checker:
@@ -119,6 +122,8 @@ async def execute(
     try:
         folder.write_scenario(parts.scenario.to_toml())
         folder.write_schedule(parts.schedule.to_dicts())
+        if parts.operations is not None:
+            folder.write_operations(encode_operations(parts.operations))
         folder.write_environment({"command": parts.scenario.command("./run"), **fingerprint()})
         run = _Run(parts, folder, say, show, stop)
         try:

@@ -54,6 +54,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     check_memory_limit_mb: int = 4096
     schedule_file: str | None = None
     """A saved `schedule.jsonl` to execute instead of drawing one from the seed."""
+    operations_file: str | None = None
+    """A saved `operations.jsonl`, whose operations are invoked in the main phase instead of those of the workload."""
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -130,10 +132,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if isinstance(value, dict):
                 tables.append((field.name, value))
             elif value is not None:
-                lines.append(f"{field.name} = {_toml_value(value)}")
+                lines.append(f"{field.name} = {toml_value(value)}")
         for name, table in tables:
             lines.append(f"\n[{name}]")
-            lines += [f"{_toml_key(key)} = {_toml_value(option)}" for key, option in sorted(table.items())]
+            lines += [f"{toml_key(key)} = {toml_value(option)}" for key, option in sorted(table.items())]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -201,11 +203,13 @@ def _option_text(value: Option) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _toml_key(key: str) -> str:
+def toml_key(key: str) -> str:
+    """A key as TOML writes it."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
-def _toml_value(value: Option) -> str:
+def toml_value(value: Option) -> str:
+    """A value as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -248,6 +248,10 @@ class RunFolder:
         return self.path / "schedule.jsonl"
 
     @property
+    def operations_path(self) -> Path:
+        return self.path / "operations.jsonl"
+
+    @property
     def history_path(self) -> Path:
         return self.path / "history.jsonl"
 
@@ -306,6 +310,10 @@ class RunFolder:
     def write_schedule(self, steps: Iterable[dict[str, Any]]) -> None:
         """Keeps the schedule of faults, a JSON line a step."""
         self._write(self.schedule_path, b"".join(msgspec.json.encode(step) + b"\n" for step in steps))
+
+    def write_operations(self, lines: bytes) -> None:
+        """Keeps the recorded stream of operations that this run invokes, a JSON line an operation."""
+        self._write(self.operations_path, lines)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Keeps the fingerprint of the place: commit, versions, kernel."""

@@ -91,6 +91,12 @@ def _flag(
 )
 @_flag("check_memory_limit_mb", int, "Most memory for the checkers.", "MB")
 @_flag("schedule_file", str, "Execute this schedule.jsonl instead of drawing one.", "FILE")
+@_flag(
+    "operations_file",
+    str,
+    "Invoke the operations of this operations.jsonl instead of the workload's.",
+    "FILE",
+)
 @click.option(
     "--runs-dir",
     default=Path("runs"),

@@ -17,6 +17,9 @@ does not open is a certain failure of the operation that needed it (`no-client`)
 after the other rests between them, longer each time: a node that is down would else be asked thousands of times a
 second, and the history would be about little else.
 
+Clients may be told apart from the harness by a context of their own (`client_context`): on a simulated network they
+sit on a host. Workers and their sessions run in it, everything else where `drive` was called.
+
 Runs on asyncio and uvloop alike. Both wake timers only to the millisecond, and uvloop may fire early: the pump looks
 at the clock each time, and nobody asks for less than a millisecond.
 """
@@ -25,6 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -116,7 +120,7 @@ class StopSignal:
     def __init__(self) -> None:
         self.requests = 0
         self.reason = "requested"
-        """Who asked: the name of a signal."""
+        """Who asked: the name of a signal, or "finding"."""
         self._listeners: list[Callable[[], None]] = []
 
     def request(self) -> None:
@@ -219,7 +223,8 @@ async def drive(
     *,
     limit_s: float | None = None,
     drain_s: float | None = None,
-    stall_s: float = STALL_S,
+    stall_s: float | None = STALL_S,
+    client_context: contextvars.Context | None = None,
 ) -> DriveResult:
     """Runs the interpreter's present phase to its end: until its generator is exhausted and all operations have ended.
 
@@ -227,20 +232,22 @@ async def drive(
     during this phase ends the generating; the second ever ends everything at once. `limit_s` is the watchdog's: a
     phase that still generates after so long is ended in the same way, and the result says why. What has not ended
     `drain_s` after the generating did (by default the timeout and a second) is given up. `nemesis` is not stopped.
+    `stall_s` None: nobody watches whether the loop turns (on virtual time it always does).
 
     Raises what the generator, the journal or the nemesis's `begin` raise; the sessions are closed in any case.
     """
     driver = _Driver(
         interpreter, workload, open_session, journal, nemesis, timeout_s, progress, stop, clock, limit_s,
-        timeout_s + 1.0 if drain_s is None else drain_s,
+        timeout_s + 1.0 if drain_s is None else drain_s, client_context,
     )  # fmt: skip
-    watch = StallWatch(threading.get_ident(), stall_s)
-    driver.watch = watch
-    watch.start()
+    if stall_s is not None:
+        driver.watch = StallWatch(threading.get_ident(), stall_s)
+        driver.watch.start()
     try:
         return await driver.run()
     finally:
-        watch.end()
+        if driver.watch is not None:
+            driver.watch.end()
         await driver.close()
 
 
@@ -278,6 +285,7 @@ class _Driver:
         clock: Callable[[], int],
         limit_s: float | None,
         drain_s: float,
+        client_context: contextvars.Context | None,
     ) -> None:
         if timeout_s <= 0:
             raise ValueError(f"an operation timeout of {timeout_s} s: it must be above 0")
@@ -295,10 +303,13 @@ class _Driver:
         self.limit_ns = None if limit_s is None else round(limit_s * SECOND)
         self.drain_ns = round(drain_s * SECOND)
         self.loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()
+        """That of the harness: what a client wakes runs in it."""
+        self.client_context = client_context
         self.recorder = Recorder(interpreter, journal, progress, clock)
         self.workers: list[_Worker] = []
-        self.background: set[asyncio.Task[None]] = set()
-        """Sessions being closed, abandoned workers, operations of the nemesis."""
+        self.background: dict[asyncio.Task[None], None] = {}
+        """In the order they began: sessions being closed, abandoned workers, operations of the nemesis."""
         self.completed: list[tuple[int | str, str, Any, Any, int, int]] = []
         """What has ended since the last turn: process, type, value, error, time, and how long the thread rests."""
         self.pump_scheduled = False
@@ -447,7 +458,7 @@ class _Driver:
     def _schedule_pump(self) -> None:
         if not self.pump_scheduled:
             self.pump_scheduled = True
-            self.loop.call_soon(self._pump)
+            self.loop.call_soon(self._pump, context=self.context)
 
     def _wake_at(self, at_ns: int) -> None:
         """Sees to it that the pump runs at this time or a little later (earlier does no harm)."""
@@ -469,7 +480,9 @@ class _Driver:
 
     def _hire(self, thread: int) -> _Worker:
         worker = _Worker(thread, self.interpreter.node_of(thread))
-        worker.task = self.loop.create_task(self._work(worker), name=f"worker {thread}")
+        worker.task = self.loop.create_task(
+            self._work(worker), name=f"worker {thread}", context=self.client_context
+        )
         worker.task.add_done_callback(self._on_worker_end)
         return worker
 
@@ -533,7 +546,7 @@ class _Driver:
                 self.completed.append((operation.process, type_, value, error, clock() - origin, rest))
                 if not self.pump_scheduled:
                     self.pump_scheduled = True
-                    loop.call_soon(self._pump)
+                    loop.call_soon(self._pump, context=self.context)
                 if reopen:
                     worker.has_session = False
                     self._discard(session)
@@ -596,16 +609,17 @@ class _Driver:
         assert task is not None, f"worker {worker.thread} has never begun"
         if not task.done():
             task.cancel()
-            self.background.add(task)
-            task.add_done_callback(self.background.discard)
+            self._keep(task)
 
     def _discard(self, session: Session) -> None:
         self._in_background(_close(session))
 
     def _in_background(self, work: Any) -> None:
-        task = self.loop.create_task(work)
-        self.background.add(task)
-        task.add_done_callback(self.background.discard)
+        self._keep(self.loop.create_task(work))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self.background[task] = None
+        task.add_done_callback(lambda done: self.background.pop(done, None))
 
     async def _nemesis_operation(self, invocation: Operation) -> None:
         """A nemesis operation that came from the generator: a step as its value."""
@@ -728,7 +742,7 @@ class _Driver:
             self._abandon(worker)
         deadline = self.loop.time() + CLOSE_TIMEOUT_S
         while self.background and self.loop.time() < deadline:
-            await asyncio.wait(set(self.background), timeout=max(0.01, deadline - self.loop.time()))
+            await asyncio.wait(list(self.background), timeout=max(0.01, deadline - self.loop.time()))
         for task in list(self.background):
             task.cancel()
 

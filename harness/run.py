@@ -9,13 +9,16 @@ Rules that live here:
 - An environment that fails on the way (not a node: what keeps the nodes and breaks their links) ends the run at once.
 - A cluster that does not come back after healing is not an error of the harness: the history says so, and the verdict
   of the liveness check follows from it.
+- Where somebody looks into the nodes (simulation), what was found enters the history at its moment and ends the
+  generating: what comes after a broken rule says little more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +34,7 @@ from checkers.faults import FaultsTookEffectChecker
 from checkers.log_patterns import LogPatternChecker
 from checkers.recovery import RecoveryChecker
 from checkers.stats import StatsChecker
-from harness.driver import DriveResult, Progress, Recorder, StopSignal, drive
+from harness.driver import STALL_S, DriveResult, Progress, Recorder, StopSignal, drive
 from harness.environments.environment import Environment, EnvironmentCluster, EnvironmentFailed
 from harness.fingerprint import fingerprint
 from harness.interpreter import Interpreter
@@ -61,6 +64,8 @@ SETUP_ATTEMPT_S = 10.0
 SETUP_PAUSE_S = 0.5
 MAIN_SLACK_S = 30.0
 """The watchdog ends a main phase that still generates so long after its time limit."""
+FINDING = "finding"
+"""`f` of a finding's event in the history, and who stopped a run that had one."""
 LOG_LINES_MAX = 100
 """Matching log lines of a node that enter the history; the log itself stays whole."""
 
@@ -149,6 +154,7 @@ class _Run:
         self.journal: Journal | None = None
         self.nemesis: NemesisRunner | None = None
         self.left_running = False
+        self.findings_recorded = 0
 
     async def live(self) -> None:
         """From nothing to a whole record. Raises EnvironmentFailed, also when the environment fails on the way."""
@@ -161,7 +167,7 @@ class _Run:
         await self._unless_stopped(1, self._start(cluster))
         await self._unless_stopped(1, self._prepare(cluster))
 
-        progress = Progress(scenario.time_limit)
+        progress = Progress(scenario.time_limit, clock=cluster.clock_ns)
         interpreter = Interpreter(
             workload.generator,
             scenario.processes,
@@ -171,10 +177,10 @@ class _Run:
             problems=workload.problems,
         )
         self.journal = self.folder.journal()
-        recorder = Recorder(interpreter, self.journal, progress)
+        recorder = Recorder(interpreter, self.journal, progress, cluster.clock_ns)
         nemesis = self.nemesis = NemesisRunner(cluster, self.parts.schedule, self.parts.packages)
         nemesis.record = recorder.nemesis_event
-        with self.show(progress):
+        with self.show(progress), self._watching(cluster, recorder):
             results = [
                 await self._drive(interpreter, nemesis, progress, limit_s=scenario.time_limit + MAIN_SLACK_S)
             ]
@@ -193,6 +199,7 @@ class _Run:
         for message in progress.messages:
             self.say(message)
         await self._record_logs(cluster, recorder)
+        self._record_findings(cluster, recorder)
         self.journal.close()
 
     # Set up
@@ -218,10 +225,8 @@ class _Run:
         while True:
             node = nodes[attempt % len(nodes)]
             attempt += 1
-            session: Session | None = None
             try:
-                session = await asyncio.wait_for(self._open_session(node), SETUP_ATTEMPT_S)
-                await asyncio.wait_for(self.parts.workload.setup(session), SETUP_ATTEMPT_S)
+                await self._as_client(self._set_up_on(node))
                 return
             except (SessionError, OSError, TimeoutError) as error:
                 why = str(error) or f"no end within {SETUP_ATTEMPT_S:g} s"
@@ -231,10 +236,20 @@ class _Run:
                         f"on a cluster that nothing has broken yet ({attempt} attempts, the last on {node}): "
                         f"{type(error).__name__}: {why}; see the nodes' logs in {self.folder.nodes_path}"
                     ) from error
-            finally:
-                if session is not None:
-                    await session.close()
             await asyncio.sleep(SETUP_PAUSE_S)
+
+    async def _set_up_on(self, node: str) -> None:
+        session = await asyncio.wait_for(self._open_session(node), SETUP_ATTEMPT_S)
+        try:
+            await asyncio.wait_for(self.parts.workload.setup(session), SETUP_ATTEMPT_S)
+        finally:
+            await session.close()
+
+    async def _as_client(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does it where the clients are."""
+        assert self.cluster is not None, "clients work on a cluster that was created"
+        context = self.cluster.client_context()
+        return await asyncio.get_running_loop().create_task(work, context=context)
 
     async def _open_session(self, node: str) -> Session:
         assert self.cluster is not None, "sessions are opened on a cluster that was created"
@@ -246,6 +261,7 @@ class _Run:
         self, interpreter: Interpreter, nemesis: NemesisRunner | None, progress: Progress, *, limit_s: float
     ) -> DriveResult:
         assert self.journal is not None, "the journal is open while a phase is driven"
+        assert self.cluster is not None, "a phase is driven on a cluster that was created"
         return await drive(
             interpreter,
             self.parts.workload,
@@ -255,7 +271,10 @@ class _Run:
             self.parts.scenario.operation_timeout,
             progress,
             self.stop,
+            self.cluster.clock_ns,
             limit_s=limit_s,
+            stall_s=None if self.parts.environment.is_virtual else STALL_S,
+            client_context=self.cluster.client_context(),
         )
 
     async def _heal(self, cluster: EnvironmentCluster, nemesis: NemesisRunner, recorder: Recorder) -> None:
@@ -285,7 +304,7 @@ class _Run:
             {"recovered": recovered is None, "after_ns": recorder.now_ns() - began, "problem": recovered},
         )
 
-    # The end
+    # What remains of it
 
     def _say_if_late(self, result: DriveResult) -> None:
         """An open-loop rate that the processes could not keep up with is not the rate that was tested."""
@@ -307,6 +326,34 @@ class _Run:
             )
         for event in matching_log_lines(await cluster.collect_logs(), self.parts.system.log_patterns):
             recorder.event(LOG, INFO, LOG, event)
+
+    # What was seen inside the nodes
+
+    @contextlib.contextmanager
+    def _watching(self, cluster: EnvironmentCluster, recorder: Recorder) -> Iterator[None]:
+        """While the block runs, the first finding asks the run to end."""
+
+        async def wait() -> None:
+            await cluster.wait_for_finding()
+            self._record_findings(cluster, recorder)
+            if not self.stop.requests:
+                self.stop.reason = FINDING
+                self.stop.request()
+
+        task = asyncio.ensure_future(wait())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    def _record_findings(self, cluster: EnvironmentCluster, recorder: Recorder) -> None:
+        """Those that are new."""
+        findings = cluster.findings()
+        for finding in findings[self.findings_recorded :]:
+            recorder.event(LOG, INFO, FINDING, msgspec.to_builtins(finding))
+        self.findings_recorded = len(findings)
+
+    # The end
 
     async def leave_running(self) -> str:
         """The cluster outlives this process; answers how to stop it."""

@@ -11,7 +11,6 @@ Rules that live here:
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -124,7 +123,7 @@ def live_progress(
 ) -> Iterator[Display]:
     """A display on `stream` for as long as the block runs: a panel on a terminal, plain lines otherwise.
 
-    `interactive` overrides the guess. Within the block, either call `refresh` or run `keep_refreshed`. The last
+    `interactive` overrides the guess. Whoever runs the block calls `refresh` now and then. The last
     state is drawn once more when the block ends, also by an exception or Ctrl-C.
     """
     if interactive is None:
@@ -144,13 +143,6 @@ def live_progress(
             yield PanelDisplay(title, progress, lambda panel: live.update(panel, refresh=True))
         finally:
             live.update(progress_panel(title, progress), refresh=True)
-
-
-async def keep_refreshed(display: Display, interval_s: float = PANEL_INTERVAL_S) -> None:
-    """Refreshes until it is cancelled; run it as a task beside the engine."""
-    while True:
-        display.refresh()
-        await asyncio.sleep(interval_s)
 
 
 def progress_line(progress: Progress) -> str:

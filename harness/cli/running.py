@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
 
 from harness.catalog import make_parts
-from harness.cli.progress import keep_refreshed, live_progress
+from harness.cli.progress import live_progress
 from harness.driver import Progress, StopSignal
 from harness.run import Parts, Stopped, execute, judge
 from harness.scenario import Scenario
@@ -68,10 +68,13 @@ def run_scenario(scenario: Scenario, runs_dir: Path, *, keep_running: bool = Fal
     click.echo(f"run folder: {folder.path}")
     stop = StopSignal()
     try:
-        _run_loop(_executed(parts, folder, stop, keep_running))
+        parts.environment.run(_executed(parts, folder, stop, keep_running))
     except Stopped as stopped:
         click.echo(str(stopped), err=True)
         return UNKNOWN_EXIT
+    finally:
+        # The loop took its handlers with it; from here on Ctrl-C is an exception again, and never a sudden death.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return judge_and_report(parts, folder)
 
 
@@ -106,8 +109,6 @@ def print_verdict(verdict: Verdict) -> None:
 
 
 async def _executed(parts: Parts, folder: RunFolder, stop: StopSignal, keep_running: bool) -> None:
-    loop = asyncio.get_running_loop()
-
     def on_signal(number: signal.Signals) -> None:
         stop.reason = number.name
         stop.request()
@@ -119,32 +120,15 @@ async def _executed(parts: Parts, folder: RunFolder, stop: StopSignal, keep_runn
         )
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal, number)
+        parts.environment.on_signal(number, partial(on_signal, number))
 
     @contextlib.contextmanager
     def show(progress: Progress) -> Iterator[None]:
         title = f"{parts.scenario.workload} on {parts.scenario.system}, seed {parts.scenario.seed}"
-        with live_progress(title, progress, sys.stdout) as display:
-            task = asyncio.ensure_future(keep_refreshed(display))
-            try:
-                yield
-            finally:
-                task.cancel()
+        with (
+            live_progress(title, progress, sys.stdout) as display,
+            parts.environment.now_and_then(display.refresh),
+        ):
+            yield
 
     await execute(parts, folder, click.echo, show, stop, keep_running=keep_running)
-
-
-def _run_loop(main: Coroutine[None, None, None]) -> None:
-    """Runs a coroutine on uvloop where it is there: its timers and sockets add the least to what is measured."""
-    try:
-        import uvloop
-
-        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    except ImportError:
-        factory = asyncio.new_event_loop
-    try:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(main)
-    finally:
-        # The loop took its handlers with it; from here on Ctrl-C is an exception again, and never a sudden death.
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,14 +3,23 @@
 A system says how a node is launched (`Launch`) when it is told where it lives (`NodePlan`), and how to ask a node
 whether it is ready, what its clock shows and who leads. An environment starts nodes, injects faults into them
 (`nemesis.cluster.Cluster`), proves that each took effect, keeps the ledger, and cleans up.
+
+A run and all that it does lives on the environment's event loop and clock: real ones, or those of a simulated world.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import contextvars
+import random
+import signal
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import msgspec
 
 from nemesis.cluster import CLIENT, Capability, Cluster, Evidence, HealReport
 
@@ -20,6 +29,8 @@ Addresses = Mapping[str, Address]
 
 Progress = Callable[[str], None]
 """Takes one sentence about what the environment is doing."""
+
+T = TypeVar("T")
 
 PEER = "peer"
 CLIENT_PORT = "client"
@@ -92,6 +103,81 @@ class SystemUnderTest(Protocol):
         """
 
 
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody saw who looks into the nodes of a simulated cluster: a broken rule of the database."""
+
+    kind: Literal["invariant", "audit"]
+    """An invariant is looked at after every step, an audit at the end."""
+    name: str
+    text: str
+    node: str | None = None
+    range_id: int | None = None
+    step: int = 0
+    """The event of the simulated world after which it was seen; with the seed it says where to look."""
+    time_ns: int = 0
+    """Virtual time since the world began."""
+
+
+class SimulatedHost(Protocol):
+    """What a program that runs on a simulated host is given beside its loop, its time and its randomness."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def disk(self) -> Any:
+        """Its files; see `harness.environments.simulation.disk`."""
+
+    @property
+    def clock(self) -> Any:
+        """Its wall clock: `wall_ns()`."""
+
+    @property
+    def random(self) -> random.Random:
+        """The random stream of its present life."""
+
+    after_step: Callable[[], None] | None
+    """Called after everything that runs on this host, until this life ends."""
+
+    def exit(self, code: int) -> None:
+        """End this life at once, as `os._exit` does."""
+
+
+class SimulatedWorld(Protocol):
+    """What somebody who looks into the nodes of a simulated cluster may ask."""
+
+    def found(
+        self,
+        kind: Literal["invariant", "audit"],
+        name: str,
+        text: str,
+        node: str | None,
+        range_id: int | None,
+    ) -> None:
+        """A rule is broken, at this step."""
+
+    def emit(self, area: str, name: str, /, **fields: Any) -> None:
+        """An event for the trace of the world."""
+
+
+@runtime_checkable
+class SimulatedSystem(Protocol):
+    """A system that can run in a simulated world: its own code, on virtual time, network and disk."""
+
+    async def run_on(
+        self,
+        host: SimulatedHost,
+        plan: NodePlan,
+        all_nodes: tuple[str, ...],
+        stopping: asyncio.Event,
+    ) -> int:
+        """A node's program from its start to its end, on the host. `stopping` is what SIGTERM is to a process. Answers
+        the exit code."""
+
+    def watch(self, world: SimulatedWorld | None) -> None:
+        """From now on tell this world what is wrong inside the nodes that are started; None: nobody listens."""
+
+
 class Folder(Protocol):
     """What an environment uses of a run folder (`results.run_folder.RunFolder` has it)."""
 
@@ -133,6 +219,18 @@ class EnvironmentCluster(Cluster, Protocol):
     def direct_address(self, node: str) -> Addresses:
         """Where the harness itself asks this node: a way that network faults do not affect."""
 
+    def clock_ns(self) -> int:
+        """The time of the run: monotonic nanoseconds, from anywhere."""
+
+    def client_context(self) -> contextvars.Context | None:
+        """In which the clients run; None: in that of the harness."""
+
+    def findings(self) -> Sequence[Finding]:
+        """What was seen inside the nodes so far, in order; nothing where nobody can look."""
+
+    async def wait_for_finding(self) -> None:
+        """Blocks until there is one; for ever where nobody can look."""
+
     async def wait_for_failure(self) -> str:
         """Blocks until the environment itself can no longer do its work, normally for ever; answers why."""
 
@@ -161,7 +259,20 @@ class Environment(Protocol):
 
     @property
     def name(self) -> str:
-        """As on the command line: `local`, `docker`."""
+        """As on the command line: `local`, `docker`, `simulation`."""
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether time passes only as far as the run needs it: nothing lags, nothing stalls."""
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine to its end on this environment's loop, and closes the loop."""
+
+    def now_and_then(self, act: Callable[[], None]) -> AbstractContextManager[None]:
+        """While the block runs, on the loop, `act` is called about four times a second of the user's time."""
+
+    def on_signal(self, number: signal.Signals, act: Callable[[], None]) -> None:
+        """Calls `act` on the running loop whenever this process gets the signal, for as long as the loop runs."""
 
     def capabilities(self, system: SystemUnderTest) -> Mapping[str, Capability]:
         """Which faults can be injected here into this system, known without starting anything."""
@@ -196,12 +307,16 @@ __all__ = [
     "EnvironmentCluster",
     "EnvironmentFailed",
     "Evidence",
+    "Finding",
     "Folder",
     "HealReport",
     "Launch",
     "NodeExit",
     "NodePlan",
     "Progress",
+    "SimulatedHost",
+    "SimulatedSystem",
+    "SimulatedWorld",
     "SystemUnderTest",
     "name_problems",
 ]

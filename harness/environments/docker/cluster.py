@@ -39,6 +39,7 @@ from harness.environments.healing import Healing
 from harness.environments.lacking import LacksSimulatedFaults
 from harness.environments.last_lines import LINES, last_lines
 from harness.environments.ledger import Ledger
+from harness.environments.real_time import RealTimeCluster
 from nemesis.cluster import (
     Capability,
     Evidence,
@@ -60,7 +61,7 @@ EARLY_EXIT_S = 0.2
 """A program that ends within this time after its start is reported as such, not as one that never gets ready."""
 
 
-class DockerCluster(LacksSimulatedFaults):
+class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
     """Implements `EnvironmentCluster` on an engine whose containers and networks were made by `DockerEnvironment`."""
 
     def __init__(

@@ -50,6 +50,7 @@ from harness.environments.environment import (
 )
 from harness.environments.lacking import LATER, NEED_SIMULATION
 from harness.environments.ledger import Ledger
+from harness.environments.real_time import RealTime
 from nemesis.cluster import CAPABILITIES, Capability
 
 BASE_VARIABLE = "HARNESS_DOCKER_BASE"
@@ -66,7 +67,7 @@ OPTIONS: Mapping[str, str] = {
 """What `create_cluster` takes as options."""
 
 
-class DockerEnvironment:
+class DockerEnvironment(RealTime):
     """Implements `Environment` with one container per node, on an engine of this machine."""
 
     name = "docker"

@@ -53,6 +53,7 @@ from harness.environments.processes import (
     process_state,
     processes_with_token,
 )
+from harness.environments.real_time import RealTimeCluster
 from nemesis.cluster import (
     CLIENT,
     Capability,
@@ -85,7 +86,7 @@ class Node:
     exit_status: str = ""
 
 
-class LocalCluster(LacksSimulatedFaults):
+class LocalCluster(RealTimeCluster, LacksSimulatedFaults):
     """See `EnvironmentCluster`. Made by `LocalEnvironment.create_cluster`."""
 
     def __init__(

@@ -16,6 +16,7 @@ from harness.environments.environment import (
 from harness.environments.lacking import LATER, NEED_SIMULATION
 from harness.environments.local.cluster import LocalCluster
 from harness.environments.local.ports import BLOCK
+from harness.environments.real_time import RealTime
 from nemesis.cluster import CAPABILITIES, Capability
 
 PROXY = "a proxy per directed link"
@@ -39,7 +40,7 @@ LEAST_PORT, LAST_PORT = 1024, 65_535
 """Ports below are the operating system's."""
 
 
-class LocalEnvironment:
+class LocalEnvironment(RealTime):
     """Processes on 127.0.0.1. Option `base_port`: ports of nodes count up from there instead of being searched."""
 
     name = "local"

@@ -1,16 +1,12 @@
 """Live progress tells the story of a run in plain lines, and draws a panel where there is a terminal."""
 
-import asyncio
 import io
 from dataclasses import dataclass, field
-
-import pytest
 
 from harness.cli.progress import (
     LINE_INTERVAL_S,
     LineDisplay,
     PanelDisplay,
-    keep_refreshed,
     live_progress,
     progress_line,
 )
@@ -94,25 +90,3 @@ def test_without_a_terminal_there_are_only_lines_and_the_last_state_is_told():
         counters.phase = "final"
     assert "\x1b" not in stream.getvalue()
     assert stream.getvalue().splitlines()[-1].startswith("final 12/60 s")
-
-
-def test_the_refreshing_task_runs_until_it_is_cancelled():
-    class Counting:
-        def __init__(self) -> None:
-            self.refreshed = 0
-            self.enough = asyncio.Event()
-
-        def refresh(self) -> None:
-            self.refreshed += 1
-            if self.refreshed == 3:
-                self.enough.set()
-
-    async def story() -> None:
-        display = Counting()
-        task = asyncio.create_task(keep_refreshed(display, 0))
-        await display.enough.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(story())

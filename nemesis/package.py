@@ -115,7 +115,7 @@ def choose(
     for request in requests:
         if request == ALL:
             for name in NAMES:
-                reason = _why_not(Request(name), packages, capabilities, nodes)
+                reason = why_not(Request(name), packages, capabilities, nodes)
                 if reason is not None:
                     left_out.append(LeftOut(name, reason))
                 elif all(other.name != name for other in chosen):
@@ -126,11 +126,9 @@ def choose(
             problem = _problem(package, request.shape, request.target, nodes)
             if problem is not None:
                 raise ValueError(f"nemesis {str(request)!r}: {problem}")
-        reason = _why_not(request, packages, capabilities, nodes)
+        reason = why_not(request, packages, capabilities, nodes)
         if reason is not None:
-            usable = [
-                name for name in NAMES if _why_not(Request(name), packages, capabilities, nodes) is None
-            ]
+            usable = [name for name in NAMES if why_not(Request(name), packages, capabilities, nodes) is None]
             raise FaultUnavailable(
                 f"nemesis {str(request)!r} is not available here: {reason}."
                 f" Available: {', '.join(usable) or 'nothing'}; use one of these, or --nemesis all"
@@ -171,12 +169,13 @@ def _problem(package: Package, shape: str | None, target: str | None, nodes: Seq
     return package.objection(shape, target, nodes)
 
 
-def _why_not(
+def why_not(
     request: Request,
     packages: Mapping[str, Package],
     capabilities: Mapping[str, Capability],
     nodes: Sequence[str],
 ) -> str | None:
+    """Why a request that is no wrong usage cannot be injected here; None if it can."""
     package = packages.get(request.name)
     if package is None:
         return f"no environment injects {request.name} faults in this version"
@@ -202,4 +201,5 @@ __all__ = [
     "Situation",
     "check_schedule",
     "choose",
+    "why_not",
 ]

@@ -13,8 +13,7 @@ def command() -> int:
     from harness import catalog
     from harness.scenario import Scenario
     from harness.seeds import Seeds
-    from nemesis.cluster import FaultUnavailable
-    from nemesis.package import choose
+    from nemesis.package import why_not
     from nemesis.schedule import NAMES, Request
 
     scenario = Scenario(seed=0, workload="bank")
@@ -50,21 +49,23 @@ def command() -> int:
             for fault in NAMES:
                 if fault not in packages:
                     continue
-                try:
-                    choose([Request(fault)], packages, capabilities, scenario.node_names)
-                    mechanisms = sorted(
-                        {
-                            capabilities[need].mechanism
-                            for need in packages[fault].needs(None)
-                            if need in capabilities
-                        }
-                    )
-                    shapes = (
-                        f" (shapes: {', '.join(packages[fault].shapes)})" if packages[fault].shapes else ""
-                    )
-                    click.echo(f"  {'':12} {system_name}: {fault}{shapes}: {'; '.join(mechanisms)}")
-                except FaultUnavailable as unavailable:
-                    click.echo(f"  {'':12} {system_name}: {fault}: not here: {unavailable}")
+                package = packages[fault]
+                reason = why_not(Request(fault), packages, capabilities, scenario.node_names)
+                if reason is not None:
+                    click.echo(f"  {'':12} {system_name}: {fault}: not here: {reason}")
+                    continue
+                lacking = {}
+                for shape in package.shapes:
+                    reason = why_not(Request(fault, shape), packages, capabilities, scenario.node_names)
+                    if reason is not None:
+                        lacking[shape] = reason
+                needs = [need for need in package.needs(None) if need in capabilities]
+                mechanisms = sorted({capabilities[need].mechanism for need in needs})
+                there = ", ".join(shape for shape in package.shapes if shape not in lacking)
+                shapes = f" (shapes: {there})" if there else ""
+                click.echo(f"  {'':12} {system_name}: {fault}{shapes}: {'; '.join(mechanisms)}")
+                for shape, reason in lacking.items():
+                    click.echo(f"  {'':12} {system_name}: {fault}:{shape}: not here: {reason}")
     not_yet = [fault for fault in NAMES if fault not in packages]
     click.echo(f"named, but injected by no environment in this version: {', '.join(not_yet)}")
     return 0

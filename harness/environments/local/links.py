@@ -155,18 +155,21 @@ class LinkFaults:
         prober = self._checked(links)
         if on:
             self._note_links(links)
-        connections = await prober.open_all(links)
+        # Nothing travels on a connection with a cut direction, and none can be opened: there is nothing to measure.
+        idle = {link for link in links if self.cut_links & {link, _reversed(link)}}
+        measured = [link for link in links if link not in idle]
+        connections = await prober.open_all(measured)
         try:
-            before = await self._measure(links, connections, 5.0)
+            before = await self._measure(measured, connections, 5.0)
             await act()
             self.shaped = self.shaped | set(links) if on else self.shaped - set(links)
-            after = await self._measure(links, connections, timeout_s, padding_bytes)
+            after = await self._measure(measured, connections, timeout_s, padding_bytes)
         finally:
             for connection in connections:
                 connection.close()
         if not on:
             self._note_mended(links)
-        return evidence_of(
+        shown = evidence_of(
             [
                 {
                     "what": f"token {link[0]} -> {link[1]}"
@@ -175,9 +178,15 @@ class LinkFaults:
                     "after": _arrival(late),
                     "proves": early is not None and late is not None and proves(early, late),
                 }
-                for link, early, late in zip(links, before, after, strict=True)
+                for link, early, late in zip(measured, before, after, strict=True)
             ]
         )
+        unseen = [
+            {"what": f"{source} -> {target} is cut: nothing can be measured", "proves": None}
+            for source, target in sorted(idle)
+        ]
+        # What is undone on links that are all cut is undone: the proxy has answered, and nothing else can be asked.
+        return Evidence(shown.took_effect or not (measured or on), [*shown.probes, *unseen])
 
     async def reset(self, links: Sequence[Link]) -> Evidence:
         """Both ends of every open connection learn that it ended."""

@@ -318,12 +318,14 @@ class _Run:
     async def _record_logs(self, cluster: EnvironmentCluster, recorder: Recorder) -> None:
         """What the nodes themselves noticed enters the history, as far as patterns or their end tell."""
         for end in cluster.crashes():
-            recorder.event(
-                LOG,
-                INFO,
-                "crash",
-                {"node": end.node, "status": end.status, "text": "\n".join(end.last_lines)},
-            )
+            value: dict[str, Any] = {
+                "node": end.node,
+                "status": end.status,
+                "text": "\n".join(end.last_lines),
+            }
+            if end.ended_ns is not None:
+                value["time_ns"] = recorder.now_ns() - (cluster.clock_ns() - end.ended_ns)
+            recorder.event(LOG, INFO, "crash", value)
         for event in matching_log_lines(await cluster.collect_logs(), self.parts.system.log_patterns):
             recorder.event(LOG, INFO, LOG, event)
 

@@ -202,6 +202,8 @@ class NodeExit:
     status: str
     """`exit code 3` or `signal SIGSEGV`."""
     last_lines: tuple[str, ...]
+    ended_ns: int | None = None
+    """When, by `EnvironmentCluster.clock_ns`: it tells what was broken at that moment."""
 
 
 class EnvironmentCluster(Cluster, Protocol):

@@ -279,7 +279,8 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
             # An engine that ends takes its containers along: the database has done nothing wrong.
             self._failure.note(f"the end of {node.name} (process {pid}) cannot be explained: {error}")
             return
-        self._crashes.append(NodeExit(node.name, pid, status, tuple(last_lines(node.folder / LOG))))
+        lines = tuple(last_lines(node.folder / LOG))
+        self._crashes.append(NodeExit(node.name, pid, status, lines, self.clock_ns()))
 
     async def _open_gate(self, node: Node) -> None:
         loop = asyncio.get_running_loop()

@@ -320,7 +320,9 @@ class LocalCluster(RealTimeCluster, LacksSimulatedFaults):
             self.ledger.done(node.entry)
         if not node.ending:
             lines = tuple(last_lines(node.plan.log_path))
-            self._exits.append(NodeExit(node.plan.name, event["pid"], event["status"], lines))
+            self._exits.append(
+                NodeExit(node.plan.name, event["pid"], event["status"], lines, self.clock_ns())
+            )
         node.process, node.paused, node.exit_status = None, False, event["status"]
 
     def _on_supervisor_end(self) -> None:

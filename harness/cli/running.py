@@ -66,6 +66,11 @@ def run_scenario(scenario: Scenario, runs_dir: Path, *, keep_running: bool = Fal
     print_plan(parts)
     folder = RunFolder.create(runs_dir, scenario.workload)
     click.echo(f"run folder: {folder.path}")
+    return run_parts(parts, folder, keep_running=keep_running)
+
+
+def run_parts(parts: Parts, folder: RunFolder, *, keep_running: bool = False) -> int:
+    """Runs these parts in a folder that holds no run yet, judges it, writes the report; gives the exit code."""
     stop = StopSignal()
     try:
         parts.environment.run(_executed(parts, folder, stop, keep_running))

@@ -5,14 +5,18 @@ process ended and its last lines. What the nemesis kills is not among them.
 
 SIGKILL is the exception: a process cannot send it to itself by falling over, so somebody outside did (the kernel short
 of memory, a person). That says nothing about the database, and what the run says about it is in doubt: unknown.
+
+A node that ends because the nemesis broke its disk does the right thing, and is not blamed (`disk_faults.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from checkers.checker import Limits
+from checkers.disk_faults import DiskFaults
 from checkers.words import count
 from results.history import History
 from results.operation import LOG
@@ -25,7 +29,8 @@ _FROM_OUTSIDE = ("signal SIGKILL", "out of memory")
 
 @dataclass
 class CrashChecker:
-    """Invalid if a node's process ended by itself; unknown if somebody other than the harness killed one."""
+    """Invalid if a node's process ended by itself, unless its disk was broken; unknown if somebody other than the
+    harness killed one."""
 
     name: str = field(default="crashes", kw_only=True)
 
@@ -34,6 +39,7 @@ class CrashChecker:
         ends = [
             event for event in history.observed(LOG) if event.f == CRASH and isinstance(event.value, Mapping)
         ]
+        forgiven = DiskFaults.of(history, CRASH).ends
         killed = [event for event in ends if _from_outside(event.value)]
         anomalies = [
             Anomaly(
@@ -45,9 +51,13 @@ class CrashChecker:
                 evidence=dict(event.value),
             )
             for event in ends
-            if not _from_outside(event.value)
+            if not _from_outside(event.value) and event not in forgiven
         ]
-        details = {"killed_from_outside": [dict(event.value) for event in killed]} if killed else {}
+        details: dict[str, Any] = {}
+        if killed:
+            details["killed_from_outside"] = [dict(event.value) for event in killed]
+        if forgiven:
+            details["ended_on_a_broken_disk"] = [dict(event.value) for event in forgiven]
         if anomalies:
             nodes = sorted({str(anomaly.evidence.get("node")) for anomaly in anomalies})
             sentence = f"{count(len(anomalies), 'process', 'processes')} ended unasked, of {', '.join(nodes)}"
@@ -59,6 +69,13 @@ class CrashChecker:
                 "which proves nothing about the database. Give the run more memory and run it again"
             )
             return Verdict(UNKNOWN, self.name, sentence, details=details)
+        if forgiven:
+            nodes = sorted({str(event.value.get("node")) for event in forgiven})
+            sentence = (
+                f"no process ended unasked, but {count(len(forgiven), 'time')} on a disk that the nemesis broke "
+                f"({', '.join(nodes)}), as it may"
+            )
+            return Verdict(VALID, self.name, sentence, details=details)
         return Verdict(VALID, self.name, "no process ended unasked")
 
 

@@ -1,7 +1,8 @@
 """Lines in the nodes' logs that must not be there: a panic, a failed assertion, data found corrupt.
 
 The harness reads the logs and puts the lines that match into the history (process `log`, function `log`, value
-`{"node", "line", "text"}`); this checker only judges, so that a saved history can be judged again.
+`{"node", "line", "text"}`); this checker only judges, so that a saved history can be judged again. What a node says
+of a disk that the nemesis broke is no fault of its own (`disk_faults.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checkers.checker import Limits
+from checkers.crashes import CRASH
+from checkers.disk_faults import DiskFaults
 from checkers.words import count
 from results.history import History
 from results.operation import LOG, Operation
@@ -39,9 +42,11 @@ class LogPatternChecker:
 
     def check(self, history: History, limits: Limits) -> Verdict:
         found: dict[tuple[str, str], list[Operation]] = {}
-        for event in history.observed(LOG):
-            if event.f != LOG or not isinstance(event.value, Mapping):
-                continue
+        lines = [
+            event for event in history.observed(LOG) if event.f == LOG and isinstance(event.value, Mapping)
+        ]
+        blamed = DiskFaults.of(history, CRASH).forgive_lines(lines)
+        for event in blamed:
             name = self.match(str(event.value.get("text", "")))
             if name is not None:
                 found.setdefault((name, str(event.value.get("node", "?"))), []).append(event)
@@ -49,6 +54,8 @@ class LogPatternChecker:
             "patterns": list(self._patterns),
             "lines": sum(len(events) for events in found.values()),
         }
+        if len(blamed) < len(lines):
+            details["lines_of_broken_disks"] = len(lines) - len(blamed)
         if not found:
             return Verdict(VALID, self.name, "no forbidden line in the logs", details=details)
         anomalies = []

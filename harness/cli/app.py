@@ -26,6 +26,7 @@ FAILED = 4
 
 COMMANDS = {
     "test": ("harness.cli.test", "Run one scenario against a cluster, break it, and judge what it did."),
+    "sweep": ("harness.cli.sweep", "Run many seeds, each of which draws a scenario of its own, on all cores."),
     "check": ("harness.cli.check", "Judge the history of a saved run again."),
     "report": ("harness.cli.report", "Write the HTML report of a saved run again."),
     "heal": ("harness.cli.heal", "Undo the faults, and end the nodes, of a run whose harness was killed."),

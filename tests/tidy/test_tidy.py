@@ -207,6 +207,16 @@ def test_the_pinned_dependencies_cover_the_declared_ones():
     assert declared <= pinned, f"declared but not pinned: {sorted(declared - pinned)}"
 
 
+def test_the_extras_are_pinned_for_the_tests():
+    """What is only wanted by some is installed where the tests run, so that none of it goes untested."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
+    extras = settings["project"]["optional-dependencies"]
+    wanted = {re.split(r"[<>=;\s]", entry)[0].lower() for entries in extras.values() for entry in entries}
+    assert wanted <= pinned, f"extras that requirements-dev.txt does not pin: {sorted(wanted - pinned)}"
+
+
 def test_no_file_is_unexpectedly_large():
     """Recorded data and build products stay out of the repository; the built report page is the one exception."""
     large = [

@@ -1,0 +1,1 @@
+"""Many runs instead of one: trials, seeds drawn by the thousand, sweeps."""

@@ -481,6 +481,32 @@ class ClientGetMany(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=Fal
     transaction: int = 0
 
 
+class ReplicaStates(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
+    """Reply: what the node's replicas hold, a `ReplicaState` each, in order of range ids."""
+
+    digests: bool = False
+    """With digests, for which the node reads all its data."""
+
+
+class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
+    """One replica between two turns."""
+
+    range_id: int
+    start: Key
+    end: Key | None
+    generation: int
+    replicas: tuple[str, ...]
+    """The nodes that should hold one, as far as this one knows."""
+    term: int
+    applied: int
+    locks: int
+    """Intents that nobody has made final or removed."""
+    records: int
+    """Transaction records that nobody has forgotten."""
+    digest: str | None = None
+    """Of all versions, intents and records."""
+
+
 ClientOperation = (
     ClientGet
     | ClientPut
@@ -492,6 +518,7 @@ ClientOperation = (
     | RollbackTransaction
     | Status
     | ClientGetMany
+    | ReplicaStates
 )
 
 

@@ -6,8 +6,10 @@ Pure: final states in, sentences out; an empty list means that everything holds.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from reference_db.storage import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +64,50 @@ def audit_convergence(replicas: Iterable[FinalReplica]) -> list[str]:
             where = ", ".join(f"{node} {index}" for node, index in sorted(applied.items()))
             broken.append(f"replicas of range {range_id} stopped at different applied indexes: {where}")
     return broken
+
+
+def compare_pairs(
+    one: str, ones: Mapping[bytes, bytes], other: str, others: Mapping[bytes, bytes], most: int = 5
+) -> list[str]:
+    """What two nodes hold of a range, as engine pairs: a sentence for each pair that only one of them has, or that they
+    have with different values; at most so many."""
+    broken: list[str] = []
+    for key in sorted(ones.keys() | others.keys()):
+        mine, theirs = ones.get(key), others.get(key)
+        if mine == theirs:
+            continue
+        if len(broken) == most:
+            broken.append("and more")
+            break
+        if theirs is None:
+            broken.append(f"{shown_key(key)} is on {one} and not on {other}")
+        elif mine is None:
+            broken.append(f"{shown_key(key)} is on {other} and not on {one}")
+        else:
+            broken.append(f"{shown_key(key)} is {mine!r} on {one} and {theirs!r} on {other}")
+    return broken
+
+
+def shown_key(encoded: bytes) -> str:
+    """An engine key of data, for people."""
+    match encoded[:1]:
+        case keys.VERSION:
+            key, timestamp = keys.split_version_key(encoded)
+            return f"the version of {key!r} at {timestamp}"
+        case keys.LOCK:
+            return f"the intent on {keys.split_lock_key(encoded)!r}"
+        case keys.RECORD:
+            return f"the record of transaction {encoded[-keys.TRANSACTION_ID_BYTES :].hex()}"
+        case _:
+            return repr(encoded)
+
+
+def audit_provenance(
+    node: str, range_id: int, held: Mapping[bytes, bytes], written: Mapping[bytes, bytes]
+) -> list[str]:
+    """What a node holds of a range is what committed commands have written there up to the same index: nothing else has
+    appeared, and nothing is gone."""
+    return [
+        f"range {range_id}: {sentence}"
+        for sentence in compare_pairs(node, held, "the record of all committed commands", written)
+    ]

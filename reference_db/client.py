@@ -31,6 +31,8 @@ from reference_db.api import (
     CommitTransaction,
     NotLeader,
     Overloaded,
+    ReplicaState,
+    ReplicaStates,
     RollbackTransaction,
     Status,
     TimedOut,
@@ -290,6 +292,10 @@ class Client:
         status = await self.call(Status(), is_read=True)
         assert isinstance(status, dict), f"a status is a map, got {status!r}"
         return status
+
+    async def replica_states(self, *, digests: bool = False) -> list[ReplicaState]:
+        """What the node's replicas hold; with digests it reads all its data for it. Raises ClientError."""
+        return msgspec.convert(await self.call(ReplicaStates(digests), is_read=True), type=list[ReplicaState])
 
 
 class Transaction:

@@ -41,6 +41,8 @@ from reference_db.api import (
     RangeReply,
     RangeRequest,
     ReadUncertain,
+    ReplicaState,
+    ReplicaStates,
     RollbackTransaction,
     Status,
     TimedOut,
@@ -63,9 +65,11 @@ from reference_db.placement.leaders import choose_handover
 from reference_db.raft import Message, MessageKind
 from reference_db.ranges.descriptor import bootstrap
 from reference_db.ranges.options import StoreOptions
+from reference_db.ranges.replica import Replica
 from reference_db.ranges.store import Store, bootstrap_store
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine
+from reference_db.storage.range_digest import digest_at_once, digest_in_steps
 from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.trace import Trace
 
@@ -83,6 +87,8 @@ CLOCK_RANGE = 0
 DRAIN_S = 0.5
 """How long a planned stop waits for others to take over."""
 DRAIN_LOOKS = 50
+DIGEST_ATTEMPTS = 3
+"""How often a digest is begun anew because something was applied meanwhile, before it is taken in one go."""
 RECENTLY_S = 0.5
 """A node that was heard of within this is expected to answer."""
 OBSERVE_FIRST_S = 0.03
@@ -770,10 +776,48 @@ class Node:
                 del connection.transactions[operation.transaction]
                 await coordinator.commit(open_one, deadline)
                 return None
+            case ReplicaStates(digests=digests):
+                return [
+                    await self._replica_state(replica, digests)
+                    for _, replica in sorted(self.store.replicas.items())
+                ]
             case _:
                 raise Failed(BadRequest(f"{type(operation).__name__} is not understood"))
 
     # Looking in.
+
+    async def _replica_state(self, replica: Replica, with_digest: bool) -> ReplicaState:
+        """What a replica holds. Its digest is taken while it applies nothing, in steps if that comes to an end."""
+        descriptor, digest = replica.descriptor, None
+        if with_digest:
+            for _ in range(DIGEST_ATTEMPTS):
+                before = (replica.applied_index, replica.descriptor)
+                digest = await self._digest(replica)
+                if (replica.applied_index, replica.descriptor) == before:
+                    break
+            else:
+                digest = digest_at_once(self._engine, descriptor.start, descriptor.end)
+        return ReplicaState(
+            range_id=replica.id,
+            start=descriptor.start,
+            end=descriptor.end,
+            generation=descriptor.generation,
+            replicas=descriptor.replicas,
+            term=replica.group.term,
+            applied=replica.applied_index,
+            locks=len(replica.state.locks),
+            records=len(replica.state.records),
+            digest=digest,
+        )
+
+    async def _digest(self, replica: Replica) -> str:
+        steps = digest_in_steps(self._engine, replica.descriptor.start, replica.descriptor.end)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return str(done.value)
+            await asyncio.sleep(0)
 
     def status(self) -> dict[str, Any]:
         """What the node says about itself: see docs of `Client.status`."""

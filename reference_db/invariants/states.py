@@ -58,7 +58,7 @@ class ReplicaDigest:
 class RangeStates:
     """What the first replica to reach an index had there, and lately also how it came there."""
 
-    __slots__ = ("_effects", "_first", "frontier")
+    __slots__ = ("_effects", "_first", "frontier", "pairs")
 
     def __init__(self) -> None:
         self._first: dict[int, tuple[int, str]] = {}
@@ -66,6 +66,8 @@ class RangeStates:
         self._effects: OrderedDict[int, tuple[Change, ...]] = OrderedDict()
         self.frontier = 0
         """The highest index that any replica has applied."""
+        self.pairs: dict[bytes, bytes] = {}
+        """What all committed commands up to there have written: what every replica must hold at that index."""
 
     def reached(self, node: str, index: int, digest: int, effects: Sequence[Change] = ()) -> str | None:
         """A replica has applied an index. The first one's word is taken; the name of the first one if they differ."""
@@ -74,6 +76,11 @@ class RangeStates:
             self._first[index] = (digest, node)
             if index > self.frontier:
                 self.frontier = index
+                for kind, key, value in effects:
+                    if kind == PUT:
+                        self.pairs[key] = value
+                    else:
+                        self.pairs.pop(key, None)
             effects_of = self._effects
             effects_of[index] = tuple(effects)
             if len(effects_of) > _REMEMBERED:

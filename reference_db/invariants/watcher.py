@@ -12,7 +12,7 @@ which is at the latest when it let its last promise go.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,7 +27,7 @@ from reference_db.invariants.disk_image import (
     take_apart,
 )
 from reference_db.invariants.keyspace import Keyspace
-from reference_db.invariants.states import RangeStates, ReplicaDigest, shown_changes
+from reference_db.invariants.states import RangeStates, ReplicaDigest, pairs_of, shown_changes
 from reference_db.invariants.transactions import TransactionTruth
 from reference_db.invariants.violation import Violation
 from reference_db.node import Node
@@ -188,6 +188,7 @@ class Watcher:
         states = self._states[range_id]
         if image.applied > states.frontier:
             self._transactions.load(engine, replica.descriptor)
+            states.pairs = dict(pairs_of(engine, replica.descriptor))
         self._reached(watched, one, image.applied, ())
         replica.take_ready = partial(  # type: ignore[method-assign]
             self._on_ready, watched, one, replica.take_ready
@@ -220,6 +221,18 @@ class Watcher:
         if self._found or self._broken is not None:
             return self._take_found()
         return []
+
+    def held_and_written(self) -> Iterator[tuple[str, int, dict[bytes, bytes], dict[bytes, bytes]]]:
+        """For the audit at the end: (node, range, what the node's engine holds, what committed commands have written)
+        for every replica of a live node that has applied as much as any."""
+        for name, watched in sorted(self._nodes.items()):
+            if not watched.alive:
+                continue
+            for range_id, one in sorted(watched.replicas.items()):
+                states = self._states[range_id]
+                if one.written.applied == states.frontier:
+                    held = dict(pairs_of(watched.engine, one.replica.descriptor))
+                    yield name, range_id, held, states.pairs
 
     def _take_found(self) -> list[Violation]:
         if self._broken is not None:

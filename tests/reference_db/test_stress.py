@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
 import pytest
 
 from reference_db.api import (
@@ -24,11 +23,17 @@ from reference_db.api import (
     CommitTransaction,
     RollbackTransaction,
 )
-from reference_db.audits import FinalReplica, audit_convergence, audit_leftovers, audit_replicas
+from reference_db.audits import (
+    FinalReplica,
+    audit_convergence,
+    audit_leftovers,
+    audit_provenance,
+    audit_replicas,
+)
 from reference_db.defects import leader_local_read
 from reference_db.invariants import Watcher
 from reference_db.node import ClientConnection, Node, NodeOptions
-from reference_db.storage import keys
+from reference_db.storage.range_digest import digest_at_once
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import Refused, Unanswered, World
 
@@ -240,12 +245,7 @@ def final_replicas(world: World) -> list[FinalReplica]:
     for name, node in world.nodes.items():
         for replica in node.store.replicas.values():
             descriptor = replica.descriptor
-            pairs = [
-                pair
-                for kind in (keys.VERSION, keys.LOCK, keys.RECORD)
-                for pair in world.engines[name].scan(*keys.span(kind, descriptor.start, descriptor.end))
-            ]
-            digest = str(hash(msgspec.msgpack.encode(pairs)))
+            digest = digest_at_once(world.engines[name], descriptor.start, descriptor.end)
             found.append(
                 FinalReplica(
                     name,
@@ -312,6 +312,10 @@ async def run_stress(
     await world.wait_for(world.is_quiet, 60, "rest: no locks, no records, equal applied indexes")
     final = final_replicas(world)
     record.anomalies.extend(audit_replicas(final) + audit_leftovers(final) + audit_convergence(final))
+    assert world.watcher is not None
+    for audited in world.watcher.held_and_written():
+        record.anomalies.extend(audit_provenance(*audited))
+        record.counts["audited replicas"] += 1
     record.check_registers()
     record.anomalies.extend(failures)
     await world.stop()
@@ -336,6 +340,7 @@ def test_everything_adds_up_under_faults(seed: int) -> None:
     assert record.anomalies == []
     assert record.violations == []
     assert record.counts["write"] > 20
+    assert record.counts["audited replicas"] == 15
 
 
 @pytest.mark.slow

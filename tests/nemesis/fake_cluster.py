@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from nemesis.cluster import CAPABILITIES, Capability, Evidence, FaultFailed, HealReport, Link, NodeState
+from nemesis.cluster import (
+    CAPABILITIES,
+    Capability,
+    DiskMode,
+    Evidence,
+    FaultFailed,
+    HealReport,
+    Link,
+    NodeState,
+)
 
 EVERYTHING = {name: Capability(name, True, "fake") for name in CAPABILITIES}
 
@@ -17,6 +27,17 @@ class FakeCluster:
         self.nodes: tuple[str, ...] = tuple(f"n{number}" for number in range(1, size + 1))
         self.states: dict[str, NodeState] = dict.fromkeys(self.nodes, "up")
         self.cut_links: set[Link] = set()
+        self.delays_ms: dict[Link, tuple[float, float]] = {}
+        self.losses: dict[Link, float] = {}
+        self.limits: dict[Link, int] = {}
+        self.halved: set[Link] = set()
+        self.disks: dict[str, DiskMode] = {}
+        """Nodes whose disk fails now."""
+        self.damaged: set[str] = set()
+        self.ends_on: dict[DiskMode, float] = {}
+        """A process ends by itself so many seconds after its disk began to fail so, or was healed of it (stall)."""
+        self.lacking: set[str] = set()
+        """Capabilities that are not there."""
         self.clocks: dict[str, tuple[float, float]] = {}
         self.calls: list[tuple[str, object]] = []
         self.leading: dict[str, str] = {"r1": "n1", "r2": "n1", "r3": "n2"}
@@ -24,8 +45,17 @@ class FakeCluster:
         self.failing: set[str] = set()
         self.idle: set[str] = set()
 
+    def _broken(self) -> list[Any]:
+        links = [self.cut_links, self.delays_ms, self.losses, self.limits, self.halved]
+        return [*links, self.clocks, self.disks]
+
+    def broken(self) -> list[Any]:
+        """What is not as it should be, but for nodes that are stopped."""
+        return [things for things in self._broken() if things]
+
     def capabilities(self) -> Mapping[str, Capability]:
-        return EVERYTHING
+        absent = {name: Capability(name, False, "none", "told to lack it") for name in self.lacking}
+        return {**EVERYTHING, **absent}
 
     def state(self, node: str) -> NodeState:
         return self.states[node]
@@ -57,19 +87,34 @@ class FakeCluster:
     async def mend(self, links: Sequence[Link]) -> Evidence:
         if await self._act("mend", tuple(links)):
             self.cut_links -= set(links)
+            self.halved -= set(links)
         return self._evidence("mended", self.cut_links.isdisjoint(links))
 
     async def slow(self, links: Sequence[Link], delay_ms: float, jitter_ms: float = 0.0) -> Evidence:
-        return self._evidence("slow", await self._act("slow", tuple(links)))
+        done = await self._act("slow", tuple(links))
+        if done:
+            _set(self.delays_ms, links, (delay_ms, jitter_ms) if delay_ms else None)
+        return self._evidence("slow", done)
 
     async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
-        return self._evidence("throttle", await self._act("throttle", tuple(links)))
+        done = await self._act("throttle", tuple(links))
+        if done:
+            _set(self.limits, links, bytes_per_s)
+        return self._evidence("throttle", done)
+
+    async def lose(self, links: Sequence[Link], share: float) -> Evidence:
+        done = await self._act("lose", tuple(links))
+        if done:
+            _set(self.losses, links, share or None)
+        return self._evidence("lose", done)
 
     async def reset(self, links: Sequence[Link]) -> Evidence:
         return self._evidence("reset", await self._act("reset", tuple(links)))
 
     async def half_open(self, links: Sequence[Link]) -> Evidence:
-        return self._evidence("half_open", await self._act("half_open", tuple(links)))
+        if await self._act("half_open", tuple(links)):
+            self.halved |= set(links)
+        return self._evidence("half_open", set(links) <= self.halved)
 
     async def kill(self, node: str) -> Evidence:
         return await self._to("kill", node, "down")
@@ -78,6 +123,9 @@ class FakeCluster:
         return await self._to("terminate", node, "down")
 
     async def start(self, node: str) -> Evidence:
+        if node in self.disks:
+            self.calls.append(("start", node))
+            raise FaultFailed(f"start {node}: its disk fails ({self.disks[node]})")
         return await self._to("start", node, "up")
 
     async def pause(self, node: str) -> Evidence:
@@ -101,10 +149,54 @@ class FakeCluster:
             self.clocks.pop(node, None)
         return self._evidence("clock", node not in self.clocks)
 
+    async def power_loss(self, node: str) -> Evidence:
+        return await self._to("power_loss", node, "down")
+
+    async def fail_disk(
+        self, node: str, mode: DiskMode, share: float = 1.0, delay_ms: float = 0.0
+    ) -> Evidence:
+        if await self._act("fail_disk", (node, mode, share, delay_ms)):
+            self.disks[node] = mode
+            if mode != "stall":
+                self._end_soon(node, mode)
+        return self._evidence(f"disk of {node}: {mode}", node in self.disks)
+
+    async def heal_disk(self, node: str) -> Evidence:
+        if await self._act("heal_disk", node) and self.disks.pop(node, None) == "stall":
+            self._end_soon(node, "stall")
+        return self._evidence(f"disk of {node}", node not in self.disks)
+
+    def _end_soon(self, node: str, mode: DiskMode) -> None:
+        def end() -> None:
+            self.states[node] = "down"
+
+        if mode in self.ends_on:
+            asyncio.get_running_loop().call_later(self.ends_on[mode], end)
+
+    async def flip_bits(self, node: str) -> Evidence:
+        assert self.states[node] == "down", "what is at rest is damaged"
+        if await self._act("flip_bits", node):
+            self.damaged.add(node)
+        return self._evidence("bits", node in self.damaged)
+
+    async def lose_file(self, node: str) -> Evidence:
+        assert self.states[node] == "down", "what is at rest is damaged"
+        if await self._act("lose_file", node):
+            self.damaged.add(node)
+        return self._evidence("file", node in self.damaged)
+
     async def heal_all(self) -> HealReport:
         await self._act("heal_all", None)
         healed = [f"started or resumed {node}" for node in self.nodes if self.states[node] != "up"]
         self.states = dict.fromkeys(self.nodes, "up")
-        self.cut_links.clear()
-        self.clocks.clear()
+        for broken in self._broken():
+            broken.clear()
         return HealReport(tuple(healed))
+
+
+def _set(conditions: dict[Link, Any], links: Sequence[Link], value: Any) -> None:
+    for link in links:
+        if value is None:
+            conditions.pop(link, None)
+        else:
+            conditions[link] = value

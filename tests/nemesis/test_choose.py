@@ -22,11 +22,18 @@ WITHOUT_CLOCK = {
 
 def test_all_is_everything_there_is_and_says_what_is_left_out() -> None:
     choice = choose(parse_nemesis("all"), PACKAGES, WITHOUT_CLOCK, NODES)
-    assert [request.name for request in choice.requests] == ["partition", "kill", "pause", "restart"]
+    assert [request.name for request in choice.requests] == [
+        "partition",
+        "packet",
+        "kill",
+        "pause",
+        "restart",
+        "disk",
+    ]
     reasons = dict(choice.left_out)
     assert reasons["clock"] == "acme reads no clock file"
     assert set(reasons) == {
-        "packet", "resources", "clock", "disk", "membership", "split", "merge", "move", "transfer", "coordinator",
+        "resources", "clock", "membership", "split", "merge", "move", "transfer", "coordinator",
     }  # fmt: skip
 
 
@@ -35,9 +42,9 @@ def test_a_fault_by_name_that_is_not_there_ends_with_reason_and_way_out() -> Non
         choose(parse_nemesis("kill,clock"), PACKAGES, WITHOUT_CLOCK, NODES)
     text = str(raised.value)
     assert "'clock' is not available here: acme reads no clock file" in text
-    assert "Available: partition, kill, pause, restart" in text
-    with pytest.raises(FaultUnavailable, match="no environment injects disk faults"):
-        choose(parse_nemesis("disk"), PACKAGES, EVERYTHING, NODES)
+    assert "Available: partition, packet, kill, pause, restart, disk" in text
+    with pytest.raises(FaultUnavailable, match="no environment injects resources faults"):
+        choose(parse_nemesis("resources"), PACKAGES, EVERYTHING, NODES)
     no_clients = {**EVERYTHING, "cut_client": Capability("cut_client", False, "", "clients share the host")}
     assert choose(parse_nemesis("partition:one"), PACKAGES, no_clients, NODES).requests
     with pytest.raises(FaultUnavailable, match="clients share the host"):
@@ -65,6 +72,8 @@ def test_wrong_shapes_and_targets_are_wrong_usage() -> None:
         ("partition@all", 3, "one is aimed at 2 nodes at most"),
         ("kill@minority", 1, "'minority' needs at least 3 nodes, there is 1; use one of one, majority"),
         ("clock@minority", 2, "'minority' needs at least 3 nodes, there are 2"),
+        ("disk:bit-flip@all", 3, "bit-flip is aimed at 1 of 3 nodes at most, and 'all' is 3 of 3 nodes"),
+        ("disk:lost-file@n1+n2", 3, "lost-file is aimed at 1 of 3 nodes at most, and 'n1+n2' is n1+n2"),
     ],
 )
 def test_what_so_few_nodes_cannot_have_is_wrong_usage(nemesis: str, size: int, words: str) -> None:
@@ -87,12 +96,21 @@ def test_a_single_node_has_partitions_where_clients_can_be_cut_off() -> None:
     assert choose(parse_nemesis("partition"), PACKAGES, no_leaders, NODES).requests
 
 
+def test_a_family_may_be_there_without_each_of_its_shapes() -> None:
+    absent = {name: Capability(name, False, "", "only in the simulation") for name in ("lose", "flip_bits")}
+    some = {**EVERYTHING, **absent}
+    assert choose(parse_nemesis("packet,disk,packet:flaky"), PACKAGES, some, NODES).requests
+    for nemesis in ("packet:loss", "disk:bit-flip"):
+        with pytest.raises(FaultUnavailable, match="only in the simulation"):
+            choose(parse_nemesis(nemesis), PACKAGES, some, NODES)
+
+
 def test_a_schedule_for_another_cluster_is_refused_with_every_step() -> None:
     steps = [
         Step(1, 0, "kill", None, "n9", 1_000_000_000),
         Step(2, 0, "partition", "ring", "one", 1_000_000_000),
         Step(3, 0, "partition", "star", "one", 1_000_000_000),
-        Step(4, 0, "disk", None, "one", 1_000_000_000),
+        Step(4, 0, "resources", None, "one", 1_000_000_000),
         Step(5, 0, "kill", None, "n1", 1_000_000_000),
     ]
     with pytest.raises(ValueError) as raised:
@@ -102,7 +120,7 @@ def test_a_schedule_for_another_cluster_is_refused_with_every_step() -> None:
     assert problems[0].startswith("step 1 (kill@n9 at 0.0 s for 1.0 s): unknown target 'n9': 'n9' is neither")
     assert "ring needs at least 3 nodes, there are 2" in problems[1]
     assert "unknown shape 'star' of nemesis 'partition'" in problems[2]
-    assert "no package injects disk; there are clock, kill" in problems[3]
+    assert "no package injects resources; there are clock, disk, kill" in problems[3]
     check_schedule(Schedule.of(steps[4:]), PACKAGES, NODES[:2])
 
 

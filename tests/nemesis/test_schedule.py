@@ -11,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemesis.clock import Clock
+from nemesis.disk import Disk
 from nemesis.package import check_schedule
+from nemesis.packet import Packet
 from nemesis.partition import Partition
 from nemesis.process import Kill, Pause, Restart
 from nemesis.schedule import ALL, NAMES, Request, Schedule, Step, draw, parse_nemesis, requested_classes
 
-PACKAGES = {package.name: package for package in (Partition(), Kill(), Pause(), Restart(), Clock())}
+PACKAGES = {
+    package.name: package for package in (Partition(), Packet(), Kill(), Pause(), Restart(), Clock(), Disk())
+}
 SECOND = 1_000_000_000
 
 

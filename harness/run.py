@@ -200,6 +200,8 @@ class _Run:
             self.say(message)
         await self._record_logs(cluster, recorder)
         self._record_findings(cluster, recorder)
+        if cluster.marks():
+            recorder.event(HARNESS, INFO, "marks", dict(cluster.marks()))
         self.journal.close()
 
     # Set up

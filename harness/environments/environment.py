@@ -156,8 +156,15 @@ class SimulatedWorld(Protocol):
     ) -> None:
         """A rule is broken, at this step."""
 
+    @property
+    def is_traced(self) -> bool:
+        """Whether there is a trace that events go to."""
+
     def emit(self, area: str, name: str, /, **fields: Any) -> None:
         """An event for the trace of the world."""
+
+    def mark(self, name: str) -> None:
+        """An interesting situation was reached."""
 
 
 @runtime_checkable
@@ -176,6 +183,9 @@ class SimulatedSystem(Protocol):
 
     def watch(self, world: SimulatedWorld | None) -> None:
         """From now on tell this world what is wrong inside the nodes that are started; None: nobody listens."""
+
+    def disk_damaged(self, node: str) -> None:
+        """A fault has destroyed what was durable on this node's disk: nobody is to blame for what is missing now."""
 
 
 class Folder(Protocol):
@@ -229,6 +239,9 @@ class EnvironmentCluster(Cluster, Protocol):
 
     def findings(self) -> Sequence[Finding]:
         """What was seen inside the nodes so far, in order; nothing where nobody can look."""
+
+    def marks(self) -> Mapping[str, int]:
+        """Which situations of interest the nodes have reached and how often, by name; nothing where nobody can look."""
 
     async def wait_for_finding(self) -> None:
         """Blocks until there is one; for ever where nobody can look."""

@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from harness.environments.environment import Finding
@@ -70,6 +70,10 @@ class RealTimeCluster:
     def findings(self) -> Sequence[Finding]:
         """There never is one."""
         return ()
+
+    def marks(self) -> Mapping[str, int]:
+        """None is known."""
+        return {}
 
     async def wait_for_finding(self) -> None:
         """For ever."""

@@ -20,7 +20,7 @@ from harness.seeds import Seeds
 if TYPE_CHECKING:
     from harness.environments.environment import Environment
     from harness.run import Parts
-    from harness.systems.system import System
+    from harness.systems.system import DefectSheet, System
     from nemesis.package import Package
     from nemesis.schedule import Request, Schedule
     from results.run_folder import RunFolder
@@ -95,6 +95,8 @@ def make_system(scenario: Scenario, seeds: Seeds) -> System:
             seed=seeds.number("system") % 2**48,
             defect=scenario.defect,
             options=scenario.system_options,
+            # Only a system that can be watched from inside takes this.
+            **({} if scenario.invariants else {"invariants": False}),
         )
     except ValueError as error:
         raise ScenarioError(str(error)) from error
@@ -106,6 +108,19 @@ def make_environment(name: str, seeds: Seeds | None = None) -> Environment:
     seed = 0 if seeds is None else seeds.number("simulation")
     environment: Environment = _find("environment", name, ENVIRONMENTS)(seed)
     return environment
+
+
+def defect_sheets() -> dict[str, DefectSheet]:
+    """The planted defects of the reference database by name."""
+    sheets: dict[str, DefectSheet] = import_module("harness.systems.reference_db").defect_sheets()
+    return sheets
+
+
+def directed_story(sheet: DefectSheet, *, planted: bool) -> list[str]:
+    """What the directed story of a defect shows that must never be; see `harness.systems.reference_db`."""
+    module = import_module("harness.systems.reference_db")
+    shown: list[str] = module.directed_story(sheet.directed, planted=planted)
+    return shown
 
 
 def make_packages() -> dict[str, Package]:

@@ -56,6 +56,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A saved `schedule.jsonl` to execute instead of drawing one from the seed."""
     operations_file: str | None = None
     """A saved `operations.jsonl`, whose operations are invoked in the main phase instead of those of the workload."""
+    invariants: bool = True
+    """Whether the nodes are watched from inside, where an environment and a system can: in simulation."""
 
     def __post_init__(self) -> None:
         problems = list(self._problems())
@@ -120,6 +122,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if field.name.endswith("_options"):
                 for key, option in sorted(value.items()):
                     words += [flag.removesuffix("s"), f"{key}={_option_text(option)}"]
+            elif isinstance(value, bool):
+                words.append(flag if value else "--no-" + field.name.replace("_", "-"))
             else:
                 words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
         return shlex.join(words)

@@ -98,6 +98,11 @@ def _flag(
     "FILE",
 )
 @click.option(
+    "--invariants/--no-invariants",
+    default=None,
+    help="In simulation: check after every step what must hold inside the nodes.  [default: invariants]",
+)
+@click.option(
     "--runs-dir",
     default=Path("runs"),
     type=click.Path(path_type=Path),

@@ -42,6 +42,13 @@ def test_the_command_repeats_exactly_what_differs_from_the_defaults():
     )
 
 
+def test_what_is_switched_off_is_in_the_command_and_the_file():
+    scenario = Scenario(seed=7, workload="register", invariants=False)
+    assert scenario.command() == "harness test --seed 7 --workload register --no-invariants"
+    assert Scenario.from_toml(scenario.to_toml()) == scenario
+    assert "invariants" not in Scenario(seed=7, workload="register").command()
+
+
 def test_all_that_is_wrong_is_said_together_with_the_way_out():
     with pytest.raises(ScenarioError) as error:
         Scenario(seed=-1, workload="bank", nodes=3, replication=5, rate=0, concurrency="n2")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from random import Random
 from typing import Any
 
 from harness.explore.sweep import Delivered, Stop, Tally
 from harness.explore.trial import TrialResult
+from nemesis.cluster import CAPABILITIES, Capability
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 3, "failed": 4}
 
@@ -69,4 +71,25 @@ class Kept:
         assert tally.done == len(tally.seeds)
 
 
-__all__ = ["InlineWorkers", "Kept", "Stop", "result"]
+class FakeEnvironment:
+    """An environment with faults and two knobs, to draw for. Nothing runs in it."""
+
+    name = "simulation"
+
+    def __init__(self, seed: int = 0) -> None:
+        pass
+
+    def capabilities(self, system: Any) -> dict[str, Capability]:
+        return {fault: Capability(fault, True, "by decree") for fault in CAPABILITIES}
+
+    def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:
+        pass
+
+    def draw_options(self, random: Random) -> dict[str, Any]:
+        return {"latency_ms": round(random.uniform(1, 20), 2), "sync_ms": random.choice([0.1, 5.0])}
+
+    def round_trip_ms(self, options: Mapping[str, Any]) -> float:
+        return 2 * float(options["latency_ms"]) + float(options["sync_ms"])
+
+
+__all__ = ["FakeEnvironment", "InlineWorkers", "Kept", "Stop", "result"]

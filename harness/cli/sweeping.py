@@ -49,6 +49,7 @@ from harness.seeds import Seeds
 LINE_INTERVAL_S = 5.0
 PANEL_INTERVAL_S = 0.25
 COMMANDS_SHOWN = 50
+COLOURS = {0: "green", 1: "red", 3: "yellow", 4: "red"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Settings:
     keep: int
     keep_valid: bool
     cpu_limit_s: float
+
+    def __post_init__(self) -> None:
+        if self.scheduler is not None and self.jobs is not None:
+            raise ScenarioError(
+                "--jobs is for the cores of this machine; with --scheduler there are as many as the cluster has workers"
+            )
 
 
 def given_fields(
@@ -165,8 +172,9 @@ def _go(folder: SweepFolder, tally: Tally, settings: Settings) -> int:
         end == BUDGET_SPENT and asked is not None and tally.done < asked
     ):
         click.echo(f"go on with: ./run sweep --resume {shlex.quote(str(folder.path))}")
-    click.echo(verdict_line(tally, end))
-    return tally.exit_code(end)
+    code = tally.exit_code(end)
+    click.secho(verdict_line(tally, end), fg=COLOURS.get(code), bold=True)
+    return code
 
 
 def _plan_line(plan: SweepPlan, asked: int | None, jobs: int) -> str:
@@ -203,11 +211,7 @@ class _Ending(Workers, Protocol):
 
 def _workers(run: SeedRun, plan: SweepPlan, settings: Settings) -> AbstractContextManager[_Ending]:
     if settings.scheduler is not None:
-        if settings.jobs is not None:
-            raise ScenarioError(
-                "--jobs is for the cores of this machine; a scheduler has as many as it has workers"
-            )
-        return dask_workers(run, settings.scheduler, plan.code)
+        return dask_workers(run, settings.scheduler, code_digest())
     return process_workers(run, settings.jobs or _usual_jobs(plan))
 
 

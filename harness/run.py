@@ -29,18 +29,21 @@ import msgspec
 from checkers.availability import AvailabilityChecker
 from checkers.checker import Checker, Limits, compose
 from checkers.completeness import CompletenessChecker
+from checkers.convergence import FINAL_STATE, ConvergenceChecker
 from checkers.crashes import CrashChecker
 from checkers.faults import FaultsTookEffectChecker
+from checkers.findings import FINDING, FindingsChecker
 from checkers.log_patterns import LogPatternChecker
 from checkers.recovery import RecoveryChecker
 from checkers.stats import StatsChecker
 from harness.driver import STALL_S, DriveResult, Progress, Recorder, StopSignal, drive
 from harness.environments.environment import Environment, EnvironmentCluster, EnvironmentFailed
+from harness.final_states import wait_until_settled
 from harness.fingerprint import fingerprint
 from harness.interpreter import Interpreter
 from harness.scenario import Scenario
 from harness.seeds import Seeds
-from harness.systems.system import System
+from harness.systems.system import AuditedSystem, FinalState, System
 from nemesis.package import Choice, Package
 from nemesis.runner import NemesisRunner
 from nemesis.schedule import Schedule
@@ -64,8 +67,8 @@ SETUP_ATTEMPT_S = 10.0
 SETUP_PAUSE_S = 0.5
 MAIN_SLACK_S = 30.0
 """The watchdog ends a main phase that still generates so long after its time limit."""
-FINDING = "finding"
-"""`f` of a finding's event in the history, and who stopped a run that had one."""
+UNHEALED_PATIENCE_S = 5.0
+"""How long replicas of a cluster that did not recover are waited for."""
 LOG_LINES_MAX = 100
 """Matching log lines of a node that enter the history; the log itself stays whole."""
 
@@ -104,6 +107,8 @@ def checker_of(workload: Workload, system: System, requested: tuple[str, ...]) -
             "completeness": CompletenessChecker(),
             "crashes": CrashChecker(),
             "logs": LogPatternChecker(system.log_patterns),
+            "convergence": ConvergenceChecker(),
+            "findings": FindingsChecker(),
             "availability": AvailabilityChecker(),
         },
     )
@@ -155,6 +160,7 @@ class _Run:
         self.nemesis: NemesisRunner | None = None
         self.left_running = False
         self.findings_recorded = 0
+        self.has_recovered = False
 
     async def live(self) -> None:
         """From nothing to a whole record. Raises EnvironmentFailed, also when the environment fails on the way."""
@@ -191,6 +197,7 @@ class _Run:
                 await self._drive(interpreter, None, progress, limit_s=scenario.recovery_timeout + 30.0)
             )
             self._check_stop()
+            await self._unless_stopped(2, self._record_final_states(cluster, recorder))
         for result in results:
             recorder.event(HARNESS, INFO, "drive", msgspec.to_builtins(result))
         if self.stop.requests:
@@ -299,6 +306,7 @@ class _Run:
         except EnvironmentFailed as error:
             recovered = str(error)
             self.say(f"the cluster did not come back after healing: {error}")
+        self.has_recovered = recovered is None and not failed
         recorder.event(
             HARNESS,
             INFO,
@@ -307,6 +315,27 @@ class _Run:
         )
 
     # What remains of it
+
+    async def _record_final_states(self, cluster: EnvironmentCluster, recorder: Recorder) -> None:
+        """What the replicas hold once they have settled, if the system's nodes can be asked."""
+        system, nodes = self.parts.system, self.parts.scenario.node_names
+        why = None
+        if not isinstance(system, AuditedSystem):
+            why = f"the nodes of {system.name} cannot be asked what they hold"
+        elif self.stop.reason == FINDING:
+            why = "a rule was broken before, and the run ended there"
+        if why is not None or not isinstance(system, AuditedSystem):
+            recorder.event(HARNESS, INFO, FINAL_STATE, {"asked": False, "why": why})
+            return
+        audited = system
+
+        async def ask(digests: bool) -> tuple[list[FinalState], list[str]]:
+            addresses = {node: cluster.direct_address(node) for node in nodes}
+            return await self._as_client(audited.final_states(addresses, digests=digests))
+
+        patience_s = self.parts.scenario.recovery_timeout if self.has_recovered else UNHEALED_PATIENCE_S
+        value = await wait_until_settled(ask, cluster.clock_ns, patience_s)
+        recorder.event(HARNESS, INFO, FINAL_STATE, value)
 
     def _say_if_late(self, result: DriveResult) -> None:
         """An open-loop rate that the processes could not keep up with is not the rate that was tested."""

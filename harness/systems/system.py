@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
 
 from harness.environments.environment import Addresses, SystemUnderTest
 from workloads.session import Session
@@ -24,6 +26,48 @@ class SystemSettings:
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
+class DefectSheet(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a planted defect: where it is, and where the harness should look for it."""
+
+    name: str
+    """As on the command line."""
+    caption: str
+    layer: str
+    routes: tuple[str, ...]
+    """How it should be found: H history checker, I invariant, A audit of the end state, C exact count, L liveness."""
+    workload: str
+    nemesis: str
+    """`--nemesis` of the runs in which its story is likely; empty: none."""
+    nodes: int = 3
+    """How many nodes it takes at least."""
+    system_options: dict[str, Any] = {}
+    """What the system must be set to."""
+    seeds: tuple[int, ...] = ()
+    """Seeds that are known to show it."""
+    directed: str | None = None
+    """Random search would take too long, or cannot reach it: the name of a story of its own."""
+    reachable: bool = True
+    """Whether a whole database can be led into it; if not, only its story shows it."""
+
+
+class FinalState(msgspec.Struct, frozen=True, kw_only=True):
+    """What one replica holds at the end of a run."""
+
+    node: str
+    range: str
+    replicas: tuple[str, ...]
+    """The nodes that should hold one, as far as this node knows."""
+    term: int
+    applied: int
+    """The index of the last entry whose effects it holds."""
+    locks: int
+    """Locks (intents) of transactions that nobody has cleared away."""
+    records: int
+    """Records of transactions that nobody has forgotten."""
+    digest: str | None = None
+    """Of all that it holds: replicas of a range at the same applied index must have the same. None: not asked for."""
+
+
 class System(SystemUnderTest, Protocol):
     """A database under test. One object serves one run."""
 
@@ -37,3 +81,13 @@ class System(SystemUnderTest, Protocol):
 
     async def open_session(self, address: Addresses, node: str) -> Session:
         """A new connection of one client process to one node; raises OSError or SessionError if there is none."""
+
+
+@runtime_checkable
+class AuditedSystem(Protocol):
+    """A system whose nodes can be asked what they hold, so that replicas can be compared when all is done."""
+
+    async def final_states(
+        self, addresses: Mapping[str, Addresses], *, digests: bool
+    ) -> tuple[list[FinalState], list[str]]:
+        """The replicas of these nodes, and the nodes that did not answer. With digests a node reads all its data."""

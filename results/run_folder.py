@@ -264,6 +264,14 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def shrink_path(self) -> Path:
+        return self.path / "shrink.json"
+
+    @property
+    def shrink_page_path(self) -> Path:
+        return self.path / "shrink.html"
+
+    @property
     def environment_path(self) -> Path:
         return self.path / "environment.json"
 
@@ -314,6 +322,11 @@ class RunFolder:
     def write_operations(self, lines: bytes) -> None:
         """Keeps the recorded stream of operations that this run invokes, a JSON line an operation."""
         self._write(self.operations_path, lines)
+
+    def write_shrink(self, record: bytes, page: str) -> None:
+        """Keeps how this run came of a larger one, as JSON and as a page for people."""
+        self._write(self.shrink_path, record)
+        self._write(self.shrink_page_path, page.encode())
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         """Keeps the fingerprint of the place: commit, versions, kernel."""

@@ -26,7 +26,10 @@ FAILED = 4
 
 COMMANDS = {
     "test": ("harness.cli.test", "Run one scenario against a cluster, break it, and judge what it did."),
-    "sweep": ("harness.cli.sweep", "Run many seeds, each of which draws a scenario of its own, on all cores."),
+    "sweep": (
+        "harness.cli.sweep",
+        "Run many seeds, each of which draws a scenario of its own, on all cores.",
+    ),
     "check": ("harness.cli.check", "Judge the history of a saved run again."),
     "report": ("harness.cli.report", "Write the HTML report of a saved run again."),
     "heal": ("harness.cli.heal", "Undo the faults, and end the nodes, of a run whose harness was killed."),
@@ -34,6 +37,8 @@ COMMANDS = {
         "harness.cli.list",
         "Show workloads, nemeses, systems and environments, and what works with what.",
     ),
+    "replay": ("harness.cli.replay", "Run a saved run again: exactly in simulation, else by its record."),
+    "shrink": ("harness.cli.shrink", "Make a failing run as small as can be while the anomaly stays."),
     "db": ("harness.cli.db", "Run the reference database for people: start, status, shell, stop."),
 }
 """Subcommand -> (module with a click command `command`, caption). Modules are imported when they are used."""

@@ -1,0 +1,107 @@
+"""`harness replay`: run a saved run again, exactly in simulation, else by its recorded faults and operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from results.run_folder import RunFolder
+
+
+@click.command(name="replay")
+@click.argument("run", default="latest")
+@click.option(
+    "--environment",
+    default=None,
+    metavar="NAME",
+    help="Where to repeat it: simulation, local, docker.  [default: where it ran]",
+)
+@click.option(
+    "--skip-unavailable",
+    is_flag=True,
+    help="Leave out the fault steps that cannot be injected there, instead of refusing.",
+)
+@click.option(
+    "--runs-dir",
+    default=Path("runs"),
+    type=click.Path(path_type=Path),
+    show_default=True,
+    help="Where runs are kept.",
+)
+def command(run: str, environment: str | None, skip_unavailable: bool, runs_dir: Path) -> int:
+    """Repeat RUN (a run folder, or `latest`, which is also what no argument means) as a new run.
+
+    A simulated run is repeated exactly, and its history is compared with the old one byte by byte. Any other run, or a
+    run that moves to another environment, is repeated by its recorded schedule of faults and stream of operations; what
+    else happens differs, and so may the outcome.
+
+    Exit code: that of the new verdict. 2: the run cannot be repeated. 4: a fault is not to be had there.
+    """
+    from dataclasses import replace
+
+    from harness.catalog import make_parts
+    from harness.cli.running import print_plan, run_parts
+    from harness.cli.saved import open_run
+    from harness.explore.replay import plan_replay
+    from harness.explore.saved_run import code_difference, load_run
+    from harness.fingerprint import fingerprint
+    from results.run_folder import RunFolder
+
+    saved = load_run(open_run(run, runs_dir))
+    plan = plan_replay(saved, environment, skip_unavailable=skip_unavailable)
+    click.echo(f"seed {plan.scenario.seed}")
+    click.echo(f"replay of {saved.folder.path}")
+    other_code = code_difference(saved.environment, fingerprint())
+    if other_code is not None:
+        click.secho(f"note: the code is not the same: {other_code}", fg="yellow")
+    if plan.exact:
+        click.echo(
+            "in simulation everything follows from the seed: the same code gives the same history"
+            if other_code is None
+            else "in simulation the same code gives the same history; other code may give another one"
+        )
+    else:
+        click.echo(
+            f"by its recorded faults ({len(plan.steps)} steps) and operations ({len(plan.operations or ())}): what was "
+            "decided is repeated, but timing differs, so the outcome may differ too"
+        )
+    for why in plan.skipped:
+        click.secho(f"note: left out: {why}", fg="yellow")
+
+    parts = make_parts(plan.scenario, schedule=plan.schedule, operations=plan.stream)
+    folder = RunFolder.create(runs_dir, plan.scenario.workload)
+    parts = replace(parts, scenario=plan.scenario_in(folder))
+    print_plan(parts)
+    click.echo(f"run folder: {folder.path}")
+    code = run_parts(parts, folder)
+
+    folder.write_environment(
+        {**folder.read_environment(), "replay_of": saved.folder.id, "left_out": list(plan.skipped)}
+    )
+    if plan.exact:
+        _compare(saved.folder, folder, other_code)
+    old, new = saved.verdict, folder.read_verdict()
+    click.echo(f"then: {'not judged' if old is None else f'{old.outcome}: {old.sentence}'}")
+    click.echo(f"now:  {'not judged' if new is None else f'{new.outcome}: {new.sentence}'}")
+    return code
+
+
+def _compare(old: RunFolder, new: RunFolder, other_code: str | None) -> None:
+    """Says whether two simulated runs have the same history."""
+    from harness.explore.replay import compare_histories
+
+    if not old.history_path.exists() or not new.history_path.exists():
+        click.echo("there are no two histories to compare")
+        return
+    found = compare_histories(old.history_path.read_bytes(), new.history_path.read_bytes())
+    click.secho(found.describe(), fg="green" if found.same else "yellow")
+    if not found.same and other_code is None and found.events < found.before:
+        click.secho(
+            "the code is the same, so the history should be, unless one of the two was stopped from outside; "
+            "if neither was, something in the simulated world does not follow from the seed: please report it",
+            fg="yellow",
+            err=True,
+        )

@@ -1,0 +1,180 @@
+"""The page that shows a failing run before and after it was made small: one self-contained file, no scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from nemesis.schedule import Step
+from results.history import Pair
+from results.operation import MAIN_PHASE
+from results.report.escape import html_text, relative_link, shortened, value_text
+
+if TYPE_CHECKING:
+    from harness.explore.reductions import Size
+    from harness.explore.saved_run import SavedRun
+    from harness.explore.shrink import Best
+    from harness.explore.shrunk import ShrinkRecord, Side
+    from results.run_folder import RunFolder
+
+ROWS_MOST = 200
+
+STYLE = """
+:root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --red: #b3261e; --green: #1a7f37; }
+@media (prefers-color-scheme: dark) { :root { --line: #3d444d; --soft: #161b22; --red: #ff7b72; --green: #56d364; } }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+td.number, th.number { text-align: right; } .better { color: var(--green); font-weight: 600; }
+code, pre { font: 13px/1.45 ui-monospace, monospace; }
+pre { background: var(--soft); padding: .6rem .8rem; overflow-x: auto; white-space: pre-wrap; word-break: break-word; }
+blockquote { margin: .5rem 0; padding: .4rem .9rem; border-left: 4px solid var(--red); }
+tr.proves td { background: color-mix(in srgb, var(--red) 12%, transparent); }
+.scroll { overflow-x: auto; } .soft { opacity: .75; }
+""".strip()
+
+
+def render_shrink_page(record: ShrinkRecord, saved: SavedRun, folder: RunFolder, best: Best) -> str:
+    """The page as a text. Whatever clients, nodes or people wrote in it is shown as text."""
+    title = f"{record.checker}: {record.type}"
+    parts = [
+        f"<h1>A small run that shows <em>{html_text(title)}</em></h1>",
+        f"<p>Made of <code>{html_text(record.before.run)}</code> by trying {record.runs} smaller runs in "
+        f"{record.seconds:g} s. Each that was kept shows the same anomaly of the same checker, in "
+        f"{html_text(record.confirm.replace('/', ' of at most '))} runs. It ended because "
+        f"{html_text(record.ended)}.</p>",
+        _sizes(record.before.size, record.after.size),
+        "<h2>What went wrong</h2>",
+        f"<p>Before:</p><blockquote>{html_text(record.before.sentence or 'not judged')}</blockquote>",
+        f"<p>After:</p><blockquote>{html_text(record.after.sentence)}</blockquote>",
+        "<h2>Faults</h2>",
+        _steps(best.case.steps, best.seen.hit),
+        _details(f"The {len(saved.steps)} steps before", _steps(saved.steps, {})),
+        "<h2>What clients did</h2>",
+        _operations(folder, best),
+        "<h2>Repeat it</h2>",
+        _commands("The small run", record.after, folder, "report.html"),
+        _commands("The run before", record.before, folder, None),
+        "<h2>How it became small</h2>",
+        _gains(record),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{html_text(f'shrunk: {title}')}</title><style>{STYLE}</style></head><body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def _sizes(before: Size, after: Size) -> str:
+    def number(value: float | None) -> str:
+        return "of its workload" if value is None else f"{value:g}"
+
+    rows = [
+        ("fault steps", before.steps, after.steps),
+        ("seconds of faults", before.broken_s, after.broken_s),
+        ("clients", before.clients, after.clients),
+        ("operations", before.operations, after.operations),
+        ("nodes", before.nodes, after.nodes),
+        ("ranges", before.ranges, after.ranges),
+        ("length of the main phase, seconds", before.time_limit_s, after.time_limit_s),
+    ]
+    cells = []
+    for name, old, new in rows:
+        better = (
+            ' class="number better"'
+            if old is not None and new is not None and new < old
+            else ' class="number"'
+        )
+        cells.append(
+            f'<tr><td>{name}</td><td class="number">{number(old)}</td><td{better}>{number(new)}</td></tr>'
+        )
+    head = '<tr><th></th><th class="number">before</th><th class="number">after</th></tr>'
+    return f"<table>{head}{''.join(cells)}</table>"
+
+
+def _steps(steps: Iterable[Step], hit: dict[int, tuple[str, ...]]) -> str:
+    rows = []
+    for step in steps:
+        targets = ", ".join(hit.get(step.id, ()))
+        rows.append(
+            f'<tr><td class="number">{step.id}</td><td><code>{html_text(shortened(step.describe()))}</code></td>'
+            f"<td>{html_text(shortened(targets))}</td></tr>"
+        )
+    if not rows:
+        return "<p>None: it happens without any fault.</p>"
+    head = '<tr><th class="number">step</th><th>fault</th><th>hit</th></tr>'
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def _operations(folder: RunFolder, best: Best) -> str:
+    """The operations of the main phase, those that prove the anomaly marked; then the last reads that do."""
+    history = folder.read_history()
+    proving = set(best.seen.anomaly.operations)
+    main = [pair for pair in history.pairs() if pair.phase == MAIN_PHASE]
+    others = [pair for pair in history.pairs() if pair.phase != MAIN_PHASE and proving & set(pair.indices)]
+    if len(main) > ROWS_MOST:
+        shown = [pair for pair in main if proving & set(pair.indices)][:ROWS_MOST]
+        note = f"<p>{len(main)} operations; here are the {len(shown)} that prove it.</p>"
+    else:
+        shown, note = main, "<p>Marked: what proves it.</p>" if proving else ""
+    rows = "".join(_operation(pair, proving) for pair in [*shown, *others[:ROWS_MOST]])
+    head = (
+        '<tr><th class="number">event</th><th class="number">begins, s</th><th class="number">ends, s</th>'
+        "<th>client</th><th>node</th><th>asked</th><th>outcome</th></tr>"
+    )
+    return f'{note}<div class="scroll"><table>{head}{rows}</table></div>'
+
+
+def _operation(pair: Pair, proving: set[int]) -> str:
+    end = "" if pair.end is None else f"{pair.end / 1e9:.6f}"
+    asked = f"{pair.f} {value_text(pair.invocation.value, 120)}"
+    outcome = pair.type
+    completion = pair.completion
+    if completion is not None and completion.type == "ok" and completion.value is not None:
+        outcome += f" {value_text(completion.value, 200)}"
+    elif completion is not None and completion.error is not None:
+        outcome += f" {value_text(completion.error, 200)}"
+    mark = ' class="proves"' if proving & set(pair.indices) else ""
+    phase = "" if pair.phase == MAIN_PHASE else f" ({pair.phase})"
+    cells = (
+        f'<td class="number">{pair.index}</td><td class="number">{pair.start / 1e9:.6f}</td>'
+        f'<td class="number">{end}</td><td>{html_text(str(pair.process) + phase)}</td>'
+        f"<td>{html_text(pair.invocation.node or '')}</td><td><code>{html_text(asked)}</code></td>"
+        f"<td><code>{html_text(outcome)}</code></td>"
+    )
+    return f"<tr{mark}>{cells}</tr>"
+
+
+def _commands(caption: str, side: Side, folder: RunFolder, report: str | None) -> str:
+    link = (
+        f' (<a href="{relative_link(report)}">its report</a>)'
+        if report and (folder.path / report).exists()
+        else ""
+    )
+    lines = "\n".join(html_text(command) for command in side.commands)
+    return f"<p>{caption}, <code>{html_text(side.run)}</code>{link}:</p><pre>{lines}</pre>"
+
+
+def _gains(record: ShrinkRecord) -> str:
+    rows = "".join(
+        f'<tr><td class="number">{gain.runs}</td><td>{html_text(gain.reduction)}</td>'
+        f'<td class="number">{gain.size.steps}</td>'
+        f'<td class="number">{"" if gain.size.operations is None else gain.size.operations}</td>'
+        f'<td class="number">{gain.size.clients}</td><td class="number">{gain.size.time_limit_s:g}</td></tr>'
+        for gain in record.gains
+    )
+    head = (
+        '<tr><th class="number">run</th><th>by</th><th class="number">steps</th><th class="number">operations</th>'
+        '<th class="number">clients</th><th class="number">seconds</th></tr>'
+    )
+    return _details(
+        f"{len(record.gains)} runs that showed it, one after the other", f"<table>{head}{rows}</table>"
+    )
+
+
+def _details(caption: str, inner: str) -> str:
+    return f"<details><summary>{html_text(caption)}</summary>{inner}</details>"

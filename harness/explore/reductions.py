@@ -380,27 +380,27 @@ def fewer_clients(case: Case, seen: Seen) -> Search[Case]:
         return case.with_operations(one for one in stream if one.thread in threads)
 
     fewer = yield from mapped(ddmin(sorted({one.thread for one in stream})), of_threads)
-    dense = on_lowest_threads(fewer, fewer.scenario.nodes)
-    return (yield from first_of(fewer, [dense] if dense != fewer else []))
+    nodes = fewer.scenario.nodes
+    denser = [on_lowest_threads(fewer, nodes, at_their_nodes=one) for one in (False, True)]
+    return (
+        yield from first_of(
+            fewer, [one for one in denser if one.scenario.processes < fewer.scenario.processes]
+        )
+    )
 
 
-def on_lowest_threads(case: Case, nodes: int) -> Case:
-    """The clients on the lowest threads of a cluster of `nodes`, each at its node (or, if that is gone, at another)."""
+def on_lowest_threads(case: Case, nodes: int, *, at_their_nodes: bool) -> Case:
+    """The clients on the lowest threads of a cluster of `nodes`, if wanted each at its node (or, where that is gone, at
+    another one); then a thread may be left idle."""
     assert case.operations is not None, "the clients of a workload's own operations cannot be moved"
     place: dict[int, int] = {}
     for thread in sorted({one.thread for one in case.operations}):
-        node = (thread % case.scenario.nodes) % nodes
-        taken = set(place.values())
-        place[thread] = next(
-            one for one in range(node, node + nodes * (len(place) + 1), nodes) if one not in taken
-        )
+        first, apart = ((thread % case.scenario.nodes) % nodes, nodes) if at_their_nodes else (0, 1)
+        place[thread] = next(one for one in itertools.count(first, apart) if one not in place.values())
     moved = case.with_operations(
         msgspec.structs.replace(one, thread=place[one.thread]) for one in case.operations
     )
-    concurrency = str(max(place.values(), default=0) + 1)
-    if int(concurrency) >= case.scenario.processes and nodes == case.scenario.nodes:
-        return case
-    return moved.with_scenario(concurrency=concurrency)
+    return moved.with_scenario(concurrency=str(max(place.values(), default=0) + 1))
 
 
 def fewer_operations(case: Case, seen: Seen) -> Search[Case]:
@@ -419,9 +419,10 @@ def fewer_nodes(case: Case, seen: Seen) -> Search[Case]:
         names = {f"n{number}" for number in range(1, nodes + 1)}
         named = {name for step in case.steps for name in (step.target or "").split("+")} - {"", *TARGETS}
         if named <= names:
-            smaller = on_lowest_threads(case, nodes)
             replication = min(case.scenario.replication, nodes)
-            proposals.append(smaller.with_scenario(nodes=nodes, replication=replication))
+            for kept in (False, True):
+                smaller = on_lowest_threads(case, nodes, at_their_nodes=kept)
+                proposals.append(smaller.with_scenario(nodes=nodes, replication=replication))
     return (yield from first_of(case, proposals))
 
 

@@ -12,17 +12,22 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reference_db.api import RangeReply, RangeRequest
+from reference_db.defects import in_replicas
 from reference_db.node import Node
 from reference_db.ranges.replica import Replica
 from reference_db.txn.evaluate import begin_read, evaluate_read, why_invalid
+
+LAYER = "read"
+ROUTES = ("H",)
+WORKLOAD = "register"
+NEMESIS = "partition:leader,pause@leader"
 
 Done = Callable[[RangeReply], None]
 
 
 def plant(node: Node) -> None:
     """Override how this node's replicas take in reads; everything else stays."""
-    for replica in node.store.replicas.values():
-        _plant_in(replica, node)
+    in_replicas(node, lambda replica: _plant_in(replica, node))
 
 
 def _plant_in(replica: Replica, node: Node) -> None:

@@ -1,0 +1,46 @@
+"""Where the outcome at the anchor is not known in time, the intents everywhere else are rolled back.
+
+If the record was committed after all, one half of the transaction stays and the other is gone. Seen in TiDB
+(tidb#3420, tidb#42937).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from reference_db.api import TransactionStatus
+from reference_db.gateway.coordinator import OpenTransaction
+from reference_db.node import Node
+from reference_db.timestamp import ZERO, Timestamp
+
+LAYER = "transaction"
+ROUTES = ("H", "A")
+WORKLOAD = "bank"
+NEMESIS = "partition,kill,pause"
+
+PATIENCE_S = 0.3
+"""How long the outcome may be unknown."""
+
+
+def plant(node: Node) -> None:
+    """Override how this node's coordinator waits for a decision."""
+    coordinator = node.coordinator
+    decide = coordinator._decide
+
+    async def decide_impatiently(
+        open_one: OpenTransaction, transaction: Any, by_range: Any, anchor_range: int, commit_at: Timestamp,
+        local: Any, deadline: float,
+    ) -> Timestamp:  # fmt: skip
+        deciding = asyncio.ensure_future(
+            decide(open_one, transaction, by_range, anchor_range, commit_at, local, deadline)
+        )
+        await asyncio.wait([deciding], timeout=PATIENCE_S)
+        if not deciding.done():
+            secondaries = {range_id: keys for range_id, keys in by_range.items() if range_id != anchor_range}
+            coordinator._spawn(
+                coordinator._finish(transaction, secondaries, anchor_range, TransactionStatus.ABORTED, ZERO)
+            )
+        return await deciding
+
+    coordinator._decide = decide_impatiently  # type: ignore[method-assign]

@@ -1,0 +1,29 @@
+"""The answer to an old round of heartbeats arrives when a newer read waits.
+
+1. n1 leads term 1; a first read opens a round, and n2's answer to it is held up. 2. n1 is cut off; n3 leads term 2 with
+n2, and commits x. 3. n1, which does not know, is asked to read again; the round for that is lost. 4. n2's old answer
+arrives.
+"""
+
+from __future__ import annotations
+
+from reference_db.defects.readindex_ctx_reuse import plant_in
+from reference_db.directed.stage import Stage, nothing
+from reference_db.raft import MessageKind
+
+
+def directed(plant: bool) -> list[str]:
+    """What is broken."""
+    stage = Stage((1, 2, 3), plant_in if plant else nothing)
+    stage.campaign(1)
+    stage.cut = {(1, 3), (3, 1)}
+    stage.holds = lambda message: message.kind == MessageKind.HEARTBEAT_RESPONSE and message.target == 1
+    stage.read(1, b"first")
+    stage.cut = {(1, 2), (1, 3), (3, 1)}
+    stage.campaign(3)
+    stage.propose(3, b"x")
+    assert stage.group(3).commit == 3
+    stage.read(1, b"second")
+    stage.release()
+    assert b"first" in stage.answers
+    return stage.violations

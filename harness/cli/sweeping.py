@@ -143,7 +143,7 @@ def _go(folder: SweepFolder, tally: Tally, settings: Settings) -> int:
         cpu_limit_s=settings.cpu_limit_s,
     )
     stop = Stop()
-    before = (tally.cpu_s, tally.virtual_s)
+    before = (tally.wall_s, tally.cpu_s, tally.virtual_s)
     end = STOPPED_AT_ONCE
     with _signals(stop, folder), _workers(run, plan, settings) as workers:
         began = time.monotonic()
@@ -163,7 +163,8 @@ def _go(folder: SweepFolder, tally: Tally, settings: Settings) -> int:
         wall_s = time.monotonic() - began
         if end == STOPPED_AT_ONCE:
             workers.end(at_once=True)
-    effort = Effort(wall_s, tally.cpu_s - before[0], tally.virtual_s - before[1], workers.jobs)
+    spent = (tally.wall_s - before[0], tally.cpu_s - before[1], tally.virtual_s - before[2])
+    effort = Effort(wall_s, *spent, workers.jobs)
     lines = summary_lines(tally, end, effort, _known_marks(plan), asked=asked)
     for line in lines:
         click.echo(line)

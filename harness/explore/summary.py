@@ -10,9 +10,11 @@ from harness.explore.sweep import COMPLETE, STOPPED, STOPPED_AT_ONCE, Tally
 from harness.explore.trial import FAILED, TrialResult
 from results.verdict import INVALID, UNKNOWN, VALID
 
-FAILURES_SHOWN = 20
-UNKNOWNS_SHOWN = 10
-SENTENCE_MOST = 240
+FAILURES_SHOWN = 10
+UNKNOWNS_SHOWN = 5
+HEAD_SHOWN = 200
+TAIL_SHOWN = 120
+"""Of a long sentence; the last words of a node are at its end."""
 
 NAMES_OF_OUTCOMES = {
     VALID: "valid",
@@ -27,17 +29,22 @@ class Effort:
     """What this part of a sweep cost. A sweep that was gone on with has several parts; these are the last one's."""
 
     wall_s: float
+    """From the first seed to the last."""
+    seeds_wall_s: float
+    """Of all seeds together."""
     cpu_s: float
+    """Of all seeds together."""
     virtual_s: float
     jobs: int
 
     def __str__(self) -> str:
         if self.wall_s <= 0:
             return "no time was spent"
-        busy = self.cpu_s / (self.wall_s * self.jobs)
+        had = self.wall_s * self.jobs
         return (
-            f"{self.virtual_s:.0f} virtual s in {self.wall_s:.0f} s ({self.virtual_s / self.wall_s:.1f} to 1), "
-            f"{self.jobs} worker{'s' * (self.jobs != 1)}, of which {100 * busy:.0f} % was work on seeds"
+            f"{self.virtual_s:.0f} virtual s in {self.wall_s:.0f} s ({self.virtual_s / self.wall_s:.1f} to 1); "
+            f"{self.jobs} worker{'s' * (self.jobs != 1)}, at work on seeds {100 * self.seeds_wall_s / had:.0f} % of "
+            f"the time, with {100 * self.cpu_s / had:.0f} % of a processor each"
         )
 
 
@@ -121,7 +128,9 @@ def verdict_line(tally: Tally, end: str) -> str:
 
 def _shortened(sentence: str) -> str:
     words = " ".join(sentence.split())
-    return words if len(words) <= SENTENCE_MOST else words[: SENTENCE_MOST - 1] + "…"
+    if len(words) <= HEAD_SHOWN + TAIL_SHOWN:
+        return words
+    return f"{words[:HEAD_SHOWN]} … {words[-TAIL_SHOWN:]}"
 
 
 def marks_known(marks: Mapping[str, str] | Sequence[str] | None) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ class Tally:
         self.times_by_mark: Counter[str] = Counter()
         self.virtual_s = 0.0
         self.cpu_s = 0.0
+        self.wall_s = 0.0
         self.events = 0
         self.operations = 0
         self.seeds: set[int] = set()
@@ -119,6 +120,7 @@ class Tally:
             self.times_by_mark[mark] += times
         self.virtual_s += result.virtual_s
         self.cpu_s += result.cpu_s
+        self.wall_s += result.wall_s
         self.events += result.events
         self.operations += result.operations
 

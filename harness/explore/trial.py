@@ -92,6 +92,8 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     """How long the run lasted on the clock of its environment."""
     cpu_s: float = 0.0
     """Processor time of this process for everything: run, checkers, report."""
+    wall_s: float = 0.0
+    """How long everything took; more than `cpu_s` where others use the machine as well."""
     marks: dict[str, int] = {}
     """Interesting situations that were reached, and how often."""
     finding_step: int | None = None
@@ -131,7 +133,7 @@ def run_trial(
     """
     with _ONE_AT_A_TIME:
         trial = _Trial(request)
-        began = time.process_time()
+        began, wall_began = time.process_time(), time.monotonic()
         try:
             with _processor_time_limit(cpu_limit_s):
                 verdict = trial.run(runs_dir, name)
@@ -150,6 +152,7 @@ def run_trial(
             result,
             folder=None if folder is None else str(folder.path),
             cpu_s=round(time.process_time() - began, 3),
+            wall_s=round(time.monotonic() - wall_began, 3),
         )
 
 

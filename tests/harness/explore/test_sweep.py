@@ -208,12 +208,12 @@ def test_the_summary_lists_failures_shortest_first_and_marks_that_nobody_reached
             result(6, "failed"),
         ]
     )
-    effort = Effort(wall_s=10.0, cpu_s=18.0, virtual_s=120.0, jobs=2)
+    effort = Effort(wall_s=10.0, seeds_wall_s=18.0, cpu_s=9.0, virtual_s=120.0, jobs=2)
     text = "\n".join(summary_lines(tally, COMPLETE, effort, ("a snapshot was sent",), asked=6))
     at = [text.index(f"seed {seed}: ") for seed in (6, 4, 3, 2, 5)]
     assert at == sorted(at), text
     assert "6 seeds (complete): 1 valid, 3 invalid, 1 unknown, 1 where the harness failed" in text
-    assert "(12.0 to 1), 2 workers, of which 90 % was work" in text
+    assert "(12.0 to 1); 2 workers, at work on seeds 90 % of the time, with 45 % of a processor each" in text
     assert "anomalies: lost write" in text
     assert "repeat with: ./run test --seed 4" in text
     assert "marks reached: 1 of 3" in text

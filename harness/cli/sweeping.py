@@ -191,7 +191,7 @@ def _plan_line(plan: SweepPlan, asked: int | None, jobs: int) -> str:
     return f"plan: {seeds} on {jobs} worker{'s' * (jobs != 1)}; {drawn}; fixed: {fixed}"
 
 
-def _known_marks(plan: SweepPlan) -> tuple[str, ...]:
+def _known_marks(plan: SweepPlan) -> dict[str, str]:
     seed = parse_seeds(plan.seeds)[0].start
     return marks_known(getattr(make_system(scenario_of(plan, seed), Seeds(seed)), "marks", None))
 

@@ -75,8 +75,8 @@ def failure_lines(result: TrialResult) -> list[str]:
     return lines
 
 
-def mark_lines(tally: Tally, known: Sequence[str]) -> list[str]:
-    """Every mark with the seeds that reached it, and those that none did."""
+def mark_lines(tally: Tally, known: Mapping[str, str]) -> list[str]:
+    """Every mark with the seeds that reached it, and those that none did with what they mean."""
     reached = sorted(name for name, seeds in tally.seeds_by_mark.items() if seeds)
     missed = sorted((set(known) | set(tally.times_by_mark)) - set(reached))
     if not reached and not missed:
@@ -88,12 +88,12 @@ def mark_lines(tally: Tally, known: Sequence[str]) -> list[str]:
     ]
     if missed:
         lines.append(f"marks never reached: {len(missed)}; the sweep proves nothing about")
-        lines += [f"  {name}" for name in missed]
+        lines += [f"  {name}" + (f": {known[name]}" if known.get(name) else "") for name in missed]
     return lines
 
 
 def summary_lines(
-    tally: Tally, end: str, effort: Effort, known_marks: Sequence[str], *, asked: int | None
+    tally: Tally, end: str, effort: Effort, known_marks: Mapping[str, str], *, asked: int | None
 ) -> list[str]:
     """The whole summary. `asked` is the number of seeds that were asked for; None if there is no end to them."""
     total = "" if asked is None or asked == tally.done else f" of {asked}"
@@ -133,6 +133,8 @@ def _shortened(sentence: str) -> str:
     return f"{words[:HEAD_SHOWN]} … {words[-TAIL_SHOWN:]}"
 
 
-def marks_known(marks: Mapping[str, str] | Sequence[str] | None) -> tuple[str, ...]:
-    """The names of the marks that a system says it has."""
-    return tuple(sorted(marks or ()))
+def marks_known(marks: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
+    """The marks that a system says it has, with what each means; an empty text where it does not say."""
+    if isinstance(marks, Mapping):
+        return dict(sorted(marks.items()))
+    return dict.fromkeys(sorted(marks or ()), "")

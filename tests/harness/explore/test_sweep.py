@@ -9,7 +9,7 @@ from itertools import chain, count
 import pytest
 
 from harness.environments.environment import EnvironmentFailed
-from harness.explore.summary import Effort, summary_lines, verdict_line
+from harness.explore.summary import Effort, marks_known, summary_lines, verdict_line
 from harness.explore.sweep import (
     BUDGET_SPENT,
     COMPLETE,
@@ -209,7 +209,9 @@ def test_the_summary_lists_failures_shortest_first_and_marks_that_nobody_reached
         ]
     )
     effort = Effort(wall_s=10.0, seeds_wall_s=18.0, cpu_s=9.0, virtual_s=120.0, jobs=2)
-    text = "\n".join(summary_lines(tally, COMPLETE, effort, ("a snapshot was sent",), asked=6))
+    text = "\n".join(
+        summary_lines(tally, COMPLETE, effort, marks_known({"a snapshot was sent": "somebody lags"}), asked=6)
+    )
     at = [text.index(f"seed {seed}: ") for seed in (6, 4, 3, 2, 5)]
     assert at == sorted(at), text
     assert "6 seeds (complete): 1 valid, 3 invalid, 1 unknown, 1 where the harness failed" in text
@@ -219,5 +221,7 @@ def test_the_summary_lists_failures_shortest_first_and_marks_that_nobody_reached
     assert "marks reached: 1 of 3" in text
     assert "a leader was deposed: 3 times, in 2 of 6 seeds" in text
     assert text.index("never reached: 2") < text.index("a lock was pushed")
-    assert "a snapshot was sent" in text
+    assert "  a snapshot was sent: somebody lags" in text
+    assert marks_known(("b", "a")) == {"a": "", "b": ""}
+    assert marks_known(None) == {}
     assert verdict_line(tally, COMPLETE) == "verdict: invalid (3 of 6 seeds)"

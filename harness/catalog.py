@@ -44,12 +44,14 @@ CAPTIONS: dict[str, str] = {
     "reference-db": "the reference Multi-Raft database of this project",
     "local": "nodes are processes on loopback, with a proxy per directed link; Linux and macOS",
     "docker": "nodes are containers on a private network; needs a Docker engine and Linux",
+    "simulation": "nodes are simulated hosts on virtual time in this process; the seed decides everything",
 }
 """System or environment -> what it is."""
 
 ENVIRONMENTS: dict[str, str] = {
     "local": "harness.environments.local.environment:LocalEnvironment",
     "docker": "harness.environments.docker.environment:DockerEnvironment",
+    "simulation": "harness.environments.simulation.environment:SimulationEnvironment",
 }
 """Name -> class that takes the seed of what it draws."""
 

@@ -30,6 +30,7 @@ COMMANDS = {
         "harness.cli.sweep",
         "Run many seeds, each of which draws a scenario of its own, on all cores.",
     ),
+    "defects": ("harness.cli.defects", "Hunt for the planted defects, and keep the score."),
     "check": ("harness.cli.check", "Judge the history of a saved run again."),
     "report": ("harness.cli.report", "Write the HTML report of a saved run again."),
     "heal": ("harness.cli.heal", "Undo the faults, and end the nodes, of a run whose harness was killed."),

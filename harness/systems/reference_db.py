@@ -11,20 +11,32 @@ import asyncio
 import importlib
 import json
 import os
-import pkgutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
-import reference_db.defects
-from harness.environments.environment import CLIENT_PORT, PEER, Addresses, Launch, NodePlan
+from harness.environments.environment import (
+    CLIENT_PORT,
+    PEER,
+    Addresses,
+    Launch,
+    NodePlan,
+    SimulatedHost,
+    SimulatedWorld,
+)
+from harness.systems.system import DefectSheet, FinalState
 from reference_db.client import Client, ClientError
 from reference_db.client import Transaction as ClientTransaction
+from reference_db.defects import defect_names, describe
+from reference_db.invariants import Violation, Watcher
 from reference_db.node import NodeOptions
+from reference_db.server.config import parse_config
+from reference_db.server.program import Program
 from workloads.session import (
     COMPARE_AND_SET,
     KEY_VALUE,
@@ -39,6 +51,9 @@ CONFIG_FILE = "node.json"
 ASK_TIMEOUT_S = 0.5
 """How long a node may be silent before it counts as not answering questions about itself."""
 
+DIGEST_TIMEOUT_S = 30.0
+"""How long a node may take to read all its data for digests."""
+
 LOG_PATTERNS = (
     r"Traceback \(most recent call last\)",
     r"\bAssertionError\b",
@@ -50,18 +65,68 @@ LOG_PATTERNS = (
 HEALTHY_OPTIONS = "reads (only read-index), tick_ms, election_ticks, heartbeat_ticks, timeout_ms"
 
 
+def defect_sheets() -> dict[str, DefectSheet]:
+    """Every planted defect by name, with what the harness should know to find it."""
+    sheets = {}
+    for name in defect_names():
+        defect = describe(name)
+        sheets[name] = msgspec.convert(msgspec.to_builtins(defect), DefectSheet)
+    return sheets
+
+
 def planted_defects() -> dict[str, str]:
     """Every planted defect by name, with its caption."""
-    found = {}
-    for module in pkgutil.iter_modules(reference_db.defects.__path__):
-        document = importlib.import_module(f"reference_db.defects.{module.name}").__doc__ or ""
-        found[module.name.replace("_", "-")] = document.strip().splitlines()[0] if document.strip() else ""
-    return dict(sorted(found.items()))
+    return {name: sheet.caption for name, sheet in defect_sheets().items()}
+
+
+def directed_story(story: str, *, planted: bool) -> list[str]:
+    """What a directed story shows that must never be, in sentences; none without its defect."""
+    directed: Callable[[bool], list[str]] = importlib.import_module(f"reference_db.directed.{story}").directed
+    return directed(planted)
 
 
 def sorted_error(error: ClientError) -> SessionError:
     """A client's error as the session's: definite or not, with the same kind and text."""
     return Definite(error.kind, error.text) if error.definite else Indefinite(error.kind, error.text)
+
+
+def tell(world: SimulatedWorld, violations: Iterable[Violation]) -> None:
+    """What a watcher has found, as the world's findings."""
+    for one in violations:
+        world.found("invariant", one.name, str(one), one.node, one.range_id)
+
+
+class WorldTrace:
+    """The trace of a simulated node: its events go to the trace of its world, its marks are counted there."""
+
+    def __init__(self, world: SimulatedWorld, node: str) -> None:
+        self._world = world
+        self._node = node
+        self._is_traced = world.is_traced
+
+    def event(self, area: str, name: str, **fields: Any) -> None:
+        """See `reference_db.trace.Trace`."""
+        if self._is_traced:
+            shown = {key: _shown(value) for key, value in fields.items()}
+            self._world.emit(f"{self._node} {area}", name, **shown)
+
+    def mark(self, name: str, **fields: Any) -> None:
+        """See `reference_db.trace.Trace`."""
+        self._world.mark(name)
+        self.event("mark", name, **fields)
+
+
+def _shown(value: Any) -> Any:
+    """As it can stand in a trace that is the same each time: sets have no order of their own."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case bytes():
+            return value.hex() if len(value) == 16 else repr(value)[2:-1]
+        case set() | frozenset():
+            return sorted(map(str, value))
+        case _:
+            return str(value)
 
 
 class ReferenceDatabase:
@@ -86,7 +151,12 @@ class ReferenceDatabase:
         seed: int = 0,
         defect: str | None = None,
         options: Mapping[str, Any] | None = None,
+        invariants: bool = True,
     ) -> None:
+        """`invariants`: whether a simulated cluster is watched from inside."""
+        self.invariants = invariants
+        self._world: SimulatedWorld | None = None
+        self._watcher: Watcher | None = None
         self.replication = replication
         self.ranges = ranges
         self.seed = seed
@@ -105,10 +175,10 @@ class ReferenceDatabase:
             raise ValueError("system options of reference-db: " + "; ".join(problems))
         self.timeout_s = checked.timeout_ms / 1000
 
-    def launch(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
-        """A server process that reads its configuration from its data folder."""
+    def _configuration(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> dict[str, Any]:
+        """What a node is told at its start."""
         data_dir = Path(plan.data_dir)
-        config = {
+        return {
             "node": plan.name,
             "data_dir": str(data_dir / "store"),
             "peer_listen": list(plan.listen[PEER]),
@@ -122,12 +192,59 @@ class ReferenceDatabase:
             "defect": self.defect,
             "options": self.options,
         }
+
+    def launch(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
+        """A server process that reads its configuration from its data folder."""
+        data_dir = Path(plan.data_dir)
+        config = self._configuration(plan, all_nodes)
         paths = (str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", ""))
         return Launch(
             argv=[sys.executable, "-m", "reference_db.server", "--config", str(data_dir / CONFIG_FILE)],
             env={"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"},
             files={CONFIG_FILE: json.dumps(config, indent=1).encode()},
         )
+
+    async def run_on(
+        self, host: SimulatedHost, plan: NodePlan, all_nodes: tuple[str, ...], stopping: asyncio.Event
+    ) -> int:
+        """The same node on a simulated host."""
+        from reference_db.server.hosted import serve_on
+
+        config, options = parse_config(json.dumps(self._configuration(plan, all_nodes)).encode())
+        world, watcher = self._world, self._watcher
+
+        def made(program: Program) -> None:
+            if world is None or watcher is None:
+                return
+            tell(world, watcher.attach(plan.name, program.node))
+            host.after_step = lambda: tell(world, watcher.after_step(plan.name))
+
+        trace = None if world is None else WorldTrace(world, plan.name)
+        return await serve_on(host, config, options, stopping, trace=trace, made=made)
+
+    def watch(self, world: SimulatedWorld | None) -> None:
+        """The invariants of all nodes are checked from now on, and what they break is told to this world."""
+        self._world = world
+        self._watcher = Watcher() if world is not None and self.invariants else None
+
+    def disk_damaged(self, node: str) -> None:
+        """A fault has destroyed what was durable on this node's disk."""
+        if self._watcher is not None:
+            self._watcher.forget_disk(node)
+
+    def draw_options(self, random: Random, round_trip_ms: float) -> dict[str, Any]:
+        """Timing with which elections work where a round trip takes so long: an election timeout of ten round trips
+        or more, and heartbeats a third of it apart at the most."""
+        least_tick_ms = max(10.0, round_trip_ms)
+        tick_ms = round(least_tick_ms * random.choice((1.0, 1.0, 2.0, 4.0)))
+        heartbeat_ticks = random.choice((1, 2, 2, 3))
+        return {
+            "tick_ms": max(tick_ms, 20),
+            "heartbeat_ticks": heartbeat_ticks,
+            "election_ticks": random.choice((10, 10, 15, 20)),
+            "settled_ticks": random.choice((5, 30, 30, 100)),
+            "log_entries_kept": random.choice((20, 100, 5000)),
+        }
 
     async def status(self, address: Addresses) -> dict[str, Any]:
         """What the node says about itself; OSError (or TimeoutError) if it does not answer within half a second."""
@@ -175,6 +292,51 @@ class ReferenceDatabase:
             range_id: leader
             for range_id, (_, leader) in sorted(newest.items(), key=lambda item: int(item[0]))
         }
+
+    async def final_states(
+        self, addresses: Mapping[str, Addresses], *, digests: bool
+    ) -> tuple[list[FinalState], list[str]]:
+        """See `harness.systems.system.AuditedSystem`."""
+        nodes = sorted(addresses)
+        answers = await asyncio.gather(
+            *(self._replica_states(node, addresses[node], digests) for node in nodes), return_exceptions=True
+        )
+        states: list[FinalState] = []
+        silent: list[str] = []
+        for node, answer in zip(nodes, answers, strict=True):
+            if isinstance(answer, (OSError, TimeoutError)):
+                silent.append(node)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                states += answer
+        return states, silent
+
+    async def _replica_states(self, node: str, address: Addresses, digests: bool) -> list[FinalState]:
+        """What one node holds. Raises OSError or TimeoutError where it does not answer."""
+        limit_s = DIGEST_TIMEOUT_S if digests else ASK_TIMEOUT_S
+        client = Client(address[CLIENT_PORT], timeout_s=limit_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                await client.connect()
+                replicas = await client.replica_states(digests=digests)
+        except ClientError as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            client.close_now()
+        return [
+            FinalState(
+                node=node,
+                range=str(one.range_id),
+                replicas=one.replicas,
+                term=one.term,
+                applied=one.applied,
+                locks=one.locks,
+                records=one.records,
+                digest=one.digest,
+            )
+            for one in replicas
+        ]
 
     async def open_session(self, address: Addresses, node: str) -> ReferenceSession:
         """A connection to this node. Raises Definite where it cannot be made."""

@@ -1,7 +1,8 @@
 """A simulated host: one process at a time, in lives; a clock, a disk, an address; killed, paused and started again.
 
-A *life* is one incarnation of the process on a host. When it dies, none of its callbacks ever runs again: no `finally`
-block, no last word, as after SIGKILL. While it is paused they wait and then run late, as after SIGSTOP and SIGCONT.
+A *life* is one incarnation of the process on a host. When it dies, none of its callbacks ever runs again in the world:
+no `finally` block, no last word, as after SIGKILL. While it is paused they wait and then run late, as after SIGSTOP and
+SIGCONT.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.environments.simulation.disk import Disk
+from harness.environments.simulation.disk import CrashReport, Disk
 from harness.environments.simulation.loop import LIFE, SECOND_NS, Handle
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 EPOCH_NS = 1_767_225_600 * SECOND_NS
 """Where every host's clock stands when a world begins: 2026-01-01T00:00:00Z."""
+
+CLOSINGS_MOST = 10
+"""A coroutine that awaits something in its `finally` block needs to be closed again."""
 
 State = Literal["up", "down", "paused"]
 Program = Callable[["Host"], Coroutine[Any, Any, "int | None"]]
@@ -116,6 +120,19 @@ class Life:
         self.graveyard.append(self._put_off)
         self._put_off = []
 
+    def dissolve(self) -> None:
+        """The world is over: take apart what is left of its coroutines, here, where what their `finally` blocks still
+        try meets nobody, and not whenever Python frees them."""
+        for remains in self.graveyard:
+            if isinstance(remains, asyncio.Task):
+                for _ in range(CLOSINGS_MOST):
+                    try:
+                        self.context.copy().run(remains.get_coro().close)
+                        break
+                    except BaseException:  # noqa: BLE001 - the last words of the dead
+                        continue
+        self.graveyard.clear()
+
 
 class Host:
     """A machine of the world. Made by `World.host`."""
@@ -193,14 +210,15 @@ class Host:
         if self.on_exit is not None:
             self.on_exit(self, status)
 
-    def kill(self, lose_unsynced: bool = False) -> None:
+    def kill(self, lose_unsynced: bool = False) -> CrashReport | None:
         """SIGKILL: the disk keeps what was written. With `lose_unsynced` the power fails: the disk loses what was not
-        synced, and nobody is told that the connections are gone. Idempotent."""
+        synced (the report says what), and nobody is told that the connections are gone. Idempotent."""
         if self.life is not None:
             self.world.emit("host", "power loss" if lose_unsynced else "kill", host=self.name)
             self._bury(self.life, silent=lose_unsynced)
         if lose_unsynced:
-            self.disk.crash(self.world.random(f"crash {self.lives} of {self.name}"))
+            return self.disk.crash(self.world.random(f"crash {self.lives} of {self.name}"))
+        return None
 
     def _bury(self, life: Life, *, silent: bool) -> None:
         self.life = None

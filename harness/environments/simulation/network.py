@@ -67,7 +67,7 @@ class SimulatedServer(asyncio.AbstractServer):
         self.life = context.get(LIFE)
         self.is_open = True
         self.waiting = 0
-        """Connections that are established and not accepted."""
+        """Connections that were asked for and not accepted."""
         self._network = network
         self._protocol_factory = protocol_factory
         self._active = 0
@@ -574,14 +574,18 @@ class _Request:
         if network.is_blocked(self._back):
             return
         server = network.listener(self._target.name, self._port)
-        if server is not None and server.waiting >= network.options.backlog:
-            return
+        if server is not None:
+            if server.waiting >= network.options.backlog:
+                return
+            server.waiting += 1
         when = self._back.transit(self._loop.now_ns, 0)
         self._loop.call_at_ns(when, self._answered, server, context=network.kernel)
 
     def _answered(self, server: SimulatedServer | None) -> None:
         """Back at the source's kernel."""
         if not self._is_wanted() or self._network.is_blocked(self._back):
+            if server is not None:
+                server.turned_away()
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -589,7 +593,6 @@ class _Request:
         if server is None or not server.is_open:
             self.answer.set_exception(self._error(errno.ECONNREFUSED, "nobody listens there"))
             return
-        server.waiting += 1
         self._stream = self._network.open_connection(self._source, self._life, self._context, server)
         self.answer.set_result(self._stream)
 

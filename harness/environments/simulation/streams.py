@@ -19,8 +19,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import errno
+import logging
 import os
-import warnings
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -564,7 +564,7 @@ class Stream(asyncio.Transport):
     def _warn_of_lost_write(self) -> None:
         self._writes_lost += 1
         if self._writes_lost == 5:
-            warnings.warn("socket.send() raised exception: the connection is closed", stacklevel=3)
+            logging.getLogger("asyncio").warning("socket.send() raised exception.")
 
     def pump_at(self, when_ns: int) -> None:
         """The kernels have room again: go on then."""

@@ -34,7 +34,7 @@ T = TypeVar("T")
 CLIENT_HOST = "client"
 """The host of all clients: where what is on no host of its own connects from."""
 
-TraceSink = Callable[[bytes], None]
+TraceSink = Callable[[bytes], object]
 """Takes one line of the trace, with its newline."""
 
 
@@ -121,6 +121,9 @@ class World:
         if left_over:
             self.loop.run_until_complete(asyncio.gather(*left_over, return_exceptions=True))
         self.trace = None
+        for life in self.graves:
+            life.dissolve()
+        self.graves.clear()
 
 
 def current_host() -> Host:

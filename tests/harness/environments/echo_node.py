@@ -1,20 +1,26 @@
 """A small node for tests of environments: pings its peers, counts what it hears, tells its clock. No database.
 
-Peer port: lines of text, answered by nothing. Client port: any line is answered by one JSON line of status.
+Peer port: lines of text, answered by nothing. Client port: any line is answered by one JSON line of status, but for
+`crash`, upon which the program ends. The same program runs as a process and on a simulated host.
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.environments.clock_file import read_clock
 
 
-async def main(config: dict) -> None:
+def print_at_once(line: str) -> None:
+    print(line, flush=True)
+
+
+async def main(config: dict, say: Callable[[str], None] = print_at_once) -> None:
     if config.get("fail"):
-        print(f"this node was told to fail: {config['fail']}", flush=True)
+        say(f"this node was told to fail: {config['fail']}")
         sys.exit(3)
     heard: dict[str, int] = {}
     echoed: dict[str, int] = {}
@@ -32,12 +38,16 @@ async def main(config: dict) -> None:
             writer.close()
 
     def clock_ns() -> int:
+        if config["clock_file"] is None:
+            return time.time_ns()
         setting = read_clock(Path(config["clock_file"]))
         return time.time_ns() + setting.shift_ns(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
 
     async def client(reader, writer):
         try:
-            while await reader.readline():
+            while line := await reader.readline():
+                if line == b"crash\n":
+                    sys.exit(3)
                 status = {"node": config["node"], "clock_ns": clock_ns(), "heard": heard}
                 status |= {"echoed": echoed, "broken": broken}
                 writer.write(json.dumps(status).encode() + b"\n")
@@ -71,11 +81,12 @@ async def main(config: dict) -> None:
 
     await asyncio.start_server(peer, *config["peer_listen"])
     await asyncio.start_server(client, *config["client_listen"])
-    print(f"{config['node']} listens", flush=True)
+    say(f"{config['node']} listens")
     async with asyncio.TaskGroup() as group:
         for name, address in config["peers"].items():
             group.create_task(ping(name, address))
         group.create_task(asyncio.sleep(1e9))
 
 
-asyncio.run(main(json.loads(Path(sys.argv[1]).read_text())))
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(Path(sys.argv[1]).read_text())))

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import harness
-from harness.environments.environment import Address, Addresses, Launch, NodePlan
+from harness.environments.environment import (
+    Address,
+    Addresses,
+    Launch,
+    NodePlan,
+    SimulatedHost,
+    SimulatedWorld,
+)
+from tests.harness.environments import echo_node
 
 ROOT = Path(harness.__file__).resolve().parents[1]
 
@@ -45,17 +53,37 @@ class EchoSystem:
     fail: dict[str, str] = field(default_factory=dict)
     """Node -> what it prints before it exits at once."""
 
-    def launch(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
-        config = {
+    def configuration(self, plan: NodePlan) -> dict[str, Any]:
+        return {
             "node": plan.name,
             "peer_listen": plan.listen["peer"],
             "client_listen": plan.listen["client"],
             "peers": {name: addresses["peer"] for name, addresses in plan.reach.items()},
-            "clock_file": str(plan.clock_file),
+            "clock_file": None if plan.clock_file is None else str(plan.clock_file),
             "fail": self.fail.get(plan.name),
         }
+
+    def launch(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
+        config = self.configuration(plan)
         argv = [sys.executable, str(ROOT / "tests/harness/environments/echo_node.py"), "config.json"]
         return Launch(argv, {"PYTHONPATH": str(ROOT)}, {"config.json": json.dumps(config).encode()})
+
+    async def run_on(
+        self, host: SimulatedHost, plan: NodePlan, all_nodes: tuple[str, ...], stopping: asyncio.Event
+    ) -> int:
+        program = asyncio.ensure_future(
+            echo_node.main(self.configuration(plan), logging.getLogger("echo").info)
+        )
+        asked = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait([program, asked], return_when=asyncio.FIRST_COMPLETED)
+        if program.done():
+            program.result()
+        return 0
+
+    def watch(self, world: SimulatedWorld | None) -> None:
+        self.world = world
+
+    def disk_damaged(self, node: str) -> None: ...
 
     async def is_ready(self, address: Addresses) -> bool:
         return (await ask(address["client"])) is not None
@@ -85,14 +113,15 @@ async def ask(address: Address, timeout_s: float = 0.5) -> dict[str, Any] | None
 
 async def until(condition: Any, timeout_s: float = 10.0) -> None:
     """Wait until an (async) condition holds; fails with what it was about."""
-    deadline = time.monotonic() + timeout_s
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
     while True:
         value = condition()
         if asyncio.iscoroutine(value):
             value = await value
         if value:
             return
-        assert time.monotonic() < deadline, f"did not hold within {timeout_s} s: {condition}"
+        assert loop.time() < deadline, f"did not hold within {timeout_s} s: {condition}"
         await asyncio.sleep(0.01)
 
 

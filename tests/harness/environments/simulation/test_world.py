@@ -84,9 +84,9 @@ def test_a_killed_process_has_no_last_word() -> None:
         await asyncio.sleep(10)
         host.start(program)
         await asyncio.sleep(1.5)
+        assert said == ["life 1", "life 1", "life 2"]
 
     run_story(1, story)
-    assert said == ["life 1", "life 1", "life 2"]
 
 
 def test_tasks_and_timers_of_a_process_die_with_it_and_others_live_on() -> None:

@@ -10,8 +10,9 @@ Rules of overlap, per node:
 - A node is stopped by one step only, and only that step starts it again. Others see it as down and aim elsewhere.
 - A pause does not aim at a node that is down or already paused.
 - A kill may hit a paused node: that ends the pause, and the step that paused it has nothing left to resume.
-- A node whose disk fails now (`disk.py`) is stopped like any other, but may not be able to start: it is left down, and
-  the step that lies on its disk starts it once that is healed.
+- A node whose disk fails now (`disk.py`) is killed like any other, but may not be able to start: it is left down, and
+  the step that lies on its disk starts it once that is healed. It is not paused: it would learn of its disk, and
+  perhaps end, only after that step is over and nobody starts it.
 """
 
 from __future__ import annotations
@@ -59,10 +60,12 @@ def aim_at_processes(step: Step, situation: Situation, holds: Holds, kind: str, 
     paused = {
         name for name in situation.nodes if situation.states[name] == "paused" or holds.holders(PAUSE, name)
     }
-    barred = stopped if may_hit_paused else stopped | paused
-    candidates = [name for name in situation.nodes if name not in barred]
     # A node with a broken disk may end by itself at any moment, so it counts as one that is stopped.
     failing = {name for name in situation.nodes if holds.holders(DISK, name)}
+    barred = stopped if may_hit_paused else stopped | paused
+    if kind == PAUSE:
+        barred |= failing
+    candidates = [name for name in situation.nodes if name not in barred]
     room = minority(len(situation.nodes)) - len(stopped | paused | failing)
     random = Random(step.parameters.get("draw", step.id))
     spare_majority = random.random() < 0.5
@@ -71,7 +74,10 @@ def aim_at_processes(step: Step, situation: Situation, holds: Holds, kind: str, 
         candidates = [name for name in candidates if name in lonely]
     picked = pick(step.target or "one", situation.nodes, candidates, situation.leaders, random, at_most=room)
     if not picked.nodes:
-        why = ", ".join(f"{name} is {'down' if name in stopped else 'paused'}" for name in sorted(barred))
+        why = ", ".join(
+            f"{name} is {'down' if name in stopped else 'paused' if name in paused else 'on a failing disk'}"
+            for name in sorted(barred)
+        )
         return Plan(skipped=f"{picked.how}: {why}" if why else picked.how)
     for name in picked.nodes:
         if kind == DOWN:

@@ -26,6 +26,7 @@ class FakeCluster:
     def __init__(self, size: int = 3) -> None:
         self.nodes: tuple[str, ...] = tuple(f"n{number}" for number in range(1, size + 1))
         self.states: dict[str, NodeState] = dict.fromkeys(self.nodes, "up")
+        self.lives = dict.fromkeys(self.nodes, 1)
         self.cut_links: set[Link] = set()
         self.delays_ms: dict[Link, tuple[float, float]] = {}
         self.losses: dict[Link, float] = {}
@@ -76,6 +77,7 @@ class FakeCluster:
 
     async def _to(self, verb: str, node: str, state: NodeState) -> Evidence:
         if await self._act(verb, node):
+            self.lives[node] += self.states[node] == "down" and state == "up"
             self.states[node] = state
         return self._evidence(f"{node} is {self.states[node]}", self.states[node] == state)
 
@@ -167,8 +169,11 @@ class FakeCluster:
         return self._evidence(f"disk of {node}", node not in self.disks)
 
     def _end_soon(self, node: str, mode: DiskMode) -> None:
+        life = self.lives[node]
+
         def end() -> None:
-            self.states[node] = "down"
+            if self.lives[node] == life and (mode == "stall" or self.disks.get(node) == mode):
+                self.states[node] = "down"
 
         if mode in self.ends_on:
             asyncio.get_running_loop().call_later(self.ends_on[mode], end)

@@ -108,6 +108,12 @@ def test_whatever_else_stops_the_node_it_is_up_in_the_end(other: Step) -> None:
         assert run.cluster.broken() == []
 
 
+def test_a_pause_waits_until_the_disk_is_whole() -> None:
+    run = Run(disk(1, 0, 20, "stall"), pause(2, 10, 60, "n1"))
+    virtual_time.run(run.runner.follow())
+    assert run.verbs() == ["fail_disk", "heal_disk", "pause", "resume"]
+
+
 def test_a_disk_is_broken_by_one_step_and_never_that_of_a_stopped_node() -> None:
     holds = Holds()
     holds.take(DOWN, "n1", 8)

@@ -181,7 +181,8 @@ class Node:
         self._alarm: Callable[[str, str], None] = alarm if alarm is not None else lambda _area, _text: None
         self._loop = asyncio.get_running_loop()
         self._stopped = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        """In the order they began."""
         self._timer: asyncio.TimerHandle | None = None
         self._turn_scheduled = False
         self._flush_scheduled = False
@@ -203,6 +204,8 @@ class Node:
         descriptors = bootstrap(ranges, self.nodes, replication)
         bootstrap_store(engine, name, self.nodes, descriptors)
         bound = int.from_bytes(engine.get(keys.CLOCK_BOUND) or b"", "big")
+        if bound and trace is not None:
+            trace.mark("a node started with what an earlier life left")
         self.clock = HybridClock(wall_ns, bound)
         random_stream = _stream_of_this_life(random_stream, name, self.clock.now())
         self.store = Store(
@@ -261,6 +264,8 @@ class Node:
         when that is done, or has taken too long."""
         if not self.store.give_away():
             return
+        if self._trace is not None:
+            self._trace.mark("a node gave away what it led before it stopped")
         for _ in range(DRAIN_LOOKS):
             await asyncio.sleep(DRAIN_S / DRAIN_LOOKS)
             if not any(replica.group.is_leader for replica in self.store.replicas.values()):
@@ -284,11 +289,11 @@ class Node:
             coroutine.close()
             return
         task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             self._loop.call_exception_handler(
                 {"message": f"a task of node {self.name} failed", "exception": task.exception(), "task": task}
@@ -547,6 +552,8 @@ class Node:
             return encode_peer_frames(self.name, self.clock.last, raft, messages)
         except FrameError:
             frames = []
+            if self._trace is not None:
+                self._trace.mark("a message was too long for any frame")
             for one in raft:
                 try:
                     frames += encode_peer_frames(self.name, self.clock.last, (one,))
@@ -615,6 +622,8 @@ class Node:
         self._open_client_requests -= 1
         if self.clock.is_ahead_of_bound:
             self._held_replies.append((done, reply))
+            if self._trace is not None:
+                self._trace.mark("something waited for the clock's bound to be durable")
             self._wake()
         else:
             done(reply)

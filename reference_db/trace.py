@@ -10,6 +10,88 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+MARKS = {
+    # Raft. The core's own events become these marks, see RAFT_MARKS.
+    "a leader was elected": "somebody won an election",
+    "a leader stepped down without a quorum": "it noticed by itself that it was cut off",
+    "a leader was deposed with entries that are not committed": "some of its entries will be lost, some perhaps not",
+    "a conflicting tail of a log was cut off": "entries that were never committed are replaced by a newer leader's",
+    "an append was refused because the logs disagree": "leader and follower look for the place where they part",
+    "a vote was refused because the candidate's log is behind": "who may lack committed entries must not lead",
+    "a vote was refused because it was given to another": "two candidates in one term",
+    "a vote was ignored because a leader is heard": "a node that was cut off must not disturb the others",
+    "a pre-vote was refused": "a candidate learns that it could not win, and disturbs nobody",
+    "an election was held for a transfer": "the target of a transfer campaigns at once",
+    "a leadership transfer began": "a leader stops taking proposals, and hands over",
+    "a snapshot was sent": "a follower is further behind than the log reaches",
+    "a message of a node that is no member was refused": "an answer that comes after its sender was removed",
+    "a commit index was learned from a refused vote": "a membership change whose notice was lost takes effect",
+    # Replicas and stores.
+    "a replica was restored from a snapshot": "log and data were replaced as a whole",
+    "a log was compacted": "from here on a follower that is far behind needs a snapshot",
+    "a proposal was lost with its leadership": "its index went to another leader's entry: certainly not carried out",
+    "a proposal was dropped": "nobody took it: a transfer is under way, or too much is uncommitted",
+    "the outcome of a request was lost in a snapshot": "the replaced one cannot say whether it was carried out",
+    "requests were refused because leadership was lost": "they were waiting for latches, rounds or turns",
+    "a command of another term was dropped when applied": "a decision on a state that may be gone",
+    "a read waited for a latch": "a write of the same key was under way",
+    "a write waited for a latch": "a request for the same key was under way",
+    "a read waited for what it must see to be applied": "leadership was confirmed before its commits were applied",
+    "a read needed no round of heartbeats": "another one had proved enough",
+    "a transaction was pushed to a later timestamp": "a reader passed an undecided intent",
+    "a push aborted a transaction": "its coordinator was silent for too long, or it was in an older one's way",
+    "an aborted transaction came to commit": "the record says no to its own coordinator",
+    "a compare-and-set found another value": "a conditional write that wrote nothing",
+    "a leader handed over to the preferred replica": "placement evens out who leads",
+    "a request was refused because too many are under way": "a node is overloaded",
+    "a range has outgrown its snapshots": "a follower that is far behind cannot be brought back",
+    # Nodes.
+    "a node started with what an earlier life left": "recovery from its own disk",
+    "a node stalled for several ticks": "it was paused or starved",
+    "something waited for the clock's bound to be durable": "another node's clock is far ahead",
+    "a message was too long for any frame": "it was refused or dropped alone",
+    "a node gave away what it led before it stopped": "in a planned stop, so that nobody waits for an election",
+    # Gateways.
+    "a request was sent on to another leader": "a hint was wrong",
+    "a link broke while a request was under way": "it may have been carried out, or not",
+    "a request got no answer in time": "it may have been carried out, or not, or later",
+    "a reply came too late for anybody to wait for it": "what it answers was given up",
+    "a transaction reads with uncertainty": "too few nodes told their clocks",
+    "a read met a version that may be older than its transaction": "the reads must move, or start again",
+    "a transaction moved its reads forward": "a refresh succeeded",
+    "a refresh failed": "what was read has changed, or may have: the client starts again",
+    "a commit was pushed and went on at a later timestamp": "a reader passed while it was being decided",
+    "a commit was asked for again": "the first question has no answer yet",
+    "a commit stayed ambiguous": "nobody could be reached who knows",
+    "a transaction was abandoned": "its coordinator removes what it has written",
+    "a coordinator heard that its transaction was aborted": "by a heartbeat, while it was still writing",
+    "a writer waits for an older transaction": "wound-wait: the younger one waits",
+    "a reader pushed a transaction's timestamp": "it need not wait for the outcome",
+    "somebody resolved the intents of a committed transaction": "not its own coordinator",
+    "somebody resolved the intents of an aborted transaction": "not its own coordinator",
+    "an intent without a coordinator was swept": "nobody had stumbled over it for some sweeps",
+    "a record without a coordinator was swept": "nobody had finished it for some sweeps",
+}
+"""Every mark that this database emits, and why it is worth counting."""
+
+RAFT_MARKS = {
+    "quorum-lost": "a leader stepped down without a quorum",
+    "deposed-with-uncommitted": "a leader was deposed with entries that are not committed",
+    "log-cut": "a conflicting tail of a log was cut off",
+    "append-refused": "an append was refused because the logs disagree",
+    "vote-refused-behind": "a vote was refused because the candidate's log is behind",
+    "vote-refused-given": "a vote was refused because it was given to another",
+    "vote-ignored": "a vote was ignored because a leader is heard",
+    "pre-vote-refused": "a pre-vote was refused",
+    "transfer": "a leadership transfer began",
+    "transfer-campaign": "an election was held for a transfer",
+    "elected": "a leader was elected",
+    "snapshot-sent": "a snapshot was sent",
+    "message-refused": "a message of a node that is no member was refused",
+    "commit-learned": "a commit index was learned from a refused vote",
+}
+"""Events of the Raft core, which knows no marks, that are marks of this database."""
+
 
 class Trace(Protocol):
     """A sink. It must not change what it is given, and must not raise."""

@@ -376,6 +376,8 @@ class Coordinator:
                         # The pushes hold for where the leader wanted to read; asking for "now" would outrun them.
                         open_one.read_timestamp = conflict.above
                 case ReadUncertain(newest=newest):
+                    if self._trace is not None:
+                        self._trace.mark("a read met a version that may be older than its transaction")
                     await self._move_reads(open_one, identity, max(newest, self._clock.now()), deadline)
                 case _:
                     raise self._failed(open_one, reply)
@@ -524,6 +526,7 @@ class Coordinator:
             now = self._router.now()
             if now >= deadline:
                 if asked_before:
+                    self._mark_ambiguous()
                     raise Failed(Ambiguous("nobody answered whether the transaction has committed"))
                 self._spawn(self._abandon(transaction, by_range, anchor_range))
                 raise Failed(TimedOut("the transaction's record could not be reached"))
@@ -546,6 +549,8 @@ class Coordinator:
                 case TransactionPushed(floor=floor):
                     try:
                         await self._move_reads(open_one, transaction, floor, deadline)
+                        if self._trace is not None:
+                            self._trace.mark("a commit was pushed and went on at a later timestamp")
                     except Failed as failed:
                         # An earlier request to commit may still arrive, unless the abort gets there first.
                         raise await self._abort_first(
@@ -557,9 +562,12 @@ class Coordinator:
                     raise Failed(TransactionRetry(why, open_one.priority))
                 case Ambiguous() as error if asked_before and error is not SILENT and error is not LOST:
                     # The anchor itself cannot know: the record is gone, and we have asked before.
+                    self._mark_ambiguous()
                     raise Failed(error)
                 case Ambiguous():
                     asked_before = True
+                    if self._trace is not None:
+                        self._trace.mark("a commit was asked for again")
                 case TimedOut():
                     continue
                 case _:
@@ -591,12 +599,15 @@ class Coordinator:
             if state.status == TransactionStatus.ABORTED:
                 self._spawn(self._abandon(transaction, by_range, anchor_range))
                 return failed
+        self._mark_ambiguous()
         return Failed(Ambiguous("a request to commit is unanswered, and so is whether it was carried out"))
 
     async def _abandon(
         self, transaction: Transaction, by_range: dict[int, list[Key]], anchor_range: int
     ) -> None:
         """Abort the record, then remove the intents."""
+        if self._trace is not None:
+            self._trace.mark("a transaction was abandoned")
         deadline = self._router.now() + CLEAN_UP_S
         reply = await self._router.send(
             anchor_range, (EndTransaction(False),), deadline, repeatable=True, transaction=transaction
@@ -666,12 +677,20 @@ class Coordinator:
             state = reply.results[0]
             if isinstance(state, RecordState) and state.status == TransactionStatus.ABORTED:
                 self._aborted.add(transaction.id)
+                if self._trace is not None:
+                    self._trace.mark("a coordinator heard that its transaction was aborted")
+
+    def _mark_ambiguous(self) -> None:
+        if self._trace is not None:
+            self._trace.mark("a commit stayed ambiguous")
 
     def _failed(self, open_one: OpenTransaction, reply: RangeReply) -> Failed:
         """What the client hears of a range's error, before anything was decided: always definite."""
         open_one.over = True
         match reply.error:
             case RefreshFailed():
+                if self._trace is not None:
+                    self._trace.mark("a refresh failed")
                 return Failed(
                     TransactionRetry("what the transaction has read was changed", open_one.priority)
                 )

@@ -90,6 +90,8 @@ class Pusher:
             if state.status != TransactionStatus.PENDING:
                 return await self._resolve(held, state, deadline)
             if kind == PushKind.TIMESTAMP:
+                if self._trace is not None:
+                    self._trace.mark("a reader pushed a transaction's timestamp")
                 pushed[holder.id] = Pushed(holder.id, state.floor)
                 return None
             if self._trace is not None:
@@ -107,7 +109,10 @@ class Pusher:
             else TransactionStatus.ABORTED
         )
         if self._trace is not None:
-            self._trace.mark(f"somebody resolved the intents of a transaction that was {status.name.lower()}")
+            if status == TransactionStatus.COMMITTED:
+                self._trace.mark("somebody resolved the intents of a committed transaction")
+            else:
+                self._trace.mark("somebody resolved the intents of an aborted transaction")
         by_range: dict[int, list[bytes]] = {}
         for one in held:
             by_range.setdefault(self._router.directory.find(one.key).id, []).append(one.key)

@@ -107,10 +107,14 @@ class Router:
         pending = self._pending.pop(reply.request_id, None)
         if pending is not None:
             pending.done(reply)
+        elif self._trace is not None:
+            self._trace.mark("a reply came too late for anybody to wait for it")
 
     def link_lost(self, node: str) -> None:
         """The connection to this node broke: what was asked of it may or may not have arrived."""
         lost = [request_id for request_id, pending in self._pending.items() if pending.node == node]
+        if lost and self._trace is not None:
+            self._trace.mark("a link broke while a request was under way")
         for request_id in lost:
             self._finish(RangeReply(request_id, error=LOST))
 
@@ -120,6 +124,8 @@ class Router:
             return
         now = self.now()
         late = [request_id for request_id, pending in self._pending.items() if pending.deadline <= now]
+        if late and self._trace is not None:
+            self._trace.mark("a request got no answer in time")
         for request_id in late:
             self._finish(RangeReply(request_id, error=SILENT))
 
@@ -192,6 +198,8 @@ class Router:
     def learn(self, range_id: int, refused_by: str, leader: str | None) -> None:
         """A node refused; it may know better."""
         if leader is not None and leader != refused_by:
+            if self._trace is not None:
+                self._trace.mark("a request was sent on to another leader")
             self.directory.learn_leader(range_id, leader)
         else:
             self.directory.forget_leader(range_id, refused_by)

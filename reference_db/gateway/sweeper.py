@@ -63,6 +63,8 @@ class Sweeper:
         by_holder: dict[bytes, list[Conflict]] = {}
         for conflict in intents[:MOST_AT_ONCE]:
             by_holder.setdefault(conflict.transaction.id, []).append(conflict)
+        if by_holder and self._trace is not None:
+            self._trace.mark("an intent without a coordinator was swept")
         # All at the same time: one whose anchor is not there must not keep the others waiting.
         deadline = self._router.now() + BUDGET_S
         await asyncio.gather(

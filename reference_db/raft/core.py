@@ -43,9 +43,11 @@ _APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
 Trace = Callable[[str, dict[str, Any]], None]
 """A sink for what happens inside: the event's name and its details.
 
-Events: role, campaign, campaign-refused, vote, vote-ignored, commit, configuration, quorum-lost, transfer,
-snapshot-sent, snapshot-restored, snapshot-refused, conf-change-refused, leave-joint-postponed, forget-leader-refused,
-proposal-dropped, message-refused. Without a sink none of them costs anything.
+Events: role, elected, deposed-with-uncommitted, campaign, transfer-campaign, campaign-refused, vote, vote-ignored,
+vote-refused-behind, vote-refused-given, pre-vote-refused, commit, commit-learned, append-refused, log-cut,
+configuration, quorum-lost, transfer, snapshot-sent, snapshot-restored, snapshot-refused, conf-change-refused,
+leave-joint-postponed, forget-leader-refused, proposal-dropped, message-refused. Without a sink none of them costs
+anything.
 """
 Rule = Callable[["RaftCore", Message], None]
 
@@ -177,6 +179,9 @@ class RaftCore:
     # Roles.
 
     def become_follower(self, term: int, leader: int) -> None:
+        if self.trace is not None and self.role == _LEADER and self.log.committed < self.log.last_index:
+            details = {"committed": self.log.committed, "last": self.log.last_index, "term": self.term}
+            self.trace("deposed-with-uncommitted", details)
         self._reset(term)
         self._enter(Role.FOLLOWER, leader)
 
@@ -199,6 +204,8 @@ class RaftCore:
         )
         self._reset(self.term)
         self._enter(_LEADER, self.node_id)
+        if self.trace is not None:
+            self.trace("elected", {"term": self.term})
         own = self.peers.progress[self.node_id]
         own.become_replicate()
         own.recent_active = True

@@ -50,6 +50,8 @@ def campaign(raft: RaftCore, kind: Campaign) -> None:
     context = TRANSFER_CONTEXT if kind is Campaign.TRANSFER else b""
     if raft.trace is not None:
         raft.trace("campaign", {"kind": kind.value, "term": term})
+        if kind is Campaign.TRANSFER:
+            raft.trace("transfer-campaign", {"term": term})
     for node in sorted(raft.peers.configuration.all_voters):
         if node == raft.node_id:
             # Our own vote counts when it is durable, like anybody's.
@@ -125,6 +127,15 @@ def answer_vote(raft: RaftCore, m: Message) -> None:
         or (is_pre_vote and m.term > raft.term)
     )
     if not can_vote or not raft.log.is_up_to_date(m.log_term, m.index):
+        if raft.trace is not None:
+            what = (
+                "pre-vote-refused"
+                if is_pre_vote
+                else "vote-refused-behind"
+                if can_vote
+                else "vote-refused-given"
+            )
+            raft.trace(what, {"candidate": m.source, "term": m.term})
         refuse(raft, m.source, answer)
         return
     # The answer carries the asker's term: a granted pre-vote would otherwise look outdated to it.
@@ -164,6 +175,8 @@ def _learn_commit(raft: RaftCore, m: Message) -> None:
     """An entry that somebody knows as committed, and that is in our log as well, is committed with all before it."""
     if m.commit > raft.log.committed and raft.log.matches(m.commit, m.log_term):
         raft.commit_to(m.commit)
+        if raft.trace is not None:
+            raft.trace("commit-learned", {"index": m.commit, "source": m.source})
         if raft.log.has_unapplied_conf_change():
             # The membership we campaign with is outdated.
             raft.become_follower(raft.term, NO_NODE)

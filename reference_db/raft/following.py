@@ -36,12 +36,16 @@ def on_append(raft: RaftCore, m: Message) -> None:
         # An old message; everything up to the commit index agrees with any leader anyway.
         _acknowledge(raft, m.source, log.committed)
         return
+    if raft.trace is not None and m.index < log.last_index:
+        _trace_cut(raft, m)
     if log.maybe_append(m.index, m.log_term, m.entries):
         last = m.index + len(m.entries)
         raft.commit_to(min(m.commit, last))
         _acknowledge(raft, m.source, last)
         return
     hint, hint_term = log.find_conflict_by_term(min(m.index, log.last_index), m.log_term)
+    if raft.trace is not None:
+        raft.trace("append-refused", {"index": m.index, "hint": hint, "term": raft.term})
     raft.send_after_append(
         Message(
             _APPEND_RESPONSE,
@@ -54,6 +58,17 @@ def on_append(raft: RaftCore, m: Message) -> None:
             hint=hint,
         )
     )
+
+
+def _trace_cut(raft: RaftCore, m: Message) -> None:
+    """If this message's entries are going to replace others: the first of them."""
+    log = raft.log
+    if raft.trace is None or not log.matches(m.index, m.log_term):
+        return
+    for entry in m.entries:
+        if entry.index <= log.last_index and not log.matches(entry.index, entry.term):
+            raft.trace("log-cut", {"from": entry.index, "last": log.last_index, "term": raft.term})
+            return
 
 
 def _acknowledge(raft: RaftCore, leader: int, index: int) -> None:

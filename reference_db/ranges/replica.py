@@ -22,12 +22,18 @@ from functools import partial
 from reference_db.api import (
     Ambiguous,
     BadRequest,
+    CompareAndSet,
+    Compared,
+    EndTransaction,
     NotLeader,
+    PushTransaction,
     RangeError,
     RangeMismatch,
     RangeReply,
     RangeRequest,
+    RecordState,
     Refresh,
+    TransactionAborted,
 )
 from reference_db.raft import (
     Config,
@@ -48,7 +54,7 @@ from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import RaftLog
 from reference_db.storage.range_snapshot import AppliedState, put_applied_state
 from reference_db.timestamp import ZERO, HybridClock, Timestamp
-from reference_db.trace import Trace
+from reference_db.trace import RAFT_MARKS, Trace
 from reference_db.txn.command import Command, decode_command
 from reference_db.txn.evaluate import (
     Evaluation,
@@ -183,6 +189,33 @@ class Replica:
     def _trace_raft(self, name: str, fields: dict[str, object]) -> None:
         assert self._trace is not None
         self._trace.event(f"range {self.id}", name, **fields)
+        mark = RAFT_MARKS.get(name)
+        if mark is not None:
+            self._trace.mark(mark)
+
+    def _mark_wait(self, request: RangeRequest) -> None:
+        """The request has to wait for its latches."""
+        if self._trace is not None:
+            if request.is_read:
+                self._trace.mark("a read waited for a latch")
+            else:
+                self._trace.mark("a write waited for a latch")
+
+    def _mark_evaluated(self, request: RangeRequest, evaluation: Evaluation) -> None:
+        """What was interesting about a write's evaluation."""
+        assert self._trace is not None
+        results = evaluation.reply.results
+        match request.operations[0]:
+            case EndTransaction(commit=True) if isinstance(evaluation.reply.error, TransactionAborted):
+                self._trace.mark("an aborted transaction came to commit")
+            case CompareAndSet() if any(isinstance(one, Compared) and not one.applied for one in results):
+                self._trace.mark("a compare-and-set found another value")
+            case PushTransaction() if evaluation.command is not None:
+                # It changed the record: moved its floor, or ended it.
+                if any(isinstance(one, RecordState) and one.status.name == "PENDING" for one in results):
+                    self._trace.mark("a transaction was pushed to a later timestamp")
+                else:
+                    self._trace.mark("a push aborted a transaction")
 
     # What arrives.
 
@@ -237,6 +270,8 @@ class Replica:
                 work.guard = self._latches.acquire(latch_spans(request), partial(self._granted, work))
                 if not work.guard.is_granted:
                     self._waiting[id(work)] = work
+                    if self._trace is not None:
+                        self._mark_wait(request)
                     continue
             if request.timestamp is not None:
                 self._clock.forward(request.timestamp)
@@ -246,6 +281,8 @@ class Replica:
                 is_bounded = is_certain(request) or isinstance(request.operations[0], Refresh)
                 if is_bounded and work.timestamp <= self._confirmed_clock and not was_pushed_for(request):
                     self._answer(work, self._evaluate_confirmed(work).reply)
+                    if self._trace is not None:
+                        self._trace.mark("a read needed no round of heartbeats")
                     continue
                 self.wants_rounds = self.wants_rounds or is_bounded
                 to_confirm.append(work)
@@ -254,6 +291,8 @@ class Replica:
                 request, self.state, leadership, self._clock.now(), self._monotonic_ns(), term
             )
             work.reply = evaluation.reply
+            if self._trace is not None:
+                self._mark_evaluated(request, evaluation)
             if evaluation.command is not None:
                 work.command = evaluation.command
                 work.term = term
@@ -301,6 +340,8 @@ class Replica:
             first = self.group.propose_many([work.command.encode() for work in proposals if work.command])
         except ProposalDropped:
             # A transfer is under way, or too much is uncommitted: certainly in no log, so another attempt is safe.
+            if self._trace is not None:
+                self._trace.mark("a proposal was dropped")
             for work in proposals:
                 self._answer(work, RangeReply(work.request.request_id, error=NotLeader(self.id)))
             return
@@ -370,6 +411,8 @@ class Replica:
             assert command is not None
             self._clock.forward(command.timestamp)
             happened = self.state.apply(command, entry.term, batch)
+            if not happened and self._trace is not None:
+                self._trace.mark("a command of another term was dropped when applied")
         self.applied_index = index
         if entry.term > self.applied_term:
             self.applied_term = entry.term
@@ -385,6 +428,8 @@ class Replica:
             self._finished.append((work, work.reply))
         else:
             # The index went to another term's entry, so this one can never be committed.
+            if self._trace is not None:
+                self._trace.mark("a proposal was lost with its leadership")
             self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
 
     def _answer_lost(self, term: int) -> None:
@@ -392,6 +437,8 @@ class Replica:
         every log that a later leader may have, terms never decrease. Those above its index that were cut off get no
         other answer, since another term's entry may never reach their index while they are remembered."""
         for at in sorted(at for at, work in self._proposed.items() if work.term < term):
+            if self._trace is not None:
+                self._trace.mark("a proposal was lost with its leadership")
             work = self._proposed.pop(at)
             self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
 
@@ -399,6 +446,8 @@ class Replica:
         """A snapshot covers these entries; whether they are among ours is not known."""
         lost = Ambiguous("the leader was replaced by a snapshot while the request was under way")
         for at in [at for at in self._proposed if at <= index]:
+            if self._trace is not None:
+                self._trace.mark("the outcome of a request was lost in a snapshot")
             work = self._proposed.pop(at)
             self._finished.append((work, RangeReply(work.request.request_id, error=lost)))
         self._answer_lost(self.applied_term)
@@ -419,6 +468,8 @@ class Replica:
             for index, works in confirmed:
                 if index > self.applied_index:
                     self._confirmed.append((index, works))
+                    if self._trace is not None:
+                        self._trace.mark("a read waited for what it must see to be applied")
                     continue
                 for work in works:
                     self._answer(work, self._evaluate_confirmed(work).reply)
@@ -450,6 +501,8 @@ class Replica:
             works.extend(confirmed)
         self._confirmed.clear()
         refusal = self.not_leader()
+        if works and self._trace is not None:
+            self._trace.mark("requests were refused because leadership was lost")
         for work in works:
             self._finished.append((work, RangeReply(work.request.request_id, error=refusal)))
         self._touch(self)
@@ -493,6 +546,8 @@ class Replica:
         # Raft learns what this turn applies only at the end of the turn.
         applied = self.group.applied
         if applied - self.log.first_index() >= keep + min(COMPACT_STEP, keep):
+            if self._trace is not None:
+                self._trace.mark("a log was compacted")
             self.log.compact(batch, applied - keep)
             self.group.compacted(self.log.first_index())
 

@@ -164,6 +164,8 @@ class Store:
             return
         if self.open_requests >= self._options.requests_most:
             self.counters.refused += 1
+            if self._trace is not None:
+                self._trace.mark("a request was refused because too many are under way")
             reason = f"{self._options.requests_most} requests are under way on {self.node}"
             done(RangeReply(request.request_id, error=Overloaded(reason)))
             return
@@ -196,6 +198,8 @@ class Store:
             size = replica.log.oversized_bytes
             if size and replica.id not in self._oversized and self._alarm is not None:
                 self._oversized.add(replica.id)
+                if self._trace is not None:
+                    self._trace.mark("a range has outgrown its snapshots")
                 self._alarm(
                     f"range {replica.id}",
                     f"a follower needs a snapshot, which has {size} bytes and cannot be sent: the limit is "

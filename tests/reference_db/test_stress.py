@@ -34,6 +34,7 @@ from reference_db.defects import leader_local_read
 from reference_db.invariants import Watcher
 from reference_db.node import ClientConnection, Node, NodeOptions
 from reference_db.storage.range_digest import digest_at_once
+from reference_db.trace import Trace
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import Refused, Unanswered, World
 
@@ -270,9 +271,12 @@ async def run_stress(
     faults: tuple[str, ...] = ALL_FAULTS,
     options: NodeOptions | None = None,
     plant: Callable[[Node], None] | None = None,
+    trace: Trace | None = None,
 ) -> tuple[World, Record]:
     loop = asyncio.get_running_loop()
-    world = World(seed=seed, nodes=nodes, ranges=5, options=options, plant=plant, watcher=Watcher())
+    world = World(
+        seed=seed, nodes=nodes, ranges=5, options=options, plant=plant, watcher=Watcher(), trace=trace
+    )
     stream = random.Random(seed * 7919 + 1)
     record = Record()
     failures: list[str] = []

@@ -1,5 +1,5 @@
 """Conformance of the engines: the same promises, kept by RocksDB, by the one in memory, and by the one on files of a
-simulated disk; and what a crash loses."""
+simulated disk and of a real one; and what a crash loses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from reference_db.storage.engine import Engine, MemoryEngine, WriteBatch
 from reference_db.storage.file_engine import FileEngine
 from reference_db.storage.rocks_engine import RocksEngine
-from tests.reference_db.storage.disks import make_disk
+from tests.reference_db.storage.disks import RealDisk, make_disk
 
 Opener = Callable[[], Engine]
 """Opens the same engine each time: what the process of a node does when it starts again."""
@@ -35,12 +35,14 @@ def opener(kind: str, folder: Path) -> Opener:
             return lambda: memory
         case "rocks":
             return lambda: RocksEngine(folder / "data")
+        case "real file":
+            return lambda: FileEngine(RealDisk(folder), "data", CHECKPOINT_BYTES)
         case _:
             disk = make_disk()
             return lambda: FileEngine(disk, "data", CHECKPOINT_BYTES)
 
 
-@pytest.fixture(params=["memory", "rocks", "file"])
+@pytest.fixture(params=["memory", "rocks", "file", "real file"])
 def open_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     return opener(request.param, tmp_path)
 
@@ -190,7 +192,7 @@ def test_all_engines_agree_now_and_when_opened_again(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[str, bytes, bytes]]]
 ) -> None:
     contents = []
-    for kind in ("memory", "rocks", "file"):
+    for kind in ("memory", "rocks", "file", "real file"):
         open_engine = opener(kind, tmp_path_factory.mktemp("engine"))
         engine = open_engine()
         for drawn in batches:
@@ -203,7 +205,7 @@ def test_all_engines_agree_now_and_when_opened_again(
         engine = open_engine()
         contents.append(list(engine.scan(b"", b"\xff" * 4)))
         engine.close()
-    assert contents == [contents[0]] * 6
+    assert contents == [contents[0]] * 8
 
 
 def test_what_was_written_is_there_when_the_engine_is_opened_again(open_engine: Opener) -> None:

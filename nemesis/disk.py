@@ -13,7 +13,7 @@
 `bit-flip` and `lost-file` are injected only when asked for by name, never drawn. They take from a node what it had
 promised to keep, and no heal brings it back: a database without operator repair may rightly refuse to start on such a
 disk, and then the run says that the node could not be healed and is unknown. What it must not do is to serve what it
-can know to be damaged. For the same reason they hit a minority at most.
+can know to be damaged. For the same reason they hit a minority at most, the same over all steps of a run.
 
 A power loss takes one node, a minority, and often enough all at once: a cluster that loses power together has nobody
 left who remembers what was not synced, which is where a missing sync shows. Disks that fail take a minority at most
@@ -49,6 +49,8 @@ DRAWN: tuple[str, ...] = ("power-loss", "eio", "full", "stall", "slow")
 DAMAGE: tuple[str, ...] = ("bit-flip", "lost-file")
 """Shapes that no heal undoes."""
 SHAPES: tuple[str, ...] = DRAWN + DAMAGE
+DAMAGED = "damaged"
+"""Kind of holds that are never let go: what was damaged stays so."""
 SETTLE_S = 0.25
 """So long after the heal a process may still end of what it was told before."""
 LEAST_DELAY_MS, MOST_DELAY_MS = 2.0, 200.0
@@ -121,8 +123,10 @@ class Disk:
             if shape in DAMAGE or not there:
                 return Plan(skipped=f"{shape} cannot be injected here")
             shape = there[0]
-        if shape == "power-loss" or shape in DAMAGE:
+        if shape == "power-loss":
             plan = aim_at_processes(step, situation, holds, DOWN, may_hit_paused=True)
+        elif shape in DAMAGE:
+            plan = _aim_to_damage(step, situation, holds)
         else:
             plan = _aim_at_disks(step, situation, holds)
         if plan.skipped is not None:
@@ -173,6 +177,20 @@ def mode_of(shape: str, step: Step) -> DiskMode:
             return "slow"
         case _:
             raise AssertionError(f"{shape!r} is no mode of a disk; those are {', '.join(CAPABILITY_OF_MODE)}")
+
+
+def _aim_to_damage(step: Step, situation: Situation, holds: Holds) -> Plan:
+    """A minority over the whole run: once so many are damaged, the same are damaged further."""
+    nodes = situation.nodes
+    damaged = [name for name in nodes if holds.holders(DAMAGED, name)]
+    left = minority(len(nodes)) - len(damaged)
+    among = nodes if left > 0 else damaged
+    plan = aim_at_processes(
+        step, situation, holds, DOWN, may_hit_paused=True, among=among, at_most=max(1, left)
+    )
+    for name in plan.targets:
+        holds.take(DAMAGED, name, step.id)
+    return plan
 
 
 def _aim_at_disks(step: Step, situation: Situation, holds: Holds) -> Plan:

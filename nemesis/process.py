@@ -18,7 +18,7 @@ Rules of overlap, per node:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 
 from nemesis.cluster import Cluster, Evidence, combine
@@ -52,8 +52,19 @@ def cut_off(nodes: Sequence[str], holds: Holds) -> set[str]:
     }
 
 
-def aim_at_processes(step: Step, situation: Situation, holds: Holds, kind: str, may_hit_paused: bool) -> Plan:
-    """Resolve the target among the nodes that no other step has stopped, and take the hold `kind` on each."""
+def aim_at_processes(
+    step: Step,
+    situation: Situation,
+    holds: Holds,
+    kind: str,
+    may_hit_paused: bool,
+    among: Collection[str] | None = None,
+    at_most: int | None = None,
+) -> Plan:
+    """Resolve the target among the nodes that no other step has stopped, and take the hold `kind` on each.
+
+    `among` are the nodes that may be hit at all (None: every one), `at_most` how many a drawn size may be.
+    """
     stopped = {
         name for name in situation.nodes if situation.states[name] == "down" or holds.holders(DOWN, name)
     }
@@ -65,8 +76,9 @@ def aim_at_processes(step: Step, situation: Situation, holds: Holds, kind: str, 
     barred = stopped if may_hit_paused else stopped | paused
     if kind == PAUSE:
         barred |= failing
-    candidates = [name for name in situation.nodes if name not in barred]
+    candidates = [name for name in situation.nodes if name not in barred and (among is None or name in among)]
     room = minority(len(situation.nodes)) - len(stopped | paused | failing)
+    room = room if at_most is None else min(room, at_most)
     random = Random(step.parameters.get("draw", step.id))
     spare_majority = random.random() < 0.5
     lonely = cut_off(situation.nodes, holds)

@@ -135,6 +135,24 @@ def test_drawn_sizes_leave_a_majority_that_can_go_on() -> None:
         assert len(PACKAGE.plan(disk(draw, 0, 10, "power-loss", "minority"), UP, holds).targets) == 1
 
 
+def test_the_steps_of_a_run_damage_a_minority_together() -> None:
+    """Of three nodes one: had each step its own, no node would be left that has everything."""
+    run = Run(
+        disk(9, 0, 5, "slow"), *(disk(number, 30 * number, 10, "bit-flip", "one") for number in range(1, 9))
+    )
+    virtual_time.run(run.runner.follow())
+    assert len(run.cluster.damaged) == 1
+    holds = Holds()
+    damaged = set()
+    for draw in range(40):
+        step = disk(draw, 0, 10, "lost-file", ("one", "minority", "leader")[draw % 3])
+        plan = PACKAGE.plan(step, UP, holds)
+        damaged |= set(plan.targets)
+        for name in plan.targets:
+            holds.release(DOWN, name, step.id)
+    assert len(damaged) == 2, "a minority of five"
+
+
 @pytest.mark.parametrize("shape", DAMAGE)
 def test_what_is_damaged_is_at_rest(shape: str) -> None:
     run = Run(disk(1, 0, 20, shape))

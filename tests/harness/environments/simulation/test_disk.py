@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from harness.environments.simulation.disk import SECTOR_BYTES, Disk, SimulatedFile
+from harness.environments.simulation.host import Host
 from harness.environments.simulation.loop import SimulatedLoop
+from harness.environments.simulation.world import World, current_host
 
 
 class TinyWorld:
@@ -490,3 +492,93 @@ def test_everything_that_is_done_to_a_disk_is_in_the_trace() -> None:
     disk.crash(random.Random(1))
     events = [name for _, name, _ in disk._world.events]  # type: ignore[attr-defined]
     assert events == ["fault", "sync failed", "healed", "bits flipped", "file lost", "crash"]
+
+
+# On a host of a world.
+
+
+async def write_and_sync(host: Host) -> None:
+    disk = current_host().disk
+    assert disk is host.disk
+    with disk.open_stream("notes", "wb") as notes:
+        notes.write(b"to be kept")
+    disk.sync_directory()
+    told: list[str] = host.log_lines
+
+    def ended() -> None:
+        told.append("synced")
+
+    disk.sync_later("notes", ended, must_not_fail)
+    await asyncio.sleep(3600)
+
+
+def test_the_kernel_ends_the_sync_of_a_process_that_was_killed() -> None:
+    """The bytes become durable; nobody of the dead life hears of it."""
+    world = World(1)
+
+    async def story() -> None:
+        host = world.host("n1")
+        host.start(write_and_sync)
+        await asyncio.sleep(0.000_001)
+        host.kill()
+        assert host.disk.durable("notes") == b""
+        await asyncio.sleep(1)
+        assert host.disk.durable("notes") == b"to be kept"
+        assert "synced" not in host.log_lines
+
+    world.run(story())
+
+
+def test_a_paused_process_hears_of_its_sync_when_it_goes_on() -> None:
+    world = World(1)
+
+    async def story() -> None:
+        host = world.host("n1")
+        host.start(write_and_sync)
+        await asyncio.sleep(0.000_001)
+        host.pause()
+        await asyncio.sleep(1)
+        assert host.disk.durable("notes") == b"to be kept"
+        assert "synced" not in host.log_lines
+        host.resume()
+        await asyncio.sleep(0)
+        assert "synced" in host.log_lines
+
+    world.run(story())
+
+
+def test_power_that_fails_during_a_sync_leaves_it_unfinished() -> None:
+    seen = set()
+    for seed in range(40):
+        world = World(seed)
+
+        async def story(world: World = world) -> bytes:
+            host = world.host("n1")
+            host.start(write_and_sync)
+            await asyncio.sleep(0.000_001)
+            host.kill(lose_unsynced=True)
+            await asyncio.sleep(1)
+            assert host.disk.counters.syncs == 1, "that of the directory"
+            assert host.disk.unsynced() == 0
+            return host.disk.open("notes").read()
+
+        seen.add(world.run(story()))
+    assert seen >= {b"", b"to be kept"}
+
+
+def test_a_disk_outlives_the_processes_and_knows_no_other_host() -> None:
+    world = World(1)
+
+    async def count(host: Host) -> int:
+        with host.disk.open_stream("lives", "a") as lives:
+            lives.write("x")
+        return 0
+
+    async def story() -> None:
+        for _ in range(3):
+            world.host("n1").start(count)
+            await asyncio.sleep(1)
+        assert world.host("n1").disk.open("lives").read() == b"xxx"
+        assert not world.host("n2").disk.exists("lives")
+
+    world.run(story())

@@ -1,0 +1,1 @@
+"""Small programs that show how others use the harness; nothing here is part of it."""

@@ -111,6 +111,25 @@ class Case(msgspec.Struct, frozen=True):
     def with_operations(self, operations: Iterable[RecordedOperation]) -> Case:
         return msgspec.structs.replace(self, operations=tuple(operations))
 
+    def begun_at(self, start_ns: int) -> Case:
+        """Without what is over by `start_ns` of the main phase, and with that as its start."""
+        steps = [
+            msgspec.structs.replace(
+                step,
+                at_ns=max(0, step.at_ns - start_ns),
+                duration_ns=step.end_ns - max(start_ns, step.at_ns),
+            )
+            for step in self.steps
+            if step.end_ns > start_ns
+        ]
+        left = max(TENTH, round(self.scenario.time_limit * SECOND) - start_ns)
+        later = self.with_steps(steps).with_scenario(time_limit=left / SECOND)
+        return later.with_operations(
+            msgspec.structs.replace(one, at_ns=one.at_ns - start_ns)
+            for one in self.operations or ()
+            if one.at_ns >= start_ns
+        )
+
     def cut(self, limit_ns: int) -> Case:
         """Over after `limit_ns` of the main phase: what would begin later is left out."""
         limit = min(max(limit_ns, TENTH), round(self.scenario.time_limit * SECOND))
@@ -199,7 +218,7 @@ def recorded_operations(case: Case, seen: Seen) -> Search[Case]:
     """What clients did becomes data, and of that, if possible at once, only what proves the anomaly."""
     stream = seen.recorded if case.operations is None else case.operations
     whole = case.with_operations(stream)
-    ends = [] if seen.end_ns is None else [seen.end_ns + TENTH, seen.end_ns + SECOND]
+    ends = _ends(seen)
     proposals = []
     proving = _proving(stream, seen)
     about = _about_key(stream, seen.anomaly.key)
@@ -237,12 +256,40 @@ def _about_key(stream: Sequence[RecordedOperation], key: Any) -> tuple[RecordedO
     )
 
 
+def _ends(seen: Seen) -> list[int]:
+    """When the main phase may be over: soon after the anomaly was there, in full tenths of a second."""
+    if seen.end_ns is None:
+        return []
+    end = -(-seen.end_ns // TENTH) * TENTH
+    return [end + TENTH, end + SECOND]
+
+
+LAST_STEPS_TRIED = 3
+LEADS = (SECOND // 2, 2 * SECOND)
+"""So long before a step a run may begin that is only about what followed it."""
+
+
+def around_it(case: Case, seen: Seen) -> Search[Case]:
+    """Only the time around the anomaly: from just before one of the last steps that began before it."""
+    if case.operations is None:
+        return case
+    end = round(case.scenario.time_limit * SECOND) if seen.end_ns is None else seen.end_ns
+    begun = sorted((step.at_ns for step in case.steps if step.at_ns < end), reverse=True)[:LAST_STEPS_TRIED]
+    proposals = []
+    for start in [at - lead for at in begun for lead in LEADS if at - lead >= TENTH]:
+        later = case.begun_at(start)
+        assert later.operations is not None, "a stream stays a stream"
+        about = _about_key(later.operations, seen.anomaly.key)
+        if about and len(about) < len(later.operations):
+            proposals.append(later.with_operations(about))
+        proposals.append(later)
+    return (yield from first_of(case, proposals))
+
+
 def shorter_run(case: Case, seen: Seen) -> Search[Case]:
     """Over as soon as the anomaly is there, or as early as can be."""
     limit = round(case.scenario.time_limit * SECOND)
-    if seen.end_ns is not None:
-        ends = [seen.end_ns + TENTH, seen.end_ns + SECOND]
-        case = yield from first_of(case, [case.cut(end) for end in ends if end < limit])
+    case = yield from first_of(case, [case.cut(end) for end in _ends(seen) if end < limit])
     tenths = -(-round(case.scenario.time_limit * SECOND) // TENTH)
     whole = case
 
@@ -446,15 +493,17 @@ def plainer_scenario(case: Case, seen: Seen) -> Search[Case]:
 
 REDUCTIONS: tuple[tuple[str, Reduction], ...] = (
     ("what proves it", recorded_operations),
+    ("plainer settings", plainer_scenario),
+    ("around it", around_it),
     ("fewer steps", fewer_steps),
+    ("fewer ranges", fewer_ranges),
+    ("fewer clients", fewer_clients),
+    ("fewer operations", fewer_operations),
     ("narrower steps", narrower_steps),
     ("briefer steps", briefer_steps),
     ("a shorter run", shorter_run),
-    ("fewer clients", fewer_clients),
-    ("fewer operations", fewer_operations),
     ("closer together", closer_together),
     ("fewer nodes", fewer_nodes),
-    ("fewer ranges", fewer_ranges),
-    ("plainer settings", plainer_scenario),
 )
-"""In the order in which they are tried, again and again until none helps any more."""
+"""In the order in which they are tried, again and again until none helps any more: first what makes every later try
+cheaper, since a simulated run costs what its time and its operations cost."""

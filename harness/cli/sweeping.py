@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shlex
 import shutil
@@ -47,6 +48,8 @@ from harness.scenario import Scenario, ScenarioError, parse_options
 from harness.seeds import Seeds
 
 LINE_INTERVAL_S = 5.0
+ECHO_S = 0.1
+"""The same signal again within this time is the same request: `timeout` sends it to the process and to its group."""
 PANEL_INTERVAL_S = 0.25
 COMMANDS_SHOWN = 50
 COLOURS = {0: "green", 1: "red", 3: "yellow", 4: "red"}
@@ -227,7 +230,13 @@ def _usual_jobs(plan: SweepPlan) -> int:
 def _signals(stop: Stop, folder: SweepFolder) -> Iterator[None]:
     """Ctrl-C and its kin ask the sweep to stop while the block runs."""
 
+    last: dict[int, float] = {}
+
     def on_signal(number: int, _frame: Any) -> None:
+        now, before = time.monotonic(), last.get(number, -math.inf)
+        last[number] = now
+        if now - before < ECHO_S:
+            return
         stop.request()
         if stop.requests == 1:
             text = "\nstopping: no new seeds, those that run are finished; once more stops at once\n"
@@ -238,11 +247,11 @@ def _signals(stop: Stop, folder: SweepFolder) -> Iterator[None]:
             os.write(2, text.encode())
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
+    handlers = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ from reference_db.invariants import Violation, Watcher
 from reference_db.node import NodeOptions
 from reference_db.server.config import parse_config
 from reference_db.server.program import Program
+from reference_db.trace import MARKS
 from workloads.session import (
     COMPARE_AND_SET,
     KEY_VALUE,
@@ -138,6 +140,8 @@ class ReferenceDatabase:
     clock_port = True
     interfaces = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS})
     log_patterns = LOG_PATTERNS
+    marks = MARKS
+    """Situations of interest that its nodes tell of, with what each means."""
     defects = planted_defects()
     """Planted defects by name, with their captions."""
     python_packages = ("msgspec", "rocksdict", "uvloop")
@@ -233,15 +237,15 @@ class ReferenceDatabase:
             self._watcher.forget_disk(node)
 
     def draw_options(self, random: Random, round_trip_ms: float) -> dict[str, Any]:
-        """Timing with which elections work where a round trip takes so long: an election timeout of ten round trips
-        or more, and heartbeats a third of it apart at the most."""
-        least_tick_ms = max(10.0, round_trip_ms)
-        tick_ms = round(least_tick_ms * random.choice((1.0, 1.0, 2.0, 4.0)))
-        heartbeat_ticks = random.choice((1, 2, 2, 3))
+        """Timing with which elections work where a round trip takes so long, and leave a run of 20 s time for others:
+        an election timeout of ten round trips or more, and 3 s at the most; heartbeats a third of it apart or less."""
+        least_ms = max(200.0, 10 * round_trip_ms)
+        election_ms = math.exp(random.uniform(math.log(least_ms), math.log(max(least_ms, 3000.0))))
+        election_ticks = random.choice((10, 10, 15, 20))
         return {
-            "tick_ms": max(tick_ms, 20),
-            "heartbeat_ticks": heartbeat_ticks,
-            "election_ticks": random.choice((10, 10, 15, 20)),
+            "tick_ms": max(10, round(election_ms / election_ticks)),
+            "heartbeat_ticks": random.choice((1, 2, 2, 3)),
+            "election_ticks": election_ticks,
             "settled_ticks": random.choice((5, 30, 30, 100)),
             "log_entries_kept": random.choice((20, 100, 5000)),
         }

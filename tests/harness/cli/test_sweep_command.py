@@ -183,6 +183,7 @@ def test_stopped_once_it_says_how_to_go_on_and_goes_on(harness: Call, workers: A
     def at(seed: int) -> None:
         if seed == 5:
             os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)  # An echo, as `timeout` and some terminals send it.
 
     workers({3: "unknown"}, at)
     before = signal.getsignal(signal.SIGINT)

@@ -15,6 +15,7 @@ from harness.cli.test import scenario_of
 from harness.explore.swarm import choose_some, draw_scenario
 from harness.scenario import Scenario, ScenarioError
 from nemesis.cluster import FaultUnavailable
+from tests.harness.explore.fakes import FakeEnvironment
 
 SEEDS = range(1, 601)
 
@@ -137,6 +138,21 @@ def test_every_workload_takes_what_is_drawn() -> None:
         for seed in SEEDS[:40]:
             scenario = draw_scenario(seed, {"workload": workload})
             catalog.make_workload(scenario, Seeds(seed))
+
+
+def test_the_databases_timing_fits_the_network_and_the_length_of_a_run() -> None:
+    """An election takes ten round trips or more, and a leader that died is replaced well within a run."""
+    timeouts = []
+    for seed in SEEDS:
+        scenario = draw_scenario(seed, {"workload": "bank"})
+        options = scenario.system_options
+        round_trip_ms = FakeEnvironment().round_trip_ms(scenario.environment_options)
+        timeout_ms = float(options["tick_ms"]) * float(options["election_ticks"])
+        assert 0.9 * 10 * round_trip_ms <= timeout_ms <= 3200, scenario
+        assert float(options["election_ticks"]) >= 3 * float(options["heartbeat_ticks"])
+        timeouts.append(timeout_ms)
+    assert min(timeouts) < 300
+    assert max(timeouts) > 2500
 
 
 def test_a_part_is_chosen_in_order_and_seldom_nothing() -> None:

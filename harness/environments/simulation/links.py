@@ -17,6 +17,8 @@ LinkName = tuple[str, str]
 """Names of the hosts `(source, target)`; bytes travel from source to target."""
 
 SECOND_NS = 1_000_000_000
+LOSS_AGAIN_MOST_NS = 3_200_000_000
+"""On a lossy link lost segments are sent again at least so often: what does get through keeps the sender hopeful."""
 LOOPBACK_NS = 20_000
 """What a host needs to reach itself."""
 
@@ -197,5 +199,5 @@ class Link:
         while self.loss_share and self._random.random() < self.loss_share:
             self.lost_segments += 1
             when += again_ns
-            again_ns = min(2 * again_ns, self._options.retransmission_most_ns)
+            again_ns = min(2 * again_ns, LOSS_AGAIN_MOST_NS)
         return when

@@ -390,10 +390,7 @@ class Network:
         for link in self._named(links):
             link.limit(bytes_per_s, self.loop.now_ns)
             self.emit("throttle", link=link.text, bytes_per_s=bytes_per_s)
-            for connection in list(self._connections.values()):
-                for way in connection.ways:
-                    if way.link is link:
-                        way.retime()
+            self._retime(link)
 
     def lose(self, links: Iterable[LinkName], share: float) -> None:
         """Of the segments this share is lost and sent again, so that it and all behind it arrive late. 0 undoes it."""
@@ -404,6 +401,15 @@ class Network:
         for link in self._named(links):
             link.set_conditions(loss_share=share)
             self.emit("lose", link=link.text, share=share)
+            if not share:
+                self._retime(link)
+
+    def _retime(self, link: Link) -> None:
+        """What has not arrived leaves now, under the conditions of now."""
+        for connection in list(self._connections.values()):
+            for way in connection.ways:
+                if way.link is link:
+                    way.retime()
 
     def reset(self, links: Iterable[LinkName]) -> int:
         """Reset all connections between source and target, whoever opened them, at both ends; answers how many."""

@@ -243,7 +243,7 @@ class Way:
         self._joinable_ns = -1
 
     def retime(self) -> None:
-        """The bandwidth of the link has changed: what has not arrived leaves now."""
+        """The bandwidth or the losses of the link have changed: what has not arrived leaves now."""
         now = self._loop.now_ns
         self._last_ns = now
         for item in self.flying:

@@ -423,6 +423,21 @@ def test_losses_make_segments_late_and_hold_up_those_behind(is_lossy: bool) -> N
     play(story)
 
 
+def test_what_was_lost_is_sent_again_at_once_when_the_losses_end() -> None:
+    async def story(pair: Pair) -> None:
+        near = await pair.connect()
+        pair.network.lose([AB], 0.9)
+        for _ in range(20):
+            near.transport.write(b"x")
+            await asyncio.sleep(0.001)
+        assert len(pair.accepted[0].bytes) < 20
+        pair.network.lose([AB], 0.0)
+        await asyncio.sleep(0.01)
+        assert len(pair.accepted[0].bytes) == 20
+
+    play(story)
+
+
 def test_conditions_that_make_no_sense_are_refused() -> None:
     async def story(pair: Pair) -> None:
         with pytest.raises(ValueError, match="use `cut`"):

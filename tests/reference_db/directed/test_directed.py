@@ -51,6 +51,8 @@ def test_every_story_belongs_to_a_defect() -> None:
         ("conflict_not_truncated", "terms [0, 1, 2, 1, 1]"),
         ("append_aba", "n1 has applied entry 2 of term 1, and its disk holds term 2"),
         ("readindex_ctx_reuse", "answers the read second at index 1, although 3 was committed"),
+        ("lease_kept_on_transfer", "answers the read late at index 1, although 3 was committed"),
+        ("lease_wallclock", "answers the read late at index 1, although 3 was committed"),
         ("joint_one_half", "where 'x' of term 1 was committed"),
         ("nonvoting_leader_self", "where 'x' of term 1 was committed"),
     ],

@@ -31,6 +31,7 @@ from harness.environments.environment import (
     SimulatedWorld,
 )
 from harness.systems.system import DefectSheet, FinalState
+from reference_db.audits import audit_provenance
 from reference_db.client import Client, ClientError
 from reference_db.client import Transaction as ClientTransaction
 from reference_db.defects import defect_names, describe
@@ -301,6 +302,8 @@ class ReferenceDatabase:
         self, addresses: Mapping[str, Addresses], *, digests: bool
     ) -> tuple[list[FinalState], list[str]]:
         """See `harness.systems.system.AuditedSystem`."""
+        if digests:
+            self._audit()
         nodes = sorted(addresses)
         answers = await asyncio.gather(
             *(self._replica_states(node, addresses[node], digests) for node in nodes), return_exceptions=True
@@ -315,6 +318,16 @@ class ReferenceDatabase:
             else:
                 states += answer
         return states, silent
+
+    def _audit(self) -> None:
+        """In a simulated world everything that was ever committed is known: nothing else may be there at the end, and
+        nothing of it may be gone."""
+        if self._world is None or self._watcher is None:
+            return
+        for node, range_id, held, written in self._watcher.held_and_written():
+            sentences = audit_provenance(node, range_id, held, written)
+            if sentences:
+                self._world.found("audit", "version provenance", "\n".join(sentences), node, range_id)
 
     async def _replica_states(self, node: str, address: Addresses, digests: bool) -> list[FinalState]:
         """What one node holds. Raises OSError or TimeoutError where it does not answer."""

@@ -2,14 +2,12 @@
 
 from reference_db.invariants.keyspace import check_tiling
 from reference_db.invariants.violation import INVARIANTS, Violation
-from reference_db.invariants.watcher import Durable, Watcher, WatcherBroken, durable_in_memory
+from reference_db.invariants.watcher import Watcher, WatcherBroken
 
 __all__ = [
     "INVARIANTS",
-    "Durable",
     "Violation",
     "Watcher",
     "WatcherBroken",
     "check_tiling",
-    "durable_in_memory",
 ]

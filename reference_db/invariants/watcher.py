@@ -4,9 +4,9 @@
 its batch and lets a promise go, where a frame leaves. They note what changed, so that a step costs in proportion to
 what it did. The node's own code knows nothing of it, and an unwatched node pays nothing.
 
-What is durable is not asked of the node but of its disk (`durable` in `attach`), and read off the bytes that were
-written. A crash between two steps can't mislead: the image of a dead node stays as it was when it last was looked at,
-which is at the latest when it let its last promise go.
+What is durable is not asked of the node but of its disk (`durability`), and read off the bytes that were written. A
+crash between two steps can't mislead: a node's durable image moves only in its own steps, so that of a dead one stays
+as it was when it last was looked at, which is at the latest when it let its last promise go.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from reference_db.invariants.disk_image import (
     read_image,
     take_apart,
 )
+from reference_db.invariants.durability import BelievedSync, Durability, durability_of
 from reference_db.invariants.keyspace import Keyspace
 from reference_db.invariants.states import RangeStates, ReplicaDigest, pairs_of, shown_changes
 from reference_db.invariants.transactions import TransactionTruth
@@ -35,22 +36,12 @@ from reference_db.raft import Ready
 from reference_db.raft.messages import Entry, EntryKind, Message, MessageKind
 from reference_db.ranges.replica import Replica
 from reference_db.storage import keys
-from reference_db.storage.engine import Engine, MemoryEngine, WriteBatch
+from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.txn.command import decode_command
 
 _APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
 _VOTE_RESPONSE = MessageKind.VOTE_RESPONSE
 _NORMAL = EntryKind.NORMAL
-
-Durable = Callable[[], int]
-"""How many of the batches that were written through an engine since the node was attached would survive a power loss
-at this moment."""
-
-
-def durable_in_memory(engine: MemoryEngine) -> Durable:
-    """The answer of a simulated engine, to be asked for before the node that is attached writes anything."""
-    base = engine.counters.batches
-    return lambda: max(engine.counters.batches - base - engine.unsynced, 0)
 
 
 @dataclass(slots=True)
@@ -75,8 +66,7 @@ class _WatchedNode:
     __slots__ = (
         "alive",
         "bound_ns",
-        "durable",
-        "durable_count",
+        "durability",
         "engine",
         "name",
         "node",
@@ -94,8 +84,7 @@ class _WatchedNode:
         self.pending: deque[tuple[int, BatchChange]] = deque()
         """Batches that are written and not known to be durable, with their numbers; oldest first."""
         self.written_count = 0
-        self.durable_count = 0
-        self.durable: Durable = lambda: self.durable_count
+        self.durability: Durability = BelievedSync()
         self.bound_ns = 0
         """The clock's bound, as durable."""
 
@@ -104,7 +93,7 @@ class _WatchedNode:
         pending = self.pending
         if not pending or not self.alive:
             return
-        count = self.durable()
+        count = self.durability.count()
         while pending and pending[0][0] <= count:
             _, change = pending.popleft()
             for range_id, one in change.ranges.items():
@@ -139,9 +128,9 @@ class Watcher:
 
     # The life of a node.
 
-    def attach(self, name: str, node: Node, durable: Durable | None = None) -> list[Violation]:
-        """A node was made and is about to run, on an engine that holds what its last life left. Without `durable` the
-        word of the node's syncer is believed: what is written when a sync begins is durable when it ends."""
+    def attach(self, name: str, node: Node) -> list[Violation]:
+        """A node was made and is about to run, on an engine that holds what its last life left, all of it synced. If
+        nothing is known of the engine's disk, the word of the node's syncer is believed."""
         before = self._nodes.get(name)
         if before is not None:
             before.alive = False
@@ -150,10 +139,12 @@ class Watcher:
         watched.bound_ns = int.from_bytes(watched.engine.get(keys.CLOCK_BOUND) or b"", "big")
         for replica in node.store.replicas.values():
             self._attach_replica(watched, replica, before)
-        if durable is not None:
-            watched.durable = durable
+        durability = durability_of(watched.engine)
+        if durability is not None:
+            watched.durability = durability
         else:
-            node.store._sync = partial(self._on_sync, watched, node.store._sync)
+            believed = watched.durability = BelievedSync()
+            node.store._sync = partial(believed.sync, node.store._sync)
         node.store._engine = _EngineTap(self, watched)
         node.store._send = partial(self._on_send, watched, node.store._send)
         node._transport = _TransportTap(self, watched)
@@ -244,7 +235,6 @@ class Watcher:
     def _images(self, range_id: int) -> list[tuple[str, int, RangeImage, RangeImage]]:
         found = []
         for name, watched in sorted(self._nodes.items()):
-            watched.catch_up()
             one = watched.replicas.get(range_id)
             if one is not None:
                 number = watched.node.nodes.index(name) + 1
@@ -334,6 +324,7 @@ class Watcher:
 
     def _on_write(self, watched: _WatchedNode, batch: WriteBatch) -> None:
         """A batch is about to be written."""
+        watched.catch_up()
         change = take_apart(batch.changes)
         watched.written_count += 1
         watched.pending.append((watched.written_count, change))
@@ -360,6 +351,7 @@ class Watcher:
 
     def _wrote(self, watched: _WatchedNode, batch: WriteBatch) -> None:
         """The batch is written. Data that came otherwise than by applying is looked at whole."""
+        watched.durability.wrote()
         change = watched.pending[-1][1]
         if not change.has_data_wiped and not change.descriptors:
             return
@@ -375,21 +367,6 @@ class Watcher:
         replicas = watched.node.store.replicas
         for range_id in sorted(replicas.keys() - watched.replicas.keys()):
             self._attach_replica(watched, replicas[range_id], None, is_new=True)
-
-    def _on_sync(
-        self,
-        watched: _WatchedNode,
-        original: Callable[[Callable[[], None]], None],
-        done: Callable[[], None],
-    ) -> None:
-        """Only without a view of the disk: what is written now is durable when the syncer says so."""
-        count = watched.written_count
-
-        def synced() -> None:
-            watched.durable_count = max(watched.durable_count, count)
-            done()
-
-        original(synced)
 
     def _on_send(
         self,

@@ -14,7 +14,7 @@ from typing import Any
 
 from reference_db.api import ClientOperation, ClientReply, ClientRequest
 from reference_db.codec import FrameDecoder, PeerFrame
-from reference_db.invariants import Violation, Watcher, durable_in_memory
+from reference_db.invariants import Violation, Watcher
 from reference_db.node import ClientConnection, Node, NodeOptions
 from reference_db.storage.engine import MemoryEngine
 from reference_db.trace import RecordingTrace, Trace
@@ -137,8 +137,7 @@ class World:
         if self.plant is not None:
             self.plant(node)
         if self.watcher is not None:
-            durable = durable_in_memory(self.engines[name])
-            self.violations += self.watcher.attach(name, node, durable)
+            self.violations += self.watcher.attach(name, node)
         node.start()
         self.nodes[name] = node
         self._syncs[name] = sync

@@ -258,6 +258,15 @@ class SimulatedFile:
         """As `os.fsync`: blocks, and takes no virtual time. Raises OSError."""
         self._disk.finish_now(self._content, self.path)
 
+    def is_durable(self, start: int, end: int) -> bool:
+        """Whether a power loss would leave these bytes as they are read now."""
+        content = self._content
+        return (
+            not content.is_gone
+            and end <= len(content.durable)
+            and content.durable[start:end] == content.written[start:end]
+        )
+
     def close(self) -> None:
         """Nothing to let go of, and no sync: as on real disks."""
 

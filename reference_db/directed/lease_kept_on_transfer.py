@@ -1,7 +1,7 @@
 """A leader hands over, is cut off in the same moment, and is asked to read.
 
-1. n1 leads and holds a lease. 2. It tells n3 to take over, and is cut off before it hears more. 3. n3 leads the next term
-with n2's vote, which the lease does not hold up, and commits x. 4. n1 is asked to read.
+1. n1 leads and holds a lease. 2. It tells n3 to take over, and is cut off before it hears more. 3. n3 leads the next
+term with n2's vote, which the lease does not hold up, and commits x. 4. n1 is asked to read.
 """
 
 from __future__ import annotations

@@ -286,13 +286,13 @@ class FileEngine(MemoryReader):
         self._syncing = False
         if self._broken is None:
             self._broken = error
-        return OSError(error.errno or errno.EIO, f"the disk failed: {error}", self._path("log"))
+        return OSError(error.errno or errno.EIO, f"the disk failed: {error.strerror}", self._path("log"))
 
     def _refusal(self) -> OSError:
         assert self._broken is not None
         return OSError(
             errno.EIO,
-            f"the disk failed earlier ({self._broken}), what is durable is unknown; restart the node",
+            f"the disk failed earlier ({self._broken.strerror}), what is durable is unknown; restart the node",
             self._path("log"),
         )
 

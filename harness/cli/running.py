@@ -15,7 +15,7 @@ from harness.catalog import make_parts
 from harness.cli.progress import live_progress
 from harness.driver import Progress, StopSignal
 from harness.run import Parts, Stopped, execute, judge
-from harness.scenario import Scenario
+from harness.scenario import Scenario, ScenarioError
 from results.report import write_report
 from results.run_folder import RunFolder
 from results.verdict import INVALID, UNKNOWN, VALID, Verdict, exit_code
@@ -63,6 +63,11 @@ def print_plan(parts: Parts) -> None:
 def run_scenario(scenario: Scenario, runs_dir: Path, *, keep_running: bool = False) -> int:
     """Runs a scenario in a new run folder, judges it, writes the report; gives the exit code."""
     parts = make_parts(scenario)
+    if keep_running and parts.environment.is_virtual:
+        raise ScenarioError(
+            f"--keep-running: a cluster of the environment {parts.environment.name} lives in this process and ends "
+            "with it; leave the flag out, or choose another environment"
+        )
     print_plan(parts)
     folder = RunFolder.create(runs_dir, scenario.workload)
     click.echo(f"run folder: {folder.path}")

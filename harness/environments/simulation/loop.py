@@ -204,6 +204,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.Task[T]:
         """A task that belongs to the life of the context (by default: the present one)."""
+        if self._closed:
+            coro.close()
+            raise RuntimeError("Event loop is closed")
         task = SimulatedTask(coro, loop=self, name=name, context=context)
         task.life = LIFE.get() if context is None else context.get(LIFE)
         self._tasks_made += 1
@@ -256,6 +259,15 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def stop(self) -> None:
         """End `run_forever` after the present callback."""
         self._stopping = True
+
+    @contextmanager
+    def as_seen_running(self) -> Iterator[None]:
+        """While the block runs, programs find this loop when they ask for the running one."""
+        asyncio_events._set_running_loop(self)
+        try:
+            yield
+        finally:
+            asyncio_events._set_running_loop(None)
 
     @contextmanager
     def _as_running(self) -> Iterator[None]:
@@ -396,8 +408,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         handler = self._handler if life is None else life.exception_handler
         if handler is None:
             self.default_exception_handler(context)
-        else:
+        elif life is None:
             handler(self, context)
+        else:
+            # It is the host's, as is what it logs and whom it ends; the error may have come to light outside of it.
+            life.context.copy().run(handler, self, context)
 
     def _life_of(self, context: dict[str, Any]) -> Life | None:
         handle, task = context.get("handle"), context.get("task")

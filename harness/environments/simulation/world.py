@@ -110,6 +110,7 @@ class World:
             finally:
                 self.end()
                 self.loop.close()
+                self._dissolve()
 
     def end(self) -> None:
         """End every life, then the harness's own tasks in the order they were made. Idempotent."""
@@ -121,8 +122,12 @@ class World:
         if left_over:
             self.loop.run_until_complete(asyncio.gather(*left_over, return_exceptions=True))
         self.trace = None
-        for life in self.graves:
-            life.dissolve()
+
+    def _dissolve(self) -> None:
+        """What is left of the dead comes to nothing on a loop that is closed."""
+        with self.loop.as_seen_running():
+            for life in self.graves:
+                life.dissolve()
         self.graves.clear()
 
 

@@ -125,7 +125,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             elif isinstance(value, bool):
                 words.append(flag if value else "--no-" + field.name.replace("_", "-"))
             else:
-                words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+                words += [flag, _number_text(value) if isinstance(value, float) else str(value)]
         return shlex.join(words)
 
     def to_toml(self) -> str:
@@ -201,6 +201,12 @@ def _parse_option(text: str) -> Option:
         except ValueError:
             continue
     return text
+
+
+def _number_text(value: float) -> str:
+    """As short as can be, and exactly this number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _option_text(value: Option) -> str:

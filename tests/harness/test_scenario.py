@@ -84,3 +84,11 @@ def test_options_are_name_value_pairs_with_their_type():
     }
     with pytest.raises(ScenarioError, match="NAME=VALUE"):
         parse_options(("novalue",), "system option")
+
+
+def test_the_command_gives_numbers_exactly():
+    scenario = Scenario(seed=1, workload="bank", time_limit=12.3456789, rate=0.1 + 0.2)
+    words = scenario.command().split()
+    assert float(words[words.index("--time-limit") + 1]) == 12.3456789
+    assert float(words[words.index("--rate") + 1]) == 0.1 + 0.2
+    assert "--time-limit 20" in Scenario(seed=1, workload="bank", time_limit=20.0).command() + " "

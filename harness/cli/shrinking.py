@@ -73,6 +73,10 @@ def shrink_run(
                 shrinking.run()
         except NotReproduced as nothing:
             display.end()
+            if shrinking is not None and shrinking.failed_runs == shrinking.runs:
+                raise EnvironmentFailed(
+                    f"the run could not be repeated at all: {shrinking.problem}"
+                ) from nothing
             click.echo(f"{nothing}. Nothing to shrink.{_why_not(other_code, simulated)}", err=True)
             return UNKNOWN_EXIT
         except Spent as spent:

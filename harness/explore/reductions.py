@@ -122,8 +122,8 @@ class Case(msgspec.Struct, frozen=True):
             for step in self.steps
             if step.end_ns > start_ns
         ]
-        left = max(TENTH, round(self.scenario.time_limit * SECOND) - start_ns)
-        later = self.with_steps(steps).with_scenario(time_limit=left / SECOND)
+        left = round(self.scenario.time_limit * SECOND) - start_ns
+        later = self.with_steps(steps).with_scenario(time_limit=_limit_s(left))
         return later.with_operations(
             msgspec.structs.replace(one, at_ns=one.at_ns - start_ns)
             for one in self.operations or ()
@@ -145,6 +145,11 @@ class Case(msgspec.Struct, frozen=True):
         if self.operations is None:
             return shorter
         return shorter.with_operations(one for one in self.operations if one.at_ns < limit)
+
+
+def _limit_s(limit_ns: int) -> float:
+    """A time limit that people can read: full milliseconds, a tenth of a second at least."""
+    return max(100, -(-limit_ns // 1_000_000)) / 1000
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -412,9 +417,9 @@ def _close(case: Case, start: int, end: int, gap_ns: int) -> Case:
         for step in case.steps
     )
     operations = tuple(msgspec.structs.replace(one, at_ns=moved(one.at_ns)) for one in case.operations or ())
-    limit = max(TENTH, moved(round(case.scenario.time_limit * SECOND))) / SECOND
+    limit = moved(round(case.scenario.time_limit * SECOND))
     moved_case = msgspec.structs.replace(case, steps=steps, operations=operations)
-    return moved_case.with_scenario(time_limit=limit)
+    return moved_case.with_scenario(time_limit=_limit_s(limit))
 
 
 def fewer_clients(case: Case, seen: Seen) -> Search[Case]:

@@ -24,7 +24,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from harness.explore.delta import Search
+from harness.explore.delta import drive
 from harness.explore.reductions import REDUCTIONS, Case, Reduction, Seen, Size, Target, see
 from harness.explore.trial import FAILED, TrialRequest, TrialResult
 from harness.scenario import ScenarioError
@@ -171,7 +171,7 @@ class Shrinking:
             for name, reduction in self.reductions:
                 self.reduction = name
                 assert self.best is not None, "the anomaly was seen"
-                self._search(reduction(self.best.case, self.best.seen))
+                drive(reduction(self.best.case, self.best.seen), self._first_that_holds)
             if len(self.gains) == before:
                 break
         assert self.best is not None, "the anomaly was seen"
@@ -188,14 +188,6 @@ class Shrinking:
             raise NotReproduced(
                 f"{self.target} did not show in {self.runs} run{'s' * (self.runs != 1)} of the same scenario{why}"
             )
-
-    def _search(self, search: Search[Case]) -> None:
-        try:
-            proposals = next(search)
-            while True:
-                proposals = search.send(self._first_that_holds(proposals))
-        except StopIteration:
-            return
 
     # Trying
 

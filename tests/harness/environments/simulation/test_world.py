@@ -267,6 +267,27 @@ def test_each_process_has_an_exception_handler_of_its_own() -> None:
     assert sorted(heard) == ["a: integer division or modulo by zero", "b: integer division or modulo by zero"]
 
 
+def test_what_an_exception_handler_does_it_does_on_its_host() -> None:
+    """What it logs is in the host's log, also when it ends the life: the last words of a node tell why it ended."""
+
+    async def program(host: Host) -> None:
+        def give_up(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+            logging.getLogger("db").critical("stopping at once: %s", context["exception"])
+            host.exit(70)
+
+        asyncio.get_running_loop().set_exception_handler(give_up)
+        asyncio.get_running_loop().call_later(1, lambda: 1 // 0)
+        await asyncio.sleep(100)
+
+    async def story(world: World) -> None:
+        world.host("a").start(program)
+        await asyncio.sleep(5)
+        assert world.host("a").state == "down"
+
+    world = run_story(1, story)
+    assert "CRITICAL db: stopping at once: integer division or modulo by zero" in world.host("a").log_lines[-1]
+
+
 def test_an_exception_of_the_harness_itself_is_raised() -> None:
     async def story() -> None:
         asyncio.get_running_loop().call_soon(lambda: 1 // 0)

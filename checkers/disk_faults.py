@@ -100,12 +100,13 @@ class DiskFaults:
             node, text = str(event.value.get("node")), str(event.value.get("text", "")).strip()
             number = event.value.get("line")
             spoken = any(self._says(interval, text) for interval in self._on(node))
-            in_last_words = last_words[node, text] > 0
-            if in_last_words:
-                last_words[node, text] -= 1
             is_below = number is not None and below == (node, number) and not _ASSERTION.search(text)
-            if not (spoken or in_last_words or is_below):
-                blamed.append(event)
+            if not (spoken or is_below):
+                # Last words are few, and may begin in the middle: they count for what nothing else forgives.
+                if last_words[node, text] > 0:
+                    last_words[node, text] -= 1
+                else:
+                    blamed.append(event)
             below = (node, int(number) + 1) if spoken and number is not None else None
         return blamed
 

@@ -134,6 +134,8 @@ def test_the_second_traceback_of_a_chain_is_among_the_last_words() -> None:
     chained = f"{LAST_WORDS}\n\nThe above exception was the direct cause of:\n\n{head}\nDiskFailed"
     lines = (("n2", 17, STOPPING), ("n2", 18, head), ("n2", 24, head))
     assert logs(run(text=chained, lines=lines)).outcome == VALID
+    tail = f"OSError: [Errno 5] Input/output error\n\n{head}\n  File\nOSError: [Errno 5] the disk failed"
+    assert logs(run(text=tail, lines=lines)).outcome == VALID, "the first lines of a long chain are cut off"
     once_more = (*lines, ("n2", 90, head), ("n2", 95, head), ("n2", 99, head))
     assert logs(run(text=chained, lines=once_more)).outcome == INVALID
 

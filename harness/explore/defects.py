@@ -75,6 +75,7 @@ class Hunt(msgspec.Struct, frozen=True, kw_only=True):
             "nemesis": sheet.nemesis or "none",
             "invariants": self.mode == WHITE_BOX,
             "time_limit": 20.0,
+            **sheet.scenario,
             **self.given,
         }
         if not clean:

@@ -42,6 +42,8 @@ class DefectSheet(msgspec.Struct, frozen=True, kw_only=True):
     """How many nodes it takes at least."""
     system_options: dict[str, Any] = {}
     """What the system must be set to."""
+    scenario: dict[str, Any] = {}
+    """Other fields of a scenario in which its story is likely: replication, ranges, rate, operation_timeout ..."""
     seeds: tuple[int, ...] = ()
     """Seeds that are known to show it."""
     directed: str | None = None

@@ -68,6 +68,8 @@ class Defect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How many nodes it takes at least."""
     system_options: dict[str, Any] = {}
     """What the database must be set to."""
+    scenario: dict[str, Any] = {}
+    """Other fields of a scenario in which its story is likely: replication, ranges, rate, operation_timeout ..."""
     seeds: tuple[int, ...] = ()
     """Seeds that are known to find it with this workload and nemesis, smallest first."""
     directed: str | None = None

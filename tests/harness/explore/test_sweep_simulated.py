@@ -1,0 +1,125 @@
+"""`harness sweep` for real: simulated runs in processes, a planted defect found and repeated, a kill survived."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.explore.trial import TrialRequest, TrialResult, run_trial
+from harness.scenario import Scenario
+from results.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[3]
+SHORT = ("--time-limit", "4", "--nemesis", "partition,kill", "--nodes", "3", "--jobs", "2")
+
+pytestmark = pytest.mark.slow
+
+
+def harness(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a folder of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def results(folder: Path) -> list[TrialResult]:
+    lines = next(folder.glob("runs/sweep-*/results.jsonl")).read_bytes().splitlines()
+    return sorted(
+        (msgspec.json.decode(line, type=TrialResult) for line in lines), key=lambda result: result.seed
+    )
+
+
+def without_effort(result: TrialResult) -> TrialResult:
+    return msgspec.structs.replace(result, cpu_s=0.0, wall_s=0.0, folder=None)
+
+
+def test_a_sweep_of_the_clean_database_is_valid_and_leaves_only_results(tmp_path: Path) -> None:
+    done = harness(tmp_path, "sweep", "--workload", "register", "--seeds", "1-4", *SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = results(tmp_path)
+    assert [one.seed for one in found] == [1, 2, 3, 4]
+    assert all(one.outcome == "valid" and one.events > 1000 and one.operations > 20 for one in found)
+    assert all(one.marks["a leader was elected"] >= 1 for one in found)
+    assert "a leader was elected" in done.stdout
+    assert "never reached" in done.stdout
+    names = sorted(path.name for path in next((tmp_path / "runs").iterdir()).iterdir())
+    assert names == ["results.jsonl", "summary.md", "sweep.toml"]
+
+
+def test_the_same_seeds_come_to_the_same_in_other_processes(tmp_path: Path) -> None:
+    """Down to the number of events, whichever worker ran what before."""
+    sweeps = []
+    for name, jobs in (("one", "1"), ("two", "2")):
+        (tmp_path / name).mkdir()
+        words = ["sweep", "--workload", "bank", "--seeds", "11-13", *SHORT[:-1], jobs]
+        harness(tmp_path / name, *words)
+        sweeps.append([without_effort(result) for result in results(tmp_path / name)])
+    assert len(sweeps[0]) == 3
+    assert sweeps[0] == sweeps[1]
+
+
+def test_a_planted_defect_is_found_and_the_printed_command_repeats_it(tmp_path: Path) -> None:
+    words = ("--defect", "leader-local-read", "--seeds", "1-40", "--until-failure")
+    done = harness(tmp_path, "sweep", "--workload", "register", *words, *SHORT)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "first failure:" in done.stdout
+    assert "(failure found)" in done.stdout
+    failure = next(one for one in results(tmp_path) if one.outcome == "invalid")
+    assert failure.folder is not None
+    kept = tmp_path / failure.folder
+    assert (kept / "report.html").exists()
+
+    command = shlex.split(failure.command)
+    assert command[0] == "./run"
+    again = harness(tmp_path, *command[1:])
+    assert again.returncode == 1
+    repeated = RunFolder.open(root=tmp_path / "runs")
+    assert repeated.history_path.read_bytes() == (kept / "history.jsonl").read_bytes()
+
+    scenario = Scenario.load(kept / "scenario.toml")
+    tried = run_trial(TrialRequest(scenario=scenario), tmp_path / "tried", name="again")
+    assert without_effort(tried) == without_effort(failure)
+
+
+def test_a_sweep_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    """`kill -9` in the middle; `--resume` runs the other seeds, each seed once, and judges all of them."""
+    words = ["sweep", "--workload", "register", "--seeds", "1-8", *SHORT]
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        give_up = time.monotonic() + 120
+        while not any(path.stat().st_size for path in tmp_path.glob("runs/sweep-*/results.jsonl")):
+            assert time.monotonic() < give_up, "no seed was done"
+            assert sweep.poll() is None, "the sweep ended before it could be killed"
+            time.sleep(0.02)
+    finally:
+        sweep.send_signal(signal.SIGKILL)
+        sweep.wait()
+    before = [one.seed for one in results(tmp_path)]
+    assert 1 <= len(before) < 8
+    # Whoever edits the sources while the tests run has other code by now.
+    done = harness(tmp_path, "sweep", "--resume", "latest", "--jobs", "2", "--any-code")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"done before: {len(before)} seeds" in done.stdout
+    assert [one.seed for one in results(tmp_path)] == list(range(1, 9))
+    names = sorted(path.name for path in next((tmp_path / "runs").iterdir()).iterdir())
+    assert names == ["results.jsonl", "summary.md", "sweep.toml"], "what the killed workers left is replaced"

@@ -42,7 +42,7 @@ def _flag(
 )
 @_flag("workload", str, "What clients do: bank, register, set.", "NAME")
 @_flag("system", str, "The database under test.", "NAME")
-@_flag("environment", str, "Where its nodes run: local, docker.", "NAME")
+@_flag("environment", str, "Where its nodes run: local, docker, simulation.", "NAME")
 @_flag("nodes", int, "How many nodes.", "N")
 @_flag(
     "replication",

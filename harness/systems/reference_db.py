@@ -38,6 +38,7 @@ from reference_db.defects import defect_names, describe
 from reference_db.invariants import Violation, Watcher
 from reference_db.node import NodeOptions
 from reference_db.server.config import parse_config
+from reference_db.server.hosted import serve_on
 from reference_db.server.program import Program
 from reference_db.trace import MARKS
 from workloads.session import (
@@ -213,8 +214,6 @@ class ReferenceDatabase:
         self, host: SimulatedHost, plan: NodePlan, all_nodes: tuple[str, ...], stopping: asyncio.Event
     ) -> int:
         """The same node on a simulated host."""
-        from reference_db.server.hosted import serve_on
-
         config, options = parse_config(json.dumps(self._configuration(plan, all_nodes)).encode())
         world, watcher = self._world, self._watcher
 

@@ -15,6 +15,7 @@ import signal
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -36,8 +37,11 @@ from harness.explore.trial import (
     run_trial,
 )
 from harness.scenario import ScenarioError
+from results.run_folder import RunFolder
 
 CONNECT_TIMEOUT_S = 10.0
+ORPHAN_TIMEOUT_S = 30.0
+"""How long a worker may take to see that its sweep was killed."""
 
 RunSeed = Callable[[int], Delivered]
 
@@ -70,6 +74,7 @@ class SeedRun(msgspec.Struct, frozen=True, kw_only=True):
                 sentence=f"no scenario: {type(error).__name__}: {error}",
                 command="",
             )
+        clear_away(RunFolder(folder / run_name(seed)))
         return run_trial(
             TrialRequest(scenario=scenario),
             folder,
@@ -77,6 +82,18 @@ class SeedRun(msgspec.Struct, frozen=True, kw_only=True):
             name=run_name(seed),
             cpu_limit_s=self.cpu_limit_s,
         )
+
+
+def clear_away(left_over: RunFolder) -> None:
+    """Removes the run folder of a seed whose sweep was killed before it wrote the result, whatever is in it.
+
+    A worker of that sweep may still be at it: it ends by itself, as soon as it sees that its sweep is gone.
+    """
+    give_up = time.monotonic() + ORPHAN_TIMEOUT_S
+    while left_over.running() is not None and time.monotonic() < give_up:
+        time.sleep(0.05)
+    if left_over.running() is None and left_over.path.exists():
+        shutil.rmtree(left_over.path)
 
 
 def pack(folder: Path) -> bytes:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -18,10 +19,11 @@ import pytest
 from harness.environments.environment import EnvironmentFailed
 from harness.explore.sweep import COMPLETE, Delivered, Stop, Sweep, Tally
 from harness.explore.sweep_folder import SweepFolder
-from harness.explore.workers import dask_workers, process_workers, unpack
+from harness.explore.workers import clear_away, dask_workers, process_workers, unpack
 from harness.fingerprint import code_digest
 from harness.scenario import ScenarioError
 from results.process_identity import identify
+from results.run_folder import RunFolder
 from tests.harness.explore import seeds_that
 from tests.harness.explore.fakes import Kept
 
@@ -114,6 +116,41 @@ def test_a_packed_run_folder_is_put_where_it_belongs(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "seed-5").iterdir()] == ["history.jsonl"]
     plain = Delivered(delivered.result)
     assert unpack(plain, tmp_path) == plain.result
+
+
+def test_what_a_killed_sweep_left_of_a_seed_is_cleared_away(tmp_path: Path) -> None:
+    """Half a run, a whole one that was judged but not told, and nothing at all."""
+    left_over = RunFolder(tmp_path / "seed-5")
+    clear_away(left_over)
+    for name in ("history.jsonl", "verdict.json"):
+        left_over.path.mkdir()
+        (left_over.path / name).write_text("{}")
+        clear_away(left_over)
+        assert not left_over.path.exists()
+
+
+@pytest.mark.slow
+def test_a_worker_that_has_not_seen_yet_that_its_sweep_is_gone_is_waited_for(tmp_path: Path) -> None:
+    words = (
+        "import sys; from pathlib import Path; from results.run_folder import RunFolder;"
+        "RunFolder(Path(sys.argv[1])).claim(); print(1, flush=True); sys.stdin.read()"
+    )
+    left_over = RunFolder(tmp_path / "seed-5")
+    left_over.path.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", words, str(left_over.path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as orphan:
+        assert orphan.stdout is not None
+        orphan.stdout.readline()
+        assert left_over.running() is not None
+        clearing = threading.Thread(target=clear_away, args=(left_over,))
+        clearing.start()
+        orphan.kill()
+    clearing.join(timeout=20)
+    assert not left_over.path.exists()
 
 
 # Dask

@@ -16,6 +16,7 @@ LAYER = "storage"
 ROUTES = ("I", "H")
 WORKLOAD = "set"
 NEMESIS = "disk:power-loss"
+SEEDS = (1,)
 
 
 class HastySync:

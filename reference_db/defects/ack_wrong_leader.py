@@ -18,6 +18,7 @@ LAYER = "commit"
 ROUTES = ("I", "H")
 WORKLOAD = "set"
 NEMESIS = "partition:leader,pause@leader"
+SEEDS = (9,)
 DIRECTED = "ack_wrong_leader"
 
 

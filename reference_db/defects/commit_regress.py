@@ -16,6 +16,7 @@ LAYER = "commit"
 ROUTES = ("I",)
 WORKLOAD = "register"
 NEMESIS = "kill@leader"
+SEEDS = (1,)
 DIRECTED = "commit_regress"
 
 _FROM_THE_LEADER = (MessageKind.APPEND, MessageKind.HEARTBEAT)

@@ -20,6 +20,7 @@ LAYER = "log"
 ROUTES = ("I", "A", "H")
 WORKLOAD = "set"
 NEMESIS = "partition:leader,kill"
+SEEDS = (1,)
 DIRECTED = "conflict_not_truncated"
 
 

@@ -18,6 +18,7 @@ LAYER = "storage"
 ROUTES = ("I", "H")
 WORKLOAD = "set"
 NEMESIS = "disk:eio,disk:power-loss"
+SEEDS = (1,)
 
 
 class _FileEngine(FileEngine):

@@ -21,6 +21,7 @@ LAYER = "read"
 ROUTES = ("H",)
 WORKLOAD = "register"
 NEMESIS = "partition:leader,pause@leader"
+SEEDS = (1,)
 
 Done = Callable[[RangeReply], None]
 

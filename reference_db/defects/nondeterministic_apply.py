@@ -20,6 +20,7 @@ LAYER = "apply"
 ROUTES = ("I", "A", "H")
 WORKLOAD = "register"
 NEMESIS = "partition,pause,kill"
+SEEDS = (1,)
 
 EXPIRY_NS = 1_000_000_000
 

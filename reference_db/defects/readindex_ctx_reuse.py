@@ -2,7 +2,10 @@
 
 A round asks whether the leader still leads *now*; an answer that was given before a read arrived says nothing about
 it. A late answer then lets a leader that was deposed meanwhile read its old state. Seen in etcd#20418, where contexts
-of rounds were used twice. It takes answers that are slow, and an election before they arrive.
+of rounds were used twice.
+
+It takes an answer that is on its way for longer than an election, to a leader that has not noticed that. Here a leader
+checks its quorum, and takes in all that has arrived before it asks anew; only the directed schedule shows it.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from reference_db.raft.membership import Configuration
 from reference_db.raft.reads import ReadQueue, Round
 
 LAYER = "read"
-ROUTES = ("H",)
+ROUTES = ("I", "H")
 WORKLOAD = "register"
 NEMESIS = "packet,partition:leader,pause@leader"
 DIRECTED = "readindex_ctx_reuse"
+REACHABLE = False
 
 
 class _Reads(ReadQueue):

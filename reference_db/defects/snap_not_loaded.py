@@ -12,10 +12,11 @@ from reference_db.node import Node
 from reference_db.txn.state import RangeState
 
 LAYER = "snapshot"
-ROUTES = ("H", "I")
-WORKLOAD = "register"
+ROUTES = ("H", "A")
+WORKLOAD = "bank"
 NEMESIS = "partition,kill@leader"
-SYSTEM_OPTIONS = {"log_entries_kept": 10}
+SYSTEM_OPTIONS = {"log_entries_kept": 10, "settled_ticks": 1}
+SEEDS = (1,)
 
 
 class _State(RangeState):

@@ -17,6 +17,7 @@ LAYER = "election"
 ROUTES = ("I", "H")
 WORKLOAD = "set"
 NEMESIS = "disk:power-loss,partition:leader"
+SEEDS = (1,)
 
 Unwritten = dict[int, HardState]
 """By range: the hard state whose vote waits for the next turn."""

@@ -16,6 +16,7 @@ LAYER = "election"
 ROUTES = ("I", "H")
 WORKLOAD = "set"
 NEMESIS = "kill,partition:leader"
+SEEDS = (1,)
 
 
 class _Log(RaftLog):

@@ -53,6 +53,7 @@ def test_every_story_belongs_to_a_defect() -> None:
         ("readindex_ctx_reuse", "answers the read second at index 1, although 3 was committed"),
         ("lease_kept_on_transfer", "answers the read late at index 1, although 3 was committed"),
         ("lease_wallclock", "answers the read late at index 1, although 3 was committed"),
+        ("snap_keeps_suffix", "behind it entries 6 of term 1, 7 of term 1"),
         ("joint_one_half", "where 'x' of term 1 was committed"),
         ("nonvoting_leader_self", "where 'x' of term 1 was committed"),
     ],

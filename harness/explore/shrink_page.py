@@ -29,7 +29,7 @@ th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--
 td.number, th.number { text-align: right; } .better { color: var(--green); font-weight: 600; }
 code, pre { font: 13px/1.45 ui-monospace, monospace; }
 pre { background: var(--soft); padding: .6rem .8rem; overflow-x: auto; white-space: pre-wrap; word-break: break-word; }
-blockquote { margin: .5rem 0; padding: .4rem .9rem; border-left: 4px solid var(--red); }
+blockquote { white-space: pre-line; margin: .5rem 0; padding: .4rem .9rem; border-left: 4px solid var(--red); }
 tr.proves td { background: color-mix(in srgb, var(--red) 12%, transparent); }
 .scroll { overflow-x: auto; } .soft { opacity: .75; }
 """.strip()
@@ -121,6 +121,8 @@ def _operations(folder: RunFolder, best: Best) -> str:
         note = f"<p>{len(main)} operations; here are the {len(shown)} that prove it.</p>"
     else:
         shown, note = main, "<p>Marked: what proves it.</p>" if proving else ""
+    if not shown and not others:
+        return "<p>Nothing that matters: it happens without any operation of the main phase.</p>"
     rows = "".join(_operation(pair, proving) for pair in [*shown, *others[:ROWS_MOST]])
     head = (
         '<tr><th class="number">event</th><th class="number">begins, s</th><th class="number">ends, s</th>'

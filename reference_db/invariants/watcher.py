@@ -315,9 +315,10 @@ class Watcher:
         first = states.reached(watched.name, index, one.digest.value, effects)
         if first is None:
             return
+        who = "an earlier life of it" if first == watched.name else first
         text = (
-            f"{watched.name} and {first} hold different data after index {index}. The entry there did on {first}: "
-            f"{shown_changes(states.effects(index))}; on {watched.name}: {shown_changes(effects)}"
+            f"after index {index}, {watched.name} holds other data than {who} did there. The entry did then: "
+            f"{shown_changes(states.effects(index))}; and now: {shown_changes(effects)}"
         )
         truth = self._truths[one.replica.id]
         self._found.append(truth.broken("state machine safety", text, watched.name, index))

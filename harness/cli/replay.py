@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from results.operation import MAIN_PHASE
+
 if TYPE_CHECKING:
     from results.run_folder import RunFolder
 
@@ -83,10 +85,23 @@ def command(run: str, environment: str | None, skip_unavailable: bool, runs_dir:
     )
     if plan.exact:
         _compare(saved.folder, folder, other_code)
+    else:
+        _say_what_was_left(folder, len(plan.operations or ()))
     old, new = saved.verdict, folder.read_verdict()
     click.echo(f"then: {'not judged' if old is None else f'{old.outcome}: {old.sentence}'}")
     click.echo(f"now:  {'not judged' if new is None else f'{new.outcome}: {new.sentence}'}")
     return code
+
+
+def _say_what_was_left(folder: RunFolder, planned: int) -> None:
+    """Says how many operations of the stream never began: those whose clients were still busy when the phase ended."""
+    if not folder.history_path.exists():
+        return
+    invoked = sum(1 for pair in folder.read_history().pairs() if pair.phase == MAIN_PHASE)
+    if invoked < planned:
+        click.echo(
+            f"{invoked} of {planned} operations were invoked: their clients were busy with others until the end"
+        )
 
 
 def _compare(old: RunFolder, new: RunFolder, other_code: str | None) -> None:

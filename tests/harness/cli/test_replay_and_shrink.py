@@ -221,4 +221,5 @@ def test_what_was_found_in_simulation_is_tried_on_real_nodes(failing):
     assert [one["fault"] for one in new.read_schedule()] == old_steps
     recorded = new.operations_path.read_bytes().splitlines()
     invoked = [pair for pair in new.read_history().pairs() if pair.phase == "main"]
-    assert len(invoked) == pytest.approx(len(recorded), rel=0.1)
+    # A client that waits for a node that is cut off may not get to the end of its line.
+    assert len(recorded) / 2 < len(invoked) <= len(recorded)

@@ -1,5 +1,7 @@
 """A scenario may be made of recorded steps and operations: given as values, or as files that it names."""
 
+import re
+
 import pytest
 
 from harness.catalog import make_parts
@@ -29,9 +31,9 @@ def test_a_stream_that_is_given_takes_the_place_of_what_the_workload_generates()
 
 
 def test_the_last_reads_stay_those_of_the_workload():
-    generated = make_parts(scenario())
-    recorded = make_parts(scenario(), operations=[])
-    assert repr(recorded.workload.final_generator) == repr(generated.workload.final_generator)
+    generated, recorded = make_parts(scenario()), make_parts(scenario(), operations=[])
+    plans = [re.sub(r"0x[0-9a-f]+", "", repr(one.workload.final_generator)) for one in (generated, recorded)]
+    assert plans[0] == plans[1]
 
 
 def test_a_stream_in_a_file_is_the_same_and_one_that_is_given_comes_first(tmp_path):

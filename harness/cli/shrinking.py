@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -177,6 +178,8 @@ class Display:
         if stay:
             self.stream.write(line + "\n")
         else:
+            # A line that wraps could not be written over.
+            line = line[: shutil.get_terminal_size().columns - 1]
             self.stream.write("\r" + line.ljust(self.width))
             self.width = len(line)
         self.stream.flush()

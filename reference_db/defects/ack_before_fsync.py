@@ -16,7 +16,7 @@ LAYER = "storage"
 ROUTES = ("I", "H")
 WORKLOAD = "set"
 NEMESIS = "disk:power-loss"
-SEEDS = (1,)
+SEEDS = (1, 10)
 
 
 class HastySync:

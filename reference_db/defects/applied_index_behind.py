@@ -25,7 +25,7 @@ LAYER = "apply"
 ROUTES = ("I", "A", "H")
 WORKLOAD = "bank"
 NEMESIS = "kill"
-SEEDS = (1,)
+SEEDS = (1, 3)
 
 EVERY = 8
 """The applied index is written when it is a multiple of this: below the least number of entries that are kept."""

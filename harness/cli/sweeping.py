@@ -20,7 +20,7 @@ from typing import Any, Protocol, TextIO
 import click
 import msgspec
 
-from harness.catalog import WORKLOADS, make_parts, make_system
+from harness.catalog import WORKLOADS, make_environment, make_parts, make_system
 from harness.explore.seed_ranges import count_seeds, endless, parse_seeds
 from harness.explore.summary import (
     Effort,
@@ -195,8 +195,12 @@ def _plan_line(plan: SweepPlan, asked: int | None, jobs: int) -> str:
 
 
 def _known_marks(plan: SweepPlan) -> dict[str, str]:
+    """What the system's nodes may tell of, where anybody can hear it: real nodes tell nobody."""
     seed = parse_seeds(plan.seeds)[0].start
-    return marks_known(getattr(make_system(scenario_of(plan, seed), Seeds(seed)), "marks", None))
+    scenario = scenario_of(plan, seed)
+    if not make_environment(scenario.environment).is_virtual:
+        return {}
+    return marks_known(getattr(make_system(scenario, Seeds(seed)), "marks", None))
 
 
 def _unpack(delivered: Delivered, folder: SweepFolder) -> TrialResult:

@@ -80,7 +80,7 @@ def mark_lines(tally: Tally, known: Mapping[str, str]) -> list[str]:
     reached = sorted(name for name, seeds in tally.seeds_by_mark.items() if seeds)
     missed = sorted((set(known) | set(tally.times_by_mark)) - set(reached))
     if not reached and not missed:
-        return ["marks: this system and environment have none"]
+        return ["marks: the nodes of this environment tell of none"]
     lines = [f"marks reached: {len(reached)} of {len(reached) + len(missed)}"]
     lines += [
         f"  {name}: {tally.times_by_mark[name]} times, in {tally.seeds_by_mark[name]} of {tally.done} seeds"

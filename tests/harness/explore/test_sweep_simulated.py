@@ -95,25 +95,53 @@ def test_a_planted_defect_is_found_and_the_printed_command_repeats_it(tmp_path: 
     assert without_effort(tried) == without_effort(failure)
 
 
+def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """A sweep that goes on, with at least one seed done."""
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "harness", "sweep", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    give_up = time.monotonic() + 120
+    while not any(path.stat().st_size for path in folder.glob("runs/sweep-*/results.jsonl")):
+        assert time.monotonic() < give_up, "no seed was done"
+        assert sweep.poll() is None, "the sweep ended before it could be stopped"
+        time.sleep(0.02)
+    return sweep
+
+
+def test_ctrl_c_finishes_the_seeds_that_run_and_says_how_to_go_on(tmp_path: Path) -> None:
+    sweep = begun(tmp_path, "--workload", "register", "--seeds", "1-10000", *SHORT)
+    sweep.send_signal(signal.SIGINT)
+    out, err = sweep.communicate(timeout=120)
+    assert sweep.returncode == 3, out + err
+    assert "stopping: no new seeds" in err
+    assert "go on with: ./run sweep --resume runs/sweep-" in out
+    assert "Traceback" not in out + err
+    folder = next((tmp_path / "runs").iterdir())
+    assert sorted(path.name for path in folder.iterdir()) == ["results.jsonl", "summary.md", "sweep.toml"]
+    assert f"\n{len(results(tmp_path))} of 10000 seeds (stopped)" in "\n" + out
+
+
+def test_ctrl_c_twice_ends_at_once_and_keeps_what_is_done(tmp_path: Path) -> None:
+    sweep = begun(tmp_path, "--workload", "register", "--seeds", "1-10000", *SHORT)
+    sweep.send_signal(signal.SIGINT)
+    sweep.send_signal(signal.SIGTERM)
+    out, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 3, out + err
+    assert "stopping at once" in err
+    assert "Traceback" not in out + err
+    assert results(tmp_path)
+
+
 def test_a_sweep_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     """`kill -9` in the middle; `--resume` runs the other seeds, each seed once, and judges all of them."""
-    words = ["sweep", "--workload", "register", "--seeds", "1-8", *SHORT]
-    sweep = subprocess.Popen(
-        [sys.executable, "-m", "harness", *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        give_up = time.monotonic() + 120
-        while not any(path.stat().st_size for path in tmp_path.glob("runs/sweep-*/results.jsonl")):
-            assert time.monotonic() < give_up, "no seed was done"
-            assert sweep.poll() is None, "the sweep ended before it could be killed"
-            time.sleep(0.02)
-    finally:
-        sweep.send_signal(signal.SIGKILL)
-        sweep.wait()
+    sweep = begun(tmp_path, "--workload", "register", "--seeds", "1-8", *SHORT)
+    sweep.send_signal(signal.SIGKILL)
+    sweep.communicate()
     before = [one.seed for one in results(tmp_path)]
     assert 1 <= len(before) < 8
     # Whoever edits the sources while the tests run has other code by now.

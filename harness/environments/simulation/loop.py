@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import math
 import random
 import sys
 import time
@@ -174,7 +175,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> Any:
         """As asyncio's; `when` in seconds of loop time."""
-        return self.call_at_ns(round(when * SECOND_NS), callback, *args, context=context)
+        return self.call_at_ns(math.ceil(when * SECOND_NS), callback, *args, context=context)
 
     def call_later(  # type: ignore[override]
         self,
@@ -183,8 +184,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> Any:
-        """As asyncio's; `delay` in seconds."""
-        return self.call_at_ns(self.now_ns + round(delay * SECOND_NS), callback, *args, context=context)
+        """As asyncio's; `delay` in seconds. Rounded up: who sleeps until a deadline and looks at the clock must find
+        that it has come, or would sleep again for no time at all, for ever."""
+        return self.call_at_ns(self.now_ns + math.ceil(delay * SECOND_NS), callback, *args, context=context)
 
     def put_back(self, handles: Iterator[Handle] | list[Handle]) -> None:
         """Callbacks that a paused life missed run now, in their order."""

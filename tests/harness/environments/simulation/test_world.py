@@ -63,6 +63,22 @@ def test_timers_of_one_instant_run_in_an_order_that_the_seed_draws() -> None:
     assert all(sorted(order(seed)) == list("abcdef") for seed in range(20))
 
 
+def test_who_sleeps_until_a_deadline_finds_that_it_has_come() -> None:
+    """The rest of a deadline is often a part of a nanosecond, as floats have it."""
+
+    async def story() -> int:
+        loop = asyncio.get_running_loop()
+        naps = 0
+        for number in range(1, 200):
+            deadline = loop.time() + number / 7e5
+            while (left := deadline - loop.time()) > 0:
+                naps += 1
+                await asyncio.sleep(left)
+        return naps
+
+    assert World(1).run(story()) < 600
+
+
 def test_a_killed_process_has_no_last_word() -> None:
     said: list[str] = []
 
@@ -285,7 +301,9 @@ def test_what_an_exception_handler_does_it_does_on_its_host() -> None:
         assert world.host("a").state == "down"
 
     world = run_story(1, story)
-    assert "CRITICAL db: stopping at once: integer division or modulo by zero" in world.host("a").log_lines[-1]
+    assert (
+        "CRITICAL db: stopping at once: integer division or modulo by zero" in world.host("a").log_lines[-1]
+    )
 
 
 def test_an_exception_of_the_harness_itself_is_raised() -> None:

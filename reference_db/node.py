@@ -189,6 +189,9 @@ class Node:
         self._outbox_raft: dict[str, list[tuple[int, Message]]] = {}
         self._outbox_lazy: dict[str, list[tuple[int, Message]]] = {}
         """Messages that don't make a frame of their own: they go with the next one, or at the next tick."""
+        self._outbox_tick: dict[str, dict[int, Message]] = {}
+        """By node and range: questions whether this node still leads, for those who need not be asked as long as the
+        others answer. They go at the next tick; a newer one stands for all before it."""
         self._outbox: dict[str, list[PeerMessage]] = {}
         self._held_replies: list[tuple[DoneWithClient, ClientReply]] = []
         """Replies to clients that wait until the clock's bound is durable."""
@@ -385,6 +388,10 @@ class Node:
         self.router.sweep()
         if self.clock.bound_ns < max(self._wall_ns(), self.clock.last.wall_ns) + BOUND_MARGIN_NS:
             self._wake()
+        for node, questions in self._outbox_tick.items():
+            self._outbox_raft.setdefault(node, []).extend(questions.items())
+            self._schedule_flush()
+        self._outbox_tick.clear()
         for node, idle in self._idle_ticks.items():
             if idle >= KEEPALIVE_TICKS or node in self._outbox_lazy:
                 self._outbox_raft.setdefault(node, [])
@@ -414,7 +421,7 @@ class Node:
                 self.store.submit(message, self._reply_to(frame.sender))
 
     def _choose_confirming(self) -> None:
-        """Whom to ask at once whether this node still leads; the others are asked with the next frame or tick."""
+        """Whom to ask at once whether this node still leads; the others are asked at the next tick."""
         now = self._loop.time()
         place = self.nodes.index(self.name)
         # The same few for all ranges, so that one frame asks for all of them.
@@ -481,18 +488,17 @@ class Node:
         self.router.link_lost(node)
 
     def _post_raft(self, node: str, range_id: int, message: Message) -> None:
-        if message.kind == MessageKind.APPEND:
-            # Without entries it tells a follower how far it may apply, which nobody waits for.
-            is_lazy = not message.entries
-        else:
-            # Reads wait for a quorum's answers to a round of heartbeats; the others' would be too many.
-            is_lazy = (
-                message.kind == MessageKind.HEARTBEAT
-                and bool(message.context)
-                and node not in self._confirming.get(range_id, ())
-            )
-        if is_lazy:
+        kind = message.kind
+        if kind == MessageKind.APPEND and not message.entries:
+            # It tells a follower how far it may apply, which nobody waits for.
             self._outbox_lazy.setdefault(node, []).append((range_id, message))
+        elif (
+            kind == MessageKind.HEARTBEAT
+            and message.context
+            and node not in self._confirming.get(range_id, ())
+        ):
+            # Reads wait for a quorum's answers to a round of heartbeats; the others' would be too many.
+            self._outbox_tick.setdefault(node, {})[range_id] = message
         else:
             self._outbox_raft.setdefault(node, []).append((range_id, message))
 

@@ -187,7 +187,7 @@ class Coordinator:
         await self._observe_once(open_one, deadline)
         if open_one.promise:
             parts = await self._together(
-                self._get_of_range(open_one, range_id, mine, deadline)
+                self._get_of_range(open_one, range_id, mine, deadline, at_once=True)
                 for range_id, mine in sorted(by_range.items())
             )
             for part in parts:
@@ -199,7 +199,13 @@ class Coordinator:
         return [found[key] for key in keys]
 
     async def _get_of_range(
-        self, open_one: OpenTransaction, range_id: int, keys: list[Key], deadline: float
+        self,
+        open_one: OpenTransaction,
+        range_id: int,
+        keys: list[Key],
+        deadline: float,
+        *,
+        at_once: bool = False,
     ) -> dict[Key, Value | None]:
         results = await self._read(
             open_one,
@@ -207,6 +213,7 @@ class Coordinator:
             tuple(Get(key) for key in keys),
             [(key, key + b"\x00") for key in keys],
             deadline,
+            at_once=at_once,
         )
         values: dict[Key, Value | None] = {}
         for key, result in zip(keys, results, strict=True):
@@ -343,6 +350,8 @@ class Coordinator:
         operations: tuple[Get | Scan, ...],
         spans: list[Span],
         deadline: float,
+        *,
+        at_once: bool = False,
     ) -> tuple[Result, ...]:
         """Read in one range: the results, one for each operation. With a promise, reads of several ranges may be under
         way at the same time, since none of them moves the timestamp. Raises Failed."""
@@ -360,6 +369,7 @@ class Coordinator:
                 transaction=identity,
                 pushed=pushed,
                 may_forward=is_first,
+                reads_at_once=at_once,
             )
             match reply.error:
                 case None:
@@ -706,7 +716,10 @@ class Coordinator:
     async def _together(self, coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
         """Run them all; when one fails, the others still come to their end before its error is raised, so that
         nothing of this transaction is under way when its intents are removed."""
-        results = await asyncio.gather(*coroutines, return_exceptions=True)
+        first, *others = coroutines
+        if not others:
+            return [await first]
+        results = await asyncio.gather(first, *others, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -147,6 +147,7 @@ class Router:
         transaction: Transaction | None = None,
         pushed: tuple[Pushed, ...] = (),
         may_forward: bool = False,
+        reads_at_once: bool = False,
     ) -> RangeReply:
         """Send until somebody answers. The reply is the leader's, or carries `TimedOut`, `Unavailable` or
         `Overloaded` (certainly nothing happened) or `Ambiguous`."""
@@ -171,6 +172,7 @@ class Router:
                 transaction,
                 pushed,
                 may_forward,
+                reads_at_once,
             )
             attempt_deadline = min(deadline, now + ATTEMPT_S) if repeatable else deadline
             reply = await self._ask(node, request, attempt_deadline)

@@ -284,7 +284,7 @@ class Replica:
                     if self._trace is not None:
                         self._trace.mark("a read needed no round of heartbeats")
                     continue
-                self.wants_rounds = self.wants_rounds or is_bounded
+                self.wants_rounds = self.wants_rounds or (is_bounded and not request.reads_at_once)
                 to_confirm.append(work)
                 continue
             evaluation = evaluate_write(

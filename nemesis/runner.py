@@ -96,7 +96,7 @@ class NemesisRunner:
         if not tasks:
             return True
         _, unfinished = await asyncio.wait(tasks, timeout=timeout_s)
-        for task in unfinished:
+        for task in (one for one in tasks if one in unfinished):
             self.problems.append(f"{task.get_name()} did not end within {timeout_s:.0f} s of being stopped")
             task.cancel()
         if unfinished:

@@ -25,7 +25,7 @@ import weakref
 from asyncio import events as asyncio_events
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class SimulationHung(RuntimeError):
 
 class RefusedInSimulation(RuntimeError):
     """Something real was asked for inside the world; the text says what to use instead."""
+
+
+class LifeEnded(BaseException):
+    """Unwinds what is running when a process ends itself, as nothing comes after `os._exit`. The loop catches it."""
 
 
 class Handle:
@@ -97,8 +101,24 @@ class SimulatedTask(asyncio.Task[Any]):
     """An asyncio task that knows which life it belongs to and in which order it was made."""
 
     __slots__ = ("life", "number")
-    life: Life | None
-    number: int
+
+    def __init__(
+        self,
+        coro: Any,
+        *,
+        loop: SimulatedLoop,
+        name: str | None,
+        context: contextvars.Context | None,
+        life: Life | None,
+        number: int,
+    ) -> None:
+        self.life = life
+        self.number = number
+        super().__init__(coro, loop=loop, name=name, context=context)
+
+    def __hash__(self) -> int:
+        """So that sets of tasks, which `asyncio.wait` answers, are walked in the same order in every run."""
+        return self.number
 
 
 class SimulatedLoop(asyncio.AbstractEventLoop):
@@ -130,6 +150,10 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self._tasks: weakref.WeakSet[SimulatedTask] = weakref.WeakSet()
         self._tasks_made = 0
+        self._names_given = 0
+        """How many tasks of the harness got their name from us."""
+        self._generators: dict[int, Life | None] = {}
+        """By address: to which life each asynchronous generator belongs."""
 
     # Time and callbacks
 
@@ -209,10 +233,14 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if self._closed:
             coro.close()
             raise RuntimeError("Event loop is closed")
-        task = SimulatedTask(coro, loop=self, name=name, context=context)
-        task.life = LIFE.get() if context is None else context.get(LIFE)
+        life = LIFE.get() if context is None else context.get(LIFE)
+        if name is None:
+            # Asyncio counts over all loops of this process. A simulated process begins at 1, as a real one.
+            giver = self if life is None else life
+            giver._names_given += 1
+            name = f"Task-{giver._names_given}"
         self._tasks_made += 1
-        task.number = self._tasks_made
+        task = SimulatedTask(coro, loop=self, name=name, context=context, life=life, number=self._tasks_made)
         self._tasks.add(task)
         return task
 
@@ -279,6 +307,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             raise RuntimeError("This event loop is already running, or another one is")
         self._running, self._stopping = True, False
         hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=self._generator_began, finalizer=self._generator_dropped)
         asyncio_events._set_running_loop(self)
         try:
             yield
@@ -286,6 +315,19 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             asyncio_events._set_running_loop(None)
             sys.set_asyncgen_hooks(*hooks)
             self._running = False
+
+    def _generator_began(self, generator: Any) -> None:
+        self._generators[id(generator)] = LIFE.get()
+
+    def _generator_dropped(self, generator: Any) -> None:
+        """Nobody will ask this asynchronous generator for more: as asyncio, close it soon, in its own life."""
+        life = self._generators.pop(id(generator), None)
+        if life is None:
+            self.call_soon(self.create_task, generator.aclose(), context=contextvars.Context())
+        elif life.is_alive:
+            self.call_soon(self.create_task, generator.aclose(), context=life.context.copy())
+        else:
+            life.graveyard.append(generator)
 
     def _spin(self) -> None:
         ready, timers, pop = self._ready, self._timers, heapq.heappop
@@ -323,7 +365,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                 if life is None or isinstance(error, KeyboardInterrupt):
                     self.life = None
                     raise
-                life.host.exit(_exit_code(error))
+                life.host.end_life(life, _exit_code(error))
             except BaseException as error:  # noqa: BLE001 - as asyncio: whoever owns the loop must hear of it.
                 self.call_exception_handler(
                     {"message": f"Exception in callback {callback!r}", "exception": error, "handle": handle}
@@ -395,6 +437,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         error = context.get("exception")
         if life is not None:
             life.host.log_error(str(context.get("message")), error)
+        elif isinstance(error, asyncio.CancelledError):
+            return  # Somebody ends what is left over.
         elif isinstance(error, BaseException):
             raise error
         else:
@@ -402,6 +446,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """As asyncio's, per life."""
+        if isinstance(context.get("exception"), LifeEnded):
+            return
         message = str(context.get("message"))
         if "never retrieved" in message or "was destroyed but it is pending" in message:
             self.unretrieved.append(f"{message}: {context.get('exception')!r}")
@@ -414,7 +460,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             handler(self, context)
         else:
             # It is the host's, as is what it logs and whom it ends; the error may have come to light outside of it.
-            life.context.copy().run(handler, self, context)
+            with suppress(LifeEnded):
+                life.context.copy().run(handler, self, context)
 
     def _life_of(self, context: dict[str, Any]) -> Life | None:
         handle, task = context.get("handle"), context.get("task")

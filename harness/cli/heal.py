@@ -23,6 +23,7 @@ def command(runs: tuple[Path, ...], runs_dir: Path) -> int:
     """
     from harness.cli.saved import open_run
     from harness.environments.ledger import heal
+    from harness.explore.shrunk import clear_scratch, dead_scratches
     from harness.scenario import ScenarioError
     from results.run_folder import list_runs
 
@@ -31,6 +32,8 @@ def command(runs: tuple[Path, ...], runs_dir: Path) -> int:
             f"there is no folder {runs_dir}: give --runs-dir where the runs are, or a run folder"
         )
     folders = [open_run(run, runs_dir) for run in runs] if runs else list_runs(runs_dir)
+    scratches = [] if runs else dead_scratches(runs_dir)
+    folders += [folder for scratch in scratches for folder in list_runs(scratch)]
     failed = False
     healed = 0
     for folder in folders:
@@ -46,6 +49,10 @@ def command(runs: tuple[Path, ...], runs_dir: Path) -> int:
             click.echo(f"{folder.id}: NOT healed: {line}", err=True)
         healed += len(report.healed)
         failed = failed or bool(report.failed)
+    if not failed:
+        for scratch in scratches:
+            clear_scratch(scratch)
+            click.echo(f"{scratch.name}: what an interrupted `harness shrink` had tried is removed")
     if not healed and not failed:
         click.echo(f"nothing to heal in {len(folders)} run{'' if len(folders) == 1 else 's'}")
     return 4 if failed else 0

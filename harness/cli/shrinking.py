@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -22,7 +21,7 @@ from harness.explore.reductions import Case, Size, Target, anomalies
 from harness.explore.replay import SIMULATION
 from harness.explore.saved_run import SavedRun, code_difference, load_run
 from harness.explore.shrink import Budget, Confirm, NotReproduced, Shrinking, Spent
-from harness.explore.shrunk import keep_shrunk, replay_command
+from harness.explore.shrunk import keep_shrunk, replay_command, scratch_folder
 from harness.explore.trial import TrialRequest, TrialResult, run_trial
 from harness.explore.workers import process_pool
 from harness.fingerprint import fingerprint
@@ -51,15 +50,14 @@ def shrink_run(
         click.secho(f"note: the code is not the same: {other_code}", fg="yellow")
     jobs = jobs or ((os.cpu_count() or 1) if simulated else 1)
     display = Display(sys.stdout, before=Case(saved.scenario, saved.steps, saved.recorded()).size())
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".shrink-", dir=runs_dir, ignore_cleanup_errors=True) as scratch:
+    with scratch_folder(runs_dir) as scratch:
         shrinking: Shrinking | None = None
         ended = FINISHED
         try:
             with process_pool(jobs) as pool:
 
                 def submit(request: TrialRequest, name: str) -> Future[TrialResult]:
-                    return pool.submit(attempt, request, scratch, name)
+                    return pool.submit(attempt, request, str(scratch), name)
 
                 shrinking = Shrinking(
                     starts,

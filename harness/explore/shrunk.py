@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,6 +21,8 @@ from results.run_folder import RunFolder
 from workloads.generator.recorded import encode_operations
 
 FORMAT = 1
+SCRATCH = ".shrink-"
+"""Begin of the names of the folders, beside the runs, in which smaller runs are tried."""
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -48,6 +53,27 @@ class ShrinkRecord(msgspec.Struct, frozen=True):
     """Why the search ended."""
     gains: list[Gain]
     """What held, one after the other."""
+
+
+@contextmanager
+def scratch_folder(runs_dir: Path) -> Iterator[Path]:
+    """A folder for runs that are tried, gone when the block is over. It says whose it is, so that what a killed search
+    has left can be told from what a running one needs."""
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=runs_dir, ignore_cleanup_errors=True) as path:
+        RunFolder(Path(path)).claim()
+        yield Path(path)
+
+
+def dead_scratches(runs_dir: Path) -> list[Path]:
+    """The folders of searches that were killed."""
+    found = [path for path in sorted(runs_dir.glob(f"{SCRATCH}*")) if path.is_dir()]
+    return [path for path in found if RunFolder(path).running() is None]
+
+
+def clear_scratch(path: Path) -> None:
+    """Removes the folder of a search that was killed; heal its runs before."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def keep_shrunk(saved: SavedRun, shrinking: Shrinking, ended: str, runs_dir: Path) -> RunFolder:

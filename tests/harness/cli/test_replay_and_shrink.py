@@ -223,3 +223,16 @@ def test_what_was_found_in_simulation_is_tried_on_real_nodes(failing):
     invoked = [pair for pair in new.read_history().pairs() if pair.phase == "main"]
     # A client that waits for a node that is cut off may not get to the end of its line.
     assert len(recorded) / 2 < len(invoked) <= len(recorded)
+
+
+def test_what_a_killed_search_has_left_is_cleared_by_heal_and_a_running_one_is_left_alone(harness, tmp_path):
+    dead, alive = tmp_path / "runs" / ".shrink-dead", tmp_path / "runs" / ".shrink-alive"
+    for scratch in (dead, alive):
+        (scratch / "try-1").mkdir(parents=True)
+        write_run(RunFolder(scratch / "try-1"), case(), True, (6, 9))
+    RunFolder(alive).claim()
+    code, out, err = harness("heal")
+    assert code == 0, err
+    assert ".shrink-dead: what an interrupted `harness shrink` had tried is removed" in out
+    assert not dead.exists()
+    assert alive.exists()

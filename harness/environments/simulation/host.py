@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.environments.simulation.disk import CrashReport, Disk
-from harness.environments.simulation.loop import LIFE, SECOND_NS, Handle
+from harness.environments.simulation.loop import LIFE, SECOND_NS, Handle, LifeEnded
 
 if TYPE_CHECKING:
     from harness.environments.simulation.world import World
@@ -69,6 +69,7 @@ class Life:
     """One incarnation of the process of a host."""
 
     __slots__ = (
+        "_names_given",
         "_put_off",
         "context",
         "exception_handler",
@@ -77,6 +78,7 @@ class Life:
         "is_alive",
         "is_paused",
         "number",
+        "numpy_random",
         "random",
         "runs",
     )
@@ -87,6 +89,8 @@ class Life:
         """Unique in the world."""
         self.random = stream
         """What `random`, `uuid4` and `os.urandom` draw from in this life."""
+        self.numpy_random: Any = None
+        """What `numpy.random` draws from, once it is asked."""
         self.is_alive = True
         self.is_paused = False
         self.runs = True
@@ -97,11 +101,12 @@ class Life:
         self.context = contextvars.Context()
         self.context.run(LIFE.set, self)
         self._put_off: list[Handle] = []
+        self._names_given = 0
+        """How many of its tasks got their name from the loop."""
 
     def put_off(self, handle: Handle) -> None:
         """A callback is due and cannot run: later, or never."""
-        if self.is_alive:
-            self._put_off.append(handle)
+        (self._put_off if self.is_alive else self.graveyard).append(handle)
 
     def pause(self) -> None:
         """Nothing runs until `resume`."""
@@ -131,7 +136,7 @@ class Life:
                         break
                     except BaseException:  # noqa: BLE001 - the last words of the dead
                         continue
-        self.graveyard.clear()
+        self.context.copy().run(self.graveyard.clear)
 
 
 class Host:
@@ -190,17 +195,22 @@ class Host:
     async def _lead(self, life: Life, program: Program) -> None:
         try:
             code = await program(self)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a process that raises ends; its host says why.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a process that raises ends; its host says why.
             self.log_error("the process ended with an exception", error)
             self._end(life, f"exception {type(error).__name__}: {error}")
         else:
             self._end(life, f"exit code {code or 0}")
 
     def exit(self, code: int) -> None:
-        """The process ends itself at once, as by `os._exit`."""
-        self._end(self._present(), f"exit code {code}")
+        """The process ends itself at once, as by `os._exit`: called by the process itself, it does not return."""
+        life = self._present()
+        self.end_life(life, code)
+        if LIFE.get() is life:
+            raise LifeEnded(f"exit code {code}")
+
+    def end_life(self, life: Life, code: int) -> None:
+        """This life has ended with an exit code. Idempotent."""
+        self._end(life, f"exit code {code}")
 
     def _end(self, life: Life, status: str) -> None:
         if self.life is not life:
@@ -208,7 +218,8 @@ class Host:
         self.world.emit("host", "exit", host=self.name, status=status)
         self._bury(life, silent=False)
         if self.on_exit is not None:
-            self.on_exit(self, status)
+            # Whoever is told is not of the dead: what it schedules shall run.
+            contextvars.Context().run(self.on_exit, self, status)
 
     def kill(self, lose_unsynced: bool = False) -> CrashReport | None:
         """SIGKILL: the disk keeps what was written. With `lose_unsynced` the power fails: the disk loses what was not

@@ -26,6 +26,7 @@ import importlib
 import io
 import linecache
 import logging
+import multiprocessing.process
 import os
 import random
 import secrets
@@ -61,10 +62,11 @@ _END = "end it with sys.exit or os._exit, or from outside with Host.kill"
 _REFUSED: tuple[tuple[Any, str, str, str], ...] = (
     (threading.Thread, "start", "a thread", "use asyncio tasks"),
     (_thread, "start_new_thread", "a thread", "use asyncio tasks"),
-    (threading.Condition, "wait", "waiting for another thread", "use asyncio.Event, Condition or Queue"),
+    (threading.Condition, "wait", "waiting for a thread", "use asyncio tasks, Event or Queue"),
     (subprocess.Popen, "__init__", "a subprocess", _ANOTHER_HOST),
     (os, "system posix_spawn posix_spawnp execv execve", "a subprocess", _ANOTHER_HOST),
     (_posixsubprocess, "fork_exec", "a subprocess", _ANOTHER_HOST),
+    (multiprocessing.process.BaseProcess, "start", "a subprocess", _ANOTHER_HOST),
     (os, "fork forkpty", "a fork", _ANOTHER_HOST),
     (os, "kill killpg", "a signal to a process", _END),
     (signal, "raise_signal pthread_kill", "a signal to a process", _END),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import time
 from typing import Any
@@ -401,3 +402,199 @@ def test_steps_are_watched_after_every_callback_of_their_host_alone() -> None:
     # Its first step, three wake-ups of two callbacks each (timer and task), and after the last it has ended.
     assert len(steps) == 6
     assert steps == sorted(set(steps))
+
+
+# As a process of its own
+
+
+def test_a_process_sees_its_own_tasks_by_its_own_names() -> None:
+    seen: list[Any] = []
+
+    async def idle(_host: Host) -> None:
+        await asyncio.sleep(100)
+
+    async def program(_host: Host) -> None:
+        own = asyncio.create_task(asyncio.sleep(100))
+        names = sorted(task.get_name() for task in asyncio.all_tasks())
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.wait([own])
+        seen.append((names, own.cancelled()))
+
+    async def story(world: World) -> None:
+        world.host("b").start(idle)
+        for _ in range(2):
+            world.host("a").start(program)
+            await asyncio.sleep(10)
+        assert world.host("b").state == "up"
+        assert len(asyncio.all_tasks()) == 1, "the harness has one, too"
+
+    for _ in range(2):
+        run_story(1, story)
+    assert seen == [(["Task-1", "Task-2"], True)] * 4
+
+
+def test_sets_of_tasks_are_walked_in_the_order_they_were_made() -> None:
+    """By their addresses, as asyncio has it, two runs of one seed would differ."""
+    orders: list[list[int]] = []
+
+    async def program(_host: Host) -> None:
+        async def answer(number: int, at_begin: list[int], at_end: list[int]) -> int:
+            at_begin.append(number)
+            try:
+                await asyncio.sleep(1)
+            finally:
+                at_end.append(number)
+            return number
+
+        begun: list[int] = []
+        ended: list[int] = []
+        done, _ = await asyncio.wait([asyncio.create_task(answer(at, [], [])) for at in range(30)])
+        orders.append([task.result() for task in done])
+        for one in asyncio.as_completed([answer(at, begun, []) for at in range(30)]):
+            await one
+        orders.append(begun)
+        with contextlib.suppress(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                for at in range(30):
+                    group.create_task(answer(at, [], ended))
+                await asyncio.sleep(0)
+                raise ValueError
+        orders.append(ended)
+
+    async def story(world: World) -> None:
+        world.host("a").start(program)
+        await asyncio.sleep(10)
+
+    run_story(1, story)
+    assert orders == [list(range(30))] * 3
+
+
+def test_an_abandoned_asynchronous_generator_is_closed_in_its_own_life() -> None:
+    said: list[tuple[str, float]] = []
+
+    async def numbers() -> Any:
+        try:
+            while True:
+                yield 1
+        finally:
+            await asyncio.sleep(1)
+            said.append((current_host().name, asyncio.get_running_loop().time()))
+
+    async def program(_host: Host) -> None:
+        async for _ in numbers():
+            break
+        await asyncio.sleep(10)
+
+    async def story(world: World) -> None:
+        world.host("a").start(program)
+        await asyncio.sleep(5)
+
+    run_story(1, story)
+    assert said == [("a", 1.0)]
+
+
+def test_nothing_comes_after_a_process_has_ended_itself() -> None:
+    said: list[str] = []
+
+    async def by_the_host(host: Host) -> None:
+        host.exit(3)
+        said.append("after exit")
+
+    async def by_the_system(_host: Host) -> None:
+        await asyncio.sleep(0)
+        os._exit(4)
+        said.append("after os._exit")
+
+    async def in_a_protocol(host: Host) -> None:
+        class Ends(asyncio.Protocol):
+            def data_received(self, _data: bytes) -> None:
+                os._exit(5)
+                said.append("after os._exit in a protocol")
+
+        await asyncio.get_running_loop().create_server(Ends, "a", 80)
+        _, writer = await asyncio.open_connection("a", 80)
+        writer.write(b"end")
+        await asyncio.sleep(100)
+
+    async def story(world: World) -> None:
+        host = world.host("a")
+        host.on_exit = lambda _host, status: said.append(status)
+        for program in (by_the_host, by_the_system, in_a_protocol):
+            host.start(program)
+            await asyncio.sleep(1)
+        host.start(by_the_host)
+        host.exit(6)
+        said.append("from outside it is an act as any other")
+        assert host.log_lines == []
+
+    run_story(1, story)
+    assert said == [
+        "exit code 3",
+        "exit code 4",
+        "exit code 5",
+        "exit code 6",
+        "from outside it is an act as any other",
+    ]
+
+
+def test_a_process_whose_main_task_is_cancelled_has_ended() -> None:
+    ends: list[str] = []
+
+    async def program(_host: Host) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+
+    async def story(world: World) -> None:
+        world.host("a").on_exit = lambda _host, status: ends.append(status)
+        world.host("a").start(program)
+        await asyncio.sleep(2)
+        assert world.host("a").state == "down"
+
+    run_story(1, story)
+    assert len(ends) == 1
+    assert ends[0].startswith("exception CancelledError")
+
+
+def test_whoever_is_told_of_an_end_may_act_later() -> None:
+    async def program(_host: Host) -> None:
+        await asyncio.sleep(1)
+
+    async def story(world: World) -> None:
+        def start_again(host: Host, _status: str) -> None:
+            asyncio.get_running_loop().call_later(1, host.start, program)
+
+        host = world.host("a")
+        host.on_exit = start_again
+        host.start(program)
+        await asyncio.sleep(5.5)
+        assert host.lives == 3
+
+    run_story(1, story)
+
+
+def test_what_a_dead_process_leaves_behind_is_not_taken_apart_while_the_world_runs() -> None:
+    """A timer of the dead that comes due is let go of, and with it what only it knew."""
+    said: list[str] = []
+
+    class Speaks:
+        def __del__(self) -> None:
+            said.append("last words")
+
+        def hear(self) -> None:
+            said.append("heard")
+
+    async def program(_host: Host) -> None:
+        asyncio.get_running_loop().call_later(1, Speaks().hear)
+        await asyncio.sleep(100)
+
+    async def story(world: World) -> None:
+        world.host("a").start(program)
+        await asyncio.sleep(0.5)
+        world.host("a").kill()
+        await asyncio.sleep(5)
+        assert said == []
+
+    run_story(1, story)

@@ -14,6 +14,7 @@ import pytest
 VARIABLE = "HARNESS_REQUIRE"
 PARTS = {
     "docker": "a Docker engine",
+    "dask": "the library distributed",
     "browser": "Chromium",
     "node": "Node, to build the report's front end again",
     "conformance": "recorded conversations of another Raft core",

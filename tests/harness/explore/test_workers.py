@@ -26,6 +26,13 @@ from results.process_identity import identify
 from results.run_folder import RunFolder
 from tests.harness.explore import seeds_that
 from tests.harness.explore.fakes import Kept
+from tests.support.requirements import skip_unless_required
+
+
+def needs_dask() -> None:
+    if importlib.util.find_spec("distributed") is None:
+        skip_unless_required("dask", "it is not installed")
+
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -159,8 +166,7 @@ def test_a_worker_that_has_not_seen_yet_that_its_sweep_is_gone_is_waited_for(tmp
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """A Dask cluster on this machine: two worker processes of one thread each."""
-    if importlib.util.find_spec("distributed") is None:
-        pytest.skip("distributed is not installed")
+    needs_dask()
     from distributed import LocalCluster
 
     with LocalCluster(
@@ -206,7 +212,7 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 def test_an_address_that_is_none_is_wrong_usage() -> None:
-    pytest.importorskip("distributed")
+    needs_dask()
     with (
         pytest.raises(ScenarioError, match="pigeon://x"),
         dask_workers(seeds_that.work, "pigeon://x", "code"),

@@ -1,10 +1,13 @@
-"""The disks of a simulated cluster made to fail and healed, each proven by a write and a sync that are tried."""
+"""The disks of a simulated cluster made to fail and healed, each proven by a write and a sync that are tried.
+
+A sync may take long by chance, so the disk's own word must agree with what was measured.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.environments.simulation.disk import CrashReport, Disk, ProbeResult
+from harness.environments.simulation.disk import CrashReport, Disk, Fault, ProbeResult
 from harness.environments.simulation.world import World
 from nemesis.cluster import DiskMode, Evidence, evidence_of
 
@@ -35,7 +38,7 @@ class DiskFaults:
         while True:
             tries += 1
             after = await disk.probe(patience_ns)
-            shows = _shows(mode, before, after, delay_ns)
+            shows = disk.fault == Fault(mode, share, delay_ns) and _shows(mode, after, delay_ns)
             if shows or tries == TRIES_MOST or mode not in ("eio-sync", "eio-write"):
                 break
         probe: dict[str, Any] = {
@@ -119,7 +122,7 @@ class DiskFaults:
         )
 
 
-def _shows(mode: DiskMode, before: ProbeResult, after: ProbeResult, delay_ns: int) -> bool:
+def _shows(mode: DiskMode, after: ProbeResult, delay_ns: int) -> bool:
     match mode:
         case "eio-sync":
             return after.sync == "EIO"

@@ -2,6 +2,9 @@
 
 The proofs are probes that travel on the same links as the nodes' bytes: a segment whose way is timed, or a connection
 of our own that must break as those of the nodes do. A network that says yes and does nothing is found out.
+
+A probe alone may be late or lost for another reason: the link is long, was slow or lossy before. So the network's own
+word must agree with what was measured.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.environments.simulation.host import Host
+from harness.environments.simulation.links import LinkConditions
 from harness.environments.simulation.world import CLIENT_HOST, World
 from nemesis.cluster import Evidence, Link, evidence_of
 
@@ -54,7 +58,7 @@ class LinkFaults:
                     "before": _arrival(early),
                     "after": _arrival(late),
                     # Of one that was cut before, the network's own word is all there is.
-                    "proves": late is None and (early is not None or self._network.conditions(link).is_cut),
+                    "proves": late is None and self._network.conditions(link).is_cut,
                 }
             )
         return evidence_of(probes)
@@ -70,7 +74,9 @@ class LinkFaults:
                 {
                     **_what(link),
                     "after": shown,
-                    "proves": passes and not self._network.conditions(link).is_cut,
+                    "proves": passes
+                    and not self._network.conditions(link).is_cut
+                    and not self._network.ghosts(link),
                 }
                 for link, (shown, passes) in (await self._passing(wanted)).items()
             ]
@@ -84,7 +90,9 @@ class LinkFaults:
         return await self._shape(
             links,
             lambda wanted: self._network.slow(wanted, delay_ns, jitter_ns),
-            lambda late_ns: late_ns >= delay_ns - jitter_ns,
+            lambda late_ns, now: (
+                late_ns >= delay_ns - jitter_ns and (now.delay_ns, now.jitter_ns) == (delay_ns, jitter_ns)
+            ),
             on=delay_ms > 0,
             patience_s=2 * SILENCE_S + 3 * delay_ms / 1000,
         )
@@ -97,7 +105,7 @@ class LinkFaults:
         return await self._shape(
             links,
             lambda wanted: self._network.throttle(wanted, bytes_per_s),
-            lambda late_ns: late_ns >= least_ns,
+            lambda late_ns, now: late_ns >= least_ns and now.bytes_per_s == bytes_per_s,
             on=bytes_per_s is not None,
             patience_s=2 * SILENCE_S + 10 * least_ns / 1e9,
             size=THROTTLE_BYTES,
@@ -123,6 +131,8 @@ class LinkFaults:
             expected = share * LOSS_PROBES
             # By chance alone none is lost of so many, where the share is small.
             proves = True if seen else None if expected < 10 else False
+            if self._network.conditions(link).loss_share != share:
+                proves = False
             probes.append({**_what(link), "before": "none lost", "after": f"{seen} lost", "proves": proves})
         return evidence_of_measured(probes)
 
@@ -187,7 +197,7 @@ class LinkFaults:
         self,
         links: Sequence[Link],
         act: Callable[[list[Link]], object],
-        proves: Callable[[int], bool],
+        proves: Callable[[int, LinkConditions], bool],
         *,
         on: bool,
         patience_s: float,
@@ -204,7 +214,7 @@ class LinkFaults:
         after = await self._times(open_links, patience_s, size)
         probes = [_unseen(link) for link in wanted if link in self.cut_links]
         for link, early, late in zip(open_links, before, after, strict=True):
-            shown = late is not None and proves(late)
+            shown = late is not None and proves(late, self._network.conditions(link))
             probes.append(
                 {**_what(link), "before": _arrival(early), "after": _arrival(late), "proves": shown}
             )

@@ -104,6 +104,50 @@ def test_links_that_say_yes_and_do_nothing_are_found_out(tmp_path: Path) -> None
     run(tmp_path, story)
 
 
+def test_a_link_that_was_bad_before_proves_nothing_by_being_bad(tmp_path: Path) -> None:
+    """A long way, or an earlier fault, looks like the one that was asked for."""
+
+    async def story(cluster: SimulatedCluster) -> None:
+        link = [("n1", "n2")]
+        network: Any = cluster.world.network
+
+        async def proves(verb: str, *arguments: Any) -> bool:
+            setattr(network, verb, lambda *_arguments: None)
+            evidence = await getattr(cluster, verb)(link, *arguments)
+            delattr(network, verb)
+            return bool(evidence.took_effect)
+
+        assert not await proves("slow", 10, 2), "the link needs 20 ms by itself"
+        await cluster.slow(link, 100, 10)
+        assert not await proves("slow", 50, 5)
+        await cluster.slow(link, 0)
+        await cluster.throttle(link, 1000)
+        assert not await proves("throttle", 5000)
+        await cluster.throttle(link, None)
+        await cluster.lose(link, 0.9)
+        assert not await proves("lose", 0.3)
+        assert [await proves("cut") for _ in range(10)] == [False] * 10
+        cluster._links.cut_links.clear()
+        await cluster.lose(link, 0.0)
+        await cluster.half_open(link)
+        assert not await proves("mend")
+        assert (await cluster.mend(link)).took_effect
+
+    run(tmp_path, story, latency_ms=20, jitter_ms=5)
+
+
+def test_a_disk_that_is_slow_by_itself_proves_nothing_by_being_slow(tmp_path: Path) -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        disk: Any = cluster.world.host("n1").disk
+        disk.set_fault = lambda *_arguments: None
+        modes: list[tuple[DiskMode, float]] = [("slow", 10.0), ("stall", 0.0)]
+        for mode, delay_ms in modes:
+            for _ in range(40):
+                assert not (await cluster.fail_disk("n1", mode, 1.0, delay_ms)).took_effect
+
+    run(tmp_path, story, sync_ms=15)
+
+
 def test_hosts_that_say_yes_and_do_nothing_are_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

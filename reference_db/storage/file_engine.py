@@ -17,8 +17,8 @@ So that there is such a later record, a sync that leaves nothing unsynced behind
 note is durable only with the next sync: if a power loss takes it, and the last synced batch is damaged before the
 engine is opened again, that cannot be told from a torn tail.
 
-What was found when opening is synced before it is believed. An error of the disk breaks the engine for good, since
-after a failed sync nobody knows what is durable; whoever opens it again finds out.
+What was found when opening is written to a new file, as a checkpoint, before it is believed. An error of the disk
+breaks the engine for good, since after a failed sync nobody knows what is durable; whoever opens it again finds out.
 
 `Disk` and `File` are what it needs of a disk; the simulated one offers it, the database itself runs on RocksDB.
 """
@@ -139,9 +139,13 @@ class FileEngine(MemoryReader):
             raise DamagedFile(log_path, 0, f"the file is gone, and {mark_path} says that there was one")
         else:
             super().__init__({})
-            self._logs = [self._write_checkpoint(new_path)]
-            self._logs[0].file.sync_now()
-            disk.rename(new_path, log_path)
+        # What was found is written anew before it is believed. After a sync that failed, the disk may show what it will
+        # never write: a later sync of the same file succeeds without it.
+        log = self._write_checkpoint(new_path)
+        log.file.sync_now()
+        log.synced_end = log.end
+        self._logs = [log]
+        disk.rename(new_path, log_path)
         self._sync_names()
         if not disk.exists(mark_path):
             # Made only when the log is certain to be there, so that the mark without the log means that it was lost.
@@ -158,22 +162,14 @@ class FileEngine(MemoryReader):
             self._disk.sync_directory("/".join(parts[:count]))
 
     def _recover(self, path: str) -> dict[bytes, bytes]:
-        """Read the log, cut its torn tail, and make what is left durable. Returns what the checkpoint holds with all
-        batches after it."""
+        """What the log says, without its torn tail."""
         file = self._disk.open(path)
-        found = recover(path, file.read())
-        self.cut_bytes = file.size - found.end
-        if self.cut_bytes:
-            file.truncate(found.end)
-        # What was only written when the process died, and the cut, must not depend on the power any more; else a new
-        # batch could come to stand before an old one that had been cut.
-        file.sync_now()
-        log = _Log(file, path, found.end, found.checksum, found.checkpoint_end)
-        log.synced_end = found.end
-        log.append(found.sequence, b"")
-        file.sync_now()
+        try:
+            found = recover(path, file.read())
+            self.cut_bytes = file.size - found.end
+        finally:
+            file.close()
         self._sequence = found.sequence
-        self._logs = [log]
         return found.values
 
     # Writing.

@@ -297,7 +297,7 @@ class BelievesWhatItFinds(FileEngine):
 
             def open(self, path: str, create: bool = False) -> Any:
                 file = disk.open(path, create)
-                return Unsynced(file) if path.endswith("/log") else file
+                return Unsynced(file) if path.endswith("/log.new") else file
 
         super().__init__(Lazy(), folder, checkpoint_bytes)
 
@@ -500,6 +500,25 @@ def test_a_failed_sync_is_told_once_and_the_bytes_are_found_out_by_opening_again
         disk.clear_fault()
         disk.crash(random.Random(seed))
         assert prefix_held(FileEngine(disk, "data")) <= 1
+
+
+def test_bytes_that_a_failed_sync_has_dropped_are_not_believed_when_they_can_still_be_read() -> None:
+    """1. A sync fails; the disk shows the batch and will never write it. 2. The process dies, the engine is opened
+    again, finds the batch, and syncs another one behind it. 3. The power fails. Both were promised."""
+    for seed in range(60):
+        disk = make_disk(seed)
+        engine = FileEngine(disk, "data")
+        write_number(engine, 1)
+        disk.set_fault("eio-sync")
+        with pytest.raises(OSError, match="disk failed"):
+            engine.sync()
+        disk.clear_fault()
+        engine = FileEngine(disk, "data")
+        found = prefix_held(engine)
+        write_number(engine, found + 1)
+        engine.sync()
+        disk.crash(random.Random(seed))
+        assert prefix_held(FileEngine(disk, "data")) == found + 1
 
 
 def test_a_disk_that_fails_while_opening_stops_it() -> None:

@@ -118,6 +118,15 @@ def defect_sheets() -> dict[str, DefectSheet]:
     return sheets
 
 
+def own_defect_sheet(name: str) -> DefectSheet:
+    """What is known of a defect from elsewhere, `module:function`. Raises ScenarioError if there is none."""
+    try:
+        sheet: DefectSheet = import_module("harness.systems.reference_db").own_defect_sheet(name)
+    except ValueError as error:
+        raise ScenarioError(str(error)) from error
+    return sheet
+
+
 def directed_story(sheet: DefectSheet, *, planted: bool) -> list[str]:
     """What the directed story of a defect shows that must never be; see `harness.systems.reference_db`."""
     module = import_module("harness.systems.reference_db")

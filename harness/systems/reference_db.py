@@ -34,7 +34,7 @@ from harness.systems.system import DefectSheet, FinalState
 from reference_db.audits import audit_provenance
 from reference_db.client import Client, ClientError
 from reference_db.client import Transaction as ClientTransaction
-from reference_db.defects import defect_names, describe
+from reference_db.defects import defect_names, describe, describe_own
 from reference_db.invariants import Violation, Watcher
 from reference_db.node import NodeOptions
 from reference_db.server.config import parse_config
@@ -76,6 +76,11 @@ def defect_sheets() -> dict[str, DefectSheet]:
         defect = describe(name)
         sheets[name] = msgspec.convert(msgspec.to_builtins(defect), DefectSheet)
     return sheets
+
+
+def own_defect_sheet(name: str) -> DefectSheet:
+    """What is known of a defect from elsewhere, `module:attribute`. Raises ValueError if there is none."""
+    return msgspec.convert(msgspec.to_builtins(describe_own(name)), DefectSheet)
 
 
 def planted_defects() -> dict[str, str]:

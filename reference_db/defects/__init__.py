@@ -49,6 +49,9 @@ ROUTES = {
 }
 """How a defect may be found."""
 
+OWN: dict[str, Any] = {"layer": "transaction", "routes": ("H", "I", "A"), "workload": "", "nemesis": "all"}
+"""What holds for a defect from elsewhere whose module doesn't say."""
+
 
 class Defect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a module says of its defect, in constants of these names in capitals."""
@@ -61,7 +64,7 @@ class Defect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     routes: tuple[str, ...]
     """Keys of `ROUTES`; the expected first detector comes first."""
     workload: str
-    """The workload that should find it."""
+    """The workload that should find it; empty: any."""
     nemesis: str
     """The faults that it takes, as on the command line; empty: none."""
     nodes: int = 3
@@ -86,13 +89,32 @@ def defect_names() -> list[str]:
 def describe(name: str) -> Defect:
     """What is said of a defect. Raises ValueError for one that says too little, or something impossible."""
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    return _described(name, module, {})
+
+
+def describe_own(name: str) -> Defect:
+    """What is said of a defect from elsewhere, `module:attribute`. Its module need say nothing: then any workload may
+    find it, with any fault. Raises ValueError if it cannot be had, or says something impossible."""
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            f"defect {name}: {error}; module:function must be importable from where you are (PYTHONPATH)"
+        ) from error
+    if not callable(getattr(module, attribute, None)):
+        raise ValueError(f"defect {name}: {module_name} has no function {attribute!r} that takes a node")
+    return _described(name, module, OWN)
+
+
+def _described(name: str, module: ModuleType, usual: dict[str, Any]) -> Defect:
     said: dict[str, Any] = {
         field: getattr(module, field.upper())
         for field in Defect.__struct_fields__
         if field not in ("name", "caption") and hasattr(module, field.upper())
     }
     try:
-        defect = msgspec.convert({"name": name, "caption": _caption(module), **said}, type=Defect)
+        defect = msgspec.convert({"name": name, "caption": _caption(module), **usual, **said}, type=Defect)
     except msgspec.ValidationError as error:
         raise ValueError(f"defect {name}: {error}; each defect needs {', '.join(_needed())}") from error
     unknown = [route for route in defect.routes if route not in ROUTES]

@@ -1,26 +1,33 @@
-"""Who waits for a transaction is told that it has committed when that is asked for, not when its record says so.
+"""Who waits for a transaction is told that it has committed when that was asked for, whatever its record comes to.
 
-1. A commit is proposed at the anchor. 2. A reader that waits there is told COMMITTED and makes the intent final that it
-met in another range. 3. The anchor's leader was cut off from its followers: the proposal is lost with its leadership.
-4. The record is still PENDING, the coordinator hears nothing, and somebody aborts the transaction: half of it stays.
-Seen in CockroachDB (cockroach#32220).
+1. A transaction asks its record's leader to commit. 2. Pushes of others wait there until that is over. 3. The command
+fails: the record was pushed meanwhile, or aborted, or the proposal is lost with the leadership. 4. Those who waited are
+told COMMITTED all the same, and make the intents final that they met elsewhere. 5. The coordinator hears the truth, and
+aborts: half of the transaction stays. Seen in CockroachDB (cockroach#32220).
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from reference_db.api import EndTransaction, PushTransaction, RangeReply, RangeRequest, RecordState
+from reference_db.api import (
+    EndTransaction,
+    PushTransaction,
+    RangeReply,
+    RangeRequest,
+    RecordState,
+    Transaction,
+    TransactionStatus,
+)
 from reference_db.defects import in_replicas
 from reference_db.node import Node
 from reference_db.ranges.replica import Done, Replica, Work
 
 LAYER = "transaction"
-ROUTES = ("H", "A")
+ROUTES = ("H", "I", "A")
 WORKLOAD = "bank"
-NEMESIS = "partition"
-NODES = 5
-SCENARIO = {"replication": 3, "ranges": 8, "rate": 200.0, "concurrency": "20", "operation_timeout": 1.0}
+NEMESIS = "partition,kill"
+SCENARIO = {"ranges": 8, "concurrency": "20"}
 
 Asked = dict[bytes, RecordState]
 """Transactions whose commit is under way at a leader -> what becomes of their records if it succeeds."""
@@ -35,13 +42,15 @@ def _plant_in(replica: Replica) -> None:
     asked: Asked = {}
     replica.submit = partial(_submit, replica, asked, replica.submit)  # type: ignore[method-assign]
     replica._propose = partial(_propose, replica, asked, replica._propose)  # type: ignore[method-assign]
+    replica._answer = partial(_answer, replica, replica._answer)  # type: ignore[method-assign]
 
 
 def _submit(replica: Replica, asked: Asked, submit: object, request: RangeRequest, done: Done) -> None:
     """A push that comes while the commit is under way need not wait."""
     assert callable(submit)
-    state = _state_of(request, asked) if replica.group.is_leader else None
-    if state is not None:
+    operation = request.operations[0]
+    state = asked.get(operation.pushee.id) if isinstance(operation, PushTransaction) else None
+    if state is not None and replica.group.is_leader:
         done(RangeReply(request.request_id, (state,)))
     else:
         submit(request, done)
@@ -51,20 +60,15 @@ def _propose(replica: Replica, asked: Asked, propose: object, proposals: list[Wo
     """Nor need those that wait already."""
     assert callable(propose)
     for work in proposals:
-        operation, transaction = work.request.operations[0], work.request.transaction
-        if not isinstance(operation, EndTransaction) or not operation.commit or transaction is None:
-            continue
-        assert work.reply is not None
-        state = work.reply.results[0]
-        assert isinstance(state, RecordState)
-        asked[transaction.id] = state
-        work.done = partial(_is_over, asked, transaction.id, work.done)
+        transaction = _committing(work)
+        if transaction is not None:
+            assert work.reply is not None
+            state = work.reply.results[0]
+            assert isinstance(state, RecordState)
+            asked[transaction.id] = state
+            work.done = partial(_is_over, asked, transaction.id, work.done)
+            _tell(replica, transaction, state)
     propose(proposals)
-    for number, work in list(replica._waiting.items()):
-        told = _state_of(work.request, asked)
-        if told is not None:
-            del replica._waiting[number]
-            replica._finished.append((work, RangeReply(work.request.request_id, (told,))))
 
 
 def _is_over(asked: Asked, transaction_id: bytes, done: Done, reply: RangeReply) -> None:
@@ -73,6 +77,26 @@ def _is_over(asked: Asked, transaction_id: bytes, done: Done, reply: RangeReply)
     done(reply)
 
 
-def _state_of(request: RangeRequest, asked: Asked) -> RecordState | None:
-    operation = request.operations[0]
-    return asked.get(operation.pushee.id) if isinstance(operation, PushTransaction) else None
+def _answer(replica: Replica, answer: object, work: Work, reply: RangeReply) -> None:
+    """Those that waited for a commit that was refused hear of the commit, and not of the refusal."""
+    assert callable(answer)
+    transaction = _committing(work)
+    if transaction is not None and reply.error is not None and work.request.timestamp is not None:
+        asked_for = RecordState(TransactionStatus.COMMITTED, work.request.timestamp)
+        _tell(replica, transaction, asked_for)
+    answer(work, reply)
+
+
+def _committing(work: Work) -> Transaction | None:
+    """The transaction that a request wants to commit."""
+    operation = work.request.operations[0]
+    return work.request.transaction if isinstance(operation, EndTransaction) and operation.commit else None
+
+
+def _tell(replica: Replica, transaction: Transaction, state: RecordState) -> None:
+    """Answer the pushes of this transaction that wait."""
+    for number, work in list(replica._waiting.items()):
+        operation = work.request.operations[0]
+        if isinstance(operation, PushTransaction) and operation.pushee.id == transaction.id:
+            del replica._waiting[number]
+            replica._finished.append((work, RangeReply(work.request.request_id, (state,))))

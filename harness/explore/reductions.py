@@ -224,7 +224,8 @@ Reduction = Callable[[Case, Seen], Search[Case]]
 def recorded_operations(case: Case, seen: Seen) -> Search[Case]:
     """What clients did becomes data, and of that, if possible at once, only what proves the anomaly."""
     stream = seen.recorded if case.operations is None else case.operations
-    whole = case.with_operations(stream)
+    unchanged = case.with_operations(stream)
+    whole = _given_up_sooner(unchanged, seen)
     ends = _ends(seen)
     proposals = []
     proving = _proving(stream, seen)
@@ -236,7 +237,7 @@ def recorded_operations(case: Case, seen: Seen) -> Search[Case]:
             ]
     proposals += [whole.cut(end) for end in ends[-1:] if end < case.scenario.time_limit * SECOND]
     if case.operations is None:
-        proposals.append(whole)
+        proposals += [whole] if whole == unchanged else [whole, unchanged]
     return (yield from first_of(case, proposals))
 
 
@@ -493,20 +494,27 @@ def fewer_ranges(case: Case, seen: Seen) -> Search[Case]:
     return (yield from mapped(smallest(case.scenario.ranges, 1, most_wrong), of_ranges))
 
 
-SHORT_RECOVERY_S = 10.0
-
-
 def plainer_scenario(case: Case, seen: Seen) -> Search[Case]:
-    """Settings that no longer decide anything say what is there: the rate of the stream, the usual intensity. Where the
-    main phase proves the anomaly, a cluster that does not recover is given up sooner: those runs cost the most."""
+    """Settings that no longer decide anything say what is there: the rate of the stream, the usual intensity."""
     if case.operations is None:
         return case
     rate = max(1.0, round(len(case.operations) / case.scenario.time_limit))
     plain = case.with_steps(case.steps).with_scenario(intensity=1.0, rate=min(case.scenario.rate, rate))
-    proposals = [plain]
-    if seen.end_ns is not None and case.scenario.recovery_timeout > SHORT_RECOVERY_S:
-        proposals.insert(0, plain.with_scenario(recovery_timeout=SHORT_RECOVERY_S))
+    proposals = [_given_up_sooner(plain, seen)]
+    if proposals[0] != plain:
+        proposals.append(plain)
     return (yield from first_of(case, [one for one in proposals if one != case]))
+
+
+SHORT_RECOVERY_S = 10.0
+
+
+def _given_up_sooner(case: Case, seen: Seen) -> Case:
+    """Where the main phase proves the anomaly, a cluster that does not recover need not be waited for: of a database
+    with a defect those runs cost the most. Else the wait may be what shows it."""
+    if seen.end_ns is None or case.scenario.recovery_timeout <= SHORT_RECOVERY_S:
+        return case
+    return case.with_scenario(recovery_timeout=SHORT_RECOVERY_S)
 
 
 REDUCTIONS: tuple[tuple[str, Reduction], ...] = (

@@ -146,8 +146,13 @@ def run_trial(
             shutil.rmtree(folder.path, ignore_errors=True)
             folder = None
         elif folder is not None and trial.history is not None:
-            with _processor_time_limit(cpu_limit_s):
-                write_report(folder)
+            try:
+                with _processor_time_limit(cpu_limit_s):
+                    write_report(folder)
+            except (Exception, Overdue):  # noqa: BLE001 - the verdict stands without a page, too.
+                result = msgspec.structs.replace(
+                    result, problem=f"the report could not be written\n{traceback.format_exc()}"
+                )
         return msgspec.structs.replace(
             result,
             folder=None if folder is None else str(folder.path),

@@ -203,7 +203,9 @@ def _garbage_collected_by_virtual_time(world: World) -> Iterator[None]:
 
     def collect() -> None:
         gc.collect()
-        world.loop.call_later(COLLECT_EVERY_S, collect, context=contextvars.Context())
+        # If nothing else is to come, this shall not hide it: the loop says who waits.
+        if not world.loop.is_idle:
+            world.loop.call_later(COLLECT_EVERY_S, collect, context=contextvars.Context())
 
     world.loop.call_later(COLLECT_EVERY_S, collect, context=contextvars.Context())
     try:

@@ -371,9 +371,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                     {"message": f"Exception in callback {callback!r}", "exception": error, "handle": handle}
                 )
             handle.callback = None
+            self.life = None
             if life is not None and life.host.after_step is not None:
                 life.host.after_step()
-            self.life = None
             if self.events >= look_at:
                 look_at = self.events + WALL_LOOK_EVERY
                 if self.events >= stuck_at:
@@ -391,6 +391,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             for task in self.tasks()[:10]
         ]
         return "; ".join(shown) or "no task at all"
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing else is due, now or ever."""
+        return not self._ready and not self._timers
 
     def is_running(self) -> bool:
         """Whether `run_forever` is on its way."""

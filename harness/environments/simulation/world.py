@@ -17,10 +17,11 @@ its time, its randomness, its disk, its connections. They are ordinary asyncio p
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hashlib
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -33,6 +34,9 @@ T = TypeVar("T")
 
 CLIENT_HOST = "client"
 """The host of all clients: where what is on no host of its own connects from."""
+
+ENDINGS_MOST = 10
+"""So often are the harness's tasks cancelled, if they do not end at once."""
 
 TraceSink = Callable[[bytes], object]
 """Takes one line of the trace, with its newline."""
@@ -52,6 +56,7 @@ class World:
         self.graves: list[Life] = []
         self._by_address: dict[str, Host] = {}
         self._lives = 0
+        self._ending = False
 
     def random(self, name: str) -> random.Random:
         """The random stream of this name, from its beginning; streams do not disturb each other."""
@@ -99,29 +104,50 @@ class World:
                 "event": name,
                 **fields,
             }
-            self.trace(msgspec.json.encode(line) + b"\n")
+            try:
+                self.trace(msgspec.json.encode(line) + b"\n")
+            except OSError as error:
+                # The real disk is full, and that is the harness's trouble: it must not reach the program that runs.
+                self.trace = None
+                if not self._ending:
+                    told = OSError(error.errno, f"the trace of the world cannot be written: {error.strerror}")
+                    self.loop.call_soon(_raise, told, context=contextvars.Context())
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run the harness's coroutine to its end, end all that is left over, and close the loop."""
         with guarding(self.loop):
+            problems: list[Exception] = []
             try:
                 result: T = self.loop.run_until_complete(main)
-                return result
             finally:
-                self.end()
-                self.loop.close()
-                self._dissolve()
+                try:
+                    problems = self.end()
+                finally:
+                    self.loop.close()
+                    self._dissolve()
+            if problems:
+                raise problems[0]
+            return result
 
-    def end(self) -> None:
-        """End every life, then the harness's own tasks in the order they were made. Idempotent."""
+    def end(self) -> list[Exception]:
+        """End every life, then the harness's own tasks in the order they were made. Idempotent. Answers what went wrong
+        on the loop meanwhile: it keeps nobody from coming to an end."""
+        self._ending = True
+        problems: list[Exception] = []
         for host in self.hosts.values():
             host.kill()
-        left_over = [task for task in self.loop.tasks(None)]
-        for task in left_over:
-            task.cancel()
-        if left_over:
-            self.loop.run_until_complete(asyncio.gather(*left_over, return_exceptions=True))
+        for _ in range(ENDINGS_MOST):
+            left_over = self.loop.tasks(None)
+            if not left_over:
+                break
+            for task in left_over:
+                task.cancel()
+            try:
+                self.loop.run_until_complete(asyncio.gather(*left_over, return_exceptions=True))
+            except Exception as error:  # noqa: BLE001 - told to whoever asked for the end.
+                problems.append(error)
         self.trace = None
+        return problems
 
     def _dissolve(self) -> None:
         """What is left of the dead comes to nothing on a loop that is closed."""
@@ -129,6 +155,10 @@ class World:
             for life in self.graves:
                 life.dissolve()
         self.graves.clear()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def current_host() -> Host:

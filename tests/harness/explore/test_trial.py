@@ -130,6 +130,20 @@ def test_a_harness_that_fails_is_a_result_with_its_traceback(stage: Stage, tmp_p
     assert result.fault_steps == 3
 
 
+def test_a_verdict_stands_if_its_report_cannot_be_written(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_folder: RunFolder) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(trial, "write_report", full)
+    stage.verdict = Verdict(INVALID, "run", "broken")
+    result = tried(tmp_path, name="seed-7")
+    assert (result.outcome, result.exit_code) == (INVALID, 1)
+    assert "no space left" in (result.problem or "")
+    assert result.folder is not None
+
+
 def test_a_scenario_that_cannot_be_is_a_result_too(tmp_path: Path) -> None:
     scenario = Scenario(seed=1, workload="no such thing")
     result = run_trial(TrialRequest(scenario=scenario), tmp_path)

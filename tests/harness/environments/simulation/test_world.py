@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import random
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harness.environments.simulation.environment import SimulationEnvironment
 from harness.environments.simulation.host import EPOCH_NS, Host
 from harness.environments.simulation.loop import SimulationHung
 from harness.environments.simulation.world import World, current_host
@@ -598,3 +600,80 @@ def test_what_a_dead_process_leaves_behind_is_not_taken_apart_while_the_world_ru
         assert said == []
 
     run_story(1, story)
+
+
+# When the harness itself is in trouble
+
+
+def test_a_trace_that_cannot_be_written_is_the_harnesss_trouble_and_not_the_programs() -> None:
+    """Else a full real disk would look like an error of the database."""
+    wrong: list[str] = []
+
+    def full(line: bytes) -> None:
+        if b"sync" in line:
+            raise OSError(errno.ENOSPC, "no space")
+
+    async def program(host: Host) -> None:
+        try:
+            file = host.disk.open("file", create=True)
+            file.append(b"x")
+            await file.sync()
+            logging.getLogger("program").info("synced")
+        except OSError as error:
+            wrong.append(str(error))
+
+    world = World(1, trace=full)
+
+    async def story() -> None:
+        world.host("a").start(program)
+        await asyncio.sleep(10)
+
+    with pytest.raises(OSError, match="trace of the world cannot be written: no space"):
+        world.run(story())
+    assert wrong == []
+
+
+def test_a_world_ends_in_order_whatever_goes_wrong_meanwhile() -> None:
+    said: list[str] = []
+
+    def break_something() -> None:
+        raise KeyError("the harness broke at its end")
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            asyncio.get_running_loop().call_soon(break_something)
+            await asyncio.sleep(1)
+            said.append("cleaned up")
+
+    async def program(_host: Host) -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            said.append("dissolved")
+
+    async def story(world: World, error: Exception | None) -> None:
+        world.host("a").start(program)
+        tasks.append(asyncio.ensure_future(stubborn()))
+        await asyncio.sleep(1)
+        if error is not None:
+            raise error
+
+    for error, expected in ((ValueError("the story"), ValueError), (None, KeyError)):
+        tasks: list[asyncio.Future[None]] = []
+        said.clear()
+        world = World(1)
+        with pytest.raises(expected):
+            world.run(story(world, error))
+        assert tasks[0].done()
+        assert said[-1] == "dissolved"
+        assert world.loop.is_closed()
+
+
+def test_a_harness_that_waits_for_nothing_is_told_so_although_garbage_is_collected() -> None:
+    async def story() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(SimulationHung, match=r"harness: <coroutine object .*story"):
+        SimulationEnvironment().run(story())

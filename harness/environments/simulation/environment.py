@@ -25,6 +25,7 @@ from harness.environments.environment import (
     name_problems,
 )
 from harness.environments.simulation.cluster import HARNESS_HOST, SimulatedCluster
+from harness.environments.simulation.loop import SimulationHung
 from harness.environments.simulation.options import OPTIONS, SimulationOptions
 from harness.environments.simulation.world import World
 from nemesis.cluster import CAPABILITIES, Capability
@@ -84,6 +85,8 @@ class SimulationEnvironment:
         try:
             with _garbage_collected_by_virtual_time(world):
                 return world.run(main)
+        except _Stuck as stuck:
+            raise SimulationHung(str(stuck)) from stuck
         finally:
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
@@ -99,10 +102,16 @@ class SimulationEnvironment:
             loop.on_wall_tick = None
 
     def on_signal(self, number: signal.Signals, act: Callable[[], None]) -> None:
-        """See the role. The handler may interrupt anything, so it only puts the act into the queue."""
+        """See the role. The handler may interrupt anything, so it only puts the act into the queue. If not one step has
+        been made since the signal came last, somebody's code never comes to an end and no step ever will be made: then
+        it does interrupt, and `run` raises SimulationHung."""
         loop = self._world().loop
+        step_of_last: list[int] = []
 
-        def on_arrival(_number: int, _frame: FrameType | None) -> None:
+        def on_arrival(_number: int, frame: FrameType | None) -> None:
+            if step_of_last == [loop.events]:
+                raise _Stuck(f"step {loop.events} of the simulation does not come to an end: {_where(frame)}")
+            step_of_last[:] = [loop.events]
             loop.call_soon_threadsafe(act, context=contextvars.Context())
 
         before = signal.signal(number, on_arrival)
@@ -160,6 +169,17 @@ class SimulationEnvironment:
         """The longest usual round trip between two nodes, a sync included."""
         chosen = SimulationOptions.of(options)
         return 2 * (chosen.latency_ms + chosen.jitter_ms) + chosen.sync_ms
+
+
+class _Stuck(KeyboardInterrupt):
+    """Ends code that catches any other exception and goes on."""
+
+
+def _where(frame: FrameType | None) -> str:
+    """What is running now."""
+    if frame is None:
+        return "nobody knows where"
+    return f"it is in {frame.f_code.co_name}, {frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def _refusal(system: SystemUnderTest) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from harness.environments.environment import EnvironmentFailed
 from harness.environments.simulation.cluster import SimulatedCluster
 from harness.environments.simulation.environment import SimulationEnvironment
 from harness.environments.simulation.host import Host
+from harness.environments.simulation.loop import SimulationHung
 from nemesis.cluster import CAPABILITIES, DiskMode, HealReport
 from tests.harness.environments.echo_system import EchoSystem, TestFolder, until
 
@@ -372,6 +374,31 @@ def test_a_signal_and_the_display_change_nothing_in_the_world(tmp_path: Path) ->
     environment.run(whole())
     assert heard == [True]
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_signal_ends_a_step_that_never_does(tmp_path: Path) -> None:
+    heard: list[bool] = []
+
+    def never_ends() -> None:
+        while True:
+            with contextlib.suppress(Exception):
+                signal.raise_signal(signal.SIGUSR1)
+
+    async def whole() -> None:
+        environment.on_signal(signal.SIGUSR1, lambda: heard.append(True))
+        for _ in range(2):
+            signal.raise_signal(signal.SIGUSR1)
+            await asyncio.sleep(0)
+        try:
+            asyncio.get_running_loop().call_soon(never_ends)
+            await asyncio.sleep(1)
+        finally:
+            heard.append(False)
+
+    environment = SimulationEnvironment()
+    with pytest.raises(SimulationHung, match=r"does not come to an end: it is in .*, .*:\d+"):
+        environment.run(whole())
+    assert heard == [True, True, True, False], "twice is not stuck, and the harness comes to an end in order"
 
 
 def test_knobs_are_drawn_within_what_the_options_allow() -> None:

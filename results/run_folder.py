@@ -169,6 +169,29 @@ class Running:
         return is_running(ProcessIdentity(self.pid, self.process_start))
 
 
+def new_folder(root: Path, name: str, now: datetime | None = None) -> Path:
+    """Makes a folder under `root`, whose name has the UTC time in place of `{time}`, and `-2`, `-3` ... if it is taken.
+
+    Raises RunFolderError if it cannot be made.
+    """
+    stem = name.replace("{time}", (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"))
+    number = 1
+    while True:
+        path = root / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            return path
+        except FileExistsError:
+            if not root.is_dir():
+                raise RunFolderError(f"cannot keep runs in {root}: it is a file, not a folder") from None
+            number += 1
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot make the run folder {path}: {error.strerror}; choose another place for the runs"
+            ) from error
+
+
 class RunFolder:
     """One run on disk: made by `create`, found again by `open`."""
 
@@ -183,25 +206,7 @@ class RunFolder:
 
         `name` is the workload's; `now` is for tests. Raises RunFolderError if `root` cannot be written.
         """
-        root = Path(root)
-        stamp = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        stem = f"{stamp}-{_file_name(name)}"
-        number = 1
-        while True:
-            path = root / (stem if number == 1 else f"{stem}-{number}")
-            try:
-                root.mkdir(parents=True, exist_ok=True)
-                path.mkdir()
-                break
-            except FileExistsError:
-                if not root.is_dir():
-                    raise RunFolderError(f"cannot keep runs in {root}: it is a file, not a folder") from None
-                number += 1
-            except OSError as error:
-                raise RunFolderError(
-                    f"cannot make the run folder {path}: {error.strerror}; choose another place for the runs"
-                ) from error
-        folder = cls(path)
+        folder = cls(new_folder(Path(root), "{time}-" + _file_name(name), now))
         folder._point_latest_here()
         return folder
 

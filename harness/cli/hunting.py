@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TextIO
@@ -37,7 +36,7 @@ from harness.explore.workers import process_pool
 from harness.fingerprint import code_digest
 from harness.scenario import ScenarioError
 from harness.systems.system import DefectSheet
-from results.run_folder import RunFolder
+from results.run_folder import RunFolder, new_folder
 
 LINE_INTERVAL_S = 15.0
 PANEL_INTERVAL_S = 0.25
@@ -129,7 +128,7 @@ def keep_score_of(wanted: Wanted, runs_dir: Path) -> int:
     budget = None if wanted.shrink_budget is None else Budget.parse(wanted.shrink_budget)
     sheets = wanted_sheets(wanted)
     hunts = wanted_hunts(wanted, sheets)
-    folder = _new_folder(runs_dir)
+    folder = new_folder(runs_dir, "defects-{time}")
     jobs = wanted.jobs or all_cores()
     click.echo(
         f"{len(sheets)} defect{'s' * (len(sheets) != 1)}, {len(hunts)} hunts, {jobs} run{'s' * (jobs != 1)} at a time"
@@ -159,19 +158,6 @@ def keep_score_of(wanted: Wanted, runs_dir: Path) -> int:
     if broken is not None:
         raise EnvironmentFailed(f"{ended}: {broken}") from broken
     return score.exit_code()
-
-
-def _new_folder(runs_dir: Path) -> Path:
-    stem = f"defects-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    number = 1
-    while True:
-        folder = runs_dir / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import fcntl
 import os
 import tomllib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import msgspec
 from harness.explore.seed_ranges import parse_seeds
 from harness.explore.trial import TrialResult
 from harness.scenario import Scenario, ScenarioError, toml_key, toml_value
-from results.run_folder import RunFolder, RunFolderError
+from results.run_folder import RunFolder, RunFolderError, new_folder
 
 LATEST = "latest"
 
@@ -82,23 +82,7 @@ class SweepFolder:
     @classmethod
     def create(cls, runs_dir: Path, plan: SweepPlan, *, now: datetime | None = None) -> SweepFolder:
         """Makes `runs_dir/sweep-<UTC time>-<workload>`. Raises RunFolderError where it cannot be made."""
-        stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-        stem = f"sweep-{stamp}-{plan.given['workload']}"
-        number = 1
-        while True:
-            path = runs_dir / (stem if number == 1 else f"{stem}-{number}")
-            try:
-                runs_dir.mkdir(parents=True, exist_ok=True)
-                path.mkdir()
-                break
-            except FileExistsError:
-                if not runs_dir.is_dir():
-                    raise RunFolderError(
-                        f"cannot keep runs in {runs_dir}: it is a file, not a folder"
-                    ) from None
-                number += 1
-            except OSError as error:
-                raise RunFolderError(f"cannot make the sweep folder {path}: {error.strerror}") from error
+        path = new_folder(runs_dir, f"sweep-{{time}}-{plan.given['workload']}", now)
         folder = cls(path, plan)
         (path / "sweep.toml").write_text(plan.to_toml(), encoding="utf-8")
         folder._claim()

@@ -30,7 +30,7 @@ from harness.scenario import Scenario, ScenarioError
 from harness.systems.system import DefectSheet
 
 BLACK_BOX, WHITE_BOX = "black-box", "white-box"
-MODES = (BLACK_BOX, WHITE_BOX)
+MODES = (WHITE_BOX, BLACK_BOX)
 
 DIRECTED = "directed story"
 """The detector of defects that were found by a story of their own."""
@@ -81,6 +81,11 @@ class Hunt(msgspec.Struct, frozen=True, kw_only=True):
     def title(self) -> str:
         """For people."""
         return f"{self.sheet.name} ({self.mode})"
+
+    @property
+    def is_story(self) -> bool:
+        """A directed story is told instead of runs."""
+        return not self.sheet.reachable
 
     def scenario(self, seed: int, *, clean: bool = False) -> Scenario:
         """What is run with this seed. Odd seeds draw all that the sheet leaves open; even ones keep to a plain case,

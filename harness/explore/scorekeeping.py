@@ -2,8 +2,8 @@
 
 Rules that live here:
 - What is known is whole at any time (`Scorekeeper.score`): whoever stops in the middle has a score of what was done.
-- Every hunt has a run under way before any has two; workers that would be idle take later seeds of hunts that go on,
-  and what they find counts only if no earlier seed does.
+- The hunt that has cost least goes on first, so that what is easily found is known soon and the hard ones come last.
+- Workers that would be idle take later seeds of hunts that go on; what they find counts only if no earlier seed does.
 """
 
 from __future__ import annotations
@@ -125,15 +125,14 @@ class Scorekeeper:
             listener.refresh(self)
 
     def _following(self) -> Hunting | None:
-        """The hunt that gets the next run: the one with the fewest out, in the order in which they were asked for."""
-        wanting = [
-            one for one in self.hunting if one.wants_run and (one.task.sheet.reachable or not one.under_way)
-        ]
-        return min(wanting, key=lambda one: one.under_way, default=None)
+        """The hunt that gets the next run: the one with the fewest out, then the one that has cost least. What is
+        easily found is found first."""
+        wanting = [one for one in self.hunting if one.wants_run and not (one.under_way and one.task.is_story)]
+        return min(wanting, key=lambda one: (one.under_way, one.cpu_s), default=None)
 
     def _submit(self, pool: Executor, hunting: Hunting) -> tuple[Future[Any], int]:
         task = hunting.task
-        if not task.sheet.reachable:
+        if task.is_story:
             hunting.under_way += 1
             return pool.submit(directed_hunt, task), -1
         position, request = hunting.hand_out()

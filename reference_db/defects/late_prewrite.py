@@ -15,7 +15,9 @@ from reference_db.txn.record import TransactionMarkers
 LAYER = "transaction"
 ROUTES = ("H", "A")
 WORKLOAD = "bank"
-NEMESIS = "partition,kill,pause"
+NEMESIS = "packet"
+SCENARIO = {"concurrency": "20", "workload_options": {"accounts": 5, "read_share": 0.2}}
+"""A record comes late where links are slow, and is aborted before where many want the same keys."""
 
 
 class ForgetfulMarkers(TransactionMarkers):

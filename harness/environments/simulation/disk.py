@@ -40,6 +40,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
+from harness.environments.simulation.loop import refuse_the_dead
+
 if TYPE_CHECKING:
     from harness.environments.simulation.world import World
 
@@ -156,6 +158,7 @@ class _Directory:
 
     def change(self, *changes: tuple[str, _Node | None]) -> None:
         """Several names at once, atomically; None removes one."""
+        refuse_the_dead()
         _rename(self.written, changes)
         self.pending.append(changes)
 
@@ -201,6 +204,7 @@ class SimulatedFile:
 
     def append(self, data: bytes) -> int:
         """Write at the end; returns the offset where it begins. Raises OSError (EIO, ENOSPC): nothing is written."""
+        refuse_the_dead()
         content = self._content
         offset = len(content.written)
         disk = self._disk
@@ -217,6 +221,7 @@ class SimulatedFile:
         """Write there; a gap before it is zeros. Raises OSError (EIO, ENOSPC): nothing is written."""
         if offset < 0:
             raise ValueError(f"{self.path}: offset is {offset}, the first byte of a file is 0")
+        refuse_the_dead()
         content, disk = self._content, self._disk
         if content.is_gone or disk.refuses_writes:
             disk.check_write(content, self.path, grows=offset + len(data) > len(content.written))
@@ -230,6 +235,7 @@ class SimulatedFile:
         """Make it so long; what is added is zeros. Raises OSError (EIO, ENOSPC): nothing is changed."""
         if size < 0:
             raise ValueError(f"{self.path}: size is {size}, a file has 0 bytes at least")
+        refuse_the_dead()
         content, disk = self._content, self._disk
         if content.is_gone or disk.refuses_writes:
             disk.check_write(content, self.path, grows=size > len(content.written))
@@ -441,7 +447,8 @@ class Disk:
         self.begin_sync(self._directory(path), os.fspath(path), done, failed)
 
     def begin_sync(self, what: _Content | _Directory, name: str, done: Done, failed: Failed) -> None:
-        """Start what `finish` ends. For this module; others sync files and paths."""
+        """Start what `_end_sync` ends. For this module; others sync files and paths."""
+        refuse_the_dead()
         loop = self._world.loop
         now_ns = loop.now_ns
         sync = _Sync(
@@ -475,6 +482,7 @@ class Disk:
 
     def finish_now(self, what: _Content | _Directory, name: str) -> None:
         """A blocking sync. For this module; others sync files and paths."""
+        refuse_the_dead()
         if isinstance(what, _Content) and what.is_gone:
             self.check_write(what, name, grows=False)
         self._make_durable(what, name, what.taken + len(what.pending))

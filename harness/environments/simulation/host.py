@@ -203,10 +203,13 @@ class Host:
 
     def exit(self, code: int) -> None:
         """The process ends itself at once, as by `os._exit`: called by the process itself, it does not return."""
-        life = self._present()
-        self.end_life(life, code)
-        if LIFE.get() is life:
-            raise LifeEnded(f"exit code {code}")
+        caller = LIFE.get()
+        if caller is None or caller.host is not self:
+            self.end_life(self._present(), code)
+            return
+        # One that is dead already and still unwinds must not end the life after it.
+        self.end_life(caller, code)
+        raise LifeEnded(f"exit code {code}")
 
     def end_life(self, life: Life, code: int) -> None:
         """This life has ended with an exit code. Idempotent."""
@@ -256,7 +259,10 @@ class Host:
     # Its log
 
     def log_line(self, text: str) -> None:
-        """Append to the log, with the host's own time in front."""
+        """Append to the log, with the host's own time in front. The dead say nothing."""
+        life = LIFE.get()
+        if life is not None and not life.is_alive:
+            return
         line = f"{_clock_text(self.clock.wall_ns())} {text}"
         self.log_lines.append(line)
         self.world.emit("log", "line", host=self.name, text=text)

@@ -64,6 +64,13 @@ class LifeEnded(BaseException):
     """Unwinds what is running when a process ends itself, as nothing comes after `os._exit`. The loop catches it."""
 
 
+def refuse_the_dead() -> None:
+    """A process that ended itself still unwinds, as Python has no other way: nothing of it may be seen any more."""
+    life = LIFE.get()
+    if life is not None and not life.is_alive:
+        raise LifeEnded(f"life {life.number} is over")
+
+
 class Handle:
     """A callback that is due some time; as `asyncio.Handle`, but smaller."""
 
@@ -458,6 +465,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             self.unretrieved.append(f"{message}: {context.get('exception')!r}")
             return
         life = self._life_of(context)
+        if life is not None and not life.is_alive:
+            return
         handler = self._handler if life is None else life.exception_handler
         if handler is None:
             self.default_exception_handler(context)

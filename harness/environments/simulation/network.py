@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.environments.simulation.links import Link, LinkConditions, LinkName, NetworkOptions
-from harness.environments.simulation.loop import LIFE, SECOND_NS, Handle
+from harness.environments.simulation.loop import LIFE, SECOND_NS, Handle, refuse_the_dead
 from harness.environments.simulation.streams import OPEN, Connection, Stream, os_error
 
 if TYPE_CHECKING:
@@ -252,6 +252,7 @@ class Network:
 
     async def listen(self, host: Host, port: int, protocol_factory: Callable[[], Any]) -> SimulatedServer:
         """Listen on a port of `host` (0: one that is free). Raises OSError (EADDRINUSE) if somebody does already."""
+        refuse_the_dead()
         if port == 0:
             port = self.free_port(host)
         if (host.name, port) in self._listeners:

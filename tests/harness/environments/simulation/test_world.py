@@ -540,6 +540,46 @@ def test_nothing_comes_after_a_process_has_ended_itself() -> None:
     ]
 
 
+def test_a_process_that_ended_itself_leaves_no_trace_while_it_unwinds() -> None:
+    """Python can only leave a function by way of its `finally` blocks."""
+    ends: list[str] = []
+
+    async def program(host: Host) -> None:
+        file = host.disk.open("file", create=True)
+        host.disk.sync_directory()
+        file.append(b"alive")
+        if host.lives == 2:
+            await asyncio.sleep(100)
+        try:
+            try:
+                try:
+                    os._exit(3)
+                finally:
+                    logging.getLogger("program").error("dead")
+                    asyncio.get_running_loop().call_soon(file.append, b"dead")
+                    file.append(b"dead")
+            finally:
+                host.disk.open("another", create=True)
+        finally:
+            host.exit(4)
+
+    def start_again(host: Host, status: str) -> None:
+        ends.append(status)
+        host.start(program)
+
+    async def story(world: World) -> None:
+        host = world.host("a")
+        host.on_exit = start_again
+        host.start(program)
+        await asyncio.sleep(5)
+        assert ends == ["exit code 3"]
+        assert (host.state, host.lives) == ("up", 2), "the life after it lives on"
+        assert list(host.disk.files()) == [("file", len(b"alive" * 2))]
+        assert host.log_lines == []
+
+    run_story(1, story)
+
+
 def test_a_process_whose_main_task_is_cancelled_has_ended() -> None:
     ends: list[str] = []
 

@@ -148,7 +148,7 @@ class ReferenceDatabase:
     interfaces = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS})
     log_patterns = LOG_PATTERNS
     marks = MARKS
-    """Situations of interest that its nodes tell of, with what each means."""
+    """Situations of interest that a sweep can reach, with what each means. Nodes tell of others as well, if met."""
     defects = planted_defects()
     """Planted defects by name, with their captions."""
     python_packages = ("msgspec", "rocksdict", "uvloop")
@@ -253,6 +253,8 @@ class ReferenceDatabase:
             "election_ticks": election_ticks,
             "settled_ticks": random.choice((5, 30, 30, 100)),
             "log_entries_kept": random.choice((20, 100, 5000)),
+            # With few, nodes are overloaded and refuse requests, in the middle of transactions too.
+            "requests_most": random.choice((5000, 6, 5000, 5000, 5000, 5000, 5000, 5000)),
         }
 
     async def status(self, address: Addresses) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 import reference_db
 from reference_db.raft import core
-from reference_db.trace import MARKS, RAFT_MARKS, RecordingTrace
+from reference_db.trace import GUARD_MARKS, MARKS, RAFT_MARKS, RecordingTrace
 from tests.reference_db.test_stress import run_stress
 from tests.reference_db.virtual_loop import run_virtually
 
@@ -40,8 +40,10 @@ def emitted() -> dict[str, list[str]]:
 
 def test_what_is_emitted_and_what_is_registered_are_the_same() -> None:
     names = set(emitted()) | set(RAFT_MARKS.values())
-    assert sorted(names - MARKS.keys()) == []
-    assert sorted(MARKS.keys() - names) == []
+    registered = MARKS.keys() | GUARD_MARKS.keys()
+    assert sorted(names - registered) == []
+    assert sorted(registered - names) == []
+    assert not MARKS.keys() & GUARD_MARKS.keys()
 
 
 def test_the_cores_events_that_are_marks_exist() -> None:
@@ -53,7 +55,7 @@ def test_the_cores_events_that_are_marks_exist() -> None:
 
 
 def test_each_mark_says_why_it_is_worth_counting() -> None:
-    for name, why in MARKS.items():
+    for name, why in {**MARKS, **GUARD_MARKS}.items():
         assert name[0].islower(), name
         assert len(name) < 70, name
         assert len(why) > 15, name

@@ -155,6 +155,13 @@ def test_the_databases_timing_fits_the_network_and_the_length_of_a_run() -> None
     assert max(timeouts) > 2500
 
 
+def test_now_and_then_nodes_are_overloaded() -> None:
+    """What a node refuses for want of room is a path of its own, which no load that is drawn would reach."""
+    most = [int(one.system_options["requests_most"]) for one in drawn()]
+    overloaded = sum(value <= 10 for value in most)
+    assert 0.02 * len(most) < overloaded < 0.3 * len(most), most
+
+
 def test_a_part_is_chosen_in_order_and_seldom_nothing() -> None:
     parts = [choose_some("abcde", Random(seed)) for seed in range(2000)]
     assert all(part == sorted(part) for part in parts)

@@ -146,46 +146,33 @@ class LinkFaults:
 
     async def reset(self, links: Sequence[Link]) -> Evidence:
         """Both ends of every open connection learn that it ended."""
-        wanted = self._checked(links)
-        connections = await self._open_all(wanted)
-        self._network.reset(wanted)
-        probes = []
-        for link, connection in zip(wanted, connections, strict=True):
-            if connection is None:
-                probes.append(_unseen(link))
-                continue
-            near = await connection.near.is_lost_within(BREAK_S)
-            far = await connection.far.is_lost_within(BREAK_S)
-            probes.append(
-                {
-                    "what": f"connection {link[0]} -> {link[1]}",
-                    "before": "open",
-                    "after": {"source": _end(near), "target": _end(far)},
-                    "proves": near and far,
-                }
-            )
-            connection.close()
-        return evidence_of_measured(probes)
+        return await self._break_off(self._checked(links), self._network.reset, BREAK_S, target_learns=True)
 
     async def half_open(self, links: Sequence[Link]) -> Evidence:
         """The source learns that its connections ended, the target does not until `mend`."""
         wanted = self._checked(links)
-        connections = await self._open_all(wanted)
-        self._network.half_open(wanted)
         self.halved |= set(wanted)
+        return await self._break_off(wanted, self._network.half_open, STILL_S, target_learns=False)
+
+    async def _break_off(
+        self, links: list[Link], act: Callable[[list[Link]], object], target_s: float, *, target_learns: bool
+    ) -> Evidence:
+        """Acts on a connection of our own on each link, as on all others; the target is watched for `target_s`."""
+        connections = await self._open_all(links)
+        act(links)
         probes = []
-        for link, connection in zip(wanted, connections, strict=True):
+        for link, connection in zip(links, connections, strict=True):
             if connection is None:
                 probes.append(_unseen(link))
                 continue
             near = await connection.near.is_lost_within(BREAK_S)
-            far = await connection.far.is_lost_within(STILL_S)
+            far = await connection.far.is_lost_within(target_s)
             probes.append(
                 {
                     "what": f"connection {link[0]} -> {link[1]}",
                     "before": "open",
                     "after": {"source": _end(near), "target": _end(far)},
-                    "proves": near and not far,
+                    "proves": near and far is target_learns,
                 }
             )
             connection.close()

@@ -458,7 +458,8 @@ class ClientScan(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
 
 
 class BeginTransaction(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
-    """Reply: a number that names the transaction on this connection."""
+    """The id of this request names the transaction on this connection, so a client need not wait for the reply (which
+    repeats it) before it goes on."""
 
     priority: Timestamp = ZERO
     """From `TransactionRetry`, if this is a retry."""

@@ -51,7 +51,7 @@ Address = tuple[str, int]
 GRACE_S = 0.5
 """How much longer than the node a client waits before it gives up on an answer."""
 SWEEP_S = 0.05
-"""How often deadlines are looked at."""
+"""How often deadlines are looked at, at most."""
 
 _KINDS: dict[type, str] = {
     Ambiguous: "ambiguous",
@@ -110,7 +110,13 @@ class _Connection(asyncio.Protocol):
         self._last_id = 0
         self._out: list[bytes] = []
         self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_at = 0.0
         self.is_lost = False
+
+    @property
+    def last_id(self) -> int:
+        """The id of the newest request."""
+        return self._last_id
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name.
@@ -156,13 +162,20 @@ class _Connection(asyncio.Protocol):
         except FrameError as error:
             raise ClientError(True, "bad-request", str(error)) from error
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._calls[self._last_id] = _Call(future, self._loop.time() + timeout_s + GRACE_S, is_read)
+        deadline = self._loop.time() + timeout_s + GRACE_S
+        self._calls[self._last_id] = _Call(future, deadline, is_read)
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(frame)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+        if self._sweeper is None or deadline < self._sweep_at:
+            self._sweep_not_before(deadline)
         return future
+
+    def _sweep_not_before(self, when: float) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweep_at = when
+        self._sweeper = self._loop.call_at(when, self._sweep)
 
     def _flush(self) -> None:
         out, self._out = self._out, []
@@ -178,7 +191,9 @@ class _Connection(asyncio.Protocol):
             call = self._calls.pop(number)
             if not call.future.done():
                 call.future.set_exception(ClientError(call.is_read, "timeout", "the node did not answer"))
-        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+        if self._calls:
+            first = min(call.deadline for call in self._calls.values())
+            self._sweep_not_before(max(first, now + SWEEP_S))
 
     def close(self) -> None:
         """Close at once."""
@@ -190,6 +205,12 @@ def _as_client_error(error: Refusal, is_read: bool) -> ClientError:
     text = getattr(error, "reason", None) or str(error)
     priority = error.priority if isinstance(error, TransactionRetry) else ZERO
     return ClientError(error.definite or is_read, _KINDS[type(error)], text, priority)
+
+
+def _retrieved(done: asyncio.Future[Any]) -> None:
+    """Nobody may ever look at this answer."""
+    if not done.cancelled():
+        done.exception()
 
 
 class Client:
@@ -307,14 +328,16 @@ class Transaction:
         self._number = 0
         self._connection: _Connection | None = None
         self._unanswered: list[asyncio.Future[Any]] = []
-        """Writes that were sent; their answers are looked at when the transaction commits."""
+        """That it began, and writes that were sent; their answers are looked at when the transaction commits, or when
+        something else is refused."""
 
     async def begin(self) -> None:
-        """Open it. Raises ClientError."""
+        """Open it, on a connection that there is; whether the node took it is looked at later. Raises ClientError."""
         if not self._client.is_connected:
             await self._client.connect()
-        self._connection = self._client._connection
-        self._number = await self._call(BeginTransaction(self._priority), is_read=True)
+        self._connection = self._open(self._client._connection)
+        self._send(BeginTransaction(self._priority))
+        self._number = self._connection.last_id
 
     async def get(self, key: str) -> Any:
         """The value that this transaction sees."""
@@ -326,11 +349,11 @@ class Transaction:
 
     async def put(self, key: str, value: Any) -> None:
         """Write a key when the transaction commits."""
-        self._send_write(ClientPut(key.encode(), encode_value(value), self._number))
+        self._send(ClientPut(key.encode(), encode_value(value), self._number))
 
     async def delete(self, key: str) -> None:
         """Delete a key when the transaction commits."""
-        self._send_write(ClientDelete(key.encode(), self._number))
+        self._send(ClientDelete(key.encode(), self._number))
 
     async def scan(
         self, start: str = "", end: str = "", limit: int = 0, reverse: bool = False
@@ -352,25 +375,32 @@ class Transaction:
     def abandon(self) -> None:
         """Roll back without waiting for an answer: nothing was written anywhere."""
         if self._connection is not None and not self._connection.is_lost and self._number:
-            future = self._connection.call(RollbackTransaction(self._number), 1.0, True)
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            future = self._connection.call(RollbackTransaction(self._number), self._client._timeout_s, True)
+            future.add_done_callback(_retrieved)
 
-    def _send_write(self, operation: ClientOperation) -> None:
+    def _send(self, operation: BeginTransaction | ClientPut | ClientDelete) -> None:
         """The node only notes it, so its answer need not be waited for before the commit."""
-        future = self._open_connection().call(operation, self._client._timeout_s, True)
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        future = self._open(self._connection).call(operation, self._client._timeout_s, True)
+        future.add_done_callback(_retrieved)
         self._unanswered.append(future)
 
     async def _call(self, operation: ClientOperation, is_read: bool) -> Any:
         """Every call but the commit is definite when it fails, since only the commit writes."""
-        return await self._open_connection().call(operation, self._client._timeout_s, is_read)
+        try:
+            return await self._open(self._connection).call(operation, self._client._timeout_s, is_read)
+        except ClientError:
+            for noted in self._unanswered:
+                if is_read and noted.done():
+                    noted.result()  # Raises what came first, if something did.
+            raise
 
-    def _open_connection(self) -> _Connection:
-        if self._connection is None:
+    @staticmethod
+    def _open(connection: _Connection | None) -> _Connection:
+        if connection is None:
             raise ClientError(True, "bad-request", "the transaction has not begun")
-        if self._connection.is_lost:
+        if connection.is_lost:
             raise ClientError(True, "connection-lost", "the transaction's connection is gone, and so is it")
-        return self._connection
+        return connection
 
     async def __aenter__(self) -> Transaction:
         await self.begin()

@@ -135,13 +135,12 @@ class NodeOptions(StoreOptions, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ClientConnection:
-    """What a node keeps for one client connection: its open transactions, by number."""
+    """What a node keeps for one client connection: its open transactions, by the id of the request that began them."""
 
-    __slots__ = ("last_number", "transactions")
+    __slots__ = ("transactions",)
 
     def __init__(self) -> None:
         self.transactions: dict[int, OpenTransaction] = {}
-        self.last_number = 0
 
 
 class Node:
@@ -186,6 +185,8 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._turn_scheduled = False
         self._flush_scheduled = False
+        self._is_turning = False
+        """What is to be sent leaves at the end of this turn."""
         self._outbox_raft: dict[str, list[tuple[int, Message]]] = {}
         self._outbox_lazy: dict[str, list[tuple[int, Message]]] = {}
         """Messages that don't make a frame of their own: they go with the next one, or at the next tick."""
@@ -331,7 +332,8 @@ class Node:
     # Turns and ticks.
 
     def _wake(self) -> None:
-        if not self._turn_scheduled and not self._stopped:
+        # The end of a turn that waits for its sync looks by itself whether there is more to do.
+        if not self._turn_scheduled and not self._stopped and self.store.may_turn:
             self._turn_scheduled = True
             self._loop.call_soon(self._turn)
 
@@ -339,7 +341,9 @@ class Node:
         self._turn_scheduled = False
         if self._stopped or not self.store.may_turn:
             return
+        self._is_turning = True
         self.store.turn()
+        self._is_turning = False
         self._flush()
 
     def _sync(self, done: Callable[[], None]) -> None:
@@ -465,11 +469,12 @@ class Node:
         # As many as are needed; the others only if those are silent.
         first, rest = others[:needed], others[needed:]
         ask(first)
-        if rest:
-            done, _ = await asyncio.wait([heard], timeout=OBSERVE_FIRST_S)
-            if not done:
-                ask(rest)
-        return await heard
+        later = self._loop.call_later(OBSERVE_FIRST_S, ask, rest) if rest else None
+        try:
+            return await heard
+        finally:
+            if later is not None:
+                later.cancel()
 
     def _reply_to(self, node: str) -> Callable[[RangeReply], None]:
         def reply(message: RangeReply) -> None:
@@ -510,7 +515,7 @@ class Node:
         return True
 
     def _schedule_flush(self) -> None:
-        if not self._flush_scheduled and not self._turn_scheduled:
+        if not (self._flush_scheduled or self._turn_scheduled or self._is_turning):
             self._flush_scheduled = True
             self._loop.call_soon(self._flush_soon)
 
@@ -614,7 +619,7 @@ class Node:
                 self._single(request, Delete(operation.key), operation.key, deadline, done)
             case BeginTransaction() | ClientPut() | ClientDelete() | RollbackTransaction():
                 try:
-                    value = self._note(operation, connection)
+                    value = self._note(request, connection)
                 except Failed as failed:
                     self._reply(done, ClientReply(request.request_id, error=failed.error))
                 else:
@@ -730,18 +735,20 @@ class Node:
         else:
             self._reply(done, ClientReply(request.request_id, value))
 
-    def _note(self, operation: ClientOperation, connection: ClientConnection) -> Any:
+    def _note(self, request: ClientRequest, connection: ClientConnection) -> Any:
         """What a transaction is told that needs nobody else. Raises Failed."""
         coordinator = self.coordinator
-        match operation:
+        match operation := request.operation:
             case BeginTransaction():
                 if len(connection.transactions) >= OPEN_TRANSACTIONS_MOST:
                     raise Failed(
                         Overloaded(f"{OPEN_TRANSACTIONS_MOST} transactions are open on this connection")
                     )
-                connection.last_number += 1
-                connection.transactions[connection.last_number] = coordinator.begin(operation.priority)
-                return connection.last_number
+                number = request.request_id
+                if number in connection.transactions:
+                    raise Failed(BadRequest(f"transaction {number} is open on this connection already"))
+                connection.transactions[number] = coordinator.begin(operation.priority)
+                return number
             case ClientPut():
                 coordinator.put(_find(connection, operation.transaction), operation.key, operation.value)
             case ClientDelete():

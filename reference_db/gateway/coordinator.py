@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from reference_db.api import (
@@ -56,7 +56,7 @@ from reference_db.api import (
 )
 from reference_db.api import ClientError as Refusal
 from reference_db.gateway.pusher import Pusher
-from reference_db.gateway.router import ATTEMPT_S, LOST, SILENT, Router
+from reference_db.gateway.router import ATTEMPT_S, LOST, SILENT, Part, Router
 from reference_db.ranges.certain_reads import certainty
 from reference_db.timestamp import ZERO, HybridClock, Timestamp
 from reference_db.trace import Trace
@@ -185,16 +185,26 @@ class Coordinator:
             by_range.setdefault(self._router.directory.find(key).id, []).append(key)
         found = dict(open_one.writes)
         await self._observe_once(open_one, deadline)
+        wanted = sorted(by_range.items())
         if open_one.promise:
-            parts = await self._together(
-                self._get_of_range(open_one, range_id, mine, deadline, at_once=True)
-                for range_id, mine in sorted(by_range.items())
+            replies = await self._router.send_together(
+                [(range_id, tuple(map(Get, mine))) for range_id, mine in wanted],
+                deadline,
+                timestamp=open_one.read_timestamp,
+                transaction=open_one.identity(open_one.priority),
+                pushed=open_one.promise,
+                reads_at_once=True,
+            )
+            parts = await self._each(
+                lambda part, reply: self._get_of_range(open_one, part[0], part[1], deadline, reply),
+                wanted,
+                replies,
             )
             for part in parts:
                 found.update(part)
         else:
             # Each read may move the timestamp, and with it those before it: one after the other.
-            for range_id, mine in sorted(by_range.items()):
+            for range_id, mine in wanted:
                 found.update(await self._get_of_range(open_one, range_id, mine, deadline))
         return [found[key] for key in keys]
 
@@ -204,16 +214,16 @@ class Coordinator:
         range_id: int,
         keys: list[Key],
         deadline: float,
-        *,
-        at_once: bool = False,
+        reply: RangeReply | None = None,
     ) -> dict[Key, Value | None]:
+        """`reply`: what the range has said already."""
         results = await self._read(
             open_one,
             range_id,
             tuple(Get(key) for key in keys),
             [(key, key + b"\x00") for key in keys],
             deadline,
-            at_once=at_once,
+            reply,
         )
         values: dict[Key, Value | None] = {}
         for key, result in zip(keys, results, strict=True):
@@ -350,27 +360,29 @@ class Coordinator:
         operations: tuple[Get | Scan, ...],
         spans: list[Span],
         deadline: float,
-        *,
-        at_once: bool = False,
+        reply: RangeReply | None = None,
     ) -> tuple[Result, ...]:
         """Read in one range: the results, one for each operation. With a promise, reads of several ranges may be under
-        way at the same time, since none of them moves the timestamp. Raises Failed."""
+        way at the same time, since none of them moves the timestamp; then the range may have been asked already, and
+        this is its `reply`. Raises Failed."""
         await self._observe_once(open_one, deadline)
         pushed = open_one.promise
+        at_once = reply is not None
         for _ in range(READ_AGAIN_MOST):
             identity = open_one.identity(open_one.priority)
             is_first = not open_one.reads and not open_one.promise
-            reply = await self._router.send(
-                range_id,
-                operations,
-                deadline,
-                repeatable=True,
-                timestamp=open_one.read_timestamp,
-                transaction=identity,
-                pushed=pushed,
-                may_forward=is_first,
-                reads_at_once=at_once,
-            )
+            if reply is None:
+                reply = await self._router.send(
+                    range_id,
+                    operations,
+                    deadline,
+                    repeatable=True,
+                    timestamp=open_one.read_timestamp,
+                    transaction=identity,
+                    pushed=pushed,
+                    may_forward=is_first,
+                    reads_at_once=at_once,
+                )
             match reply.error:
                 case None:
                     if is_first:
@@ -391,6 +403,7 @@ class Coordinator:
                     await self._move_reads(open_one, identity, max(newest, self._clock.now()), deadline)
                 case _:
                     raise self._failed(open_one, reply)
+            reply = None
         raise Failed(TimedOut(f"a read was moved {READ_AGAIN_MOST} times; the range is written too fast"))
 
     async def _move_reads(
@@ -416,9 +429,14 @@ class Coordinator:
         for start, end in open_one.reads:
             for descriptor, low, high in self._router.directory.overlapping(start, end):
                 by_range.setdefault(descriptor.id, []).append(Refresh(low, high, since))
-        await self._together(
-            self._refresh_range(open_one, identity, range_id, tuple(operations), target, deadline)
-            for range_id, operations in sorted(by_range.items())
+        parts = [(range_id, tuple(operations)) for range_id, operations in sorted(by_range.items())]
+        replies = await self._router.send_together(parts, deadline, timestamp=target, transaction=identity)
+        await self._each(
+            lambda part, reply: self._refresh_range(
+                open_one, identity, part[0], part[1], target, deadline, reply
+            ),
+            parts,
+            replies,
         )
 
     async def _refresh_range(
@@ -429,18 +447,11 @@ class Coordinator:
         operations: tuple[RangeOperation, ...],
         target: Timestamp,
         deadline: float,
+        reply: RangeReply,
     ) -> None:
+        """Go on from a range's `reply` until its reads hold at `target`. Raises Failed."""
         pushed: tuple[Pushed, ...] = ()
         while True:
-            reply = await self._router.send(
-                range_id,
-                operations,
-                deadline,
-                repeatable=True,
-                timestamp=target,
-                transaction=identity,
-                pushed=pushed,
-            )
             match reply.error:
                 case None:
                     return
@@ -451,6 +462,15 @@ class Coordinator:
                     pushed = cleared.pushed
                 case _:
                     raise self._failed(open_one, reply)
+            reply = await self._router.send(
+                range_id,
+                operations,
+                deadline,
+                repeatable=True,
+                timestamp=target,
+                transaction=identity,
+                pushed=pushed,
+            )
 
     # Committing.
 
@@ -461,12 +481,21 @@ class Coordinator:
         anchor_range = self._router.directory.find(transaction.anchor).id
         reads = bool(open_one.reads)
         start = open_one.read_timestamp if open_one.read_timestamp is not None else self._clock.now()
+        parts: list[Part] = []
+        for range_id, mine in sorted(by_range.items()):
+            intents = tuple([WriteIntent(key, open_one.writes[key], 1) for key in mine])
+            record = (CreateRecord(tuple(open_one.writes)),) if range_id == anchor_range else ()
+            parts.append((range_id, (*record, *intents)))
         try:
-            written = await self._together(
-                self._write_range(
-                    open_one, transaction, range_id, mine, range_id == anchor_range, start, deadline
-                )
-                for range_id, mine in sorted(by_range.items())
+            replies = await self._router.send_together(
+                parts, deadline, timestamp=start, transaction=transaction
+            )
+            written = await self._each(
+                lambda part, reply: self._write_range(
+                    open_one, transaction, part[0], part[1], start, deadline, reply
+                ),
+                parts,
+                replies,
             )
             commit_at = max((start, *written))
             if reads and commit_at > start:
@@ -486,25 +515,15 @@ class Coordinator:
         open_one: OpenTransaction,
         transaction: Transaction,
         range_id: int,
-        mine: list[Key],
-        has_anchor: bool,
+        operations: tuple[RangeOperation, ...],
         start: Timestamp,
         deadline: float,
+        reply: RangeReply,
     ) -> Timestamp:
-        """Lay the intents of one range; returns the largest timestamp written. Raises Failed."""
-        intents: list[RangeOperation] = [WriteIntent(key, open_one.writes[key], 1) for key in mine]
-        operations = (CreateRecord(tuple(open_one.writes)), *intents) if has_anchor else tuple(intents)
+        """Go on from a range's `reply` until its intents are laid; returns the largest timestamp written. Raises
+        Failed."""
         pushed: tuple[Pushed, ...] = ()
         while True:
-            reply = await self._router.send(
-                range_id,
-                operations,
-                deadline,
-                repeatable=True,
-                timestamp=start,
-                transaction=transaction,
-                pushed=pushed,
-            )
             match reply.error:
                 case None:
                     floors = [result.floor for result in reply.results if isinstance(result, RecordState)]
@@ -518,6 +537,15 @@ class Coordinator:
                     pushed = cleared.pushed
                 case _:
                     raise self._failed(open_one, reply)
+            reply = await self._router.send(
+                range_id,
+                operations,
+                deadline,
+                repeatable=True,
+                timestamp=start,
+                transaction=transaction,
+                pushed=pushed,
+            )
 
     async def _decide(
         self,
@@ -641,34 +669,26 @@ class Coordinator:
     ) -> None:
         """Make the intents final or gone; once all are, forget the record. Others do it if we cannot."""
         deadline = self._router.now() + CLEAN_UP_S
-        others = [
-            (range_id, keys)
+        others: list[Part] = [
+            (range_id, (ResolveIntents(transaction.id, tuple(keys), status, commit_at),))
             for range_id, keys in sorted(by_range.items())
             if range_id != anchor_range or status != TransactionStatus.COMMITTED
         ]
-        replies = await asyncio.gather(
-            *(
-                self._router.send(
-                    range_id,
-                    (ResolveIntents(transaction.id, tuple(keys), status, commit_at),),
-                    deadline,
-                    repeatable=True,
-                )
-                for range_id, keys in others
-            )
-        )
+        replies = await self._router.send_together(others, deadline)
         if all(reply.error is None for reply in replies):
             self._deletable.append((anchor_range, transaction))
 
     async def delete_records(self) -> None:
         """Called every `DELETE_RECORDS_S`: forgets the records whose intents are all resolved, many in one turn."""
         deletable, self._deletable = self._deletable, []
-        deadline = self._router.now() + CLEAN_UP_S
-        for anchor_range, transaction in deletable:
-            self._spawn(self._delete_record(anchor_range, transaction, deadline))
+        if deletable:
+            self._spawn(self._delete(deletable, self._router.now() + CLEAN_UP_S))
 
-    async def _delete_record(self, anchor_range: int, transaction: Transaction, deadline: float) -> None:
-        await self._router.send(anchor_range, (DeleteRecord(transaction),), deadline, repeatable=True)
+    async def _delete(self, deletable: list[tuple[int, Transaction]], deadline: float) -> None:
+        await self._router.send_together(
+            [(anchor_range, (DeleteRecord(transaction),)) for anchor_range, transaction in deletable],
+            deadline,
+        )
 
     async def heartbeat(self) -> None:
         """Called every `HEARTBEAT_S`: tells the records of transactions that are committing that we live."""
@@ -713,13 +733,19 @@ class Coordinator:
             case error:
                 return Failed(error) if isinstance(error, Refusal) else Failed(TimedOut(str(error)))
 
-    async def _together(self, coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
-        """Run them all; when one fails, the others still come to their end before its error is raised, so that
-        nothing of this transaction is under way when its intents are removed."""
-        first, *others = coroutines
-        if not others:
-            return [await first]
-        results = await asyncio.gather(first, *others, return_exceptions=True)
+    async def _each(
+        self,
+        go_on: Callable[[Any, RangeReply], Coroutine[Any, Any, Any]],
+        parts: Sequence[Any],
+        replies: Sequence[RangeReply],
+    ) -> list[Any]:
+        """Go on from the first reply of each part, at the same time where a part is not done with it; when one fails,
+        the others still come to their end before its error is raised, so that nothing of this transaction is under way
+        when its intents are removed."""
+        both = zip(parts, replies, strict=True)
+        if sum([reply.error is not None for reply in replies]) <= 1:
+            return [await go_on(part, reply) for part, reply in both]
+        results = await asyncio.gather(*(go_on(*one) for one in both), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from reference_db.api import (
     Ambiguous,
@@ -34,6 +35,8 @@ from reference_db.timestamp import Timestamp
 from reference_db.trace import Trace
 
 Done = Callable[[RangeReply], None]
+Part = tuple[int, tuple[RangeOperation, ...]]
+"""A range, and what it is asked for."""
 
 ATTEMPT_S = 1.0
 """How long a request that may be repeated waits for one node before it tries the next."""
@@ -148,34 +151,38 @@ class Router:
         pushed: tuple[Pushed, ...] = (),
         may_forward: bool = False,
         reads_at_once: bool = False,
+        first: tuple[str, RangeReply] | None = None,
     ) -> RangeReply:
         """Send until somebody answers. The reply is the leader's, or carries `TimedOut`, `Unavailable` or
-        `Overloaded` (certainly nothing happened) or `Ambiguous`."""
+        `Overloaded` (certainly nothing happened) or `Ambiguous`. `first`: a node that was asked already, and what it
+        said."""
         may_have_arrived = False
         pause = PAUSE_FIRST_S
         quick = 3
         refusal = ""
         while True:
             now = self.now()
-            if now >= deadline:
+            if first is not None:
+                (node, reply), first = first, None
+            elif now >= deadline:
                 if may_have_arrived:
                     return RangeReply(0, error=SILENT)
                 return RangeReply(0, error=TimedOut(f"range {range_id}: {refusal or 'no time was left'}"))
-            descriptor = self.directory.get(range_id)
-            node = self.directory.candidate(range_id)
-            request = RangeRequest(
-                self.next_id(),
-                range_id,
-                descriptor.generation,
-                operations,
-                timestamp,
-                transaction,
-                pushed,
-                may_forward,
-                reads_at_once,
-            )
-            attempt_deadline = min(deadline, now + ATTEMPT_S) if repeatable else deadline
-            reply = await self._ask(node, request, attempt_deadline)
+            else:
+                node = self.directory.candidate(range_id)
+                request = RangeRequest(
+                    self.next_id(),
+                    range_id,
+                    self.directory.get(range_id).generation,
+                    operations,
+                    timestamp,
+                    transaction,
+                    pushed,
+                    may_forward,
+                    reads_at_once,
+                )
+                attempt_deadline = min(deadline, now + ATTEMPT_S) if repeatable else deadline
+                reply = await self._ask(node, request, attempt_deadline)
             match reply.error:
                 case NotLeader(leader=leader):
                     self.learn(range_id, node, leader)
@@ -196,6 +203,75 @@ class Router:
                     return reply
             await asyncio.sleep(min(pause * (0.5 + self._random.random()), max(deadline - self.now(), 0.0)))
             pause = min(2 * pause, PAUSE_MOST_S)
+
+    async def send_together(
+        self,
+        parts: Sequence[Part],
+        deadline: float,
+        *,
+        timestamp: Timestamp | None = None,
+        transaction: Transaction | None = None,
+        pushed: tuple[Pushed, ...] = (),
+        reads_at_once: bool = False,
+    ) -> list[RangeReply]:
+        """As `send`, for several repeatable requests at the same time; their replies in the same order. All go their
+        first way without tasks, and the caller wakes once; the few that must be sent again go on as tasks."""
+        now = self.now()
+        if not parts or now >= deadline:
+            return [
+                await self.send(range_id, operations, deadline, repeatable=True)
+                for range_id, operations in parts
+            ]
+        attempt_deadline = min(deadline, now + ATTEMPT_S)
+        replies: dict[int, RangeReply] = {}
+        all_answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def answered(place: int, reply: RangeReply) -> None:
+            replies[place] = reply
+            if len(replies) == len(parts) and not all_answered.done():
+                all_answered.set_result(None)
+
+        asked: list[tuple[str, int]] = []
+        for place, (range_id, operations) in enumerate(parts):
+            node = self.directory.candidate(range_id)
+            request = RangeRequest(
+                self.next_id(),
+                range_id,
+                self.directory.get(range_id).generation,
+                operations,
+                timestamp,
+                transaction,
+                pushed,
+                False,
+                reads_at_once,
+            )
+            asked.append((node, request.request_id))
+            self.ask(node, request, attempt_deadline, partial(answered, place))
+        try:
+            await all_answered
+        except asyncio.CancelledError:
+            for _, request_id in asked:
+                self._pending.pop(request_id, None)
+            raise
+        again = [place for place in range(len(parts)) if isinstance(replies[place].error, _ASK_AGAIN)]
+        if again:
+            later = await asyncio.gather(
+                *(
+                    self.send(
+                        *parts[place],
+                        deadline,
+                        repeatable=True,
+                        timestamp=timestamp,
+                        transaction=transaction,
+                        pushed=pushed,
+                        reads_at_once=reads_at_once,
+                        first=(asked[place][0], replies[place]),
+                    )
+                    for place in again
+                )
+            )
+            replies.update(zip(again, later, strict=True))
+        return [replies[place] for place in range(len(parts))]
 
     def learn(self, range_id: int, refused_by: str, leader: str | None) -> None:
         """A node refused; it may know better."""
@@ -219,6 +295,10 @@ class Router:
         except asyncio.CancelledError:
             self._pending.pop(request.request_id, None)
             raise
+
+
+_ASK_AGAIN = (NotLeader, RangeMismatch, Unavailable, Ambiguous)
+"""After these a repeatable request is sent again."""
 
 
 def _failed(request: RangeRequest, error: Overloaded | Unavailable) -> RangeReply:

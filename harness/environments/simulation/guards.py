@@ -38,12 +38,12 @@ import subprocess
 import sys
 import threading
 import time
-import types
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from harness.environments.simulation.known_places import known_elsewhere
 from harness.environments.simulation.loop import (
     LIFE,
     REFUSED_WAY_OUT,
@@ -147,7 +147,7 @@ def guarding(loop: SimulatedLoop) -> Iterator[None]:
             setattr(owner, name, new)
             if not isinstance(owner, type):
                 by_identity[id(real)] = (real, new)
-        for put, old, new in _known_elsewhere(by_identity):
+        for put, old, new in known_elsewhere(by_identity):
             with suppress(TypeError, AttributeError):  # A class that cannot be changed.
                 put(new)
                 undo.append((put, old))
@@ -473,69 +473,3 @@ def _numpy_replacements() -> tuple[Replacement, ...]:
     # Loaded at its first use, else, and so by a host: its numbers would then go on from one world to the next.
     importlib.import_module("numpy.random")
     return _numpy_made_once()
-
-
-# Where else they are known
-
-_Place = tuple[Callable[[Any], object], Any, Any]
-"""How to put something there, what is there, what shall be there."""
-
-_scanned: tuple[int, list[_Place]] = (0, [])
-
-
-def _known_elsewhere(by_identity: dict[int, tuple[Any, Any]]) -> list[_Place]:
-    """The places outside of the standard library that know one of the replaced functions. Remembered until another
-    module is loaded."""
-    global _scanned
-    if _scanned[0] != len(sys.modules):
-        found: list[_Place] = []
-        for module_name, module in sorted(sys.modules.items()):
-            top = module_name.partition(".")[0]
-            if top in sys.stdlib_module_names or module is None or module is sys.modules[__name__]:
-                continue
-            for name, value in list(vars(module).items()):
-                new = _instead(value, by_identity)
-                if new is not None:
-                    if name != "_real_clock":
-                        found.append((functools.partial(setattr, module, name), value, new))
-                elif isinstance(value, type):
-                    if value.__module__ == module_name:
-                        found += _known_to_class(value, by_identity)
-                else:
-                    found += _known_to_callable(value, by_identity)
-        _scanned = (len(sys.modules), found)
-    return _scanned[1]
-
-
-def _instead(value: Any, by_identity: dict[int, tuple[Any, Any]]) -> Any:
-    """What replaces this value; None if it is not one of the replaced."""
-    real, new = by_identity.get(id(value), (None, None))
-    return new if real is value else None
-
-
-def _known_to_class(owner: type, by_identity: dict[int, tuple[Any, Any]]) -> Iterator[_Place]:
-    for name, value in list(vars(owner).items()):
-        inner = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-        new = _instead(inner, by_identity)
-        if new is None:
-            yield from _known_to_callable(inner, by_identity)
-        else:
-            # A function of C in the body of a class takes no `self`, so ours may not either.
-            yield functools.partial(setattr, owner, name), value, staticmethod(new)
-
-
-def _known_to_callable(value: Any, by_identity: dict[int, tuple[Any, Any]]) -> Iterator[_Place]:
-    if isinstance(value, types.FunctionType):
-        defaults, named = value.__defaults__ or (), value.__kwdefaults__ or {}
-        if any(_instead(one, by_identity) is not None for one in defaults):
-            changed = tuple(_instead(one, by_identity) or one for one in defaults)
-            yield functools.partial(setattr, value, "__defaults__"), defaults, changed
-        if any(_instead(one, by_identity) is not None for one in named.values()):
-            renamed = {name: _instead(one, by_identity) or one for name, one in named.items()}
-            yield functools.partial(setattr, value, "__kwdefaults__"), named, renamed
-    elif isinstance(value, functools.partial):
-        new = _instead(value.func, by_identity)
-        if new is not None:
-            put: Callable[[Any], object] = value.__setstate__  # type: ignore[attr-defined]
-            state = value.args, value.keywords, value.__dict__
-            yield put, (value.func, *state), (new, *state)

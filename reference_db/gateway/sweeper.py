@@ -15,8 +15,11 @@ from reference_db.api import (
     Conflict,
     DeleteRecord,
     IntentConflict,
+    Overloaded,
     PushKind,
     PushTransaction,
+    RangeOperation,
+    RangeReply,
     ResolveIntents,
     TransactionStatus,
 )
@@ -31,6 +34,10 @@ PATIENCE_SWEEPS = 3
 BUDGET_S = 1.0
 """How long one push or resolution may take."""
 MOST_AT_ONCE = 100
+REFUSED_FIRST_S = 0.02
+REFUSED_MOST_S = 0.2
+"""A sweep sends much at once. What an overloaded node refuses of it comes again after such a pause, first and longest:
+left for the next sweep, leftovers would come faster than they go."""
 
 
 class Sweeper:
@@ -80,17 +87,26 @@ class Sweeper:
         anchor_range = self._router.directory.find(transaction.anchor).id
         deadline = self._router.now() + BUDGET_S
         if record.status == TransactionStatus.PENDING:
-            push = PushTransaction(transaction, PushKind.ABORT)
-            await self._router.send(anchor_range, (push,), deadline, repeatable=True)
+            await self._send(anchor_range, PushTransaction(transaction, PushKind.ABORT), deadline)
             return
         by_range: dict[int, list[bytes]] = {}
         for key in record.keys:
             by_range.setdefault(self._router.directory.find(key).id, []).append(key)
         for range_id, mine in sorted(by_range.items()):
             resolve = ResolveIntents(transaction.id, tuple(mine), record.status, record.commit_timestamp)
-            reply = await self._router.send(range_id, (resolve,), deadline, repeatable=True)
+            reply = await self._send(range_id, resolve, deadline)
             if reply.error is not None:
                 return
         if self._trace is not None:
             self._trace.mark("a record without a coordinator was swept")
-        await self._router.send(anchor_range, (DeleteRecord(transaction),), deadline, repeatable=True)
+        await self._send(anchor_range, DeleteRecord(transaction), deadline)
+
+    async def _send(self, range_id: int, operation: RangeOperation, deadline: float) -> RangeReply:
+        pause = REFUSED_FIRST_S
+        while True:
+            reply = await self._router.send(range_id, (operation,), deadline, repeatable=True)
+            left = deadline - self._router.now()
+            if left <= 0 or not isinstance(reply.error, Overloaded):
+                return reply
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, REFUSED_MOST_S)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nemesis.schedule import Step
-from results.history import Pair
+from results.history import FaultInterval, History, Pair
 from results.operation import MAIN_PHASE
 from results.report.escape import html_text, relative_link, shortened, value_text
 
@@ -38,6 +38,7 @@ tr.proves td { background: color-mix(in srgb, var(--red) 12%, transparent); }
 def render_shrink_page(record: ShrinkRecord, saved: SavedRun, folder: RunFolder, best: Best) -> str:
     """The page as a text. Whatever clients, nodes or people wrote in it is shown as text."""
     title = f"{record.checker}: {record.type}"
+    history = folder.read_history()
     parts = [
         f"<h1>A small run that shows <em>{html_text(title)}</em></h1>",
         f"<p>Made of <code>{html_text(record.before.run)}</code> by trying {record.runs} smaller runs in "
@@ -45,14 +46,15 @@ def render_shrink_page(record: ShrinkRecord, saved: SavedRun, folder: RunFolder,
         f"{html_text(record.confirm.replace('/', ' of at most '))} runs. It ended because "
         f"{html_text(record.ended)}.</p>",
         _sizes(record.before.size, record.after.size),
+        _what_is_counted(history),
         "<h2>What went wrong</h2>",
         f"<p>Before:</p><blockquote>{html_text(record.before.sentence or 'not judged')}</blockquote>",
         f"<p>After:</p><blockquote>{html_text(record.after.sentence)}</blockquote>",
         "<h2>Faults</h2>",
-        _steps(best.case.steps, best.seen.hit),
-        _details(f"The {len(saved.steps)} steps before", _steps(saved.steps, {})),
+        _steps(best.case.steps, history.fault_intervals()),
+        _details(f"The {len(saved.steps)} steps before", _steps(saved.steps, None)),
         "<h2>What clients did</h2>",
-        _operations(folder, best),
+        _operations(history, best),
         "<h2>Repeat it</h2>",
         _commands("The small run", record.after, folder, "report.html"),
         _commands("The run before", record.before, folder, None),
@@ -75,8 +77,8 @@ def _sizes(before: Size, after: Size) -> str:
 
     rows = [
         ("fault steps", before.steps, after.steps),
-        ("seconds of faults", before.broken_s, after.broken_s),
-        ("clients", before.clients, after.clients),
+        ("seconds of faults, as planned", before.broken_s, after.broken_s),
+        ("clients with something to do", before.clients, after.clients),
         ("operations", before.operations, after.operations),
         ("nodes", before.nodes, after.nodes),
         ("ranges", before.ranges, after.ranges),
@@ -96,23 +98,46 @@ def _sizes(before: Size, after: Size) -> str:
     return f"<table>{head}{''.join(cells)}</table>"
 
 
-def _steps(steps: Iterable[Step], hit: dict[int, tuple[str, ...]]) -> str:
+def _what_is_counted(history: History) -> str:
+    """Why there may be more in the history than the table says."""
+    last = sum(1 for pair in history.pairs() if pair.phase != MAIN_PHASE)
+    if not last:
+        return ""
+    return (
+        '<p class="soft">Counted are the operations of the main phase and the clients that invoke them. After healing, '
+        f"all clients read everything once more, as in any run: {last} last reads, which cannot be made fewer.</p>"
+    )
+
+
+def _steps(steps: Iterable[Step], intervals: list[FaultInterval] | None) -> str:
+    """The planned steps; of those that were carried out, whom they hit, and when, by the clock of the history."""
+    found = {interval.step: interval for interval in intervals or ()}
     rows = []
     for step in steps:
-        targets = ", ".join(hit.get(step.id, ()))
-        rows.append(
-            f'<tr><td class="number">{step.id}</td><td><code>{html_text(shortened(step.describe()))}</code></td>'
-            f"<td>{html_text(shortened(targets))}</td></tr>"
-        )
+        interval = found.get(step.id)
+        cells = [f"<td><code>{html_text(shortened(step.describe()))}</code></td>"]
+        if intervals is not None:
+            hit = ", ".join(interval.targets) if interval is not None and interval.took_effect else ""
+            cells += [f"<td>{html_text(shortened(hit))}</td>"]
+            times = (None, None) if interval is None else (interval.start_ns, interval.end_ns)
+            cells += [
+                f'<td class="number">{"" if time is None else f"{time / 1e9:.3f}"}</td>' for time in times
+            ]
+        rows.append(f'<tr><td class="number">{step.id}</td>{"".join(cells)}</tr>')
     if not rows:
         return "<p>None: it happens without any fault.</p>"
-    head = '<tr><th class="number">step</th><th>fault</th><th>hit</th></tr>'
-    return f"<table>{head}{''.join(rows)}</table>"
+    if intervals is None:
+        return f'<table><tr><th class="number">step</th><th>fault</th></tr>{"".join(rows)}</table>'
+    head = (
+        '<tr><th class="number">step</th><th>fault, as planned</th><th>hit</th>'
+        '<th class="number">begins, s</th><th class="number">healed, s</th></tr>'
+    )
+    note = '<p class="soft">A fault is healed when it is due, but not before its effect was measured.</p>'
+    return f"<table>{head}{''.join(rows)}</table>{note}"
 
 
-def _operations(folder: RunFolder, best: Best) -> str:
+def _operations(history: History, best: Best) -> str:
     """The operations of the main phase, those that prove the anomaly marked; then the last reads that do."""
-    history = folder.read_history()
     proving = set(best.seen.anomaly.operations)
     main = [pair for pair in history.pairs() if pair.phase == MAIN_PHASE]
     others = [pair for pair in history.pairs() if pair.phase != MAIN_PHASE and proving & set(pair.indices)]

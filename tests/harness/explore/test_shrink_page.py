@@ -10,7 +10,10 @@ import pytest
 from harness.explore.reductions import Target
 from harness.explore.saved_run import load_run
 from harness.explore.shrink import Budget, Confirm, Shrinking
+from harness.explore.shrink_page import _what_is_counted
 from harness.explore.shrunk import keep_shrunk
+from results.history import HistoryBuilder
+from results.operation import FINAL_PHASE
 from results.run_folder import RunFolder
 from tests.harness.explore.made_up_runs import SECOND, MadeUpRuns, Watching, case, write_run
 from workloads.generator.recorded import RecordedOperation, load_operations
@@ -114,6 +117,25 @@ def test_the_page_shows_before_and_after(shrunk):
         "process 1 read <what> was over",
     ):
         assert said in page.text
+
+
+def test_the_page_says_when_a_fault_was_there_and_not_only_what_was_planned(shrunk):
+    _, folder = shrunk
+    (interval,) = folder.read_history().fault_intervals()
+    page = Page(folder.shrink_page_path.read_text())
+    assert "step fault, as planned hit begins, s healed, s" in page.text
+    assert f"n2 {interval.start_ns / 1e9:.3f}" in page.text
+
+
+def test_last_reads_are_not_counted_and_the_page_says_so():
+    book = HistoryBuilder()
+    book.invoke(0, "write", [1, 2])
+    book.ok(0, [1, 2])
+    assert _what_is_counted(book.done()) == ""
+    for process in (0, 1):
+        book.invoke(process, "read", [1, None], phase=FINAL_PHASE)
+        book.ok(process, [1, 2])
+    assert "2 last reads" in _what_is_counted(book.done())
 
 
 def test_the_page_stands_alone_and_shows_hostile_text_as_text(shrunk):

@@ -84,7 +84,8 @@ def command(run: str, environment: str | None, skip_unavailable: bool, runs_dir:
         {**folder.read_environment(), "replay_of": saved.folder.id, "left_out": list(plan.skipped)}
     )
     if plan.exact:
-        _compare(saved.folder, folder, other_code)
+        outside = plan.scenario.defect if ":" in (plan.scenario.defect or "") else None
+        _compare(saved.folder, folder, other_code, outside)
     else:
         _say_what_was_left(folder, len(plan.operations or ()))
     old, new = saved.verdict, folder.read_verdict()
@@ -104,8 +105,11 @@ def _say_what_was_left(folder: RunFolder, planned: int) -> None:
         )
 
 
-def _compare(old: RunFolder, new: RunFolder, other_code: str | None) -> None:
-    """Says whether two simulated runs have the same history."""
+def _compare(old: RunFolder, new: RunFolder, other_code: str | None, outside: str | None) -> None:
+    """Says whether two simulated runs have the same history, and if not, why not, as far as that is known.
+
+    `outside` is a defect whose module is none of ours.
+    """
     from harness.explore.replay import compare_histories
 
     if not old.history_path.exists() or not new.history_path.exists():
@@ -113,10 +117,33 @@ def _compare(old: RunFolder, new: RunFolder, other_code: str | None) -> None:
         return
     found = compare_histories(old.history_path.read_bytes(), new.history_path.read_bytes())
     click.secho(found.describe(), fg="green" if found.same else "yellow")
-    if not found.same and other_code is None and found.events < found.before:
-        click.secho(
-            "the code is the same, so the history should be, unless one of the two was stopped from outside; "
-            "if neither was, something in the simulated world does not follow from the seed: please report it",
-            fg="yellow",
-            err=True,
+    if found.same or other_code is not None or found.events >= found.before:
+        return
+    stopped = [which for which, folder in (("old", old), ("new", new)) if _was_stopped(folder)]
+    if stopped:
+        why = (
+            f"the {' and the '.join(stopped)} run was stopped before its end, which changes what comes after"
         )
+    elif outside is not None:
+        why = (
+            f"the defect {outside} is from a module outside the harness, of which no digest is kept: if that has "
+            "changed since, this is another run"
+        )
+    else:
+        why = (
+            "the code is the same, so the history should be, unless a file of one of the two was changed; if none "
+            "was, something in the simulated world does not follow from the seed: please report it"
+        )
+    click.secho(why, fg="yellow", err=True)
+
+
+def _was_stopped(folder: RunFolder) -> bool:
+    """Whether somebody ended the run early, or killed it, as far as its history tells."""
+    from results.history import HistoryError
+    from results.operation import HARNESS
+
+    try:
+        told = {event.f for event in folder.read_history().observed(HARNESS)}
+    except HistoryError:
+        return False
+    return "stopped" in told or "drive" not in told

@@ -13,4 +13,15 @@ def open_run(run: str | Path, runs_dir: Path) -> RunFolder:
     try:
         return RunFolder.open(run, root=runs_dir)
     except RunFolderError as error:
-        raise ScenarioError(str(error)) from error
+        raise ScenarioError(f"{error}{_inside(Path(run))}") from error
+
+
+def _inside(path: Path) -> str:
+    """Where the runs are, if the folder is that of a sweep."""
+    if not (path / "sweep.toml").is_file():
+        return ""
+    seeds = sorted(path.glob("seed-*/scenario.toml"), key=lambda found: (len(found.parent.name), found))
+    if not seeds:
+        return "; it is the folder of a sweep, which kept no run folder"
+    more = f" and {len(seeds) - 1} more" if len(seeds) > 1 else ""
+    return f"; it is the folder of a sweep, whose run folders are in it: {seeds[0].parent}{more}"

@@ -17,7 +17,7 @@ from harness.explore.saved_run import SavedRun
 from harness.explore.shrink import Best, Gain, Shrinking
 from harness.explore.shrink_page import render_shrink_page
 from results.report import write_report
-from results.run_folder import RunFolder
+from results.run_folder import RunFolder, RunFolderError
 from workloads.generator.recorded import encode_operations
 
 FORMAT = 1
@@ -58,9 +58,17 @@ class ShrinkRecord(msgspec.Struct, frozen=True):
 @contextmanager
 def scratch_folder(runs_dir: Path) -> Iterator[Path]:
     """A folder for runs that are tried, gone when the block is over. It says whose it is, so that what a killed search
-    has left can be told from what a running one needs."""
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=runs_dir, ignore_cleanup_errors=True) as path:
+    has left can be told from what a running one needs.
+
+    Raises RunFolderError where it cannot be made."""
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=runs_dir, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot try runs in {runs_dir}: {error.strerror}; choose another place for the runs"
+        ) from error
+    with scratch as path:
         RunFolder(Path(path)).claim()
         yield Path(path)
 

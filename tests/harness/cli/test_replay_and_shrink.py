@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.app import run
+from harness.cli.replay import _compare
 from results.run_folder import RunFolder
 from results.verdict import UNKNOWN, VALID, Verdict
 from tests.harness.explore.made_up_runs import case, write_run
@@ -49,6 +51,68 @@ def test_there_must_be_a_run(harness, command):
     code, _, err = harness(command)
     assert code == WRONG_USAGE
     assert "there is no run yet" in err
+
+
+@pytest.mark.parametrize("command", ["replay", "shrink"])
+def test_the_folder_of_a_sweep_is_no_run_and_the_error_says_where_the_runs_are(harness, saved, command):
+    sweep = Path("runs/sweep-1")
+    sweep.mkdir()
+    (sweep / "sweep.toml").write_text("")
+    code, _, err = harness(command, str(sweep))
+    assert code == WRONG_USAGE
+    assert "is not a run folder" in err
+    assert "the folder of a sweep, which kept no run folder" in err
+    for seed in (17, 4):
+        (sweep / f"seed-{seed}").mkdir()
+        (sweep / f"seed-{seed}" / "scenario.toml").write_text("")
+    code, _, err = harness(command, str(sweep))
+    assert code == WRONG_USAGE
+    assert f"whose run folders are in it: {sweep}/seed-4 and 1 more" in err
+
+
+def test_where_no_runs_can_be_kept_shrinking_says_so(harness, saved):
+    Path("a-file").write_text("")
+    code, _, err = harness("shrink", str(saved.path), "--runs-dir", "a-file")
+    assert code == FAILED
+    assert "cannot try runs in a-file" in err
+    assert "Traceback" not in err
+
+
+def twin(of, name, events):
+    """A copy of a run with another history."""
+    folder = RunFolder(Path("runs") / name)
+    shutil.copytree(of.path, folder.path)
+    folder.history_path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    return folder
+
+
+WRITE = {"process": 0, "type": "invoke", "f": "write", "value": [1, 2], "time": 0}
+DRIVE = {"process": "harness", "type": "info", "f": "drive", "time": 9}
+STOPPED = {"process": "harness", "type": "info", "f": "stopped", "time": 9}
+
+
+@pytest.mark.parametrize(
+    ("other_code", "outside", "last", "said"),
+    [
+        (None, None, [DRIVE], "please report it"),
+        (None, None, [DRIVE, STOPPED], "the new run was stopped before its end"),
+        (None, None, [], "the new run was stopped before its end"),
+        (None, "mine:plant", [DRIVE], "the defect mine:plant is from a module outside"),
+        ("it ran on version 0", None, [DRIVE], None),
+    ],
+)
+def test_a_history_that_differs_is_blamed_on_what_explains_it(
+    harness, saved, capsys, other_code, outside, last, said
+):
+    def numbered(events):
+        return [{"index": index, **event} for index, event in enumerate(events)]
+
+    old = twin(saved, "old", numbered([WRITE, DRIVE]))
+    new = twin(saved, "new", numbered([{**WRITE, "value": [1, 3]}, *last]))
+    _compare(old, new, other_code, outside)
+    printed = capsys.readouterr()
+    assert "the histories differ from event 0 on" in printed.out
+    assert said in printed.err if said is not None else not printed.err
 
 
 @pytest.mark.parametrize("command", ["replay", "shrink"])

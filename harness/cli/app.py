@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -23,6 +24,20 @@ from harness import __version__
 
 WRONG_USAGE = 2
 FAILED = 4
+
+OF_THE_MACHINE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+    }
+)
+"""Errors of the operating system that tell of this machine and its disk, and not of a mistake in the harness."""
 
 COMMANDS = {
     "test": ("harness.cli.test", "Run one scenario against a cluster, break it, and judge what it did."),
@@ -158,6 +173,13 @@ def explain(error: Exception) -> int:
         return WRONG_USAGE
     if isinstance(error, FaultUnavailable | EnvironmentFailed | RunFolderError | JournalError | HistoryError):
         click.echo(f"failed: {error}", err=True)
+        return FAILED
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        where = f" {error.filename}" if error.filename is not None else ""
+        click.echo(
+            f"failed: cannot write or read{where}: {error.strerror}; make room, or choose another place (--runs-dir)",
+            err=True,
+        )
         return FAILED
     traceback.print_exception(error)
     click.echo(

@@ -1,5 +1,6 @@
 """What people type: each mistake gets a message with the value, the rule and the way out, and the right exit code."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.app import COMMANDS, run
+from harness.cli.app import COMMANDS, explain, run
 from results.operation import INFO, INVOKE, OK, Operation, encode_line
 from results.run_folder import RunFolder
 from tests.support.scenarios import scenario_text
@@ -40,6 +41,15 @@ def test_no_command_shows_the_help(harness):
     code, out, err = harness()
     assert code == WRONG_USAGE
     assert "Commands" in out + err
+
+
+def test_a_full_disk_is_told_as_what_it_is_and_a_mistake_of_ours_with_its_traceback(capsys):
+    assert explain(OSError(errno.ENOSPC, "No space left on device", "runs/x/summary.md")) == FAILED
+    err = capsys.readouterr().err
+    assert "cannot write or read runs/x/summary.md: No space left on device; make room" in err
+    assert "please report it" not in err
+    assert explain(OSError(errno.EBADF, "Bad file descriptor")) == FAILED
+    assert "an unexpected OSError in the harness (above); please report it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

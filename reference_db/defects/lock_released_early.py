@@ -17,6 +17,7 @@ LAYER = "apply"
 ROUTES = ("H", "A")
 WORKLOAD = "bank"
 NEMESIS = ""
+SEEDS = (1,)
 
 
 def plant(node: Node) -> None:

@@ -28,6 +28,7 @@ ROUTES = ("H", "I", "A")
 WORKLOAD = "bank"
 NEMESIS = "partition,kill"
 SCENARIO = {"ranges": 8, "concurrency": "20"}
+SEEDS = (1,)
 
 Asked = dict[bytes, RecordState]
 """Transactions whose commit is under way at a leader -> what becomes of their records if it succeeds."""

@@ -16,6 +16,7 @@ LAYER = "transaction"
 ROUTES = ("H",)
 WORKLOAD = "bank"
 NEMESIS = ""
+SEEDS = (1,)
 
 
 def plant(node: Node) -> None:

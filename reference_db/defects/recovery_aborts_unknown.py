@@ -15,7 +15,9 @@ from reference_db.node import Node
 LAYER = "transaction"
 ROUTES = ("H", "A")
 WORKLOAD = "bank"
-NEMESIS = "partition,kill,pause"
+NEMESIS = "packet"
+SCENARIO = {"concurrency": "20", "workload_options": {"accounts": 6, "read_share": 0.2}}
+"""An anchor answers late where links are slow, and is asked often where many want the same keys."""
 
 PATIENCE_S = 0.2
 """How long an anchor may take to answer a push."""

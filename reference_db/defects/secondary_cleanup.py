@@ -17,7 +17,9 @@ from reference_db.timestamp import ZERO, Timestamp
 LAYER = "transaction"
 ROUTES = ("H", "A")
 WORKLOAD = "bank"
-NEMESIS = "partition,kill,pause"
+NEMESIS = "packet,partition"
+SCENARIO = {"concurrency": "20", "workload_options": {"read_share": 0.2}}
+"""An outcome is late where links are slow."""
 
 PATIENCE_S = 0.3
 """How long the outcome may be unknown."""

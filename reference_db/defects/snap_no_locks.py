@@ -21,6 +21,7 @@ ROUTES = ("A", "I", "H")
 WORKLOAD = "bank"
 NEMESIS = "partition,kill,pause"
 SYSTEM_OPTIONS = {"log_entries_kept": 10, "settled_ticks": 1}
+SEEDS = (1,)
 
 
 class _Log(RaftLog):

@@ -40,6 +40,7 @@ class BelievedSync:
         written = self._written
 
         def synced() -> None:
+            __tracebackhide__ = True
             self._durable = max(self._durable, written)
             done()
 

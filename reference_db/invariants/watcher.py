@@ -241,7 +241,7 @@ class Watcher:
                 found.append((name, number, one.written, one.durable))
         return found
 
-    # The taps. An exception in here must not become one of the node's.
+    # The taps. An exception in here must not become one of the node's; one of the node reads as if they weren't there.
 
     def _on_ready(
         self,
@@ -251,6 +251,7 @@ class Watcher:
         ready: Ready,
         batch: WriteBatch,
     ) -> None:
+        __tracebackhide__ = True
         if watched.alive:
             try:
                 self._look_at_ready(watched, one)
@@ -280,6 +281,7 @@ class Watcher:
         entry: Entry,
         batch: WriteBatch,
     ) -> None:
+        __tracebackhide__ = True
         before = len(batch.changes)
         original(entry, batch)
         if watched.alive:
@@ -377,6 +379,7 @@ class Watcher:
         range_id: int,
         message: Message,
     ) -> None:
+        __tracebackhide__ = True
         kind = message.kind
         if (kind is _APPEND_RESPONSE or kind is _VOTE_RESPONSE) and watched.alive:
             try:
@@ -446,6 +449,7 @@ class _EngineTap:
         self.close = watched.engine.close
 
     def write(self, batch: WriteBatch) -> None:
+        __tracebackhide__ = True
         watched = self._watched
         if not watched.alive or not batch.changes:
             self._engine.write(batch)
@@ -472,6 +476,7 @@ class _TransportTap:
         self.is_up = self._transport.is_up
 
     def send(self, node: str, frame: bytes) -> bool:
+        __tracebackhide__ = True
         if self._watched.alive:
             try:
                 self._watcher._on_frame(self._watched)

@@ -50,6 +50,7 @@ from harness.environments.simulation.loop import (
     RefusedInSimulation,
     SimulatedLoop,
 )
+from harness.environments.simulation.tracebacks import traceback_text
 
 Replacement = tuple[Any, str, Any, Any]
 """Owner, attribute, the real one, what stands there while a world runs."""
@@ -159,13 +160,20 @@ def guarding(loop: SimulatedLoop) -> Iterator[None]:
         _installed = None
 
 
+class _HostLines(logging.Formatter):
+    """Lines that no other machine would write differently."""
+
+    def formatException(self, ei: Any) -> str:
+        return traceback_text(ei[1]) if ei[1] is not None else super().formatException(ei)
+
+
 class _HostLog(logging.Handler):
     """Stands before the handlers of the root logger: what a host logs goes to the log of that host alone."""
 
     def __init__(self, others: list[logging.Handler]) -> None:
         super().__init__()
         self._others = others
-        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(_HostLines("%(levelname)s %(name)s: %(message)s"))
 
     def handle(self, record: logging.LogRecord) -> bool:
         life = LIFE.get()

@@ -11,12 +11,12 @@ import asyncio
 import contextvars
 import random
 import re
-import traceback
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.environments.simulation.disk import CrashReport, Disk
 from harness.environments.simulation.loop import LIFE, SECOND_NS, Handle, LifeEnded
+from harness.environments.simulation.tracebacks import traceback_text
 
 if TYPE_CHECKING:
     from harness.environments.simulation.world import World
@@ -271,7 +271,7 @@ class Host:
         """An error that nobody caught, with its traceback."""
         text = f"ERROR process: {message}"
         if error is not None:
-            text += "\n" + "".join(traceback.format_exception(error)).rstrip()
+            text += "\n" + traceback_text(error)
         self.log_line(self.without_addresses(text))
 
     @staticmethod

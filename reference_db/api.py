@@ -467,6 +467,9 @@ class BeginTransaction(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=F
 
 class CommitTransaction(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     transaction: int
+    writes: int | None = None
+    """How many puts and deletes the client has sent in it, whose replies it has not waited for: it must not commit if
+    one of them was refused. None: the client has looked."""
 
 
 class RollbackTransaction(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):

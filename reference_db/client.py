@@ -98,6 +98,11 @@ class _Call:
         self.deadline = deadline
         self.is_read = is_read
 
+    def fail(self, error: ClientError) -> None:
+        """End with this error. Whether anybody looks at it is the caller's business: asyncio need not complain."""
+        self.future.set_exception(error)
+        self.future.exception()
+
 
 class _Connection(asyncio.Protocol):
     """One connection to one node."""
@@ -134,7 +139,7 @@ class _Connection(asyncio.Protocol):
         for call in calls.values():
             if not call.future.done():
                 text = f"the connection broke while the request was under way ({error or 'closed'})"
-                call.future.set_exception(ClientError(call.is_read, "connection-lost", text))
+                call.fail(ClientError(call.is_read, "connection-lost", text))
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -150,7 +155,7 @@ class _Connection(asyncio.Protocol):
             if reply.error is None:
                 call.future.set_result(reply.value)
             else:
-                call.future.set_exception(_as_client_error(reply.error, call.is_read))
+                call.fail(_as_client_error(reply.error, call.is_read))
 
     def call(self, operation: ClientOperation, timeout_s: float, is_read: bool) -> asyncio.Future[Any]:
         """Send one request; requests of one loop turn leave in one write."""
@@ -190,7 +195,7 @@ class _Connection(asyncio.Protocol):
         for number in [number for number, call in self._calls.items() if call.deadline <= now]:
             call = self._calls.pop(number)
             if not call.future.done():
-                call.future.set_exception(ClientError(call.is_read, "timeout", "the node did not answer"))
+                call.fail(ClientError(call.is_read, "timeout", "the node did not answer"))
         if self._calls:
             first = min(call.deadline for call in self._calls.values())
             self._sweep_not_before(max(first, now + SWEEP_S))
@@ -205,12 +210,6 @@ def _as_client_error(error: Refusal, is_read: bool) -> ClientError:
     text = getattr(error, "reason", None) or str(error)
     priority = error.priority if isinstance(error, TransactionRetry) else ZERO
     return ClientError(error.definite or is_read, _KINDS[type(error)], text, priority)
-
-
-def _retrieved(done: asyncio.Future[Any]) -> None:
-    """Nobody may ever look at this answer."""
-    if not done.cancelled():
-        done.exception()
 
 
 class Client:
@@ -328,8 +327,9 @@ class Transaction:
         self._number = 0
         self._connection: _Connection | None = None
         self._unanswered: list[asyncio.Future[Any]] = []
-        """That it began, and writes that were sent; their answers are looked at when the transaction commits, or when
-        something else is refused."""
+        """That it began, and writes that were sent; their answers are looked at when something else is refused."""
+        self._writes = 0
+        """How many were sent."""
 
     async def begin(self) -> None:
         """Open it, on a connection that there is; whether the node took it is looked at later. Raises ClientError."""
@@ -350,10 +350,12 @@ class Transaction:
     async def put(self, key: str, value: Any) -> None:
         """Write a key when the transaction commits."""
         self._send(ClientPut(key.encode(), encode_value(value), self._number))
+        self._writes += 1
 
     async def delete(self, key: str) -> None:
         """Delete a key when the transaction commits."""
         self._send(ClientDelete(key.encode(), self._number))
+        self._writes += 1
 
     async def scan(
         self, start: str = "", end: str = "", limit: int = 0, reverse: bool = False
@@ -364,34 +366,26 @@ class Transaction:
 
     async def commit(self) -> None:
         """Commit. Raises ClientError, definite unless the outcome is unknown."""
-        try:
-            for written in self._unanswered:
-                await written
-        except ClientError:
-            self.abandon()
-            raise
-        await self._call(CommitTransaction(self._number), is_read=False)
+        await self._call(CommitTransaction(self._number, self._writes), is_read=False)
 
     def abandon(self) -> None:
         """Roll back without waiting for an answer: nothing was written anywhere."""
         if self._connection is not None and not self._connection.is_lost and self._number:
-            future = self._connection.call(RollbackTransaction(self._number), self._client._timeout_s, True)
-            future.add_done_callback(_retrieved)
+            self._connection.call(RollbackTransaction(self._number), self._client._timeout_s, True)
 
     def _send(self, operation: BeginTransaction | ClientPut | ClientDelete) -> None:
-        """The node only notes it, so its answer need not be waited for before the commit."""
+        """The node only notes it, so its answer need not be waited for: the commit says how many there were."""
         future = self._open(self._connection).call(operation, self._client._timeout_s, True)
-        future.add_done_callback(_retrieved)
         self._unanswered.append(future)
 
     async def _call(self, operation: ClientOperation, is_read: bool) -> Any:
         """Every call but the commit is definite when it fails, since only the commit writes."""
         try:
             return await self._open(self._connection).call(operation, self._client._timeout_s, is_read)
-        except ClientError:
+        except ClientError as error:
             for noted in self._unanswered:
-                if is_read and noted.done():
-                    noted.result()  # Raises what came first, if something did.
+                if error.definite and noted.done():
+                    noted.result()  # Raises what was refused first.
             raise
 
     @staticmethod

@@ -46,6 +46,7 @@ from reference_db.api import (
     RollbackTransaction,
     Status,
     TimedOut,
+    TransactionAborted,
     Unavailable,
     ValueResult,
 )
@@ -292,16 +293,20 @@ class Node:
         if self._stopped:
             coroutine.close()
             return
-        task = self._loop.create_task(coroutine)
-        self._tasks[task] = None
-        task.add_done_callback(self._task_done)
+        self._tasks[self._loop.create_task(coroutine)] = None
 
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
-        if not task.cancelled() and task.exception() is not None:
-            self._loop.call_exception_handler(
-                {"message": f"a task of node {self.name} failed", "exception": task.exception(), "task": task}
-            )
+    def _forget_tasks(self) -> None:
+        """Called every tick: lets go of the tasks that are done, and tells of those that failed."""
+        for task in [task for task in self._tasks if task.done()]:
+            del self._tasks[task]
+            if not task.cancelled() and task.exception() is not None:
+                self._loop.call_exception_handler(
+                    {
+                        "message": f"a task of node {self.name} failed",
+                        "exception": task.exception(),
+                        "task": task,
+                    }
+                )
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Again and again. An exception is handed to the loop like one of a callback, not like one of a request's task:
@@ -387,6 +392,7 @@ class Node:
     def _tick_store(self) -> None:
         if self._stopped:
             return
+        self._forget_tasks()
         self._choose_confirming()
         self.store.tick()
         self.router.sweep()
@@ -796,6 +802,10 @@ class Node:
             case CommitTransaction():
                 open_one = _find(connection, operation.transaction)
                 del connection.transactions[operation.transaction]
+                if operation.writes not in (None, open_one.puts):
+                    open_one.over = True
+                    text = f"{operation.writes} writes were sent and {open_one.puts} taken; begin a new transaction"
+                    raise Failed(TransactionAborted(text))
                 await coordinator.commit(open_one, deadline)
                 return None
             case ReplicaStates(digests=digests):

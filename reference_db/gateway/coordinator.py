@@ -90,6 +90,7 @@ class OpenTransaction:
         "over",
         "priority",
         "promise",
+        "puts",
         "read_timestamp",
         "reads",
         "writes",
@@ -104,6 +105,8 @@ class OpenTransaction:
         self.reads: dict[Span, None] = {}
         self.writes: dict[Key, Value | None] = {}
         """The last value written to each key, in order of the first write; None deletes."""
+        self.puts = 0
+        """How many writes were taken."""
         self.written_bytes = 0
         """Of the keys and values in `writes`."""
         self.observed = False
@@ -301,6 +304,7 @@ class Coordinator:
             )
         open_one.written_bytes = size
         open_one.writes[key] = value
+        open_one.puts += 1
 
     async def commit(self, open_one: OpenTransaction, deadline: float) -> None:
         """Returns when committed. Raises Failed: with a definite error it has not and never will be."""

@@ -41,14 +41,12 @@ def certainty(observed: Timestamp) -> Pushed:
 
 def is_certain(request: RangeRequest) -> bool:
     """Whether the request reads at a timestamp above which it need not look."""
-    if not request.pushed or request.timestamp is None or request.transaction is None:
+    timestamp = request.timestamp
+    if not request.pushed or timestamp is None or request.transaction is None:
         return False
     if isinstance(request.operations[0], Refresh):
         return False
-    return any(
-        promise.transaction_id == EVERYBODY and promise.floor <= request.timestamp
-        for promise in request.pushed
-    )
+    return any([one.transaction_id == EVERYBODY and one.floor <= timestamp for one in request.pushed])
 
 
 def was_pushed_for(request: RangeRequest) -> bool:
@@ -57,7 +55,7 @@ def was_pushed_for(request: RangeRequest) -> bool:
     What an anchor says of a transaction is true of the range's present state. A leader that was replaced unawares may
     hold an intent that is long committed there, and forgotten at its anchor: before it passes any, it must confirm
     that it leads. Without such a promise every intent stops the read, and its state of a moment ago is good enough."""
-    return any(promise.transaction_id != EVERYBODY for promise in request.pushed)
+    return any([promise.transaction_id != EVERYBODY for promise in request.pushed])
 
 
 def evaluate_certain_read(request: RangeRequest, state: RangeState, timestamp: Timestamp) -> RangeReply:

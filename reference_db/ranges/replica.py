@@ -84,7 +84,7 @@ _NOTHING: tuple[list[Work], Timestamp] = ([], ZERO)
 class Work:
     """One request from its arrival to its answer."""
 
-    __slots__ = ("command", "done", "guard", "latches", "reply", "request", "term", "timestamp")
+    __slots__ = ("command", "done", "guard", "is_certain", "latches", "reply", "request", "term", "timestamp")
 
     def __init__(self, request: RangeRequest, done: Done) -> None:
         self.request = request
@@ -94,6 +94,8 @@ class Work:
         """Where the guard was acquired: each leadership has its own."""
         self.timestamp: Timestamp | None = None
         """Reads: where it was noted that they read."""
+        self.is_certain = False
+        """Reads: whether they need not look above that, see `certain_reads`."""
         self.reply: RangeReply | None = None
         """Writes: the answer, if it comes to be."""
         self.command: Command | None = None
@@ -278,7 +280,8 @@ class Replica:
             if request.is_read:
                 work.timestamp = begin_read(request, leadership, self._clock.now())
                 # Certain reads and refreshes ask for nothing above their timestamp.
-                is_bounded = is_certain(request) or isinstance(request.operations[0], Refresh)
+                work.is_certain = is_certain(request)
+                is_bounded = work.is_certain or isinstance(request.operations[0], Refresh)
                 if is_bounded and work.timestamp <= self._confirmed_clock and not was_pushed_for(request):
                     self._answer(work, self._evaluate_confirmed(work).reply)
                     if self._trace is not None:
@@ -480,7 +483,7 @@ class Replica:
         if work.reply is not None:
             return Evaluation(work.reply)
         assert work.timestamp is not None
-        if is_certain(work.request):
+        if work.is_certain:
             return Evaluation(evaluate_certain_read(work.request, self.state, work.timestamp))
         return evaluate_read(work.request, self.state, self.leadership, work.timestamp)
 
@@ -514,8 +517,8 @@ class Replica:
         """Whether a turn would do something here."""
         return bool(
             self._finished
-            or self.group.has_ready()
             or (self._queue and (self.leadership is not None or not self.group.is_leader))
+            or self.group.has_ready()
         )
 
     def tick(self) -> None:

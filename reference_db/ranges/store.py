@@ -20,6 +20,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -174,7 +175,7 @@ class Store:
     @property
     def open_requests(self) -> int:
         """Requests that have not been answered yet."""
-        return sum(replica.open_requests for replica in self.replicas.values())
+        return sum([replica.open_requests for replica in self.replicas.values()])
 
     def tick(self) -> None:
         """One tick passes for all groups."""
@@ -244,30 +245,34 @@ class Store:
         """Run one turn; see the top of the file. Not while another one waits for its sync."""
         assert not self._in_flight, "a turn was started while another one waits for its sync"
         self.counters.turns += 1
-        for range_id, message in self._take_inbox():
-            replica = self.replicas.get(range_id)
-            if replica is not None:
-                replica.step(message)
-                self._touched[range_id] = replica
+        if self._inbox:
+            inbox, self._inbox = self._inbox, []
+            for range_id, message in inbox:
+                replica = self.replicas.get(range_id)
+                if replica is not None:
+                    replica.step(message)
+                    self._touched[range_id] = replica
         touched, self._touched = self._touched, {}
         batch = WriteBatch()
         under_way: list[tuple[Replica, Ready]] = []
-        must_sync = False
+        must_sync = wants_rounds = False
         for replica in touched.values():
             replica.evaluate()
-        if any(replica.wants_rounds for replica in touched.values()):
+            wants_rounds = wants_rounds or replica.wants_rounds
+        if wants_rounds:
             self._open_rounds(touched)
         for replica in touched.values():
-            if not replica.group.has_ready():
+            group = replica.group
+            if not group.has_ready():
                 continue
-            ready = replica.group.ready()
+            ready = group.ready()
             replica.take_ready(ready, batch)
             under_way.append((replica, ready))
             must_sync = must_sync or ready.must_sync or ready.snapshot is not None
             for message in ready.messages:
                 self._post(replica.id, message)
-        for replica in touched.values():
-            replica.compact(batch)
+            if ready.committed_entries:
+                replica.compact(batch)
         bound = self.clock.bound_to_persist()
         if bound is not None:
             batch.put(keys.CLOCK_BOUND, bound.to_bytes(8, "big"))
@@ -285,7 +290,7 @@ class Store:
             return
         self._in_flight = True
         self.counters.syncs += 1
-        self._sync(lambda: self._synced(under_way, bound))
+        self._sync(partial(self._synced, under_way, bound))
 
     def _open_rounds(self, touched: dict[int, Replica]) -> None:
         """A transaction reads a range of this node: confirm the leadership of all of them in the same frames, since
@@ -311,10 +316,6 @@ class Store:
                 self._touched[replica.id] = replica
         if self._touched or self._inbox:
             self._wake()
-
-    def _take_inbox(self) -> list[tuple[int, Message]]:
-        inbox, self._inbox = self._inbox, []
-        return inbox
 
     def _post(self, range_id: int, message: Message) -> None:
         self.counters.raft_messages += 1

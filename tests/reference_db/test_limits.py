@@ -18,6 +18,7 @@ from reference_db.api import (
     ClientPut,
     ClientScan,
     CommitTransaction,
+    Overloaded,
     TransactionAborted,
 )
 from reference_db.codec import encode_peer_frames
@@ -66,6 +67,29 @@ def test_a_transaction_whose_writes_are_too_large_cannot_commit_without_them() -
             await world.ask("n1", ClientPut(b"a", half, number), connection)  # The last one counts.
         assert isinstance(await refusal(world, "n1", ClientPut(b"z", half, number), connection), BadRequest)
         error = await refusal(world, "n1", CommitTransaction(number), connection)
+        assert isinstance(error, TransactionAborted)
+        assert await world.ask("n2", ClientGet(b"a")) is None
+        await world.stop()
+
+    run_virtually(story())
+
+
+def test_a_transaction_of_which_a_write_was_refused_cannot_commit_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        world = World()
+        world.start_all()
+        await world.wait_until_led()
+        connection = ClientConnection()
+        number = await world.ask("n1", BeginTransaction(), connection)
+        await world.ask("n1", ClientPut(b"a", b"1", number), connection)
+        with monkeypatch.context() as busy:
+            busy.setattr(node_module, "CLIENT_REQUESTS_MOST", 0)
+            assert isinstance(
+                await refusal(world, "n1", ClientPut(b"z", b"1", number), connection), Overloaded
+            )
+        error = await refusal(world, "n1", CommitTransaction(number, writes=2), connection)
         assert isinstance(error, TransactionAborted)
         assert await world.ask("n2", ClientGet(b"a")) is None
         await world.stop()

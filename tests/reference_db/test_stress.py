@@ -397,8 +397,8 @@ def test_transactions_that_read_with_uncertainty_add_up_too(seed: int) -> None:
 
 
 def test_a_leader_that_reads_locally_is_caught() -> None:
-    """The checks above must be able to fail: with the planted defect the same story has totals that don't add up, nearly
-    every time, and sooner or later a stale read of a single key."""
+    """The checks above must be able to fail: with the planted defect the same story has totals that don't add up in
+    nearly every run, and sooner or later a stale read of a single key."""
     innocent_looking = 0
     for seed in range(30):
         _, record = run_virtually(

@@ -84,8 +84,9 @@ class DiskFaults:
         """Those lines of the nodes' logs that are to blame; the rest is what a node says of its broken disk.
 
         A log line has no time of its own, so it is enough that the disk of its node failed during this run. Forgiven
-        are lines that speak of the disk, a line right below such a one (the head of its traceback), and lines among
-        the last words of a forgiven end, from where they speak of the disk, each as often as it stands there.
+        are lines that speak of the disk, a line right below such a one (the head of its traceback), the head of a
+        traceback whose direct cause is one that is forgiven, and lines among the last words of a forgiven end, from
+        where they speak of the disk, each as often as it stands there.
         """
         if not self.intervals:
             return events
@@ -96,17 +97,21 @@ class DiskFaults:
         )
         blamed = []
         below: tuple[str, int] | None = None
+        forgiven: set[tuple[str, int]] = set()
         for event in events:
             node, text = str(event.value.get("node")), str(event.value.get("text", "")).strip()
             number = event.value.get("line")
             spoken = any(self._says(interval, text) for interval in self._on(node))
             is_below = number is not None and below == (node, number) and not _ASSERTION.search(text)
-            if not (spoken or is_below):
+            is_consequence = (node, event.value.get("caused_by")) in forgiven
+            if not (spoken or is_below or is_consequence):
                 # Last words are few, and may begin in the middle: they count for what nothing else forgives.
                 if last_words[node, text] > 0:
                     last_words[node, text] -= 1
                 else:
                     blamed.append(event)
+            elif number is not None:
+                forgiven.add((node, int(number)))
             below = (node, int(number) + 1) if spoken and number is not None else None
         return blamed
 

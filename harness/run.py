@@ -69,6 +69,8 @@ MAIN_SLACK_S = 30.0
 """The watchdog ends a main phase that still generates so long after its time limit."""
 UNHEALED_PATIENCE_S = 5.0
 """How long replicas of a cluster that did not recover are waited for."""
+TRACEBACK_HEAD = "Traceback (most recent call last)"
+DIRECT_CAUSE = "The above exception was the direct cause of the following exception:"
 LOG_LINES_MAX = 100
 """Matching log lines of a node that enter the history; the log itself stays whole."""
 
@@ -449,20 +451,30 @@ class _Run:
 
 
 def matching_log_lines(logs: Mapping[str, Path], patterns: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The lines of the nodes' logs in which a pattern is found: `node`, `line` (from 1), `text`, `pattern`."""
+    """The lines of the nodes' logs in which a pattern is found: `node`, `line` (from 1), `text`, `pattern`; and where
+    the line is the head of a traceback that Python says is the direct consequence of the one above it, `caused_by`: the
+    line of that one's head."""
     if not patterns:
         return []
     compiled = [(pattern, re.compile(pattern)) for pattern in patterns]
     found = []
     for node, path in sorted(logs.items()):
         matches = 0
+        head: int | None = None
+        before = ""
         with path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
+                cause = None
+                if line.startswith(TRACEBACK_HEAD):
+                    cause = head if before.startswith(DIRECT_CAUSE) else None
+                    head = number
+                before = line if line.strip() else before
                 pattern = next((text for text, one in compiled if one.search(line)), None)
                 if pattern is None:
                     continue
                 matches += 1
                 if matches > LOG_LINES_MAX:
                     break
-                found.append({"node": node, "line": number, "text": line.rstrip()[:2000], "pattern": pattern})
+                event = {"node": node, "line": number, "text": line.rstrip()[:2000], "pattern": pattern}
+                found.append(event if cause is None else {**event, "caused_by": cause})
     return found

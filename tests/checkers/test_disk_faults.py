@@ -33,8 +33,10 @@ def run(
     at_s: float | None = 3.0,
     lines: tuple[tuple[str, int, str], ...] = (),
     skipped: str | None = None,
+    caused_by: dict[int, int] | None = None,
 ) -> History:
-    """A step on n2 from 2 to 5 s, and the end of a node. `lines` are (node, number, text) of the logs."""
+    """A step on n2 from 2 to 5 s, and the end of a node. `lines` are (node, number, text) of the logs; `caused_by`
+    says of the number of one that is the head of a traceback which other head leads to it."""
     builder = HistoryBuilder()
     about: dict[str, Any] = {"step": 1, "fault": fault, "shape": shape, "targets": ["n2"]}
     effect = {**about, "took_effect": skipped is None, "skipped": skipped}
@@ -48,7 +50,10 @@ def run(
         end["time_ns"] = int(at_s * SECOND)
     builder.event("log", "info", "crash", end, time=9 * SECOND)
     for where, number, line in lines:
-        builder.event("log", "info", "log", {"node": where, "line": number, "text": line}, time=9 * SECOND)
+        value: dict[str, Any] = {"node": where, "line": number, "text": line}
+        if number in (caused_by or {}):
+            value["caused_by"] = (caused_by or {})[number]
+        builder.event("log", "info", "log", value, time=9 * SECOND)
     return builder.done()
 
 
@@ -138,6 +143,18 @@ def test_the_second_traceback_of_a_chain_is_among_the_last_words() -> None:
     assert logs(run(text=tail, lines=lines)).outcome == VALID, "the first lines of a long chain are cut off"
     once_more = (*lines, ("n2", 90, head), ("n2", 95, head), ("n2", 99, head))
     assert logs(run(text=chained, lines=once_more)).outcome == INVALID
+
+
+def test_what_follows_from_the_failed_disk_is_forgiven_though_the_end_of_the_node_was_asked_for() -> None:
+    """A node that is being stopped and meets a full disk: its end is no crash, so there are no last words."""
+    head = "Traceback (most recent call last):"
+    lines = (("n2", 17, STOPPING), ("n2", 18, head), ("n2", 38, head), ("n2", 50, head))
+    asked: Any = {"status": "signal SIGKILL"}
+    assert logs(run(**asked, lines=lines, caused_by={38: 18, 50: 38})).outcome == VALID
+    assert logs(run(**asked, lines=lines, caused_by={38: 18})).outcome == INVALID, "50 has no cause"
+    assert logs(run(**asked, lines=lines, caused_by={38: 9, 50: 38})).outcome == INVALID, "9 is not forgiven"
+    assertion = (*lines, ("n2", 60, "AssertionError: applied 7 > committed 6"))
+    assert logs(run(**asked, lines=assertion, caused_by={38: 18, 50: 38})).outcome == INVALID
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,16 @@ from reference_db.timestamp import ZERO, Timestamp
 LAYER = "transaction"
 ROUTES = ("H", "A")
 WORKLOAD = "bank"
-NEMESIS = "packet,partition"
-SCENARIO = {"concurrency": "20", "workload_options": {"read_share": 0.2}}
-"""An outcome is late where links are slow."""
+NEMESIS = "packet:slow"
+SCENARIO = {
+    "intensity": 3.0,
+    "rate": 100.0,
+    "concurrency": "20",
+    "operation_timeout": 5.0,
+    "workload_options": {"read_share": 0.2, "total": 1000},
+}
+"""An outcome is late where links are slow, and must come all the same; accounts must not run empty."""
+SEEDS = (2,)
 
 PATIENCE_S = 0.3
 """How long the outcome may be unknown."""

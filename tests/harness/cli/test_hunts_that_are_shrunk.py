@@ -11,7 +11,9 @@ from harness.cli.hunting import shrink_one, shrunk_line
 from harness.explore.defects import HuntResult
 from harness.explore.shrink import Budget
 from results.run_folder import RunFolder
-from tests.harness.explore.made_up_runs import MadeUpRuns, case, write_run
+from tests.harness.explore import made_up_runs
+
+MADE_UP: Any = made_up_runs
 
 
 class MadeUpPool:
@@ -21,7 +23,7 @@ class MadeUpPool:
         self.rule = rule
 
     def submit(self, _function: Any, request: Any, scratch: str, name: str) -> Any:
-        return MadeUpRuns(Path(scratch), self.rule)(request, name)
+        return MADE_UP.MadeUpRuns(Path(scratch), self.rule)(request, name)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def found(tmp_path: Path) -> HuntResult:
     """A hunt whose run lies in a folder."""
     path = tmp_path / "late-prewrite-white-box-7"
     path.mkdir()
-    write_run(RunFolder(path), case(), True, (0,))
+    MADE_UP.write_run(RunFolder(path), MADE_UP.case(), True, (0,))
     return HuntResult(
         defect="late-prewrite", mode="white-box", found=True, by="linearizability", seed=7, folder=str(path)
     )

@@ -220,8 +220,9 @@ def _print_result(before: Size, shrinking: Shrinking, ended: str) -> None:
 
 
 def _why_not(other_code: str | None, simulated: bool) -> str:
+    reasons = []
     if other_code is not None:
-        return f" The code is not the same ({other_code}): it may have been mended."
-    if simulated:
-        return ""
-    return " On real nodes timing differs from run to run: try again, or with --confirm 1/9."
+        reasons.append(f" The code is not the same ({other_code}): it may have been mended.")
+    if not simulated:
+        reasons.append(" On real nodes timing differs from run to run: try again, or with --confirm 1/9.")
+    return "".join(reasons)

@@ -240,12 +240,17 @@ class Shrinking:
         under_way: deque[tuple[int, int, Future[TrialResult]]],
         over: list[bool],
     ) -> None:
+        most = self.budget.runs
         while len(under_way) < self.jobs:
+            self._check_time()
+            if most is not None and under_way and self.runs + len(under_way) >= most:
+                return
             following = next((one for one in waiting if not over[one[0]]), None)
             if following is None:
                 return
+            if most is not None and self.runs >= most:
+                raise Spent(f"the budget of {most} runs is used up")
             index, attempt = following
-            self._check_budget()
             case = self._case_of(cases[index], attempt)
             self._submitted += 1
             request = TrialRequest(
@@ -275,11 +280,6 @@ class Shrinking:
                 if future.done():  # What the run itself raised.
                     return future.result()
                 self._check_time()
-
-    def _check_budget(self) -> None:
-        self._check_time()
-        if self.budget.runs is not None and self._submitted >= self.budget.runs:
-            raise Spent(f"the budget of {self.budget.runs} runs is used up")
 
     def _check_time(self) -> None:
         if self.budget.seconds is not None and self.elapsed_s >= self.budget.seconds:

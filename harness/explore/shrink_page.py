@@ -105,7 +105,7 @@ def _what_is_counted(history: History) -> str:
         return ""
     return (
         '<p class="soft">Counted are the operations of the main phase and the clients that invoke them. After healing, '
-        f"all clients read everything once more, as in any run: {last} last reads, which cannot be made fewer.</p>"
+        f"all clients read everything once more, as in any run: {last} last reads, which are the workload's own.</p>"
     )
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.cli.shrinking import Display, choose_target, size_words, starting_cases
+from harness.cli.shrinking import Display, _why_not, choose_target, size_words, starting_cases
 from harness.explore.reductions import Target
 from harness.explore.saved_run import load_run
 from harness.scenario import ScenarioError
@@ -48,6 +48,14 @@ def test_on_a_terminal_there_is_one_line_and_it_does_not_wrap(monkeypatch):
     display.end()
     assert stream.getvalue().count("\n") == 1
     assert all(len(line) < 40 for line in stream.getvalue().strip().split("\r"))
+
+
+def test_why_a_run_may_not_show_it_again_is_said_whole():
+    assert _why_not(None, True) == ""
+    assert "it may have been mended" in _why_not("it ran on commit 1", True)
+    both = _why_not("it ran on commit 1", False)
+    assert "it may have been mended" in both
+    assert "--confirm 1/9" in both
 
 
 def test_what_became_smaller_is_said_and_nothing_else():

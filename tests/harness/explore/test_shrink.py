@@ -158,6 +158,24 @@ def test_a_budget_of_runs_ends_the_search_and_keeps_the_best_so_far(tmp_path):
     assert RunFolder(tmp_path / search.best.folder).read_verdict() is not None
 
 
+def test_a_budget_of_runs_gives_the_same_result_whatever_the_number_of_processes(tmp_path):
+    """What was begun ahead and not needed is no run of the search."""
+    for budget in (5, 9, 15, 23, 40):
+        results = []
+        for jobs in (1, 4):
+            search, _ = shrinking(
+                tmp_path / f"{budget}-{jobs}",
+                needs_partition_write_and_read,
+                budget=Budget(runs=budget),
+                jobs=jobs,
+            )
+            with pytest.raises(Spent):
+                search.run()
+            results.append((search.runs, search.best.case))
+        assert results[0] == results[1]
+        assert results[0][0] == budget
+
+
 def test_a_budget_of_time_does_too(tmp_path):
     clock = itertools.count()
     search, runs = shrinking(

@@ -142,7 +142,9 @@ class SurvivingOutput:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        result = app.main(args=arguments, prog_name="harness", standalone_mode=False)
+        # click knows terminals, but not https://no-color.org.
+        color = False if os.environ.get("NO_COLOR") else None
+        result = app.main(args=arguments, prog_name="harness", standalone_mode=False, color=color)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code

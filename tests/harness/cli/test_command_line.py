@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from harness.cli.app import COMMANDS, explain, run
@@ -50,6 +51,23 @@ def test_a_full_disk_is_told_as_what_it_is_and_a_mistake_of_ours_with_its_traceb
     assert "please report it" not in err
     assert explain(OSError(errno.EBADF, "Bad file descriptor")) == FAILED
     assert "an unexpected OSError in the harness (above); please report it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("no_color", "color"), [("1", False), ("", None), (None, None)])
+def test_who_asks_for_no_color_gets_none(harness, monkeypatch, no_color, color):
+    if no_color is None:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+    else:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    seen = []
+
+    @click.command()
+    def command():
+        seen.append(click.get_current_context().color)
+
+    monkeypatch.setattr("harness.cli.list.command", command)
+    assert harness("list")[0] == 0
+    assert seen == [color]
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

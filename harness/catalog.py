@@ -174,6 +174,7 @@ def make_parts(
             choice = Choice(tuple(requests), ())
         else:
             environment.check_options(scenario.environment_options, scenario.node_names)
+            system.require_defect()
             choice = choose(requests, packages, environment.capabilities(system), scenario.node_names)
             if schedule is not None:
                 plan = _given_schedule(schedule, choice.requests, packages, scenario.node_names)

@@ -39,7 +39,7 @@ from reference_db.invariants import Violation, Watcher
 from reference_db.node import NodeOptions
 from reference_db.server.config import parse_config
 from reference_db.server.hosted import serve_on
-from reference_db.server.program import Program
+from reference_db.server.program import Program, StartFailed, load_defect
 from reference_db.trace import MARKS
 from workloads.session import (
     COMPARE_AND_SET,
@@ -185,6 +185,18 @@ class ReferenceDatabase:
         if problems:
             raise ValueError("system options of reference-db: " + "; ".join(problems))
         self.timeout_s = checked.timeout_ms / 1000
+
+    def require_defect(self) -> None:
+        """Whether the defect can be planted, before anything is started. Raises ValueError. A saved run can be judged
+        without its defect, so this is asked for runs only."""
+        if self.defect is None:
+            return
+        try:
+            load_defect(self.defect)
+        except StartFailed as error:
+            raise ValueError(
+                f"{error}; a defect of your own is MODULE:FUNCTION, with its folder on PYTHONPATH"
+            ) from error
 
     def _configuration(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> dict[str, Any]:
         """What a node is told at its start."""

@@ -81,6 +81,9 @@ class System(SystemUnderTest, Protocol):
     def log_patterns(self) -> tuple[str, ...]:
         """Regular expressions of log lines that mean that the database itself noticed something impossible."""
 
+    def require_defect(self) -> None:
+        """Whether the defect that was asked for can be planted, before anything is started. Raises ValueError."""
+
     async def open_session(self, address: Addresses, node: str) -> Session:
         """A new connection of one client process to one node; raises OSError or SessionError if there is none."""
 

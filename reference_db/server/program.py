@@ -46,8 +46,10 @@ def load_defect(name: str) -> Callable[[Node], None]:
         module_name, attribute = f"reference_db.defects.{name.replace('-', '_')}", "plant"
     try:
         plant: Callable[[Node], None] = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise StartFailed(f"no defect {name!r}: {error}") from error
+    if not callable(plant):
+        raise StartFailed(f"no defect {name!r}: {attribute} of {module_name} cannot be called with a node")
     return plant
 
 

@@ -96,6 +96,17 @@ def test_every_command_has_help(harness, name):
         ),
         (("test", "--workload", "bank", "--concurrency", "n2"), "concurrency 'n2'"),
         (("test", "--workload", "bank", "--defect", "no-such"), "unknown defect 'no-such'; the defects are"),
+        (
+            ("test", "--workload", "bank", "--defect", "nowhere:plant"),
+            "MODULE:FUNCTION, with its folder on PYTHONPATH",
+        ),
+        (("test", "--workload", "bank", "--defect", "json:nothing"), "no attribute 'nothing'"),
+        (("test", "--workload", "bank", "--defect", ":plant"), "no defect ':plant'"),
+        (("test", "--workload", "bank", "--defect", "json:__name__"), "cannot be called with a node"),
+        (
+            ("sweep", "--workload", "bank", "--defect", "nowhere:plant", "--seeds", "1-3"),
+            "no defect 'nowhere:plant'",
+        ),
         (("test", "--workload", "bank", "--system-option", "tick_ms=fast"), "tick_ms"),
         (("test", "--workload", "bank", "--system-option", "colour=red"), "colour"),
         (("test", "--workload", "bank", "--workload-option", "colour=red"), "colour"),

@@ -58,6 +58,15 @@ async def client_reaches(system: Any, cluster: DockerCluster, node: str) -> bool
         return False
 
 
+async def client_reaches_soon(system: Any, cluster: DockerCluster, node: str) -> bool:
+    """The same, asked again where a busy machine is slow to answer."""
+    for _ in range(20):
+        if await client_reaches(system, cluster, node):
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
 def container_of(engine: Any, run_folder: Path, node: str) -> dict[str, Any]:
     """What the engine says about a node's container."""
     labels = [f"multiraft-harness.folder={run_folder.resolve()}", f"multiraft-harness.node={node}"]
@@ -82,7 +91,7 @@ def test_five_containers_have_what_they_should_and_no_more(echo, folder, engine,
         async with running(echo, folder, FIVE, memory_mb=256, processes=64) as cluster:
             assert cluster.nodes == tuple(FIVE)
             assert await connects(echo, cluster, "n1", "n5")
-            assert await client_reaches(echo, cluster, "n3")
+            assert await client_reaches_soon(echo, cluster, "n3")
             for node in FIVE:
                 seen = container_of(engine, folder.path, node)
                 host = seen["HostConfig"]
@@ -179,11 +188,11 @@ def test_clients_are_cut_off_in_either_direction_while_the_harness_still_sees_th
             for link in ((CLIENT, "n1"), ("n1", CLIENT)):
                 assert (await cluster.cut([link])).took_effect
                 assert not await client_reaches(echo, cluster, "n1")
-                assert await client_reaches(echo, cluster, "n2")
+                assert await client_reaches_soon(echo, cluster, "n2")
                 assert await connects(echo, cluster, "n2", "n1"), "only clients are cut off"
                 assert await echo.is_ready(cluster.direct_address("n1")), "the harness asks by another way"
                 assert (await cluster.mend([link])).took_effect
-                assert await client_reaches(echo, cluster, "n1")
+                assert await client_reaches_soon(echo, cluster, "n1")
 
     asyncio.run(story())
 
@@ -229,7 +238,7 @@ def test_killed_nodes_are_gone_and_come_back_with_their_data(echo, folder, engin
             assert (await cluster.kill("n1")).took_effect, "killing what is dead is no error"
             assert (await cluster.start("n1")).took_effect
             assert (folder.path / "nodes/n1/data/kept").read_text() == "a row"
-            assert await client_reaches(echo, cluster, "n1")
+            assert await client_reaches_soon(echo, cluster, "n1")
             assert cluster.crashes() == (), "what was asked for is no crash"
 
             assert (await cluster.terminate("n1")).took_effect
@@ -260,7 +269,7 @@ def test_a_paused_node_stands_still_and_goes_on_where_it_stood(echo, folder, eng
             assert (await cluster.kill("n2")).took_effect
             assert cluster.state("n2") == "down"
             assert (await cluster.start("n2")).took_effect
-            assert await client_reaches(echo, cluster, "n2")
+            assert await client_reaches_soon(echo, cluster, "n2")
             await cluster.kill("n2")
             with pytest.raises(FaultFailed, match="n2: it is down"):
                 await cluster.pause("n2")
@@ -319,7 +328,7 @@ def test_heal_all_undoes_everything_at_once(echo, folder, run):
             assert [cluster.state(node) for node in FIVE] == ["up"] * 5
             for link in everybody:
                 assert await connects(echo, cluster, *link), link
-            assert await client_reaches(echo, cluster, "n4")
+            assert await client_reaches_soon(echo, cluster, "n4")
             kinds = {entry.kind for entry in read_ledger(folder.ledger_path).open_entries}
             assert kinds == {"container", "network"}, "a fault is open in the ledger after healing"
 
@@ -415,7 +424,7 @@ def test_without_leave_to_enter_namespaces_the_engine_does_the_same(echo, folder
             assert not await connects(echo, cluster, "n1", "n2")
             assert (await cluster.mend(links)).took_effect
             assert await connects(echo, cluster, "n1", "n2")
-            assert await client_reaches(echo, cluster, "n3")
+            assert await client_reaches_soon(echo, cluster, "n3")
 
     asyncio.run(story())
 
@@ -598,7 +607,7 @@ def test_a_detached_cluster_stays_until_it_is_healed(echo, folder, leftovers):
         await cluster.wait_ready(30)
         farewell = await cluster.detach()
         await cluster.destroy()
-        assert await client_reaches(echo, cluster, "n1"), "a detached cluster goes on"
+        assert await client_reaches_soon(echo, cluster, "n1"), "a detached cluster goes on"
         return farewell
 
     farewell = asyncio.run(story())

@@ -246,6 +246,9 @@ class Network:
         except asyncio.CancelledError:
             request.withdraw()
             raise
+        if stream.is_gone:
+            # It was opened and broke while the one who dials was paused: whoever owned it later would never be told.
+            raise ConnectionResetError(errno.ECONNRESET, f"the connection to {address}:{port} broke at once")
         protocol = protocol_factory()
         stream.begin(protocol)
         return stream, protocol

@@ -741,3 +741,39 @@ def test_whatever_happens_bytes_arrive_in_order_and_complete_or_the_connection_f
 def test_one_seed_is_one_order_of_events() -> None:
     assert chaos(7, random.Random(7)) == chaos(7, random.Random(7))
     assert chaos(7, random.Random(7))[2] != chaos(8, random.Random(7))[2]
+
+
+def test_a_connection_that_opens_and_breaks_while_its_dialler_is_paused_is_not_taken_for_one() -> None:
+    """1. a dials b and is paused. 2. The connection opens, and is reset. 3. a goes on: it is told, or it could wait for
+    the end of this connection for ever."""
+    told: list[str] = []
+
+    async def server(_host: Host) -> None:
+        await asyncio.start_server(lambda _reader, _writer: None, "b", 7000)
+        await asyncio.sleep(100)
+
+    async def dialler(_host: Host) -> None:
+        try:
+            reader, _ = await asyncio.open_connection("b", 7000)
+            await reader.read()
+            told.append("lost")
+        except ConnectionResetError:
+            told.append("reset")
+        await asyncio.sleep(100)
+
+    async def story(world: World) -> None:
+        world.host("b").start(server)
+        await asyncio.sleep(1)
+        world.host("a").start(dialler)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        world.host("a").pause()
+        await asyncio.sleep(1)
+        world.network.reset([("a", "b")])
+        await asyncio.sleep(1)
+        world.host("a").resume()
+        await asyncio.sleep(5)
+
+    world = World(1)
+    world.run(story(world))
+    assert told == ["reset"]

@@ -312,6 +312,8 @@ class History:
     def _columns(self) -> Columns:
         import numpy as np  # Here, and not above: commands that need no columns start faster without it.
 
+        from results.columns_kernel import split_events
+
         operations = self.operations
         count = len(operations)
         processes: dict[int | str, int] = {}
@@ -322,13 +324,16 @@ class History:
             invoked = np.fromiter(self._invocation_of.values(), dtype=np.int64)
             pair[completed] = invoked
             pair[invoked] = completed
-        process_column = [processes.setdefault(operation.process, len(processes)) for operation in operations]
-        f_column = [functions.setdefault(operation.f, len(functions)) for operation in operations]
+        time = np.empty(count, dtype=np.int64)
+        type_ = np.empty(count, dtype=np.int8)
+        process = np.empty(count, dtype=np.int32)
+        f = np.empty(count, dtype=np.int32)
+        split_events(tuple(operations), TYPE_CODES, processes, functions, time, type_, process, f)
         return Columns(
-            time=np.fromiter((operation.time for operation in operations), dtype=np.int64, count=count),
-            type=np.fromiter((TYPE_CODES[operation.type] for operation in operations), np.int8, count=count),
-            process=np.array(process_column, dtype=np.int32),
-            f=np.array(f_column, dtype=np.int32),
+            time=time,
+            type=type_,
+            process=process,
+            f=f,
             pair=pair,
             processes=tuple(processes),
             functions=tuple(functions),

@@ -24,7 +24,10 @@ APPEND: Final = 1
 """An append of `value` to a list."""
 WRITE: Final = 2
 """A write of `value` to a register; `NIL` deletes the key."""
-KINDS: Final = ("r", "append", "w")
+SCAN: Final = 3
+"""A read of all keys of a range (a predicate). `key` is then the number of the range in `ranges`; the elements of the
+answer are pairs, first the number of a key that exists and then that of its value."""
+KINDS: Final = ("r", "append", "w", "scan")
 """How the kinds are called in histories, by number."""
 
 NIL: Final = -1
@@ -48,13 +51,13 @@ class Transactions:
     first: NDArray[np.int64]
     """[n + 1] first micro-operation of each transaction."""
     kind: NDArray[np.int8]
-    """[m] `READ`, `APPEND` or `WRITE`."""
+    """[m] `READ`, `APPEND`, `WRITE` or `SCAN`."""
     key: NDArray[np.int32]
-    """[m] number of the key."""
+    """[m] number of the key; of scans, of the range."""
     value: NDArray[np.int32]
     """[m] number of the value that is appended or written; `NIL` for reads."""
     known: NDArray[np.bool_]
-    """[m] of reads: whether the answer is known. Writes and appends are True."""
+    """[m] of reads and scans: whether the answer is known. Writes and appends are True."""
     element_first: NDArray[np.int64]
     """[m + 1] first element of each read's answer; other micro-operations have none."""
     elements: NDArray[np.int32]
@@ -66,6 +69,13 @@ class Transactions:
     compared. Values are numbered for all keys together."""
     committed_at: NDArray[np.int64] | None = None
     """[n] the commit timestamps that the database itself reported, in its own unit; -1 where it reported none."""
+    of_registers: bool = False
+    """Whether the keys are registers, of which a read answers one value, and not lists."""
+    ranges: Sequence[tuple[Any, Any]] = ()
+    """The ranges of scans by number: from the first, included, to the second, excluded."""
+    has_real_time: bool = True
+    """Whether `start` and `end` say when transactions ran. Formats without times say False: the transactions are then
+    in the order of their sessions, and only transactions of one session are known to follow one another."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -73,3 +83,35 @@ class Transactions:
     @property
     def micro_operations(self) -> int:
         return len(self.kind)
+
+    def events(self, transaction: int) -> list[int]:
+        """Indexes of the events of a transaction in the history: of its invocation, and of its completion if known."""
+        start, end = int(self.start[transaction]), int(self.end[transaction])
+        return [start] if end == FOREVER else [start, end]
+
+    def spelt(self, transaction: int) -> list[list[Any]]:
+        """The micro-operations of a transaction as a history has them: `["r", k, [..]]`, `["append", k, v]`,
+        `["w", k, v]`. What is not known is None; so is what a read of an absent register answered.
+        """
+        return [
+            self.spelt_one(micro_operation)
+            for micro_operation in range(int(self.first[transaction]), int(self.first[transaction + 1]))
+        ]
+
+    def spelt_one(self, micro_operation: int) -> list[Any]:
+        """One micro-operation as a history has it."""
+        kind, key = int(self.kind[micro_operation]), int(self.key[micro_operation])
+        if kind in (APPEND, WRITE):
+            value = int(self.value[micro_operation])
+            return [KINDS[kind], self.keys[key], None if value == NIL else self.values[value]]
+        first, end = int(self.element_first[micro_operation]), int(self.element_first[micro_operation + 1])
+        seen = self.elements[first:end].tolist()
+        if kind == SCAN:
+            pairs = [[self.keys[k], self.values[v]] for k, v in zip(seen[::2], seen[1::2], strict=True)]
+            return [KINDS[SCAN], list(self.ranges[key]), pairs if self.known[micro_operation] else None]
+        if not self.known[micro_operation]:
+            return [KINDS[READ], self.keys[key], None]
+        values = [self.values[number] for number in seen]
+        if self.of_registers:
+            return [KINDS[READ], self.keys[key], values[0] if values else None]
+        return [KINDS[READ], self.keys[key], values]

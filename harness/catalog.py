@@ -37,11 +37,13 @@ WORKLOADS: dict[str, str] = {
 
 SYSTEMS: dict[str, str] = {
     "reference-db": "harness.systems.reference_db:ReferenceDatabase",
+    "in-memory": "harness.systems.in_memory.system:InMemorySystem",
 }
 """Name -> class that takes replication, ranges, seed, defect and options by name."""
 
 CAPTIONS: dict[str, str] = {
     "reference-db": "the reference Multi-Raft database of this project",
+    "in-memory": "nodes before one shared store in memory, right or wrong on request; to try the harness itself",
     "local": "nodes are processes on loopback, with a proxy per directed link; Linux and macOS",
     "docker": "nodes are containers on a private network; needs a Docker engine and Linux",
     "simulation": "nodes are simulated hosts on virtual time in this process; the seed decides everything",
@@ -165,6 +167,11 @@ def make_parts(
         workload.require(system.interfaces, system.name)
     except WorkloadUnavailable as error:
         raise ScenarioError(str(error)) from error
+    if system.environments is not None and scenario.environment not in system.environments:
+        raise ScenarioError(
+            f"{system.name} cannot run in the environment {scenario.environment}, only in "
+            f"{', '.join(sorted(system.environments))}; give --environment {min(system.environments)}"
+        )
     environment = make_environment(scenario.environment, seeds)
     packages = make_packages()
     try:

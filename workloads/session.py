@@ -22,9 +22,11 @@ cancelled, and its session closed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
+
+import msgspec
 
 Value = Any
 """A JSON-like scalar or list."""
@@ -33,12 +35,26 @@ KEY_VALUE: Final = "key-value"
 COMPARE_AND_SET: Final = "compare-and-set"
 SCAN: Final = "scan"
 TRANSACTIONS: Final = "transactions"
+TRANSACTIONAL_SCAN: Final = "transactional-scan"
+COUNTER: Final = "counter"
+QUEUE: Final = "queue"
+LOG: Final = "log"
+LOCK: Final = "lock"
+UNIQUE_IDS: Final = "unique-ids"
+WATCH: Final = "watch"
 
 INTERFACES: Final[dict[str, str]] = {
     KEY_VALUE: "get, put and delete one key",
     COMPARE_AND_SET: "put a value if the present one is as expected, in one step",
     SCAN: "read all keys of an interval at one moment",
     TRANSACTIONS: "get, put and delete several keys, all or nothing",
+    TRANSACTIONAL_SCAN: "read all keys of an interval inside a transaction",
+    COUNTER: "add to a number and read it",
+    QUEUE: "put elements in at one end and take them out at the other",
+    LOG: "append to a log and read it from an offset, also several of both at one moment",
+    LOCK: "a lock that one holds at a time, with a fencing token for each time it is held",
+    UNIQUE_IDS: "make an identifier that was never made before",
+    WATCH: "writes that answer a revision, and the stream of all changes from a revision on",
 }
 """Every interface that a session may offer, and what it means."""
 
@@ -127,6 +143,15 @@ class ReadsMany(Protocol):
         """The values of several keys, in their order; otherwise like `get`."""
 
 
+@runtime_checkable
+class ReadsRanges(Protocol):
+    """What a transaction offers besides where the session has `transactional-scan`."""
+
+    async def scan(self, start: str, end: str, limit: int) -> list[tuple[str, Value]]:
+        """As `Scan.scan`, and as this transaction sees it, its own writes included. That a key of the interval does not
+        exist is something that was read, too."""
+
+
 async def read_many(transaction: Transaction, keys: Sequence[str]) -> Sequence[Value | None]:
     """The values of several keys, in one go where the transaction can, else one after the other."""
     if isinstance(transaction, ReadsMany):
@@ -146,3 +171,115 @@ class Transactions(Protocol):
         Indefinite if its outcome is unknown. Calls inside the block may raise Definite or Indefinite too; since
         nothing was committed, the caller may treat both as definite.
         """
+
+
+@runtime_checkable
+class Counter(Protocol):
+    """`counter`: numbers by name, which begin at 0."""
+
+    async def add(self, counter: str, amount: int) -> None:
+        """The number is larger by `amount` (smaller, if that is negative) from now on."""
+
+    async def count(self, counter: str) -> int:
+        """The number. Has no effect, so it may always end in Definite."""
+
+
+@runtime_checkable
+class Queue(Protocol):
+    """`queue`: first in, first out, unless the system promises less (the workload is told by `--workload-option`)."""
+
+    async def enqueue(self, queue: str, element: Value) -> None:
+        """The element is the last of the queue."""
+
+    async def dequeue(self, queue: str) -> Value | None:
+        """Takes the first element out and answers it; None if there is none. An Indefinite may have taken one out that
+        nobody will see."""
+
+
+class Send(msgspec.Struct, frozen=True, tag="send"):
+    """A step of `Log.exchange`: append `value` to `log`. Answered by its offset."""
+
+    log: str
+    value: Value
+
+
+class Poll(msgspec.Struct, frozen=True, tag="poll"):
+    """A step of `Log.exchange`: at most `most` entries of `log` from `offset` on. Answered by `(offset, value)` pairs,
+    in order of their offsets."""
+
+    log: str
+    offset: int
+    most: int
+
+
+@runtime_checkable
+class Log(Protocol):
+    """`log`: logs by name, whose entries keep their offsets for ever. Offsets rise, and may have gaps."""
+
+    async def exchange(self, steps: Sequence[Send | Poll]) -> list[Any]:
+        """Does the steps one after the other at one moment, all or nothing, and answers each. A poll sees what was
+        sent by steps before it. Steps without a `Send` have no effect, so they may always end in Definite."""
+
+    async def end(self, log: str) -> int:
+        """The offset from which only entries will be polled that are sent from now on. Has no effect."""
+
+
+@runtime_checkable
+class Lock(Protocol):
+    """`lock`: locks by name, each held by one at a time, until it is released."""
+
+    async def acquire(self, lock: str) -> int | None:
+        """The fencing token of this time of holding the lock, larger than all before; None: somebody holds it. It does
+        not wait. An Indefinite may leave the lock held by nobody who knows of it."""
+
+    async def release(self, lock: str, token: int) -> bool:
+        """True: it was held with this token and is free now. False: it was not held with it; nothing was changed."""
+
+
+@runtime_checkable
+class UniqueIds(Protocol):
+    """`unique-ids`."""
+
+    async def generate_id(self) -> Value:
+        """An identifier that no call has answered before, or ever will."""
+
+
+class WatchEvent(msgspec.Struct, frozen=True):
+    """A change of one key, as a watcher is told of it."""
+
+    revision: int
+    type: Literal["put", "delete"]
+    key: str
+    value: Value | None
+    """None for a delete."""
+    previous: Value | None
+    """The value before; None if there was none."""
+    is_create: bool
+    """Whether the key did not exist before."""
+
+
+class WatchBatch(msgspec.Struct, frozen=True):
+    """What arrives at a watcher at once."""
+
+    events: list[WatchEvent]
+    """In order of their revisions; all events of one revision are in one batch."""
+    progress: int | None = None
+    """Everything up to this revision was sent, in this batch or before; None: not said."""
+
+
+@runtime_checkable
+class Watch(Protocol):
+    """`watch`: every write has a revision, which rises with every write of any key."""
+
+    async def put_revised(self, key: str, value: Value) -> int:
+        """As `KeyValue.put`; answers the revision."""
+
+    async def delete_revised(self, key: str) -> int | None:
+        """As `KeyValue.delete`; answers the revision, None if there was no such key."""
+
+    async def revision(self) -> int:
+        """The revision of the last write, 0 if there was none. Has no effect."""
+
+    def watch(self, start: str, end: str, revision: int) -> AsyncGenerator[WatchBatch, None]:
+        """All changes of keys with start <= key < end, from this revision on (included), as they happen, without end.
+        Each is sent once, in order. The stream may end in Definite or Indefinite at any time: a watch has no effect."""

@@ -17,7 +17,8 @@ from typing import Any
 from checkers.checker import Checker
 from results.operation import Operation
 from workloads.generator.core import Generator
-from workloads.session import INTERFACES, Session
+from workloads.on_transactions import BUILT_ON_TRANSACTIONS, with_built_types
+from workloads.session import INTERFACES, TRANSACTIONS, Session
 
 
 class WorkloadUnavailable(Exception):
@@ -145,14 +146,22 @@ class Workload(ABC):
 
     def refusal(self, offered: frozenset[str], system: str) -> str | None:
         """Why this workload cannot run against a system that offers these interfaces; None if it can."""
-        lacking = sorted(self.needs - offered)
+        lacking = sorted(self.needs - with_built_types(offered))
         if not lacking:
             return None
-        wanted = "; ".join(f"{name} ({INTERFACES.get(name, 'unknown')})" for name in lacking)
+        wanted = "; ".join(
+            f"{name} ({INTERFACES.get(name, 'unknown')})"
+            + (f", nor {TRANSACTIONS}, on which it can be built" if name in BUILT_ON_TRANSACTIONS else "")
+            for name in lacking
+        )
         return (
             f"workload {self.name} cannot run on {system}: the system does not offer {wanted}. "
             f"It offers: {', '.join(sorted(offered)) or 'nothing'}"
         )
+
+    def built(self, offered: frozenset[str]) -> frozenset[str]:
+        """The interfaces that the system lacks and that are built on its transactions instead."""
+        return (self.needs & with_built_types(offered)) - offered
 
     def require(self, offered: frozenset[str], system: str) -> None:
         """Raises WorkloadUnavailable, with the reason, where an interface is lacking."""

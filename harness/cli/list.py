@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from harness.systems.system import System
+    from workloads.workload import Workload
 
 
 @click.command(name="list")
@@ -21,17 +27,20 @@ def command() -> int:
         name: catalog.make_system(msgspec.structs.replace(scenario, system=name), Seeds(0))
         for name in catalog.SYSTEMS
     }
+    workloads: dict[str, Workload] = {}
     click.echo("workloads")
     for name in catalog.WORKLOADS:
         workload = catalog.make_workload(msgspec.structs.replace(scenario, workload=name), Seeds(0))
         click.echo(f"  {name:12} {workload.describe()}")
         click.echo(f"  {'':12} needs: {', '.join(sorted(workload.needs))}")
-        runs_on = [
-            system_name
-            for system_name, system in systems.items()
-            if workload.refusal(system.interfaces, system_name) is None
-        ]
-        click.echo(f"  {'':12} runs on: {', '.join(runs_on) or 'no system'}")
+        for option, about in workload.known_options.items():
+            click.echo(f"  {'':12} option {option}={about.default}: {about.caption}")
+        workloads[name] = workload
+    click.echo("which workload runs on which system")
+    width = max(map(len, workloads))
+    for name, workload in workloads.items():
+        for at, (system_name, system) in enumerate(systems.items()):
+            click.echo(f"  {name if at == 0 else '':{width}} {system_name:12} {_fits(workload, system)}")
     click.echo("systems")
     for name, system in systems.items():
         click.echo(f"  {name:12} {catalog.CAPTIONS[name]}")
@@ -39,12 +48,18 @@ def command() -> int:
         defects = getattr(system, "defects", {})
         for defect, about in defects.items():
             click.echo(f"  {'':12} defect {defect}: {about}")
+        for misbehaviour, about in getattr(system, "misbehaviours", {}).items():
+            click.echo(f"  {'':12} option misbehave={misbehaviour}: {about}")
+        if system.environments is not None:
+            click.echo(f"  {'':12} runs in: {', '.join(sorted(system.environments))}")
     click.echo("environments and the nemeses that they offer")
     packages = catalog.make_packages()
     for name in catalog.ENVIRONMENTS:
         environment = catalog.make_environment(name)
         click.echo(f"  {name:12} {catalog.CAPTIONS[name]}")
         for system_name, system in systems.items():
+            if system.environments is not None and name not in system.environments:
+                continue
             capabilities = environment.capabilities(system)
             for fault in NAMES:
                 if fault not in packages:
@@ -69,3 +84,11 @@ def command() -> int:
     not_yet = [fault for fault in NAMES if fault not in packages]
     click.echo(f"named, but injected by no environment in this version: {', '.join(not_yet)}")
     return 0
+
+
+def _fits(workload: Workload, system: System) -> str:
+    """Whether and how this workload runs on this system, in a few words."""
+    if workload.refusal(system.interfaces, system.name) is not None:
+        return f"refused: it does not offer {', '.join(sorted(workload.needs - system.interfaces))}"
+    built = workload.built(system.interfaces)
+    return f"runs, with {', '.join(sorted(built))} built on its transactions" if built else "runs"

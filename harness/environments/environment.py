@@ -81,7 +81,8 @@ class SystemUnderTest(Protocol):
 
     @property
     def supports(self) -> frozenset[str]:
-        """What the system can do beyond running: "clock" (reads the clock file), "leaders", ..."""
+        """What the system can do beyond running: "clock" (reads the clock file), "leaders"; and "memory-only": it keeps
+        nothing on a disk, so that a disk that fails means nothing to it."""
 
     @property
     def clock_port(self) -> bool:

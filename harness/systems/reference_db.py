@@ -45,6 +45,7 @@ from workloads.session import (
     COMPARE_AND_SET,
     KEY_VALUE,
     SCAN,
+    TRANSACTIONAL_SCAN,
     TRANSACTIONS,
     Definite,
     Indefinite,
@@ -145,7 +146,8 @@ class ReferenceDatabase:
     ports = (PEER, CLIENT_PORT)
     supports = frozenset({"clock", "leaders"})
     clock_port = True
-    interfaces = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS})
+    environments = None
+    interfaces = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS, TRANSACTIONAL_SCAN})
     log_patterns = LOG_PATTERNS
     marks = MARKS
     """Situations of interest that a sweep can reach, with what each means. Nodes tell of others as well, if met."""
@@ -474,6 +476,13 @@ class ReferenceTransaction:
         """The values of several keys, in their order, in one round trip."""
         try:
             return await self._transaction.get_many(keys)
+        except ClientError as error:
+            raise Definite(error.kind, error.text) from error
+
+    async def scan(self, start: str, end: str, limit: int) -> list[tuple[str, Any]]:
+        """See `workloads.session.ReadsRanges`."""
+        try:
+            return await self._transaction.scan(start, end, limit)
         except ClientError as error:
             raise Definite(error.kind, error.text) from error
 

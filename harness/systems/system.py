@@ -78,6 +78,10 @@ class System(SystemUnderTest, Protocol):
         """What its sessions offer (`workloads.session.INTERFACES`)."""
 
     @property
+    def environments(self) -> frozenset[str] | None:
+        """Where its nodes can run; None: in any environment."""
+
+    @property
     def log_patterns(self) -> tuple[str, ...]:
         """Regular expressions of log lines that mean that the database itself noticed something impossible."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.driver import DriveResult, Progress, StopSignal, drive
 from harness.interpreter import Interpreter
-from harness.systems.in_memory import InMemoryDatabase
+from harness.systems.in_memory.database import InMemoryDatabase
 from nemesis.schedule import Step
 from results.history import History, HistoryOrder
 from results.operation import Operation

@@ -3,7 +3,7 @@
 import pytest
 
 from checkers.checker import Limits
-from harness.systems.in_memory import Trouble
+from harness.systems.in_memory.database import Trouble
 from results.verdict import INVALID, VALID
 from tests.harness.engine import Played, database, options, play
 from workloads.bank import Bank
@@ -64,7 +64,7 @@ def test_a_right_database_is_valid_whatever_happens_to_its_clients(
 def test_a_wrong_database_is_invalid(name: str, defect: str, share: float) -> None:
     workload = make(name)
 
-    played = play(workload, database(defect=defect, defect_share=share).open_session, timeout_s=0.5)
+    played = play(workload, database(misbehaviour=defect, share=share).open_session, timeout_s=0.5)
 
     assert judge(workload, played) == INVALID
 
@@ -72,7 +72,7 @@ def test_a_wrong_database_is_invalid(name: str, defect: str, share: float) -> No
 @pytest.mark.parametrize("seed", range(3))
 def test_registers_with_values_that_repeat_are_judged_by_the_search(seed: int) -> None:
     workload = make("register", seed, values=5, changes_per_key=100)
-    right, wrong = database(seed), database(seed, defect="stale-reads", defect_share=0.5)
+    right, wrong = database(seed), database(seed, misbehaviour="stale-reads", share=0.5)
 
     assert judge(workload, play(workload, right.open_session)) == VALID
     assert judge(workload, play(make("register", seed, values=5), wrong.open_session)) == INVALID

@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from harness.systems.in_memory import InMemoryDatabase, InMemorySession
+from harness.systems.in_memory.database import InMemoryDatabase
+from harness.systems.in_memory.session import InMemorySession
 from results.operation import FAIL, INFO, INVOKE, OK, Operation
 from tests.harness.engine import database, options
 from workloads.bank import Bank
@@ -257,7 +259,7 @@ def test_answers_of_a_strange_shape_are_noticed():
 
 
 def accounts_in(store: InMemoryDatabase) -> list[int]:
-    return [store.values[key] for key in sorted(store.values)]
+    return [value for _, value in sorted(store.store.values.items())]
 
 
 def test_set_up_opens_the_accounts_once():
@@ -270,7 +272,7 @@ def test_set_up_opens_the_accounts_once():
 
     store = asyncio.run(run())
     assert sorted(accounts_in(store), reverse=True) == [34, 33, 33]
-    assert set(store.versions.values()) == {1}
+    assert {len(versions) for versions in store.store.versions.values()} == {1}
 
 
 def test_set_up_whose_reply_is_lost_is_recognised():
@@ -307,7 +309,7 @@ def test_set_up_refuses_a_database_that_is_not_fresh(present):
         store = database()
         workload = Bank(options())
         for account, balance in present.items():
-            store.write(workload.keys[account], balance)
+            store.store.write(workload.keys[account], balance)
         await workload.setup(await store.open_session("n1"))
 
     with pytest.raises(Definite, match="of a fresh database"):
@@ -337,10 +339,10 @@ def test_doubt_before_the_commit_is_no_doubt():
         def transaction(self) -> Any:
             transaction = super().transaction()
 
-            async def get(key: str) -> Any:
+            async def get_many(keys: Sequence[str]) -> Any:
                 raise Indefinite("connection-lost", "no reply")
 
-            transaction.get = get  # type: ignore[method-assign]
+            transaction.get_many = get_many  # type: ignore[method-assign]
             return transaction
 
     async def run(invocation: Operation) -> None:
@@ -392,7 +394,7 @@ def test_a_read_sees_the_elements_and_nothing_else():
         store = database()
         session = await store.open_session("n1")
         workload = Set(options())
-        store.write(spread_key("register", 4), 99)
+        store.store.write(spread_key("register", 4), 99)
         for element in range(20):
             await workload.invoke(session, Operation(0, 0, 0, INVOKE, "add", element))
         found = await workload.invoke(session, Operation(0, 0, 0, INVOKE, "read"))

@@ -57,6 +57,8 @@ _MECHANISMS = {
     "leaders": "the system's own status",
 }
 
+_OF_DISKS = tuple(fault for fault, mechanism in _MECHANISMS.items() if mechanism == DISK)
+
 COLLECT_EVERY_S = 20.0
 """Virtual seconds between two collections of garbage."""
 
@@ -127,6 +129,10 @@ class SimulationEnvironment:
         """Everything, for a system that can run here at all."""
         refusal = _refusal(system)
         missing = dict.fromkeys(CAPABILITIES, refusal) if refusal else {}
+        if not system.clock_port and not refusal:
+            missing["clock"] = f"{system.name} looks at no clock"
+        if "memory-only" in system.supports and not refusal:
+            missing |= dict.fromkeys(_OF_DISKS, f"{system.name} keeps nothing on a disk")
         if "leaders" not in system.supports and not refusal:
             missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
         return {

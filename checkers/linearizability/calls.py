@@ -25,6 +25,24 @@ FOREVER: Final = 1 << 62
 _ATOMS: Final = (int, str, type(None))
 
 
+class _Mark:
+    """Something that equals only itself, and stands in frozen values for what Python would take for something else."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+TRUE: Final = _Mark("true")
+FALSE: Final = _Mark("false")
+NOT_A_NUMBER: Final = _Mark("not a number")
+MAPPING: Final = _Mark("mapping")
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One operation on one object."""
 
@@ -46,6 +64,10 @@ class Call(msgspec.Struct, frozen=True, gc=False):
         return self.type == INFO
 
     @property
+    def process(self) -> int | str:
+        return self.pair.process
+
+    @property
     def signature(self) -> tuple[Any, ...]:
         """Calls with the same signature act alike in every state."""
         return (self.f, self.argument, self.result, self.type)
@@ -53,19 +75,19 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 
 def freeze(value: Any) -> Hashable:
     """The JSON-like value as something hashable that equals only itself: lists become tuples, mappings sorted
-    tuples, and true is not 1."""
+    tuples, and true is not 1 (but 1.0 is 1, as in JSON)."""
     kind = type(value)
     if kind in _ATOMS:
         return value  # type: ignore[no-any-return]
     if kind is bool:
-        return ("true",) if value else ("false",)
+        return TRUE if value else FALSE
     if kind is list or kind is tuple:
         return tuple(freeze(item) for item in value)
     if isinstance(value, dict):
         items = ((str(key), freeze(item)) for key, item in value.items())
-        return ("mapping", *sorted(items, key=lambda item: item[0]))
+        return (MAPPING, *sorted(items, key=lambda item: item[0]))
     if isinstance(value, float) and value != value:
-        return ("not a number",)
+        return NOT_A_NUMBER
     hash(value)  # Raises TypeError, with the type's name, for what cannot be compared.
     return value  # type: ignore[no-any-return]
 

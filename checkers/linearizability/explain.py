@@ -7,6 +7,7 @@ Operations may be left out only if that cannot make a right history look wrong. 
 - *a write*, together with every call that observed its value: without readers nobody misses it. As long as one reader
   stays, every write of that value stays, whoever made it;
 - *what a cas observed*: it may be taken for a plain write, which can be done wherever the cas could;
+- *an atom*, such as an element of a queue, out of all calls (`atoms` and `without` of the model);
 - *the beginning*: a window of the history is judged with the object in any state whatever at its start. Calls that
   were open then may have taken effect before, so they count as crashed from there on.
 
@@ -124,6 +125,9 @@ def _judge(evidence: Evidence, model: Model) -> SearchResult | None:
 def reduce(evidence: Evidence, model: Model, enough: Callable[[], bool] = lambda: False) -> Evidence:
     """The evidence without what it can do without. Stops early, with what it has, when `enough()` says so."""
     evidence = _without_needless(evidence, model, enough)
+    smaller = _without_atoms(evidence, model, enough)
+    if smaller is not evidence:
+        evidence = _without_needless(smaller, model, enough)
     position = 0
     while position < len(evidence.calls) and not enough():
         call = evidence.calls[position]
@@ -158,6 +162,39 @@ def _without_needless(evidence: Evidence, model: Model, enough: Callable[[], boo
             else:
                 position += size
     return evidence
+
+
+def _without_atoms(evidence: Evidence, model: Model, enough: Callable[[], bool]) -> Evidence:
+    """Delta debugging again, by what the calls are about instead of call by call."""
+    atoms = list(dict.fromkeys(atom for call in evidence.calls for atom in model.atoms(call)))
+    size = max(1, len(atoms) // 2)
+    while atoms and not enough():
+        position = 0
+        changed = False
+        while position < len(atoms) and not enough():
+            kept = evidence.calls
+            for atom in atoms[position : position + size]:
+                kept = _taken_out(kept, atom, model)
+            if len(kept) and _is_illegal(Evidence(kept, evidence.start_states), model):
+                evidence = Evidence(kept, evidence.start_states)
+                del atoms[position : position + size]
+                changed = True
+            else:
+                position += size
+        if size == 1 and not changed:
+            break
+        size = max(1, size // 2)
+    return evidence
+
+
+def _taken_out(calls: Sequence[Call], atom: Hashable, model: Model) -> tuple[Call, ...]:
+    """The calls without an atom."""
+    kept = []
+    for call in calls:
+        left = model.without(call, atom) if atom in model.atoms(call) else call
+        if left is not None:
+            kept.append(left)
+    return tuple(kept)
 
 
 class _Ties:

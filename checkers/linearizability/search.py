@@ -261,7 +261,7 @@ class _Transitions:
         return number
 
     def class_of(self, call: Call) -> int:
-        signature = call.signature
+        signature = (*call.signature, call.process) if self._model.by_process else call.signature
         class_ = self._classes.get(signature)
         if class_ is None:
             class_ = self._classes[signature] = len(self._examples)

@@ -1,0 +1,232 @@
+"""Containers of elements: a growing set, a queue, a bag, a stack, a priority queue.
+
+Taking an element out of all calls of a right history leaves a right history, whatever the container: so elements are
+the atoms by which evidence gets smaller. A take that answers nil found the container empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from checkers.linearizability.calls import Call
+from checkers.linearizability.models.model import NOTHING, SequentialModel, State, no_function, show
+from results.operation import OK
+
+
+class GrowSet(SequentialModel):
+    """A set that only grows: `add` has an element, `read` answers all elements, in any order."""
+
+    name = "set"
+    reads: frozenset[str] = frozenset({"read"})
+
+    def initial_state(self) -> State:
+        return frozenset()
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        assert isinstance(state, frozenset), f"the state of a set is a frozenset, not {state!r}"
+        match call.f:
+            case "add":
+                return (state if call.argument in state else state | {call.argument},)
+            case "read":
+                if call.type != OK:
+                    return (state,)
+                elements = call.result or ()
+                same = len(elements) == len(state) and all(element in state for element in elements)
+                return (state,) if same else NOTHING
+        raise no_function(self, call)
+
+    def atoms(self, call: Call) -> tuple[Hashable, ...]:
+        return (call.argument,) if call.f == "add" else tuple(dict.fromkeys(call.result or ()))
+
+    def without(self, call: Call, atom: Hashable) -> Call | None:
+        if call.f == "add":
+            return None
+        left = tuple(element for element in call.result or () if element != atom)
+        return msgspec.structs.replace(call, result=left)
+
+    def describe(self, call: Call) -> str:
+        if call.f == "read":
+            return f"read {show(list(call.result or ()))}"
+        return f"added {show(call.argument)}"
+
+
+class _Container(SequentialModel):
+    """What is put into it comes out once; which element comes next is what tells the kinds apart."""
+
+    puts: frozenset[str]
+    """Functions that put their argument in."""
+    takes: frozenset[str]
+    """Functions that take an element out and answer it."""
+    verbs: tuple[str, str]
+    """What they are called in the past tense."""
+
+    def initial_state(self) -> State:
+        return ()
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        assert isinstance(state, tuple), f"the state of a {self.name} is a tuple, not {state!r}"
+        if call.f in self.puts:
+            return (self.put(state, call),)
+        if call.f in self.takes:
+            if call.type != OK:
+                return self.take_any(state)
+            taken = self.take(state, call.result, call)
+            return (state,) if not state and call.result is None else taken
+        raise no_function(self, call)
+
+    def put(self, state: tuple[Any, ...], call: Call) -> State:
+        """The state with the call's argument in it."""
+        raise NotImplementedError(type(self).__name__)
+
+    def take(self, state: tuple[Any, ...], element: Hashable, call: Call) -> Sequence[State]:
+        """The state without the element, if it is one that can come next."""
+        raise NotImplementedError(type(self).__name__)
+
+    def take_any(self, state: tuple[Any, ...]) -> Sequence[State]:
+        """The states without one that can come next; the answer is not known. Empty, nothing comes."""
+        raise NotImplementedError(type(self).__name__)
+
+    def element(self, call: Call) -> Hashable:
+        """What a put puts in."""
+        return call.argument  # type: ignore[no-any-return]
+
+    def atoms(self, call: Call) -> tuple[Hashable, ...]:
+        if call.f in self.puts:
+            return (self.element(call),)
+        return (call.result,) if call.type == OK and call.result is not None else ()
+
+    def describe(self, call: Call) -> str:
+        put, took = self.verbs
+        if call.f in self.puts:
+            return f"{put} {show(self.element(call))}"
+        if call.type != OK:
+            return f"{took} something"
+        return f"found the {self.name} empty" if call.result is None else f"{took} {show(call.result)}"
+
+
+class FifoQueue(_Container):
+    """A queue: `enqueue` has an element, `dequeue` answers the oldest one; it fails when there is none."""
+
+    name = "queue"
+    puts = frozenset({"enqueue"})
+    takes = frozenset({"dequeue"})
+    verbs = ("enqueued", "dequeued")
+
+    def put(self, state: tuple[Any, ...], call: Call) -> State:
+        return (*state, call.argument)
+
+    def take(self, state: tuple[Any, ...], element: Hashable, call: Call) -> Sequence[State]:
+        return (state[1:],) if state and state[0] == element else NOTHING
+
+    def take_any(self, state: tuple[Any, ...]) -> Sequence[State]:
+        return (state[1:],) if state else (state,)
+
+
+class Bag(FifoQueue):
+    """A queue without an order: `dequeue` answers any element that is in it."""
+
+    name = "unordered-queue"
+
+    def put(self, state: tuple[Any, ...], call: Call) -> State:
+        return _sorted((*state, call.argument))
+
+    def take(self, state: tuple[Any, ...], element: Hashable, call: Call) -> Sequence[State]:
+        if element not in state:
+            return NOTHING
+        place = state.index(element)
+        return (state[:place] + state[place + 1 :],)
+
+    def take_any(self, state: tuple[Any, ...]) -> Sequence[State]:
+        return [state[:place] + state[place + 1 :] for place in range(len(state))] or (state,)
+
+
+class Stack(_Container):
+    """A stack: `push` has an element, `pop` answers the youngest one; it fails when there is none."""
+
+    name = "stack"
+    puts = frozenset({"push"})
+    takes = frozenset({"pop"})
+    verbs = ("pushed", "popped")
+
+    def put(self, state: tuple[Any, ...], call: Call) -> State:
+        return (*state, call.argument)
+
+    def take(self, state: tuple[Any, ...], element: Hashable, call: Call) -> Sequence[State]:
+        return (state[:-1],) if state and state[-1] == element else NOTHING
+
+    def take_any(self, state: tuple[Any, ...]) -> Sequence[State]:
+        return (state[:-1],) if state else (state,)
+
+
+GREATEST: Final = "delete-max"
+LEAST: Final = "delete-min"
+
+
+class PriorityQueue(_Container):
+    """A priority queue: `insert` has an element, or `[priority, element]`; `delete-max` or `delete-min` answers one of
+    the greatest or least priority (`insert` alone: the element is its own priority).
+
+    An answer may be the element or `[priority, element]`.
+    """
+
+    name = "priority-queue"
+    puts = frozenset({"insert"})
+    takes = frozenset({GREATEST, LEAST})
+    verbs = ("inserted", "took out")
+
+    def put(self, state: tuple[Any, ...], call: Call) -> State:
+        return _sorted((*state, priority_and_element(call.argument)))
+
+    def take(self, state: tuple[Any, ...], element: Hashable, call: Call) -> Sequence[State]:
+        if not state:
+            return NOTHING
+        priority = _extreme([priority for priority, _ in state], call)
+        nexts = []
+        for place, entry in enumerate(state):
+            if entry[0] == priority and element in (entry[1], entry):
+                nexts.append(state[:place] + state[place + 1 :])
+        return tuple(dict.fromkeys(nexts))
+
+    def take_any(self, state: tuple[Any, ...]) -> Sequence[State]:
+        return [state[:place] + state[place + 1 :] for place in range(len(state))] or (state,)
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        if call.f in self.takes and call.type != OK and isinstance(state, tuple) and state:
+            priority = _extreme([priority for priority, _ in state], call)
+            places = [place for place, entry in enumerate(state) if entry[0] == priority]
+            return tuple(dict.fromkeys(state[:place] + state[place + 1 :] for place in places))
+        return super().step(state, call)
+
+    def element(self, call: Call) -> Hashable:
+        return call.argument  # type: ignore[no-any-return]
+
+    def atoms(self, call: Call) -> tuple[Hashable, ...]:
+        """Only where elements are their own priorities can a call be recognised by its answer alone."""
+        if call.f in self.puts:
+            return (priority_and_element(call.argument)[1],)
+        if call.type != OK or call.result is None:
+            return ()
+        answer = call.result
+        return (answer[1] if isinstance(answer, tuple) and len(answer) == 2 else answer,)
+
+
+def priority_and_element(argument: Any) -> tuple[Any, Hashable]:
+    """What an insert puts in: `[priority, element]`, or an element that is its own priority."""
+    if isinstance(argument, tuple) and len(argument) == 2:
+        return argument[0], argument[1]
+    return argument, argument
+
+
+def _extreme(priorities: list[Any], call: Call) -> Any:
+    try:
+        return max(priorities) if call.f == GREATEST else min(priorities)
+    except TypeError as error:
+        raise ValueError(f"event {call.start}: priorities that cannot be compared: {error}") from error
+
+
+def _sorted(elements: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One order for the same elements, whatever they are."""
+    return tuple(sorted(elements, key=lambda element: (type(element).__name__, repr(element))))

@@ -1,0 +1,150 @@
+"""Locks: a mutex whoever holds it, one that knows its owner, one with fencing tokens, and a semaphore."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+
+from checkers.linearizability.calls import Call
+from checkers.linearizability.models.model import NOTHING, Footprint, SequentialModel, State, no_function
+from results.operation import OK
+
+
+class Mutex(SequentialModel):
+    """A lock that one holds at a time: `acquire`, `release`. Who holds it is not looked at."""
+
+    name = "mutex"
+
+    def initial_state(self) -> State:
+        return "free"
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        match call.f:
+            case "acquire":
+                return ("held",) if state == "free" else NOTHING
+            case "release":
+                return ("free",) if state == "held" else NOTHING
+        raise no_function(self, call)
+
+    def footprint(self, call: Call) -> Footprint | None:
+        if call.f == "acquire":
+            return Footprint(True, "free", True, "held")
+        return Footprint(True, "held", True, "free")
+
+    def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
+        return ["free", "held"]
+
+    def describe(self, call: Call) -> str:
+        return {"acquire": "acquired the lock", "release": "released the lock"}.get(call.f, call.f)
+
+
+class OwnedMutex(SequentialModel):
+    """A lock that only the process that holds it can release: `acquire`, `release`."""
+
+    name = "owned-mutex"
+    by_process = True
+
+    def initial_state(self) -> State:
+        return None
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        match call.f:
+            case "acquire":
+                return (("held by", call.process),) if state is None else NOTHING
+            case "release":
+                return (None,) if state == ("held by", call.process) else NOTHING
+        raise no_function(self, call)
+
+    def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
+        holders = dict.fromkeys(("held by", call.process) for call in calls)
+        return [None, ("held by", "nobody of these"), *holders]
+
+    def atoms(self, call: Call) -> tuple[Hashable, ...]:
+        return (call.process,)
+
+    def describe(self, call: Call) -> str:
+        return {"acquire": "acquired the lock", "release": "released the lock"}.get(call.f, call.f)
+
+
+class FencedLock(SequentialModel):
+    """A lock whose owner gets a token that is greater with each hold: `acquire` answers it, `release` may name it.
+
+    An acquire that answers nil, and a crashed one, got some token; it counts as the least that it can be. The owner
+    is the process.
+    """
+
+    name = "fenced-lock"
+    by_process = True
+
+    def initial_state(self) -> State:
+        return (None, None)
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        assert isinstance(state, tuple), f"the state of a fenced lock is a pair, not {state!r}"
+        holder, last = state
+        match call.f:
+            case "acquire":
+                if holder is not None:
+                    return NOTHING
+                token = call.result if call.type == OK else None
+                if token is None:
+                    return ((call.process, last + 1 if isinstance(last, int) else last),)
+                if not isinstance(token, int | float):
+                    raise ValueError(f"event {call.start}: a fencing token is a number, not {token!r:.80}")
+                return ((call.process, token),) if last is None or token > last else NOTHING
+            case "release":
+                if holder != call.process or (
+                    call.argument is not None and last not in (None, call.argument)
+                ):
+                    return NOTHING
+                return ((None, last),)
+        raise no_function(self, call)
+
+    def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
+        """With any token: no state allows more."""
+        holders = dict.fromkeys(call.process for call in calls)
+        return [(None, None), ("nobody of these", None), *((holder, None) for holder in holders)]
+
+    def atoms(self, call: Call) -> tuple[Hashable, ...]:
+        return (call.process,)
+
+    def describe(self, call: Call) -> str:
+        if call.f == "acquire":
+            token = f" with token {call.result}" if call.type == OK and call.result is not None else ""
+            return f"acquired the lock{token}"
+        return "released the lock" + ("" if call.argument is None else f" of token {call.argument}")
+
+
+class Semaphore(SequentialModel):
+    """So many permits: `acquire` takes n (nil: one) if there are as many, `release` gives n back."""
+
+    name = "semaphore"
+
+    def __init__(self, permits: int = 1) -> None:
+        if permits < 1:
+            raise ValueError(f"a semaphore has at least one permit, not {permits}")
+        self.permits = permits
+
+    def initial_state(self) -> State:
+        return self.permits
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        assert isinstance(state, int), f"the state of a semaphore is a number, not {state!r}"
+        count = 1 if call.argument is None else call.argument
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(
+                f"event {call.start}: {call.f} takes a number of permits from 1, not {count!r:.80}"
+            )
+        match call.f:
+            case "acquire":
+                return (state - count,) if state >= count else NOTHING
+            case "release":
+                return (state + count,) if state + count <= self.permits else NOTHING
+        raise no_function(self, call)
+
+    def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
+        return list(range(self.permits + 1))
+
+    def describe(self, call: Call) -> str:
+        count = 1 if call.argument is None else call.argument
+        permits = "1 permit" if count == 1 else f"{count} permits"
+        return f"acquired {permits}" if call.f == "acquire" else f"released {permits}"

@@ -1,0 +1,147 @@
+"""What a sequential model says: a few pure functions over hashable states; the searches do the rest.
+
+`step` answers with every state that the object may be in afterwards: none if the call cannot have happened in this
+state, several if the object may choose. Of a crashed call the answer is unknown, so any answer must be allowed.
+
+The other functions have defaults that are always right. They make verdicts quicker and evidence smaller, and are
+sound only if they are right:
+
+- `reads` and `failures` say which functions never change the state, and whose failures say something about it;
+- `footprint` says which values a call observes and which it leaves behind, for objects whose state is the last value
+  left behind and nothing else;
+- `possible_states` lists every state that could matter to some calls, so that a search may start in mid-history;
+- `atoms` and `without` say what a history may lose so that a right one stays right: the evidence becomes smaller.
+
+The smallest model of one's own:
+
+    class Toggle(SequentialModel):
+        name = "toggle"
+
+        def initial_state(self) -> State:
+            return False
+
+        def step(self, state: State, call: Call) -> Sequence[State]:
+            if call.f == "flip":
+                return (not state,)
+            raise no_function(self, call)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from checkers.linearizability.calls import Call
+from results.operation import OK
+
+State = Hashable
+
+NOTHING: Final[tuple[State, ...]] = ()
+
+
+class Footprint(NamedTuple):
+    """What a call reads from and leaves in a register-like object. A cas from v to v observes, and writes nothing."""
+
+    observes: bool
+    observed: Hashable
+    """The value that the object must have before; only if `observes`."""
+    writes: bool
+    written: Hashable
+    """The value that the object has after; only if `writes`."""
+
+
+class Model(Protocol):
+    """The sequential specification of an object."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Functions that never change the state."""
+        ...
+
+    @property
+    def failures(self) -> frozenset[str]:
+        """Functions whose failed calls still say something about the state; `step` then gets them."""
+        ...
+
+    @property
+    def by_process(self) -> bool:
+        """Whether it matters who calls: then calls of different processes never count as alike."""
+        ...
+
+    def initial_state(self) -> State: ...
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        """The states that the object may be in after the call; none if it cannot happen in `state`.
+
+        Raises ValueError for a function that the object does not have.
+        """
+        ...
+
+    def footprint(self, call: Call) -> Footprint | None:
+        """What the call observes and writes; None where that is not the whole story."""
+        ...
+
+    def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
+        """States of which one behaves, for these calls, like any state there is; None if there is no such list."""
+        ...
+
+    def atoms(self, call: Call) -> tuple[Hashable, ...]:
+        """What the call is about, such as elements: taking one out of all calls keeps a right history right. Empty
+        where nothing can be taken out."""
+        ...
+
+    def without(self, call: Call, atom: Hashable) -> Call | None:
+        """The call when an atom is taken out; None if nothing of it is left."""
+        ...
+
+    def describe(self, call: Call) -> str:
+        """What the call did, in the past tense, without its process and time: *read 7*, *wrote 9*."""
+        ...
+
+
+class SequentialModel:
+    """The defaults of a model; a model of one's own needs `name`, `initial_state` and `step`."""
+
+    name: str
+    reads: frozenset[str] = frozenset()
+    failures: frozenset[str] = frozenset()
+    by_process: bool = False
+    splits_by_key: bool = False
+    """Whether operations' values are `[key, value]` by nature, each key an object of its own."""
+
+    def initial_state(self) -> State:
+        raise NotImplementedError(f"{type(self).__name__} has no initial_state; every model needs one")
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        raise NotImplementedError(f"{type(self).__name__} has no step; every model needs one")
+
+    def footprint(self, call: Call) -> Footprint | None:
+        return None
+
+    def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
+        return None
+
+    def atoms(self, call: Call) -> tuple[Hashable, ...]:
+        return ()
+
+    def without(self, call: Call, atom: Hashable) -> Call | None:
+        return None
+
+    def describe(self, call: Call) -> str:
+        asked = "" if call.argument is None else f" {show(call.argument)}"
+        answered = f" -> {show(call.result)}" if call.type == OK and call.result is not None else ""
+        return f"did {call.f}{asked}{answered}"
+
+
+def no_function(model: Model, call: Call) -> ValueError:
+    """What to raise for a call of a function that the object does not have."""
+    return ValueError(f"event {call.start}: a {model.name} has no function {call.f!r}")
+
+
+def show(value: Any) -> str:
+    """A frozen value for people, long ones cut."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,268 @@
+"""Every model by its name: what it allows beside what it doesn't, and evidence that is no longer than it must be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checkers.checker import Limits
+from checkers.linearizability import LinearizabilityChecker
+from checkers.linearizability.calls import Call, freeze
+from checkers.linearizability.models import MODELS, GivenModel, SequentialModel, model_named, no_function
+from checkers.linearizability.models.given import FAILED, UNKNOWN
+from results.history import History, HistoryBuilder
+from results.verdict import INVALID, VALID, Verdict
+
+Row = tuple[Any, ...]
+
+
+def sequence(*rows: Row) -> History:
+    """Operations one after the other: `(f, asked, answered)` by a process of its own each, or with a fourth part that
+    names the process; `answered` may be "info" or "fail", and a fifth part "open" leaves it running to the end."""
+    builder = HistoryBuilder()
+    open_: list[tuple[int, str, Any]] = []
+    for number, (f, asked, answered, *more) in enumerate(rows):
+        process = more[0] if more and more[0] is not None else 100 + number
+        builder.invoke(process, f, asked)
+        if more[1:] == ["open"]:
+            open_.append((process, f, answered))
+        elif answered in ("info", "fail"):
+            builder.event(process, answered, f, None)
+        else:
+            builder.event(process, "ok", f, answered)
+    for process, f, answered in open_:
+        builder.event(process, "ok", f, answered)
+    return builder.done()
+
+
+def judge(model: SequentialModel, history: History, **more: Any) -> Verdict:
+    return LinearizabilityChecker(model, model.splits_by_key, **more).check(history, Limits())
+
+
+OPEN = (None, "open")
+CASES: dict[str, tuple[list[Row], list[Row]]] = {
+    "register": (
+        [("write", 1, None), ("read", None, 1)],
+        [("write", 1, None), ("read", None, None)],
+    ),
+    "cas-register": (
+        [("write", 1, None), ("cas", [1, 2], None), ("cas", [1, 3], "fail"), ("read", None, 2)],
+        [("write", 1, None), ("cas", [1, 2], None), ("cas", [1, 3], None)],
+    ),
+    "multi-register": (
+        [
+            ("txn", [["w", "x", 1], ["write", "y", 2]], [["w", "x", 1], ["write", "y", 2]]),
+            (
+                "txn",
+                [["r", "x", None], ["w", "x", 3], ["r", "x", None]],
+                [["r", "x", 1], ["w", "x", 3], ["r", "x", 3]],
+            ),
+            ("txn", [["r", "z", None]], [["r", "z", None]]),
+        ],
+        [
+            ("txn", [["w", "x", 1], ["w", "y", 2]], None),
+            ("txn", [["r", "x", None], ["r", "y", None]], [["r", "x", 1], ["r", "y", None]]),
+        ],
+    ),
+    "kv": (
+        [
+            ("get", ["k", None], ["k", None]),
+            ("append", ["k", "a"], ["k", "a"]),
+            ("put", ["k", "b"], ["k", "b"]),
+            ("append", ["k", "c"], "info"),
+            ("get", ["k", None], ["k", "bc"]),
+            ("get", ["other", None], ["other", ""]),
+        ],
+        [
+            ("put", ["k", "b"], ["k", "b"]),
+            ("append", ["k", "c"], ["k", "c"]),
+            ("get", ["k", None], ["k", "b"]),
+        ],
+    ),
+    "set": (
+        [("add", 1, None), ("add", 2, "info"), ("read", None, [2, 1]), ("read", None, [1, 2])],
+        [("add", 1, None), ("add", 2, "info"), ("read", None, [2, 1]), ("read", None, [1])],
+    ),
+    "counter": (
+        [("add", 2, None), ("add", -1, "info"), ("read", None, 2), ("read", None, 1)],
+        [("add", 2, None), ("add", -1, "info"), ("read", None, 1), ("read", None, 2)],
+    ),
+    "queue": (
+        [("enqueue", 1, None), ("enqueue", 2, None), ("dequeue", None, 1), ("dequeue", None, 2)],
+        [("enqueue", 1, None), ("enqueue", 2, None), ("dequeue", None, 2)],
+    ),
+    "unordered-queue": (
+        [("enqueue", 1, None), ("enqueue", 2, None), ("dequeue", None, 2), ("dequeue", None, 1)],
+        [("enqueue", 1, None), ("dequeue", None, 1), ("dequeue", None, 1)],
+    ),
+    "stack": (
+        [("push", 1, None), ("push", 2, None), ("pop", None, 2), ("pop", None, 1), ("pop", None, None)],
+        [("push", 1, None), ("push", 2, None), ("pop", None, 1)],
+    ),
+    "priority-queue": (
+        [
+            ("insert", 1, None),
+            ("insert", [3, "c"], None),
+            ("delete-max", None, "c"),
+            ("insert", 2, None),
+            ("delete-max", None, 2),
+            ("insert", 0, None),
+            ("delete-min", None, 0),
+        ],
+        [("insert", 1, None), ("insert", 3, None), ("delete-max", None, 1)],
+    ),
+    "mutex": (
+        [("acquire", None, None, 1), ("release", None, None, 2), ("acquire", None, None, 3)],
+        [("acquire", None, None, 1), ("acquire", None, None, 2)],
+    ),
+    "owned-mutex": (
+        [("acquire", None, None, 1), ("release", None, None, 1), ("acquire", None, None, 3)],
+        [("acquire", None, None, 1), ("release", None, None, 2)],
+    ),
+    "fenced-lock": (
+        [
+            ("acquire", None, 7, 1),
+            ("release", 7, 7, 1),
+            ("acquire", None, 9, 2),
+            ("release", None, None, 2),
+            ("acquire", None, 10, 1),
+        ],
+        [("acquire", None, 7, 1), ("release", 7, 7, 1), ("acquire", None, 7, 2)],
+    ),
+    "semaphore": (
+        [("acquire", 2, 2), ("acquire", 1, 1), ("release", 2, 2), ("acquire", 1, "info"), ("acquire", 2, 2)],
+        [("acquire", 2, 2), ("acquire", 1, 1), ("release", 1, 1), ("acquire", 2, 2)],
+    ),
+}
+CASES["set-full"] = CASES["set"]
+ARGUMENTS = {"semaphore": {"permits": 3}}
+
+
+def made(name: str) -> SequentialModel:
+    return model_named(name, **ARGUMENTS.get(name, {}))
+
+
+def test_each_model_has_a_case() -> None:
+    assert set(CASES) == set(MODELS)
+    with pytest.raises(ValueError, match="no model 'kvs'; models are register, cas-register"):
+        model_named("kvs")
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_what_is_right(name: str) -> None:
+    verdict = judge(made(name), sequence(*CASES[name][0]))
+    assert verdict.outcome == VALID, verdict.sentence
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_what_is_wrong(name: str) -> None:
+    verdict = judge(made(name), sequence(*CASES[name][1]))
+    assert verdict.outcome == INVALID
+    assert verdict.anomalies[0].sentence
+
+
+@pytest.mark.parametrize("name", ["register", "kv", "queue", "stack", "priority-queue"])
+def test_calls_that_overlap_may_come_in_any_order(name: str) -> None:
+    """The wrong case with all its operations at once is right."""
+    rows = [(f, asked, answered, None, "open") for f, asked, answered in CASES[name][1]]
+    assert judge(made(name), sequence(*rows)).outcome == VALID
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_function_that_the_model_does_not_have_is_told(name: str) -> None:
+    model = made(name)
+    value = ["k", 1] if model.splits_by_key else 1
+    with pytest.raises(ValueError, match=r"event 0: a .* has no function 'explode'"):
+        judge(model, sequence(("explode", value, value)))
+
+
+def test_the_evidence_of_a_queue_leaves_out_what_is_not_needed() -> None:
+    rows: list[Row] = []
+    for element in range(40):
+        rows += [("enqueue", element, None), ("dequeue", None, element)]
+    rows += [("enqueue", "a", None), ("enqueue", "b", None), ("dequeue", None, "b")]
+    verdict = judge(made("queue"), sequence(*rows))
+    assert [row["value"] for row in verdict.anomalies[0].evidence["minimal_history"]] == ["a", "b", "b"]
+
+
+def test_the_evidence_of_a_set_leaves_out_elements() -> None:
+    rows: list[Row] = [("add", element, None) for element in range(40)]
+    rows += [("read", None, [element for element in range(40) if element != 17])]
+    verdict = judge(made("set"), sequence(*rows))
+    rows_left = verdict.anomalies[0].evidence["minimal_history"]
+    assert [row["f"] for row in rows_left] == ["add", "read"]
+    assert rows_left[0]["value"] == 17
+
+
+def account(balance: int, f: str, argument: Any, answer: Any) -> list[int]:
+    if f == "deposit":
+        return [balance + argument]
+    if f == "withdraw":
+        if answer is FAILED:
+            return [balance] if balance < argument else []
+        return [balance - argument] if balance >= argument else []
+    return [balance] if answer in (UNKNOWN, balance) else []
+
+
+ACCOUNT = GivenModel("account", 0, account, reads=frozenset({"balance"}), failures=frozenset({"withdraw"}))
+
+
+def test_a_model_made_of_functions() -> None:
+    right = sequence(
+        ("deposit", 5, None), ("withdraw", 3, None), ("withdraw", 3, "fail"), ("balance", None, 2)
+    )
+    assert judge(ACCOUNT, right).outcome == VALID
+    wrong = judge(ACCOUNT, sequence(("deposit", 5, None), ("withdraw", 3, "fail")))
+    assert wrong.outcome == INVALID
+    assert "did deposit 5" in wrong.sentence
+
+
+def test_a_model_that_may_choose_and_whose_states_have_no_hash() -> None:
+    def coin(state: list[str], f: str, argument: Any, answer: Any) -> list[list[str]]:
+        if f == "toss":
+            return [["heads"], ["tails"]]
+        return [state] if answer == state[0] else []
+
+    model = GivenModel("coin", ["heads"], coin, words=lambda f, argument, answer: f"saw {answer}")
+    right = [("look", None, "heads"), ("toss", None, None), ("look", None, "tails"), ("look", None, "tails")]
+    assert judge(model, sequence(*right)).outcome == VALID
+    assert judge(model, sequence(*right, ("look", None, "heads"))).outcome == INVALID
+
+
+def test_a_model_of_ones_own() -> None:
+    class Toggle(SequentialModel):
+        name = "toggle"
+
+        def initial_state(self) -> bool:
+            return False
+
+        def step(self, state: Any, call: Call) -> tuple[Any, ...]:
+            if call.f == "flip":
+                return (not state,)
+            if call.f == "look":
+                return (state,) if call.result == freeze(state) else ()
+            raise no_function(self, call)
+
+    assert judge(Toggle(), sequence(("flip", None, None), ("look", None, True))).outcome == VALID
+    assert judge(Toggle(), sequence(("flip", None, None), ("look", None, False))).outcome == INVALID
+
+
+def test_frozen_values_equal_only_themselves() -> None:
+    values = [
+        True,
+        1,
+        ["true"],
+        "true",
+        {"a": 1},
+        ["mapping", ["a", 1]],
+        [1],
+        None,
+        [],
+        float("nan"),
+        ["not a number"],
+    ]
+    frozen = [freeze(value) for value in values]
+    assert len(set(frozen)) == len(values)
+    assert freeze(float("nan")) == freeze(float("nan"))
+    assert freeze({"b": [1], "a": True}) == freeze({"a": True, "b": [1]})

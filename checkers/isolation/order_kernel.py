@@ -1,0 +1,156 @@
+"""Orders of a graph, and short cycles where there is none (a kernel: see `results/kernels.py`).
+
+A graph of n nodes is given by `first` (n + 1 entries) and `target`: node v has the edges `first[v] : first[v + 1]`.
+"""
+
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import cython
+
+
+def sort_topologically(
+    first: cython.longlong[:],
+    target: cython.int[:],
+    degree: cython.int[:],
+    order: cython.int[:],
+) -> int:
+    """Fills `order` with nodes, each after its predecessors, and answers how many: fewer than n if there is a cycle.
+
+    `degree` holds the number of edges into each node, and is used up. Of nodes that may come next, the one that
+    became free first does. The nodes that are left lie on cycles or behind them.
+    """
+    done: cython.Py_ssize_t = 0
+    free: cython.Py_ssize_t = 0
+    v: cython.Py_ssize_t
+    w: cython.int
+    e: cython.longlong
+    for v in range(degree.shape[0]):
+        if degree[v] == 0:
+            order[free] = v
+            free += 1
+    while done < free:
+        v = order[done]
+        done += 1
+        for e in range(first[v], first[v + 1]):
+            w = target[e]
+            degree[w] -= 1
+            if degree[w] == 0:
+                order[free] = w
+                free += 1
+    return done
+
+
+def find_components(
+    first: cython.longlong[:],
+    target: cython.int[:],
+    index: cython.int[:],
+    low: cython.int[:],
+    component: cython.int[:],
+    stack: cython.int[:],
+    path: cython.int[:],
+    next_edge: cython.longlong[:],
+) -> int:
+    """Numbers the strongly connected components into `component`, sinks first, and answers how many (Tarjan 1972).
+
+    `index` and `component` must be all -1; all arrays have one entry a node.
+    """
+    count: cython.int = 0
+    seen: cython.int = 0
+    top: cython.Py_ssize_t = 0
+    depth: cython.Py_ssize_t
+    root: cython.Py_ssize_t
+    v: cython.int
+    w: cython.int
+    for root in range(index.shape[0]):
+        if index[root] >= 0:
+            continue
+        depth = 0
+        path[0] = root
+        next_edge[root] = first[root]
+        index[root] = low[root] = seen
+        seen += 1
+        stack[top] = root
+        top += 1
+        while depth >= 0:
+            v = path[depth]
+            if next_edge[v] < first[v + 1]:
+                w = target[next_edge[v]]
+                next_edge[v] += 1
+                if index[w] < 0:
+                    index[w] = low[w] = seen
+                    seen += 1
+                    stack[top] = w
+                    top += 1
+                    next_edge[w] = first[w]
+                    depth += 1
+                    path[depth] = w
+                elif component[w] < 0 and index[w] < low[v]:
+                    low[v] = index[w]
+                continue
+            if low[v] == index[v]:
+                while True:
+                    top -= 1
+                    w = stack[top]
+                    component[w] = count
+                    if w == v:
+                        break
+                count += 1
+            depth -= 1
+            if depth >= 0 and low[v] < low[path[depth]]:
+                low[path[depth]] = low[v]
+    return count
+
+
+def find_way(
+    first: cython.longlong[:],
+    target: cython.int[:],
+    component: cython.int[:],
+    start: cython.int,
+    goal: cython.int,
+    most: cython.longlong,
+    came_by: cython.longlong[:],
+    came_from: cython.int[:],
+    stamp: cython.int[:],
+    turn: cython.int,
+    queue: cython.int[:],
+) -> int:
+    """A shortest way from `start` to `goal` inside the component of `start`, by breadth-first search.
+
+    Answers its length in edges, 0 if there is none within `most` edges looked at. The way stands backwards in
+    `came_by` (edges) and `came_from` (nodes), from the goal on. If start is goal, it is a cycle. `stamp` tells which
+    nodes were seen in which `turn`.
+    """
+    head: cython.Py_ssize_t = 0
+    tail: cython.Py_ssize_t = 1
+    v: cython.int
+    w: cython.int
+    length: cython.int
+    e: cython.longlong
+    looked_at: cython.longlong = 0
+    queue[0] = start
+    if start != goal:
+        stamp[start] = turn
+    while head < tail:
+        v = queue[head]
+        head += 1
+        for e in range(first[v], first[v + 1]):
+            w = target[e]
+            if stamp[w] == turn or component[w] != component[start]:
+                continue
+            stamp[w] = turn
+            came_by[w] = e
+            came_from[w] = v
+            if w == goal:
+                length = 1
+                while came_from[w] != start:
+                    w = came_from[w]
+                    length += 1
+                return length
+            queue[tail] = w
+            tail += 1
+        looked_at += first[v + 1] - first[v]
+        if looked_at > most:
+            return 0
+    return 0

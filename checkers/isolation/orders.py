@@ -1,0 +1,118 @@
+"""Graphs of what must come before what: their topological order, or short cycles if there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from checkers.isolation import order_kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STARTS: Final = 64
+"""Nodes of a component from which a cycle is looked for; the shortest is taken."""
+MOST_LOOKED_AT: Final = 20_000_000
+"""Edges that a search for one cycle looks at, at most."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A graph with n nodes and m edges, sorted by source; edges keep the numbers that they came with."""
+
+    nodes: int
+    first: NDArray[np.int64]
+    """[n + 1] first edge of each node."""
+    target: NDArray[np.int32]
+    """[m] where each edge leads."""
+    edge: NDArray[np.int64]
+    """[m] its number as it was given."""
+
+
+def make_order(nodes: int, source: NDArray[np.int32], target: NDArray[np.int32]) -> Order:
+    """The graph of the edges `source[i] -> target[i]`."""
+    edge = np.argsort(source, kind="stable")
+    first = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=nodes))]).astype(np.int64)
+    return Order(nodes, first, np.ascontiguousarray(target[edge], dtype=np.int32), edge)
+
+
+def sort_topologically(graph: Order) -> NDArray[np.int32]:
+    """The nodes, each after its predecessors; only some of them if there is a cycle. O(n + m)."""
+    degree = np.bincount(graph.target, minlength=graph.nodes).astype(np.int32)
+    order = np.empty(graph.nodes, dtype=np.int32)
+    return order[: order_kernel.sort_topologically(graph.first, graph.target, degree, order)]
+
+
+def find_components(graph: Order) -> NDArray[np.int32]:
+    """The number of each node's strongly connected component; sinks come first. O(n + m)."""
+    index, component = np.full((2, graph.nodes), -1, dtype=np.int32)
+    low, stack, path = np.empty((3, graph.nodes), dtype=np.int32)
+    next_edge = np.empty(graph.nodes, dtype=np.int64)
+    order_kernel.find_components(graph.first, graph.target, index, low, component, stack, path, next_edge)
+    return component
+
+
+def find_cycles(graph: Order, most: int, *, starts: int = STARTS) -> list[list[int]]:
+    """A short cycle of each of the `most` smallest components that have one, as the numbers of its edges.
+
+    Of a component with up to `starts` nodes it is a shortest cycle; of larger ones a shortest of those through
+    some of its nodes. The shortest cycles come first.
+    """
+    component = find_components(graph)
+    sizes = np.bincount(component)
+    loops = np.repeat(np.arange(graph.nodes, dtype=np.int32), np.diff(graph.first)) == graph.target
+    for node in np.unique(graph.target[loops]):
+        sizes[component[node]] += 1  # An edge from a node to itself is a cycle, too.
+    cyclic = np.flatnonzero(sizes > 1)
+    cyclic = cyclic[np.argsort(sizes[cyclic], kind="stable")][:most]
+    ways = _Ways(graph, component)
+    cycles = []
+    for number in cyclic:
+        members = np.flatnonzero(component == number)
+        chosen = members[:: max(1, len(members) // starts)][:starts]
+        best: list[int] = []
+        for node in chosen:
+            cycle = ways.find(int(node), int(node))
+            if cycle and (not best or len(cycle) < len(best)):
+                best = cycle
+        assert best, f"component {number} of {len(members)} nodes has no cycle through {len(chosen)} of them"
+        cycles.append(best)
+    return sorted(cycles, key=len)
+
+
+class _Ways:
+    """Shortest ways inside the components of one graph."""
+
+    def __init__(self, graph: Order, component: NDArray[np.int32]) -> None:
+        self._graph = graph
+        self._component = component
+        self._came_by = np.empty(graph.nodes, dtype=np.int64)
+        self._came_from = np.empty(graph.nodes, dtype=np.int32)
+        self._stamp = np.full(graph.nodes, -1, dtype=np.int32)
+        self._queue = np.empty(graph.nodes + 1, dtype=np.int32)
+        self._turn = 0
+
+    def find(self, start: int, goal: int) -> list[int]:
+        """The numbers of the edges of a shortest way; none if the search got too long."""
+        self._turn += 1
+        length = order_kernel.find_way(
+            self._graph.first,
+            self._graph.target,
+            self._component,
+            start,
+            goal,
+            MOST_LOOKED_AT,
+            self._came_by,
+            self._came_from,
+            self._stamp,
+            self._turn,
+            self._queue,
+        )
+        edges = []
+        node = goal
+        for _ in range(length):
+            edges.append(int(self._graph.edge[self._came_by[node]]))
+            node = int(self._came_from[node])
+        return edges[::-1]

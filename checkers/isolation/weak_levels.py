@@ -1,0 +1,248 @@
+"""Read committed, read atomic and causal consistency of registers whose writes are unique.
+
+A history satisfies one of these levels if there is a total commit order that contains the order of each session and
+follows what was read, and in which a read of x sees the last write of x among those that its transaction must have
+seen. What it must have seen is what the level decides (Biswas and Enea, OOPSLA 2019):
+
+- read committed: the transactions that it read from earlier;
+- read atomic: those, and the ones before it in its session and those that it reads from anywhere;
+- causal: whatever happened before it, by sessions and reads, in any number of steps.
+
+Each says of some pairs of transactions which must commit first, and the history satisfies the level if and only if
+these, the sessions and the reads make no cycle. Only pairs from which the others follow are looked at, as AWDIT
+(PLDI 2025) does, which is optimal: O(n^1.5), O(n^1.5) and O(n k) for n micro-operations in k sessions (here with a
+binary search in the writes of a transaction where AWDIT has a hash table).
+
+Sessions are processes. Real time plays no part. Read committed is stronger here than Adya's PL-2, as there a session
+may go back in time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from checkers.checker import Deadline, Limits
+from checkers.isolation import weak_kernel
+from checkers.isolation.orders import find_cycles, make_order, sort_topologically
+from checkers.isolation.read_anomalies import find_read_anomalies
+from checkers.isolation.reads_from import ReadsFrom, find_reads_from
+from checkers.isolation.weak_words import Edges, Explainer
+from checkers.words import count
+from results.transactions import Transactions
+from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+READ_COMMITTED: Final = "read-committed"
+READ_ATOMIC: Final = "read-atomic"
+CAUSAL: Final = "causal"
+LEVELS: Final = (READ_COMMITTED, READ_ATOMIC, CAUSAL)
+"""The levels of this page, the weakest first."""
+
+EXPLAINED: Final = 8
+"""Cycles that are explained; each belongs to another strongly connected component."""
+EDGE_BYTES: Final = 120
+"""What one demanded edge takes in memory, about: a tuple of three numbers, its place in a list, then in columns."""
+
+TYPES: Final = {
+    READ_COMMITTED: "G-monotonic",
+    READ_ATOMIC: "fractured-read",
+    CAUSAL: "causality-violation",
+}
+"""What a cycle with demanded edges is called (see `lattice`)."""
+
+
+class OutOfBudgetError(Exception):
+    """A limit was reached; the message says which, and the way out."""
+
+
+def check_weak(transactions: Transactions, level: str, limits: Limits) -> Verdict:
+    """Judges whether transactions of registers satisfy a level, one of `LEVELS`.
+
+    Invalid comes with the smallest patterns found, at most a few of each kind; unknown if a read may have seen
+    several writes and nothing else is wrong, or if a limit was reached.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"{level!r} is no level that is judged here (levels: {', '.join(LEVELS)})")
+    deadline = limits.deadline()
+    found = find_reads_from(transactions)
+    anomalies = find_read_anomalies(found, unrepeatable=level != READ_COMMITTED)
+    details: dict[str, Any] = {
+        "isolation": level,
+        "transactions": len(transactions),
+        "committed": int(found.committed.sum()),
+        "micro_operations": transactions.micro_operations,
+        "sessions": len(found.session_first) - 1,
+        "ambiguous_reads": found.ambiguous,
+    }
+    if not anomalies:
+        try:
+            edges = happened_before(found)
+            anomalies = _cycles(found, edges, level)
+            if not anomalies:
+                edges = _with_demanded(found, edges, level, limits, deadline)
+                details["demanded"] = len(edges.source) - edges.demanded_from
+                anomalies = _cycles(found, edges, level)
+        except OutOfBudgetError as reached:
+            return Verdict(UNKNOWN, level, f"{level} could not be decided: {reached}", details=details)
+    return _verdict(found, level, anomalies, details)
+
+
+def _verdict(found: ReadsFrom, level: str, anomalies: list[Anomaly], details: dict[str, Any]) -> Verdict:
+    if anomalies:
+        others = f" (and {len(anomalies) - 1} more)" if len(anomalies) > 1 else ""
+        return Verdict(INVALID, level, f"not {level}: {anomalies[0].sentence}{others}", anomalies, details)
+    if found.ambiguous:
+        sentence = (
+            f"{level} could not be decided: {count(found.ambiguous, 'read')} may have seen any of several writes, "
+            "and nothing is wrong with the rest; histories in which no value is written twice to a key, and no key "
+            "deleted, can be decided"
+        )
+        return Verdict(UNKNOWN, level, sentence, details=details)
+    sentence = (
+        f"{level}: {count(details['committed'], 'transaction')} in {count(details['sessions'], 'session')} have a "
+        "commit order that explains every read"
+    )
+    return Verdict(VALID, level, sentence, details=details)
+
+
+def happened_before(found: ReadsFrom) -> Edges:
+    """The order of the sessions, and each transaction that was read before its readers."""
+    sessions, first = found.sessions, found.session_first
+    follows = np.ones(max(0, len(sessions) - 1), dtype=np.bool_)
+    inner = first[1:-1]
+    follows[inner[(inner > 0) & (inner < len(sessions))] - 1] = False
+    reader = np.repeat(np.arange(found.initial, dtype=np.int32), np.diff(found.read_first))
+    reads = np.flatnonzero(found.read_source != found.initial)
+    source = np.concatenate([sessions[:-1][follows], found.read_source[reads]])
+    target = np.concatenate([sessions[1:][follows], reader[reads]])
+    read = np.concatenate([np.full(int(follows.sum()), -1, dtype=np.int64), reads])
+    return Edges(source, target, read, len(source))
+
+
+def _with_demanded(found: ReadsFrom, edges: Edges, level: str, limits: Limits, deadline: Deadline) -> Edges:
+    """The edges, and those that the level demands."""
+    if level == READ_COMMITTED:
+        demanded = _read_committed(found)
+    elif level == READ_ATOMIC:
+        demanded = _read_atomic(found)
+    else:
+        demanded = _causal(found, edges, limits, deadline)
+    return Edges(
+        np.concatenate([edges.source, demanded[:, 0].astype(np.int32)]),
+        np.concatenate([edges.target, demanded[:, 1].astype(np.int32)]),
+        np.concatenate([edges.read, demanded[:, 2]]),
+        edges.demanded_from,
+    )
+
+
+def _columns(demanded: list[tuple[int, int, int]]) -> NDArray[np.int64]:
+    return np.array(demanded, dtype=np.int64).reshape(-1, 3)
+
+
+def _read_committed(found: ReadsFrom) -> NDArray[np.int64]:
+    keys = max(1, len(found.transactions.keys))
+    return _columns(
+        weak_kernel.saturate_read_committed(
+            found.sessions,
+            found.initial,
+            found.read_first,
+            found.read_key,
+            found.read_source,
+            found.write_first,
+            found.write_key,
+            np.full(keys, -1, dtype=np.int64),
+            np.full(keys, -1, dtype=np.int64),
+            np.full(keys, -1, dtype=np.int32),
+            np.full(found.initial + 1, -1, dtype=np.int64),
+            np.empty(keys, dtype=np.int32),
+        )
+    )
+
+
+def _read_atomic(found: ReadsFrom) -> NDArray[np.int64]:
+    keys = max(1, len(found.transactions.keys))
+    return _columns(
+        weak_kernel.saturate_read_atomic(
+            found.sessions,
+            found.session_first,
+            found.initial,
+            found.read_first,
+            found.read_key,
+            found.read_source,
+            found.write_first,
+            found.write_key,
+            np.full(keys, -1, dtype=np.int32),
+            np.full(keys, -1, dtype=np.int32),
+            np.full(keys, -1, dtype=np.int64),
+            np.full(keys, -1, dtype=np.int32),
+            np.full(found.initial + 1, -1, dtype=np.int32),
+        )
+    )
+
+
+def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) -> NDArray[np.int64]:
+    sessions = len(found.session_first) - 1
+    order = sort_topologically(make_order(found.initial, edges.source, edges.target))
+    order = order[found.committed[order]]
+    session = np.zeros(found.initial + 1, dtype=np.int32)
+    place = np.zeros(found.initial + 1, dtype=np.int32)
+    sizes = np.diff(found.session_first)
+    session[found.sessions] = np.repeat(np.arange(sessions, dtype=np.int32), sizes)
+    place[found.sessions] = np.arange(len(found.sessions)) - np.repeat(found.session_first[:-1], sizes)
+    keys = max(1, len(found.transactions.keys))
+    heard = np.zeros(found.initial + 1, dtype=np.int32)
+    last_writer = np.empty(keys, dtype=np.int32)
+    stamp = np.full(keys, -1, dtype=np.int64)
+    demanded = np.full(found.initial + 1, -1, dtype=np.int32)
+    demanded_by = np.empty(found.initial + 1, dtype=np.int64)
+    parts = []
+    held = 0
+    for source_session in range(sessions):
+        if deadline.expired():
+            raise OutOfBudgetError(
+                f"the time allowed ({limits.time_s:g} s) ran out after {source_session} of {sessions} sessions; "
+                "allow more"
+            )
+        part = weak_kernel.saturate_causal(
+            found.sessions,
+            found.session_first,
+            found.initial,
+            order,
+            place,
+            session,
+            source_session,
+            found.read_first,
+            found.read_key,
+            found.read_source,
+            found.write_first,
+            found.write_key,
+            heard,
+            last_writer,
+            stamp,
+            demanded,
+            demanded_by,
+        )
+        parts.append(_columns(part))
+        held += len(part)
+        if held * EDGE_BYTES > limits.memory_mb * 1_000_000:
+            raise OutOfBudgetError(
+                f"the commit order that is demanded needs more than the {limits.memory_mb} MB allowed; allow more"
+            )
+    return np.concatenate(parts) if parts else _columns([])
+
+
+def _cycles(found: ReadsFrom, edges: Edges, level: str) -> list[Anomaly]:
+    """The anomalies that the edges prove: reads of the initial state that came too late, or cycles."""
+    late = np.flatnonzero(edges.target == found.initial)
+    if len(late):
+        explainer = Explainer(found, edges)
+        return [explainer.late(int(edge), TYPES[level]) for edge in late[:EXPLAINED]]
+    graph = make_order(found.initial, edges.source, edges.target)
+    if len(sort_topologically(graph)) == found.initial:
+        return []
+    explainer = Explainer(found, edges)
+    return [explainer.cycle(cycle, TYPES[level]) for cycle in find_cycles(graph, EXPLAINED)]

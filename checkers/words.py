@@ -31,3 +31,11 @@ def listing(items: Iterable[Any], most: int = 8) -> str:
     if len(shown) <= most:
         return ", ".join(shown)
     return f"{', '.join(shown[:most])} and {len(shown) - most} more"
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """A value as Python writes it, cut to a length that a sentence can bear."""
+    if isinstance(value, str | bytes) and len(value) > most:
+        return f"{value[:most]!r}… ({len(value)} characters)"
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -1,0 +1,232 @@
+"""The counter checker: each mistake at its smallest beside an innocent twin, and brute force on tiny histories."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkers.checker import Limits
+from checkers.counter import CounterChecker
+from results.history import History
+from results.verdict import INVALID, UNKNOWN, VALID
+from tests.support.stories import Story, kinds, random_history, some_order
+
+
+def story() -> Story:
+    return Story()
+
+
+def test_a_read_after_an_add_has_to_see_it() -> None:
+    assert story().did(0, "add", 3).did(1, "read", None, 3).judged(CounterChecker()).outcome == VALID
+    verdict = story().did(0, "add", 3).did(1, "read", None, 0).judged(CounterChecker())
+    assert kinds(verdict) == ["counter too low"]
+    assert "process 1 (0.002–0.003 s) saw 0" in verdict.sentence
+    assert "come to 3 at least" in verdict.sentence
+    assert verdict.anomalies[0].operations == [2, 3]
+
+
+def test_a_failed_add_must_not_count_and_one_of_unknown_outcome_may() -> None:
+    assert kinds(story().failed(0, "add", 3).did(1, "read", None, 3).judged(CounterChecker())) == [
+        "counter too high"
+    ]
+    for value in (0, 3):
+        assert (
+            story().crashed(0, "add", 3).did(1, "read", None, value).judged(CounterChecker()).outcome == VALID
+        )
+    flapping = story().crashed(0, "add", 3).did(1, "read", None, 3).did(1, "read", None, 0)
+    assert kinds(flapping.judged(CounterChecker())) == ["counter went backwards"]
+
+
+def test_a_value_between_the_bounds_that_no_adds_come_to() -> None:
+    told = story()
+    told.invoke(0, "add", 5)
+    told.invoke(1, "add", 7)
+    told.did(2, "read", None, 6)
+    verdict = told.judged(CounterChecker())
+    assert kinds(verdict) == ["impossible sum"]
+    assert "no choice among the adds that were open during it (5, 7)" in verdict.sentence
+    told = story()
+    told.invoke(0, "add", 5)
+    told.invoke(1, "add", 7)
+    assert told.did(2, "read", None, 7).judged(CounterChecker()).outcome == VALID
+
+
+def test_the_second_of_two_adds_cannot_count_without_the_first() -> None:
+    """Both overlap the read, but one process made them one after the other."""
+    for value, outcome in ((5, VALID), (12, VALID), (0, VALID), (7, INVALID)):
+        told = story()
+        told.invoke(2, "read")
+        told.did(0, "add", 5).did(0, "add", 7)
+        told.ok(2, value)
+        assert told.judged(CounterChecker()).outcome == outcome, value
+
+
+def test_decrements_make_a_counter_fall() -> None:
+    told = story().did(0, "add", 5).did(1, "read", None, 5).did(0, "add", -3).did(1, "read", None, 2)
+    assert told.judged(CounterChecker()).outcome == VALID
+    told = story().did(0, "add", -5).did(1, "read", None, -5).did(1, "read", None, 0)
+    assert kinds(told.judged(CounterChecker())) == ["counter too high"]
+
+
+def test_a_read_during_a_rise_and_a_fall_may_see_the_peak() -> None:
+    """A bound at the read's begin and end alone would miss what was true in between."""
+    told = story()
+    told.invoke(1, "read")
+    told.did(0, "add", 10).did(0, "add", -10)
+    told.ok(1, 10)
+    assert told.judged(CounterChecker()).outcome == VALID
+
+
+def test_reads_that_fit_the_adds_may_contradict_each_other() -> None:
+    """Two adds of one happen between two reads, of which the later saw only one more; a third, crashed add would
+    explain each of the reads by itself."""
+    told = story().crashed(9, "add", 1).did(1, "read", None, 1)
+    told.did(0, "add", 1).did(0, "add", 1)
+    assert told.did(1, "read", None, 3).judged(CounterChecker()).outcome == VALID
+    told = story().crashed(9, "add", 1).did(1, "read", None, 1)
+    told.did(0, "add", 1).did(0, "add", 1)
+    verdict = told.did(1, "read", None, 2).judged(CounterChecker())
+    assert kinds(verdict) == ["adds lost between reads"]
+    assert "2 adds of 1 began and ended between them" in verdict.sentence
+    assert verdict.anomalies[0].operations == [2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_an_add_between_two_equal_reads() -> None:
+    """Brute force found it: the first read counts a crashed add, the second should count one more."""
+    told = Story().crashed(0, "add", 1).did(1, "read", None, 1).did(2, "add", 1)
+    assert kinds(told.did(1, "read", None, 1).judged(CounterChecker())) == ["adds lost between reads"]
+    assert (
+        story().crashed(0, "add", 1).did(2, "add", 1).did(1, "read", None, 1).judged(CounterChecker()).outcome
+        == VALID
+    )
+
+
+def test_adds_of_twos_never_come_to_an_odd_number() -> None:
+    told = story()
+    told.invoke(0, "add", 2)
+    told.invoke(1, "add", -4)
+    assert kinds(told.did(2, "read", None, -1).judged(CounterChecker())) == ["impossible sum"]
+
+
+def test_an_eventual_counter_may_be_stale_until_the_end() -> None:
+    checker = CounterChecker(eventual=True)
+    stale = story().did(0, "add", 3).did(1, "read", None, 0)
+    assert stale.did(1, "read", None, 3).judged(checker).outcome == VALID
+    assert kinds(story().did(0, "add", 3).did(1, "read", None, 0).judged(checker)) == ["counter too low"]
+    reordered = story().did(0, "add", 5).did(0, "add", -5).did(1, "read", None, -5)
+    assert reordered.did(1, "read", None, 0).judged(checker).outcome == VALID
+    invented = story().did(0, "add", 3).did(1, "read", None, 9).did(1, "read", None, 3)
+    assert kinds(invented.judged(checker)) == ["counter too high"]
+    unfinished = story().did(1, "read", None, 0).did(0, "add", 3)
+    assert unfinished.judged(checker).outcome == UNKNOWN
+
+
+def test_without_a_read_nothing_is_known() -> None:
+    verdict = story().did(0, "add", 1).failed(1, "read").judged(CounterChecker())
+    assert verdict.outcome == UNKNOWN
+    assert "none of 1 read succeeded" in verdict.sentence
+
+
+def test_values_that_are_no_numbers_are_told_and_hide_nothing() -> None:
+    strange = story().did(0, "add", [1]).did(1, "read", None, 0).did(1, "read", None, float("nan"))
+    verdict = strange.judged(CounterChecker())
+    assert verdict.outcome == UNKNOWN
+    assert "2 values are not whole numbers" in verdict.sentence
+    assert "event 0, add: [1]" in verdict.sentence or "event 1, add: [1]" in verdict.sentence
+    worse = story().did(0, "add", True).did(1, "read", None, 7).judged(CounterChecker())
+    assert worse.outcome == INVALID
+
+
+def test_numbers_beyond_64_bits() -> None:
+    huge = 10**30
+    assert story().did(0, "add", huge).did(1, "read", None, huge).judged(CounterChecker()).outcome == VALID
+    verdict = story().did(0, "add", huge).did(1, "read", None, huge + 1).judged(CounterChecker())
+    assert kinds(verdict) == ["counter too high"]
+    mixed = story().did(0, "add", huge).did(0, "add", -1).did(1, "read", None, huge - 1)
+    assert mixed.judged(CounterChecker()).outcome == VALID
+
+
+def test_too_many_sums_are_not_guessed_at() -> None:
+    told = story()
+    for process in range(40):
+        told.crashed(process, "add", 1000 + process * 37)
+    assert told.did(99, "read", None, 12_345).judged(CounterChecker()).outcome == UNKNOWN
+    assert kinds(told.did(99, "read", None, -1).judged(CounterChecker())) == ["counter too low"]
+
+
+def test_other_initial_values() -> None:
+    assert story().did(1, "read", None, 10).judged(CounterChecker(initial=10)).outcome == VALID
+    assert story().did(1, "read", None, 0).judged(CounterChecker(initial=10)).outcome == INVALID
+
+
+def step(state: int, pair) -> int | None:
+    if pair.f == "add":
+        return state + pair.invocation.value
+    return state if pair.completion.value == state else None
+
+
+def counters(amounts: st.SearchStrategy[int], values: st.SearchStrategy[int]) -> st.SearchStrategy[History]:
+    @st.composite
+    def drawn(draw: st.DrawFn) -> History:
+        operations = draw(
+            st.lists(
+                st.one_of(amounts.map(lambda n: ("add", n)), st.just(("read", None))), min_size=1, max_size=7
+            )
+        )
+        return random_history(
+            lambda least, most: draw(st.integers(least, most)),
+            operations,
+            lambda f, asked: asked if f == "add" else draw(values),
+        )
+
+    return drawn()
+
+
+@given(counters(st.just(1), st.integers(0, 3)))
+def test_equal_amounts_are_decided_exactly(history: History) -> None:
+    verdict = CounterChecker().check(history, Limits())
+    reads = [pair for pair in history.pairs() if pair.f == "read" and pair.type == "ok"]
+    if not reads:
+        assert verdict.outcome == UNKNOWN
+        return
+    expected = some_order(_without_crashed_reads(history), 0, step, {"add", "read"})
+    assert (verdict.outcome == VALID) == expected, verdict.sentence
+
+
+@given(counters(st.sampled_from([-2, 1, 3, 7]), st.integers(-3, 11)))
+def test_each_read_alone_is_decided_exactly(history: History) -> None:
+    """With all other reads left out, brute force and checker agree; with several, the checker is never stricter."""
+    reads = [pair for pair in history.pairs() if pair.f == "read" and pair.type == "ok"]
+    verdict = CounterChecker().check(history, Limits())
+    if not reads:
+        assert verdict.outcome == UNKNOWN
+        return
+    possible = []
+    for read in reads:
+        alone = History(
+            [
+                operation
+                for operation in _renumbered(
+                    history, keep=lambda pair, read=read: pair.f == "add" or pair is read
+                )
+            ]
+        )
+        expected = some_order(alone, 0, step, {"add", "read"})
+        assert (CounterChecker().check(alone, Limits()).outcome == VALID) == expected
+        possible.append(expected)
+    if not all(possible):
+        assert verdict.outcome == INVALID
+    if some_order(_without_crashed_reads(history), 0, step, {"add", "read"}):
+        assert verdict.outcome == VALID, verdict.sentence
+
+
+def _without_crashed_reads(history: History) -> History:
+    return History(_renumbered(history, keep=lambda pair: pair.f == "add" or pair.type == "ok"))
+
+
+def _renumbered(history: History, keep) -> list:
+    import msgspec
+
+    kept = {index for pair in history.pairs() if keep(pair) for index in pair.indices}
+    events = [event for event in history.operations if event.index in kept]
+    return [msgspec.structs.replace(event, index=number) for number, event in enumerate(events)]

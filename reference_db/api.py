@@ -215,8 +215,8 @@ class RangeRequest(msgspec.Struct, frozen=True, array_like=True, tag=20):
     """What pushes on behalf of this very request have yielded so far."""
     may_forward: bool = False
     """A transaction's first read: the leader may answer at a later timestamp instead of `ReadUncertain`."""
-    reads_at_once: bool = False
-    """The transaction asks for all that it reads now, of all ranges at the same time: it's unlikely to come again."""
+    asked_at: Timestamp | None = None
+    """With `pushed`: the sender's clock when it sent this, above all that it had heard of until then."""
 
     @property
     def is_read(self) -> bool:

@@ -20,6 +20,8 @@ MAX_FRAME_BYTES = 64 << 20
 """No frame is longer; a length above it means that the other side speaks another language."""
 
 PeerMessage = RangeRequest | RangeReply
+Followed = tuple[tuple[int, int], ...]
+"""Range ids, and in which term."""
 
 
 class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
@@ -31,6 +33,9 @@ class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
     raft: tuple[tuple[int, Message], ...] = ()
     """Range id and Raft message, in the order they were sent."""
     messages: tuple[PeerMessage, ...] = ()
+    follows: Followed = ()
+    """The ranges, with their terms, in which the sender follows the receiver, when it says so: as good as an answer to
+    a round of heartbeats that the receiver would have sent for what came with it."""
 
 
 class FrameError(ValueError):
@@ -58,12 +63,13 @@ def encode_peer_frames(
     clock: Timestamp,
     raft: Sequence[tuple[int, Message]],
     messages: Sequence[PeerMessage] = (),
+    follows: Followed = (),
     max_bytes: int = MAX_FRAME_BYTES,
 ) -> list[bytes]:
     """A turn's messages to one peer: one frame, or as many as the limit asks for, in order. Raises FrameError if a
     single message is too long."""
     try:
-        return [encode_frame(PeerFrame(sender, clock, tuple(raft), tuple(messages)), max_bytes)]
+        return [encode_frame(PeerFrame(sender, clock, tuple(raft), tuple(messages), follows), max_bytes)]
     except FrameError:
         if len(raft) + len(messages) <= 1:
             raise
@@ -76,7 +82,9 @@ def encode_peer_frames(
         half = len(messages) // 2
         parts = [(raft, messages[:half]), (raft, messages[half:])]
     return [
-        frame for part in parts for frame in encode_peer_frames(sender, clock, *part, max_bytes=max_bytes)
+        frame
+        for part in parts
+        for frame in encode_peer_frames(sender, clock, *part, follows, max_bytes=max_bytes)
     ]
 
 

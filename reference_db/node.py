@@ -50,7 +50,7 @@ from reference_db.api import (
     Unavailable,
     ValueResult,
 )
-from reference_db.codec import FrameError, PeerFrame, PeerMessage, encode_peer_frames
+from reference_db.codec import Followed, FrameError, PeerFrame, PeerMessage, encode_peer_frames
 from reference_db.gateway.coordinator import (
     DELETE_RECORDS_S,
     HEARTBEAT_S,
@@ -71,7 +71,7 @@ from reference_db.ranges.store import Store, bootstrap_store
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine
 from reference_db.storage.range_digest import digest_at_once, digest_in_steps
-from reference_db.timestamp import HybridClock, Timestamp
+from reference_db.timestamp import ZERO, HybridClock, Timestamp
 from reference_db.trace import Trace
 
 OPEN_TRANSACTIONS_MOST = 1000
@@ -206,6 +206,7 @@ class Node:
         self.bytes_sent = 0
         self.frames_received = 0
 
+        self._raft_ids = {node: number for number, node in enumerate(self.nodes, 1)}
         descriptors = bootstrap(ranges, self.nodes, replication)
         bootstrap_store(engine, name, self.nodes, descriptors)
         bound = int.from_bytes(engine.get(keys.CLOCK_BOUND) or b"", "big")
@@ -233,6 +234,7 @@ class Node:
             node=name,
             directory=self.directory,
             now=self._loop.time,
+            clock=self.clock,
             random_stream=random.Random(random_stream.getrandbits(64)),
             # Above every id of an earlier life, because the hybrid clock is.
             first_request_id=self.clock.now().wall_ns,
@@ -418,6 +420,8 @@ class Node:
         self._heard_at[frame.sender] = self._loop.time()
         clock = self.clock
         clock.forward(frame.clock)
+        if frame.follows:
+            self.store.heard_follower(self._raft_ids[frame.sender], frame.clock, frame.follows)
         if frame.raft:
             self.store.receive(frame.raft)
         elif clock.is_ahead_of_bound:
@@ -447,20 +451,23 @@ class Node:
             others = [node for node in order if node in replicas]
             self._confirming[range_id] = frozenset(others[: len(replicas) // 2])
 
-    async def _observe(self, deadline: float) -> bool:
-        """Hear the clocks of so many nodes that they meet every quorum of every range. False: too few answered."""
+    async def _observe(self, deadline: float) -> Timestamp | None:
+        """Hear the clocks of so many nodes that they meet every quorum of every range; answers the latest. None: too
+        few answered. Every answer is at or above this node's clock of now, which the question carries."""
         needed = len(self.nodes) - self._replication // 2 - 1
         if needed <= 0:
-            return True
+            return self.clock.now()
         heard: asyncio.Future[bool] = self._loop.create_future()
+        latest = ZERO
         others = sorted(self._idle_ticks, key=lambda node: -self._heard_at.get(node, -RECENTLY_S))
         left = len(others)
 
         def answered(reply: RangeReply) -> None:
-            nonlocal needed, left
+            nonlocal needed, left, latest
             left -= 1
             if reply.error is None:
                 needed -= 1
+                latest = max(latest, reply.timestamp)
             if not heard.done() and (needed <= 0 or left < needed):
                 heard.set_result(needed <= 0)
 
@@ -477,7 +484,7 @@ class Node:
         ask(first)
         later = self._loop.call_later(OBSERVE_FIRST_S, ask, rest) if rest else None
         try:
-            return await heard
+            return latest if await heard else None
         finally:
             if later is not None:
                 later.cancel()
@@ -546,7 +553,9 @@ class Node:
             lazy = self._outbox_lazy.pop(node, None)
             if lazy is not None:
                 ours = lazy + ours
-            for frame in self._encode(node, ours, messages):
+            # Whoever is asked or answered may have to know that it still leads.
+            follows = self.store.follows(self._raft_ids[node]) if messages else ()
+            for frame in self._encode(node, ours, messages, follows):
                 if self._transport.send(node, frame):
                     left += 1
                 else:
@@ -562,11 +571,15 @@ class Node:
                         self.router.receive(RangeReply(message.request_id, error=error))
 
     def _encode(
-        self, node: str, raft: Sequence[tuple[int, Message]], messages: Sequence[PeerMessage]
+        self,
+        node: str,
+        raft: Sequence[tuple[int, Message]],
+        messages: Sequence[PeerMessage],
+        follows: Followed,
     ) -> list[bytes]:
         """The frames of one peer. A message that is too long for any frame is refused or dropped; it ends nothing."""
         try:
-            return encode_peer_frames(self.name, self.clock.last, raft, messages)
+            return encode_peer_frames(self.name, self.clock.last, raft, messages, follows)
         except FrameError:
             frames = []
             if self._trace is not None:

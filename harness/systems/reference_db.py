@@ -269,6 +269,8 @@ class ReferenceDatabase:
             "log_entries_kept": random.choice((20, 100, 5000)),
             # With few, nodes are overloaded and refuse requests, in the middle of transactions too.
             "requests_most": random.choice((5000, 6, 5000, 5000, 5000, 5000, 5000, 5000)),
+            # Without waiting, whoever meets an intent pushes its holder at once.
+            "lock_wait_ticks": random.choice((0, 1, 1, 3)),
         }
 
     async def status(self, address: Addresses) -> dict[str, Any]:

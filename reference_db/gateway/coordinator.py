@@ -134,11 +134,12 @@ class Coordinator:
         clock: HybridClock,
         random_stream: random.Random,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
-        observe: Callable[[float], Coroutine[Any, Any, bool]],
+        observe: Callable[[float], Coroutine[Any, Any, Timestamp | None]],
         trace: Trace | None = None,
     ) -> None:
-        """`spawn` runs a coroutine in the background and keeps it from being collected. `observe(deadline)` lets this
-        node's clock hear the others'; it says whether enough answered to meet every quorum."""
+        """`spawn` runs a coroutine in the background and keeps it from being collected. `observe(deadline)` asks other
+        nodes for their clocks and answers the latest, which is not before this node's when it was asked; None if too
+        few answered to meet every quorum."""
         self._router = router
         self._pusher = pusher
         self._clock = clock
@@ -196,7 +197,6 @@ class Coordinator:
                 timestamp=open_one.read_timestamp,
                 transaction=open_one.identity(open_one.priority),
                 pushed=open_one.promise,
-                reads_at_once=True,
             )
             parts = await self._each(
                 lambda part, reply: self._get_of_range(open_one, part[0], part[1], deadline, reply),
@@ -351,9 +351,12 @@ class Coordinator:
         if open_one.observed:
             return
         open_one.observed = True
-        if await self._observe(deadline):
-            open_one.read_timestamp = self._clock.now()
-            open_one.promise = (certainty(open_one.read_timestamp),)
+        observed = await self._observe(deadline)
+        if observed is not None:
+            # Not this node's clock of now: whoever answered has said, up to here, whom it follows, so that the ranges
+            # which this node leads need no round of heartbeats for reads at it.
+            open_one.read_timestamp = observed
+            open_one.promise = (certainty(observed),)
         elif self._trace is not None:
             self._trace.mark("a transaction reads with uncertainty")
 
@@ -371,7 +374,6 @@ class Coordinator:
         this is its `reply`. Raises Failed."""
         await self._observe_once(open_one, deadline)
         pushed = open_one.promise
-        at_once = reply is not None
         for _ in range(READ_AGAIN_MOST):
             identity = open_one.identity(open_one.priority)
             is_first = not open_one.reads and not open_one.promise
@@ -385,7 +387,6 @@ class Coordinator:
                     transaction=identity,
                     pushed=pushed,
                     may_forward=is_first,
-                    reads_at_once=at_once,
                 )
             match reply.error:
                 case None:

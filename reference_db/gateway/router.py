@@ -31,7 +31,7 @@ from reference_db.api import (
     Unavailable,
 )
 from reference_db.gateway.directory import Directory
-from reference_db.timestamp import Timestamp
+from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.trace import Trace
 
 Done = Callable[[RangeReply], None]
@@ -65,6 +65,7 @@ class Router:
         node: str,
         directory: Directory,
         now: Callable[[], float],
+        clock: HybridClock,
         random_stream: random.Random,
         first_request_id: int,
         send_local: Callable[[RangeRequest, Done], None],
@@ -75,6 +76,7 @@ class Router:
         self.node = node
         self.directory = directory
         self.now = now
+        self._clock = clock
         self._random = random_stream
         self._next_id = first_request_id
         self._send_local = send_local
@@ -150,7 +152,6 @@ class Router:
         transaction: Transaction | None = None,
         pushed: tuple[Pushed, ...] = (),
         may_forward: bool = False,
-        reads_at_once: bool = False,
         first: tuple[str, RangeReply] | None = None,
     ) -> RangeReply:
         """Send until somebody answers. The reply is the leader's, or carries `TimedOut`, `Unavailable` or
@@ -179,7 +180,7 @@ class Router:
                     transaction,
                     pushed,
                     may_forward,
-                    reads_at_once,
+                    self._clock.last if pushed else None,
                 )
                 attempt_deadline = min(deadline, now + ATTEMPT_S) if repeatable else deadline
                 reply = await self._ask(node, request, attempt_deadline)
@@ -212,7 +213,6 @@ class Router:
         timestamp: Timestamp | None = None,
         transaction: Transaction | None = None,
         pushed: tuple[Pushed, ...] = (),
-        reads_at_once: bool = False,
     ) -> list[RangeReply]:
         """As `send`, for several repeatable requests at the same time; their replies in the same order. All go their
         first way without tasks, and the caller wakes once; the few that must be sent again go on as tasks."""
@@ -243,7 +243,7 @@ class Router:
                 transaction,
                 pushed,
                 False,
-                reads_at_once,
+                self._clock.last if pushed else None,
             )
             asked.append((node, request.request_id))
             self.ask(node, request, attempt_deadline, partial(answered, place))
@@ -264,7 +264,6 @@ class Router:
                         timestamp=timestamp,
                         transaction=transaction,
                         pushed=pushed,
-                        reads_at_once=reads_at_once,
                         first=(asked[place][0], replies[place]),
                     )
                     for place in again

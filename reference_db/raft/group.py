@@ -16,13 +16,13 @@ Readys may be under way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 
 import msgspec
 
-from . import elections, following, leading, replication
+from . import elections, following, leading, quorum, replication
 from .config import Config, ReadMode
 from .core import RaftCore, Trace
 from .log import payload_of
@@ -502,6 +502,12 @@ class RaftGroup:
             leading.heartbeat(core)
 
     # Looking in.
+
+    def is_quorum(self, members: Collection[int]) -> bool:
+        """Whether these members decide in the present configuration, in both halves of a joint one."""
+        configuration = self.core.peers.configuration
+        votes = dict.fromkeys(members, True)
+        return quorum.joint_vote(configuration.voters, configuration.outgoing, votes) is quorum.VoteResult.WON
 
     @property
     def is_leader(self) -> bool:

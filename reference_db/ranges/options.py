@@ -23,6 +23,8 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Requests that the replicas of a node have under way, above which more are refused as overloaded."""
     transaction_expiry_ms: int = 4000
     """How long a coordinator may be silent before others may abort its transaction."""
+    lock_wait_ticks: int = 1
+    """How long a leader keeps a request that met an intent, before the sender is told to push; 0: not at all."""
     settled_ticks: int = 30
     """How long a leader leads before it hands over to the preferred replica."""
 
@@ -36,6 +38,7 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ("log_entries_kept", 10, 10_000_000),
             ("requests_most", 1, 1_000_000),
             ("transaction_expiry_ms", 1500, 600_000),
+            ("lock_wait_ticks", 0, 1000),
             ("settled_ticks", 1, 1_000_000),
         ):
             value = getattr(self, name)

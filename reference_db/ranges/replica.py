@@ -18,6 +18,7 @@ import random
 import struct
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 
 from reference_db.api import (
     Ambiguous,
@@ -25,6 +26,7 @@ from reference_db.api import (
     CompareAndSet,
     Compared,
     EndTransaction,
+    IntentConflict,
     NotLeader,
     PushTransaction,
     RangeError,
@@ -49,6 +51,7 @@ from reference_db.raft.progress import ProgressState
 from reference_db.ranges.certain_reads import evaluate_certain_read, is_certain, was_pushed_for
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.led import Led
+from reference_db.ranges.lock_waits import LockWaits
 from reference_db.ranges.options import StoreOptions
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import RaftLog
@@ -79,12 +82,23 @@ SNAPSHOT_PATIENCE_S = 3
 
 _CONTEXT = struct.Struct(">Q")
 _NOTHING: tuple[list[Work], Timestamp] = ([], ZERO)
+_clock_of = itemgetter(1)
 
 
 class Work:
     """One request from its arrival to its answer."""
 
-    __slots__ = ("command", "done", "guard", "is_certain", "latches", "reply", "request", "term", "timestamp")
+    __slots__ = (
+        "command",
+        "done",
+        "guard",
+        "is_certain",
+        "latches",
+        "reply",
+        "request",
+        "term",
+        "timestamp",
+    )
 
     def __init__(self, request: RangeRequest, done: Done) -> None:
         self.request = request
@@ -167,6 +181,7 @@ class Replica:
         """Arrived, or given their latches, since the last turn."""
         self._waiting: dict[int, Work] = {}
         """Waiting for latches."""
+        self._lock_waits = LockWaits(options.lock_wait_ticks)
         self._proposed: dict[int, Work] = {}
         """By log index: waiting to be applied."""
         self._contexts = 0
@@ -174,9 +189,9 @@ class Replica:
         """Waiting for a round of heartbeats, by its context; and this node's clock when the round was opened."""
         self._confirmed_clock = ZERO
         """A quorum that still followed this leader had clocks of at least this. Later leaders write above it, so a
-        read that need not look above a timestamp up to here, and passes no intent, needs no round of its own."""
-        self.wants_rounds = False
-        """A transaction reads here. It is likely to read other ranges of this node next, at the same timestamp."""
+        read that need not look above a timestamp up to here needs no round of its own (`_needs_no_round`)."""
+        self._followed: dict[int, Timestamp] = {}
+        """By member: the clock it had when it last said that it follows this leader, in the term that is served."""
         self._confirmed: list[tuple[int, list[Work]]] = []
         """Waiting until that much is applied."""
         self._finished: list[tuple[Work, RangeReply]] = []
@@ -281,13 +296,11 @@ class Replica:
                 work.timestamp = begin_read(request, leadership, self._clock.now())
                 # Certain reads and refreshes ask for nothing above their timestamp.
                 work.is_certain = is_certain(request)
-                is_bounded = work.is_certain or isinstance(request.operations[0], Refresh)
-                if is_bounded and work.timestamp <= self._confirmed_clock and not was_pushed_for(request):
-                    self._answer(work, self._evaluate_confirmed(work).reply)
+                if self._needs_no_round(work):
+                    self._answer_or_wait(work, self._evaluate_confirmed(work).reply)
                     if self._trace is not None:
                         self._trace.mark("a read needed no round of heartbeats")
                     continue
-                self.wants_rounds = self.wants_rounds or (is_bounded and not request.reads_at_once)
                 to_confirm.append(work)
                 continue
             evaluation = evaluate_write(
@@ -304,11 +317,26 @@ class Replica:
             elif evaluation.confirm:
                 to_confirm.append(work)
             else:
-                self._answer(work, evaluation.reply)
+                self._answer_or_wait(work, evaluation.reply)
         if proposals:
             self._propose(proposals)
         if to_confirm:
             self.confirm_leadership(to_confirm)
+
+    def _needs_no_round(self, work: Work) -> bool:
+        """Whether enough is known of a quorum's clocks to answer a read at once.
+
+        What is read may lie no higher than the clocks of a quorum that followed this leader: whoever leads later starts
+        above. And what was found out at anchors on behalf of the request must be older than that, too: an intent that
+        looks undecided here may have been made final under a later leader, and its record forgotten; but then the
+        anchor, and so the sender of the request, have heard of the clocks that elected that leader."""
+        request, confirmed = work.request, self._confirmed_clock
+        assert work.timestamp is not None
+        if work.timestamp > confirmed or not (work.is_certain or isinstance(request.operations[0], Refresh)):
+            return False
+        if not was_pushed_for(request):
+            return True
+        return request.asked_at is not None and request.asked_at <= confirmed
 
     def _why_refused(self, request: RangeRequest) -> RangeError | None:
         if request.generation != self.descriptor.generation:
@@ -336,6 +364,7 @@ class Replica:
         self._latches = Latches()
         self._served_term = term
         self._confirmed_clock = ZERO
+        self._followed.clear()
         return True
 
     def _propose(self, proposals: list[Work]) -> None:
@@ -354,6 +383,21 @@ class Replica:
                 f"{self._proposed[first + offset].request} in term {self._proposed[first + offset].term}"
             )
             self._proposed[first + offset] = work
+
+    def heard_follower(self, node: int, clock: Timestamp, term: int) -> None:
+        """A member says that it follows this leader in that term, with that clock: as good as an answer to a round of
+        heartbeats (thesis 6.4) that was sent for what reaches us together with this."""
+        if self.leadership is None or term != self._served_term or term != self.group.term:
+            return
+        if clock <= self._confirmed_clock:
+            return
+        self._followed[node] = clock
+        members = [self.group.config.node_id]
+        for other, heard in sorted(self._followed.items(), key=_clock_of, reverse=True):
+            members.append(other)
+            if self.group.is_quorum(members):
+                self._confirmed_clock = max(self._confirmed_clock, heard)
+                return
 
     def confirm_leadership(self, works: list[Work]) -> None:
         """Answer these once a quorum has confirmed, after now, that this replica leads."""
@@ -414,6 +458,10 @@ class Replica:
             assert command is not None
             self._clock.forward(command.timestamp)
             happened = self.state.apply(command, entry.term, batch)
+            if happened and self._lock_waits:
+                for freed in self._lock_waits.freed_by(command.mutations):
+                    self._queue.append(freed)
+                    self._touch(self)
             if not happened and self._trace is not None:
                 self._trace.mark("a command of another term was dropped when applied")
         self.applied_index = index
@@ -475,7 +523,7 @@ class Replica:
                         self._trace.mark("a read waited for what it must see to be applied")
                     continue
                 for work in works:
-                    self._answer(work, self._evaluate_confirmed(work).reply)
+                    self._answer_or_wait(work, self._evaluate_confirmed(work).reply)
 
     def _evaluate_confirmed(self, work: Work) -> Evaluation:
         if self.leadership is None:
@@ -487,6 +535,24 @@ class Replica:
             return Evaluation(evaluate_certain_read(work.request, self.state, work.timestamp))
         return evaluate_read(work.request, self.state, self.leadership, work.timestamp)
 
+    def _answer_or_wait(self, work: Work, reply: RangeReply) -> None:
+        """Answer what was just evaluated, unless an intent is in the way that will most likely go by itself."""
+        if (
+            not isinstance(reply.error, IntentConflict)
+            or not self._options.lock_wait_ticks
+            # Who refreshes holds intents, which others wait for.
+            or isinstance(work.request.operations[0], Refresh)
+        ):
+            self._answer(work, reply)
+            return
+        assert work.guard is not None, f"{work.request} was evaluated without latches"
+        assert work.latches is not None
+        work.latches.release(work.guard)
+        work.guard = work.latches = None
+        self._lock_waits.add(work, reply)
+        if self._trace is not None:
+            self._trace.mark("a request waited for an intent to go")
+
     def _answer(self, work: Work, reply: RangeReply) -> None:
         self.open_requests -= 1
         if work.guard is not None:
@@ -497,7 +563,7 @@ class Replica:
     def _refuse_all(self) -> None:
         """This replica does not lead any more. What was proposed may still be committed, so it stays."""
         self.leadership = None
-        works = [*self._queue, *self._waiting.values()]
+        works = [*self._queue, *self._waiting.values(), *self._lock_waits.take_all()]
         self._queue.clear()
         self._waiting.clear()
         for _, confirmed in self._confirmed:
@@ -523,6 +589,8 @@ class Replica:
 
     def tick(self) -> None:
         """One tick passes."""
+        if self._lock_waits:
+            self._finished += self._lock_waits.tick()
         self.group.tick()
         if not self.group.is_leader:
             self.led_ticks = 0

@@ -34,13 +34,16 @@ from reference_db.ranges.replica import Done, Replica
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import MAX_SNAPSHOT_BYTES, bootstrap_range
-from reference_db.timestamp import HybridClock
+from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.trace import Trace
 
 RANGES_KEY = keys.STORE + b"ranges"
 """The ids of the ranges that have a replica here."""
 CAMPAIGN_TICK = 3
 """When, in a new cluster, preferred leaders campaign: once the nodes have had the time to connect."""
+
+Followed = Sequence[tuple[int, int]]
+"""Range ids, and in which term."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -156,6 +159,22 @@ class Store:
         self._inbox.extend(raft)
         self._wake()
 
+    def follows(self, leader: int) -> tuple[tuple[int, int], ...]:
+        """The ranges in which this node follows that member at this moment, by Raft id, with the term."""
+        found = []
+        for range_id, replica in self.replicas.items():
+            core = replica.group.core
+            if core.leader_id == leader:
+                found.append((range_id, core.term))
+        return tuple(found)
+
+    def heard_follower(self, node: int, clock: Timestamp, followed: Followed) -> None:
+        """What a member says by `follows`, and the clock that it had then."""
+        for range_id, term in followed:
+            replica = self.replicas.get(range_id)
+            if replica is not None:
+                replica.heard_follower(node, clock, term)
+
     def submit(self, request: RangeRequest, done: Done) -> None:
         """A request for a range; `done` is called exactly once."""
         self.counters.requests += 1
@@ -255,12 +274,9 @@ class Store:
         touched, self._touched = self._touched, {}
         batch = WriteBatch()
         under_way: list[tuple[Replica, Ready]] = []
-        must_sync = wants_rounds = False
+        must_sync = False
         for replica in touched.values():
             replica.evaluate()
-            wants_rounds = wants_rounds or replica.wants_rounds
-        if wants_rounds:
-            self._open_rounds(touched)
         for replica in touched.values():
             group = replica.group
             if not group.has_ready():
@@ -291,15 +307,6 @@ class Store:
         self._in_flight = True
         self.counters.syncs += 1
         self._sync(partial(self._synced, under_way, bound))
-
-    def _open_rounds(self, touched: dict[int, Replica]) -> None:
-        """A transaction reads a range of this node: confirm the leadership of all of them in the same frames, since
-        its next reads at this timestamp then need no round (`Replica._confirmed_clock`)."""
-        for range_id, replica in self.replicas.items():
-            if not replica.wants_rounds and replica.leadership is not None and replica.group.is_leader:
-                replica.confirm_leadership([])
-                touched[range_id] = replica
-            replica.wants_rounds = False
 
     def _synced(self, under_way: list[tuple[Replica, Ready]], bound: int | None) -> None:
         self._in_flight = False

@@ -34,6 +34,7 @@ from reference_db.defects import leader_local_read
 from reference_db.invariants import Watcher
 from reference_db.node import ClientConnection, Node, NodeOptions
 from reference_db.storage.range_digest import digest_at_once
+from reference_db.timestamp import Timestamp
 from reference_db.trace import Trace
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import Refused, Unanswered, World
@@ -385,8 +386,8 @@ def test_transactions_that_read_with_uncertainty_add_up_too(seed: int) -> None:
     def plant(node: Node) -> None:
         stream, observe = random.Random(node.name), node.coordinator._observe
 
-        async def sometimes(deadline: float) -> bool:
-            return seed == 1 and stream.random() < 0.5 and await observe(deadline)
+        async def sometimes(deadline: float) -> Timestamp | None:
+            return await observe(deadline) if seed == 1 and stream.random() < 0.5 else None
 
         node.coordinator._observe = sometimes
 

@@ -19,6 +19,7 @@ from reference_db.gateway import router as router_module
 from reference_db.gateway.directory import Directory
 from reference_db.gateway.router import Done, Router
 from reference_db.ranges.descriptor import bootstrap
+from reference_db.timestamp import HybridClock
 from tests.reference_db.virtual_loop import run_virtually
 
 OK = (ValueResult(b"v"),)
@@ -35,6 +36,7 @@ class Nodes:
             node="n1",
             directory=Directory(bootstrap(1, ["n1", "n2", "n3"], 3)),
             now=asyncio.get_running_loop().time,
+            clock=HybridClock(lambda: 1),
             random_stream=random.Random(1),
             first_request_id=0,
             send_local=self._send_local,

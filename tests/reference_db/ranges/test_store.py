@@ -8,6 +8,7 @@ import pytest
 from reference_db.api import (
     CompareAndSet,
     Get,
+    IntentConflict,
     NotLeader,
     Pushed,
     Put,
@@ -15,8 +16,11 @@ from reference_db.api import (
     RangeOperation,
     RangeReply,
     RangeRequest,
+    ResolveIntents,
     Transaction,
+    TransactionStatus,
     ValueResult,
+    WriteIntent,
     Written,
 )
 from reference_db.raft import Message, MessageKind
@@ -25,7 +29,7 @@ from reference_db.ranges.descriptor import bootstrap
 from reference_db.ranges.options import StoreOptions
 from reference_db.ranges.store import Store, bootstrap_store, read_descriptors
 from reference_db.storage.engine import MemoryEngine
-from reference_db.timestamp import HybridClock
+from reference_db.timestamp import HybridClock, Timestamp
 
 WALL_NS = 1_700_000_000_000_000_000
 
@@ -204,34 +208,45 @@ def test_a_long_log_is_compacted() -> None:
     assert Bench(engine=bench.engine).store.replicas[1].applied_index == replica.applied_index
 
 
-def test_a_read_below_a_confirmed_clock_needs_no_round_unless_somebody_was_pushed_for_it() -> None:
-    bench = Bench(("n1", "n2", "n3"))
+def leading_bench(*nodes: str) -> Bench:
+    """A store whose one range it leads, as n1 of these nodes, with its first entry committed by half of the others."""
+    bench = Bench(nodes)
     replica = bench.store.replicas[1]
     replica.campaign_if_new()
     bench.store.tick()
     bench.settle()
-    term = replica.group.term
+    enough = range(2, 2 + len(nodes) // 2)
     for kind in (MessageKind.PRE_VOTE_RESPONSE, MessageKind.VOTE_RESPONSE):
         told = replica.group.term + (kind == MessageKind.PRE_VOTE_RESPONSE)
-        bench.store.receive([(1, Message(kind, 1, 2, told))])
+        bench.store.receive([(1, Message(kind, 1, node, told)) for node in enough])
         bench.settle()
-    term = replica.group.term
-    last = replica.group.last_index
-    bench.store.receive([(1, Message(MessageKind.APPEND_RESPONSE, 1, 2, term, index=last))])
+    term, last = replica.group.term, replica.group.last_index
+    acknowledged = MessageKind.APPEND_RESPONSE
+    bench.store.receive([(1, Message(acknowledged, 1, node, term, index=last)) for node in enough])
     bench.settle()
     assert replica.leadership is not None
+    return bench
 
-    def ask(*promises: Pushed) -> None:
-        bench._id += 1
-        reader = Transaction(b"r" * 16, b"", moment, moment)
-        bench.store.submit(
-            RangeRequest(bench._id, 1, 1, (Get(b"k"),), moment, reader, (certainty(moment), *promises)),
-            bench.replies.append,
-        )
-        bench.settle()
 
+def ask_certainly(
+    bench: Bench, moment: Timestamp, *promises: Pushed, asked_at: Timestamp | None = None
+) -> None:
+    """A transaction that knows all clocks reads k at this moment."""
+    bench._id += 1
+    reader = Transaction(b"r" * 16, b"", moment, moment)
+    pushed = (certainty(moment), *promises)
+    bench.store.submit(
+        RangeRequest(bench._id, 1, 1, (Get(b"k"),), moment, reader, pushed, asked_at=asked_at),
+        bench.replies.append,
+    )
+    bench.settle()
+
+
+def test_a_read_below_a_confirmed_clock_needs_no_round_unless_somebody_was_pushed_for_it_since() -> None:
+    bench = leading_bench("n1", "n2", "n3")
+    term = bench.store.replicas[1].group.term
     moment = bench.store.clock.now()
-    ask()
+    ask_certainly(bench, moment)
     assert bench.replies == [], "nothing was confirmed yet"
     context = next(
         message.context
@@ -241,10 +256,126 @@ def test_a_read_below_a_confirmed_clock_needs_no_round_unless_somebody_was_pushe
     bench.store.receive([(1, Message(MessageKind.HEARTBEAT_RESPONSE, 1, 2, term, context=context))])
     bench.settle()
     assert len(bench.replies) == 1
-    ask()
+    ask_certainly(bench, moment)
     assert len(bench.replies) == 2, "the same moment again: no round"
-    ask(Pushed(b"w" * 16, moment.next()))
+    promise = Pushed(b"w" * 16, moment.next())
+    ask_certainly(bench, moment, promise)
     assert len(bench.replies) == 2, "it may pass an intent, so the leader must be one"
+    ask_certainly(bench, moment, promise, asked_at=bench.store.clock.now())
+    assert len(bench.replies) == 2, "the promise may be younger than what was confirmed"
+    ask_certainly(bench, moment, promise, asked_at=moment)
+    assert len(bench.replies) == 3, "what was promised was known before the leader was confirmed"
+
+
+def test_a_follower_that_says_so_confirms_its_leader_up_to_its_clock() -> None:
+    bench = leading_bench("n1", "n2", "n3")
+    term = bench.store.replicas[1].group.term
+    before, moment = bench.store.clock.now(), bench.store.clock.now()
+    sent = len(bench.sent)
+    bench.store.heard_follower(2, before, [(1, term)])
+    ask_certainly(bench, moment)
+    assert bench.replies == [], "its clock was lower than where is read: a later leader might write below"
+    bench.store.heard_follower(2, moment, [(1, term - 1)])
+    ask_certainly(bench, moment)
+    assert bench.replies == [], "that was another term"
+    rounds = len(bench.sent)
+    assert rounds > sent
+    bench.store.heard_follower(2, moment, [(1, term)])
+    ask_certainly(bench, moment)
+    assert len(bench.replies) == 1
+    assert len(bench.sent) == rounds, "nobody had to be asked"
+    bench.submit(Get(b"k"))
+    bench.settle()
+    assert len(bench.replies) == 1, "a read of now may have been asked for after that was said"
+
+
+def test_of_five_two_followers_must_have_said_so() -> None:
+    bench = leading_bench("n1", "n2", "n3", "n4", "n5")
+    term = bench.store.replicas[1].group.term
+    moments = [bench.store.clock.now() for _ in range(3)]
+    bench.store.heard_follower(2, moments[2], [(1, term)])
+    ask_certainly(bench, moments[0])
+    assert bench.replies == []
+    bench.store.heard_follower(3, moments[1], [(1, term)])
+    for moment in moments:
+        ask_certainly(bench, moment)
+    assert len(bench.replies) == 2, "two clocks reach the first two moments, only one the third"
+
+
+def write_intent(bench: Bench, holder: Transaction) -> None:
+    """Lays an intent of this transaction on k, whose record is elsewhere."""
+    bench._id += 1
+    operations = (WriteIntent(b"k", b"v", 1),)
+    bench.store.submit(RangeRequest(bench._id, 1, 1, operations, holder.began, holder), lambda _reply: None)
+    bench.settle()
+
+
+@pytest.mark.parametrize("operation", [Get(b"k"), Put(b"k", b"w")])
+def test_who_meets_an_intent_waits_until_it_goes(operation: Get | Put) -> None:
+    bench = Bench()
+    bench.become_leader()
+    holder = Transaction(b"h" * 16, b"k", bench.store.clock.now(), bench.store.clock.now())
+    write_intent(bench, holder)
+    bench.submit(operation)
+    bench.submit(Get(b"other"))
+    bench.settle()
+    assert len(bench.replies) == 1, "who reads another key is not kept waiting"
+    bench.submit(ResolveIntents(holder.id, (b"k",), TransactionStatus.COMMITTED, bench.store.clock.now()))
+    bench.settle()
+    assert [reply.error for reply in bench.replies] == [None] * 3
+    assert not bench.store.open_requests
+    if isinstance(operation, Get):
+        assert isinstance(bench.replies[2].results[0], ValueResult)
+        assert bench.replies[2].results[0].value == b"v"
+
+
+def test_an_intent_that_does_not_go_is_told_at_the_next_tick() -> None:
+    bench = Bench()
+    bench.become_leader()
+    holder = Transaction(b"h" * 16, b"k", bench.store.clock.now(), bench.store.clock.now())
+    write_intent(bench, holder)
+    number = bench.submit(Get(b"k"))
+    bench.settle()
+    assert bench.replies == []
+    bench.store.tick()
+    bench.settle()
+    (reply,) = bench.replies
+    assert reply.request_id == number
+    assert isinstance(reply.error, IntentConflict)
+    assert reply.error.conflicts[0].transaction == holder
+    # Its latches are free all the while, or nobody could make the intent final.
+    bench.submit(Get(b"k"))
+    bench.submit(Get(b"k"))
+    bench.settle()
+    bench.submit(ResolveIntents(holder.id, (b"k",), TransactionStatus.ABORTED))
+    bench.settle()
+    assert [reply.error for reply in bench.replies[1:]] == [None] * 3
+
+
+def test_without_waiting_an_intent_is_told_at_once() -> None:
+    bench = Bench(lock_wait_ticks=0)
+    bench.become_leader()
+    write_intent(bench, Transaction(b"h" * 16, b"k", bench.store.clock.now(), bench.store.clock.now()))
+    bench.submit(Get(b"k"))
+    bench.settle()
+    assert isinstance(bench.replies[0].error, IntentConflict)
+
+
+def test_who_waits_for_an_intent_is_refused_when_the_leader_is_deposed() -> None:
+    bench = leading_bench("n1", "n2", "n3")
+    replica = bench.store.replicas[1]
+    holder = Transaction(b"h" * 16, b"k", bench.store.clock.now(), bench.store.clock.now())
+    write_intent(bench, holder)
+    term, last = replica.group.term, replica.group.last_index
+    bench.store.receive([(1, Message(MessageKind.APPEND_RESPONSE, 1, 2, term, index=last))])
+    bench.settle()
+    assert replica.state.locks
+    bench.submit(Put(b"k", b"w"))
+    bench.settle()
+    bench.store.receive([(1, Message(MessageKind.HEARTBEAT, 1, 2, term + 1))])
+    bench.settle()
+    assert [type(reply.error) for reply in bench.replies] == [NotLeader]
+    assert not bench.store.open_requests
 
 
 def test_a_folder_of_another_node_is_refused() -> None:

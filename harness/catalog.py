@@ -32,6 +32,10 @@ WORKLOADS: dict[str, str] = {
     "bank": "workloads.bank:Bank",
     "register": "workloads.register:Register",
     "set": "workloads.set:Set",
+    "unique-ids": "workloads.unique_ids:UniqueIdsWorkload",
+    "counter": "workloads.counter:CounterWorkload",
+    "append": "workloads.append:Append",
+    "lock": "workloads.lock:LockWorkload",
 }
 """Name -> class that takes `WorkloadOptions`."""
 
@@ -82,7 +86,17 @@ def make_workload(scenario: Scenario, seeds: Seeds) -> Workload:
         time_limit_s=scenario.time_limit,
         final_time_limit_s=scenario.recovery_timeout,
         extra=scenario.workload_options,
+        isolation=scenario.isolation,
+        consistency=scenario.consistency,
     )
+    for kind, given, levels in (
+        ("isolation", scenario.isolation, factory.isolations),
+        ("consistency", scenario.consistency, factory.consistencies),
+    ):
+        if given is not None and not levels:
+            raise ScenarioError(
+                f"--{kind} {given}: workload {scenario.workload} has one demand only; leave it out"
+            )
     try:
         workload: Workload = factory(options)
     except OptionError as error:

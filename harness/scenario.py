@@ -50,6 +50,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     system_options: dict[str, Option] = {}
     environment_options: dict[str, Option] = {}
     workload_options: dict[str, Option] = {}
+    isolation: str | None = None
+    """What is demanded of transactions; None: what the workload demands by default."""
+    consistency: str | None = None
+    """What is demanded of single objects; None: what the workload demands by default."""
+    fail_fast: bool = False
+    """Whether the first violation that is seen during the run ends its main phase."""
     check_time_limit: float = 120.0
     check_memory_limit_mb: int = 4096
     schedule_file: str | None = None

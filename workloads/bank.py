@@ -17,6 +17,7 @@ from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
 from workloads.generator.core import Context, Generator, Invocation, generator
 from workloads.keys import evenly_spread_key
+from workloads.main_phase import main_phase
 from workloads.session import TRANSACTIONS, Definite, Indefinite, Session, read_many
 from workloads.workload import Option, Workload, WorkloadOptions, read_options
 
@@ -51,8 +52,7 @@ class Bank(Workload):
             random=options.stream(),
             weights=(share, 1 - share),
         )
-        paced = combine.stagger(1 / options.rate, mixed, random=options.stream())
-        self.generator = combine.validate(combine.clients(combine.time_limit(options.time_limit_s, paced)))
+        self.generator = main_phase(mixed, options)
         self.final_generator = final_reads(
             combine.until_ok(combine.repeat(combine.operation("read"))), options
         )

@@ -31,6 +31,7 @@ from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
 from workloads.generator.core import PENDING, Answer, Context, Generator, Invocation
 from workloads.keys import spread_key
+from workloads.main_phase import main_phase
 from workloads.session import COMPARE_AND_SET, KEY_VALUE, Definite, Indefinite
 from workloads.workload import Option, Workload, WorkloadOptions, read_options
 
@@ -194,8 +195,7 @@ class Register(Workload):
             changes_per_key=int(own["changes_per_key"]),
             crashes_per_key=int(own["crashes_per_key"]),
         )
-        paced = combine.stagger(1 / options.rate, registers, random=options.stream())
-        self.generator = combine.validate(combine.clients(combine.time_limit(options.time_limit_s, paced)))
+        self.generator = main_phase(registers, options)
         expected = keys + int(options.rate * options.time_limit_s / own["changes_per_key"]) + 4 * keys
         self.final_generator = self._final_reads(min(expected, MOST_FINAL_KEYS), options)
 

@@ -9,7 +9,7 @@ ones. How an operation ended is decided by what `invoke` does (see `session.py`)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -66,6 +66,18 @@ def read_options(
     return values
 
 
+def demanded(workload: str, kind: str, given: str | None, levels: Sequence[str]) -> str:
+    """The level of isolation or consistency (`kind`) that the checker demands: the given one, or the first of those
+    that the workload can demand. Raises OptionError for one that it cannot."""
+    if given is None:
+        return levels[0]
+    if given not in levels:
+        raise OptionError(
+            f"--{kind} {given!r}: workload {workload} can demand {', '.join(levels)} (by default {levels[0]})"
+        )
+    return given
+
+
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -86,6 +98,10 @@ class WorkloadOptions:
     """How long the final phase may go on trying."""
     extra: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """Options of the workload itself (`--workload-option`), by name with underscores."""
+    isolation: str | None = None
+    """What is demanded of transactions (`--isolation`); None: what the workload demands by default."""
+    consistency: str | None = None
+    """What is demanded of single objects (`--consistency`); None: what the workload demands by default."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -119,6 +135,10 @@ class Workload(ABC):
     """Functions of which at least one must succeed in the main phase, else the run proves nothing."""
     known_options: Mapping[str, Option] = {}
     """The options that it takes in `WorkloadOptions.extra`."""
+    isolations: Sequence[str] = ()
+    """The levels of isolation that its checker can demand, the default first; none: there is nothing to choose."""
+    consistencies: Sequence[str] = ()
+    """The same for consistency of single objects."""
     options: Mapping[str, Any]
     """What it was made with, JSON-like, defaults included."""
     generator: Generator

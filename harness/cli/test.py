@@ -40,8 +40,8 @@ def _flag(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take the scenario from a TOML file; flags override it.",
 )
-@_flag("workload", str, "What clients do: bank, register, set.", "NAME")
-@_flag("system", str, "The database under test.", "NAME")
+@_flag("workload", str, "What clients do; see `harness list`.", "NAME")
+@_flag("system", str, "The database under test: reference-db, in-memory.", "NAME")
 @_flag("environment", str, "Where its nodes run: local, docker, simulation.", "NAME")
 @_flag("nodes", int, "How many nodes.", "N")
 @_flag(
@@ -85,6 +85,10 @@ def _flag(
     multiple=True,
     metavar="NAME=VALUE",
     help="Set an option of the workload.",
+)
+@_flag("isolation", str, "What is demanded of transactions; by default what the workload demands.", "LEVEL")
+@_flag(
+    "consistency", str, "What is demanded of single objects; by default what the workload demands.", "LEVEL"
 )
 @_flag(
     "check_time_limit", float, "Longest time for the checkers in seconds; then the verdict is unknown.", "S"

@@ -4,10 +4,12 @@ import asyncio
 import itertools
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.catalog import WORKLOADS, _load
 from harness.systems.in_memory.database import InMemoryDatabase
 from harness.systems.in_memory.session import InMemorySession
 from results.operation import FAIL, INFO, INVOKE, OK, Operation
@@ -16,9 +18,11 @@ from workloads.bank import Bank
 from workloads.generator.core import first_context
 from workloads.generator.fake import Outcome, invocations, simulate
 from workloads.keys import END_KEY, FIRST_KEY, PAIRS, evenly_spread_key, spread_key
+from workloads.on_transactions import BUILT_ON_TRANSACTIONS
 from workloads.register import Register, reading_threads
 from workloads.session import (
     COMPARE_AND_SET,
+    INTERFACES,
     KEY_VALUE,
     SCAN,
     TRANSACTIONS,
@@ -32,7 +36,7 @@ from workloads.session import (
 from workloads.set import Set
 from workloads.workload import OptionError, Workload, WorkloadOptions, WorkloadUnavailable
 
-ALL = (Register, Bank, Set)
+ALL = tuple(_load(reference) for reference in WORKLOADS.values())
 SECOND = 1_000_000_000
 
 
@@ -54,23 +58,27 @@ def play_alone(
 @pytest.mark.parametrize("kind", ALL)
 def test_a_workload_says_what_it_is(kind):
     workload = kind(options())
-    assert workload.name in ("register", "bank", "set")
+    assert _load(WORKLOADS[workload.name]) is kind
     assert len(workload.describe()) > 40
     assert workload.describe() == " ".join(workload.describe().split()), (
         "in one line, without the code's indents"
     )
-    assert set(workload.required_functions) >= workload.read_only_functions
+    assert workload.required_functions
     assert workload.options == {name: option.default for name, option in kind.known_options.items()}
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_a_workload_is_refused_where_an_interface_is_lacking(kind):
     workload = kind(options())
-    everything = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS})
+    everything = frozenset(INTERFACES)
     workload.require(everything, "db")
     for name in workload.needs:
+        left = everything - {name, TRANSACTIONS}
         with pytest.raises(WorkloadUnavailable, match=rf"{workload.name} cannot run on db.*{name} \("):
-            workload.require(everything - {name}, "db")
+            workload.require(left, "db")
+        if name in BUILT_ON_TRANSACTIONS:
+            assert workload.built(left | {TRANSACTIONS}) == {name}
+            workload.require(left | {TRANSACTIONS}, "db")
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -96,7 +104,7 @@ def test_bounds_of_options_are_told():
 @pytest.mark.parametrize("kind", ALL)
 def test_the_main_phase_has_its_rate_and_length(kind):
     workload = kind(options(rate=1000.0, time_limit_s=2.0))
-    events = invocations(play_alone(workload))
+    events = invocations(play_alone(workload, clients=20))
     assert 1800 < len(events) < 2200
     assert events[-1].time < 2 * SECOND
 
@@ -107,7 +115,7 @@ def test_the_same_seed_generates_the_same(kind):
     assert play_alone(kind(options(seed=4))) != play_alone(kind(options(seed=5)))
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [Register, Bank, Set])
 def test_the_final_phase_reads_through_every_node_until_it_succeeds(kind):
     workload = kind(options(concurrency=6, final_time_limit_s=60.0))
     tried: dict[int | str, int] = {}
@@ -436,3 +444,14 @@ def test_a_session_error_says_its_kind_and_text():
         "connection-lost: no reply",
     )
     assert str(Definite("refused")) == "refused"
+
+
+def test_the_page_of_workloads_names_each_with_its_options_and_defaults():
+    page = (Path(__file__).parents[2] / "docs" / "workloads.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for name, reference in WORKLOADS.items():
+        own = [row for row in rows if row.startswith(f"| `{name}` |")]
+        assert len(own) == 2, f"docs/workloads.md has a row of what {name} is and one of its options"
+        for option, meaning in _load(reference).known_options.items():
+            default = str(meaning.default).lower().removesuffix(".0")
+            assert f"`{option}` ({default}" in own[1], f"{name}: option {option} ({default})"

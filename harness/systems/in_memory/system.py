@@ -39,6 +39,7 @@ STATUS: Final = "status"
 class Request(msgspec.Struct):
     """A call, as a line of JSON."""
 
+    id: int
     call: str
     arguments: list[Any]
 
@@ -46,6 +47,7 @@ class Request(msgspec.Struct):
 class Reply(msgspec.Struct, omit_defaults=True):
     """Its answer, as a line of JSON."""
 
+    id: int
     answer: Any = None
     refusal: list[str] | None = None
     """Kind and text: it certainly did not happen."""
@@ -128,15 +130,15 @@ class InMemorySystem:
 
     def _perform(self, node: str, request: Request) -> Reply:
         if request.call == STATUS:
-            return Reply(node)
+            return Reply(request.id, node)
         assert request.call in CALLS, f"a client calls what is there, not {request.call!r}"
         try:
             answer = self.store.perform(node, request.call, request.arguments)
         except Definite as error:
-            return Reply(refusal=[error.kind, error.text])
+            return Reply(request.id, refusal=[error.kind, error.text])
         if self.store.wrong.shows("false-failures"):
-            return Reply(refusal=["conflict", "it says that it did nothing"])
-        return Reply(answer)
+            return Reply(request.id, refusal=["conflict", "it says that it did nothing"])
+        return Reply(request.id, answer)
 
     def watch(self, world: SimulatedWorld | None) -> None:
         """There is nothing in a node to look at."""
@@ -181,6 +183,7 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._last_id = 0
 
     @classmethod
     async def open(cls, address: Addresses) -> Connection:
@@ -188,16 +191,21 @@ class Connection:
         return cls(*await asyncio.open_connection(*address[CLIENT_PORT], limit=2**26))
 
     async def call(self, node: str, call: str, arguments: Sequence[Any], *, is_inside: bool = False) -> Any:
-        """See `session.Caller`. Once it is sent, nobody knows what became of a call without an answer."""
+        """See `session.Caller`. Once it is sent, nobody knows what became of a call without an answer. Answers to calls
+        that nobody waits for any more are passed over."""
+        self._last_id += 1
+        request = Request(self._last_id, call, list(arguments))
+        reply: Reply | None = None
         try:
-            self._writer.write(msgspec.json.encode(Request(call, list(arguments))) + b"\n")
+            self._writer.write(msgspec.json.encode(request) + b"\n")
             await self._writer.drain()
-            line = await self._reader.readline()
+            while reply is None or reply.id != request.id:
+                line = await self._reader.readline()
+                if not line.endswith(b"\n"):
+                    raise Indefinite("connection-lost", "the node hung up before it answered")
+                reply = msgspec.json.decode(line, type=Reply)
         except OSError as error:
             raise Indefinite("connection-lost", str(error)) from error
-        if not line.endswith(b"\n"):
-            raise Indefinite("connection-lost", "the node hung up before it answered")
-        reply = msgspec.json.decode(line, type=Reply)
         if reply.refusal is not None:
             raise Definite(*reply.refusal)
         return reply.answer

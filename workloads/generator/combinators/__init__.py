@@ -25,7 +25,15 @@ from workloads.generator.combinators.counting import (
 )
 from workloads.generator.combinators.guarding import friendly_exceptions, trace, validate
 from workloads.generator.combinators.independent_keys import concurrent_keys, sequential_keys
-from workloads.generator.combinators.ordering import concat, flip_flop, phases, synchronize, then, until_ok
+from workloads.generator.combinators.ordering import (
+    concat,
+    flip_flop,
+    phases,
+    synchronize,
+    then,
+    until,
+    until_ok,
+)
 from workloads.generator.combinators.pacing import cache, cycle_times, delay, log, sleep, stagger, time_limit
 from workloads.generator.combinators.threads import (
     clients,
@@ -76,6 +84,7 @@ __all__ = [
     "then",
     "time_limit",
     "trace",
+    "until",
     "until_ok",
     "validate",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from results.operation import INVOKE, OK, Operation
 from workloads.generator.core import (
     NOTHING,
@@ -52,10 +54,20 @@ def then(first: Source, second: Source) -> Generator:
 def until_ok(source: Source) -> Generator:
     """What the generator says, until one of its operations ends in ok. It repeats nothing by itself: write
     `until_ok(repeat(...))`. Operations in flight at that moment are left to end; several may so be ok."""
-    return UntilOk(0, generator(source))
+    return until(_is_ok, source)
 
 
-class UntilOk(Generator, frozen=True):
+def until(is_last: Callable[[Operation], bool], source: Source) -> Generator:
+    """As `until_ok`, until `is_last` is true of the completion of one of its operations."""
+    return Until(is_last, 0, generator(source))
+
+
+def _is_ok(event: Operation) -> bool:
+    return event.type == OK
+
+
+class Until(Generator, frozen=True):
+    is_last: Callable[[Operation], bool]
     in_flight: int
     """The threads that are busy with operations of this generator."""
     inner: Generator
@@ -68,19 +80,19 @@ class UntilOk(Generator, frozen=True):
         in_flight = self.in_flight
         if type(what) is Invocation and what.type == INVOKE and what.process is not None:
             in_flight |= 1 << context.thread_of(what.process)
-        return what, UntilOk(in_flight, following)
+        return what, Until(self.is_last, in_flight, following)
 
     def update(self, context: Context, event: Operation) -> Generator:
         in_flight = self.in_flight
         thread = context.thread_of(event.process)
         if event.type != INVOKE and in_flight >> thread & 1:
-            if event.type == OK:
+            if self.is_last(event):
                 return NOTHING
             in_flight &= ~(1 << thread)
         inner = self.inner.update(context, event)
         if inner is self.inner and in_flight == self.in_flight:
             return self
-        return UntilOk(in_flight, inner)
+        return Until(self.is_last, in_flight, inner)
 
 
 def flip_flop(first: Source, second: Source) -> Generator:

@@ -1,0 +1,124 @@
+"""Histories as texts in the formats of other tools, for trying files and not only columns.
+
+EDN as Jepsen writes it, JSON lines as the harness does, one JSON list as elle-cli reads it, and for transactions on
+registers the texts of AWDIT (`w 1 2`, sessions between `=====`, transactions between `-----`) and of IsoVista
+(`w(key,value,session,transaction)`). The last two know sessions but no times, only what committed, and no absent
+registers: there an initial transaction writes 0 to all keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from checkers.synthetic.stores import Synthetic
+from results.history import History
+from results.operation import Operation, encode_lines
+from results.transactions import READ
+
+INITIAL: Final = 0
+
+
+def edn(history: History) -> str:
+    """A map an event and line; functions, and the names of micro-operations, are keywords."""
+    return "".join(f"{_edn_event(operation)}\n" for operation in history.operations)
+
+
+def json_lines(history: History) -> str:
+    """As `history.jsonl` in a run folder."""
+    return encode_lines(list(history.operations)).decode()
+
+
+def json_list(history: History) -> str:
+    """One list of events."""
+    return "[" + ",\n".join(json_lines(history).rstrip("\n").split("\n")) + "]\n"
+
+
+def awdit(synthetic: Synthetic) -> str:
+    """The text of AWDIT; the first session is the initial transaction."""
+    sessions: dict[int, list[str]] = {}
+    for _, process, steps in _committed(synthetic):
+        sessions.setdefault(process, []).append(
+            "".join(f"{kind} {key} {value}\n" for kind, key, value in steps)
+        )
+    initial = "".join(f"w {key} {INITIAL}\n" for key in synthetic.transactions.keys)
+    return "=====\n".join([initial, *("-----\n".join(session) for session in sessions.values())])
+
+
+def isovista(synthetic: Synthetic) -> str:
+    """The text of IsoVista; session and transaction 0 are the initial ones."""
+    lines = [f"w({key},{INITIAL},0,0)\n" for key in synthetic.transactions.keys]
+    sessions: dict[int, int] = {}
+    for number, process, steps in _committed(synthetic):
+        session = sessions.setdefault(process, len(sessions) + 1)
+        lines += [f"{kind}({key},{value},{session},{number + 1})\n" for kind, key, value in steps]
+    return "".join(lines)
+
+
+OF_HISTORIES: Final[dict[str, Callable[[History], str]]] = {
+    "edn": edn,
+    "jsonl": json_lines,
+    "json": json_list,
+}
+"""The formats of any history."""
+OF_REGISTERS: Final[dict[str, Callable[[Synthetic], str]]] = {"awdit": awdit, "isovista": isovista}
+"""The formats of transactions on registers."""
+
+
+def _edn_event(operation: Operation) -> str:
+    value = _edn(operation.value, operation.f == "txn")
+    return (
+        f"{{:index {operation.index}, :time {operation.time}, :type :{operation.type}, "
+        f":process {operation.process}, :f :{operation.f}, :value {value}}}"
+    )
+
+
+def _edn(value: Any, of_transaction: bool = False) -> str:
+    match value:
+        case None:
+            return "nil"
+        case True | False:
+            return "true" if value else "false"
+        case str():
+            return msgspec.json.encode(value).decode()
+        case list() if of_transaction:
+            steps = (f"[:{step[0]} {' '.join(_edn(part) for part in step[1:])}]" for step in value)
+            return f"[{' '.join(steps)}]"
+        case list():
+            return f"[{' '.join(map(_edn, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{_edn(key)} {_edn(of_key)}' for key, of_key in value.items())}}}"
+    return str(value)
+
+
+def _committed(synthetic: Synthetic) -> Iterator[tuple[int, int, list[tuple[str, Any, Any]]]]:
+    """Number, process and micro-operations of transactions that are ok, or crashed and were seen to have happened."""
+    columns = synthetic.transactions
+    if not columns.of_registers:
+        raise ValueError("only transactions on registers can be written so; ask for kind rw-register")
+    bounds = columns.element_first.tolist()
+    kinds, numbers = columns.kind.tolist(), columns.key.tolist()
+    written, seen = columns.value.tolist(), columns.elements.tolist()
+    observed = {
+        (numbers[m], seen[bounds[m]])
+        for m in range(len(kinds))
+        if kinds[m] == READ and bounds[m] < bounds[m + 1]
+    }
+    first = columns.first.tolist()
+    for t, (outcome, process) in enumerate(
+        zip(columns.outcome.tolist(), columns.process.tolist(), strict=True)
+    ):
+        steps: list[tuple[str, Any, Any]] = []
+        happened = outcome == 1
+        for m in range(first[t], first[t + 1]):
+            key = columns.keys[numbers[m]]
+            if kinds[m] != READ:
+                happened |= outcome != 2 and (numbers[m], written[m]) in observed
+                steps.append(("w", key, columns.values[written[m]]))
+            elif outcome == 1:
+                absent = bounds[m] == bounds[m + 1]
+                steps.append(("r", key, INITIAL if absent else columns.values[seen[bounds[m]]]))
+        if happened:
+            yield t, process, steps

@@ -1,0 +1,313 @@
+"""Bounded staleness: a read may return an old version, but none that was replaced longer than the bound before.
+
+Operations: `write` `[key, value]`, answered `[key, value]` or `[key, value, timestamp]`; `read` `[key, nil]`, answered
+`[key, value]` or `[key, value, timestamp]`; the timestamp is the version's commit time, by the database. Values of a
+key are unique; nil is the key before its first write.
+
+By real time, which trusts no clock but the harness's own: a read must not miss a write that had ended more than
+`bound_ns` before it began. It missed it if the version that it returned is certainly older: nil, or committed earlier
+by the recorded timestamps, or, where these are missing, written by an operation that had ended before the missed one
+began (writes of a key are taken to be in order of real time, as one leader makes them).
+
+With `same_clock`, commit times count nanoseconds on the history's clock, and the bound is also held against them: a
+read must not return a version if a newer one had been committed more than `bound_ns` before it began, whenever its
+write was acknowledged.
+
+The same version with two timestamps, and one timestamp for two versions of a key, are anomalies of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checkers.checker import Limits
+from checkers.conclusion import Misshapen, anomaly, conclude
+from checkers.operations import FOREVER, Operations
+from checkers.precedence import greatest_before
+from checkers.values import Numbering, whole_number
+from checkers.words import count, interval, shown
+from results.history import History, Pair
+from results.verdict import UNKNOWN, Anomaly, Verdict
+
+TOO_STALE = "read too stale"
+NEVER_WRITTEN = "value never written"
+FAILED_WRITE = "value of a failed write"
+TWO_TIMESTAMPS = "version with two timestamps"
+ONE_TIMESTAMP = "timestamp of two versions"
+
+_NONE: Final = -(1 << 62)
+"""Where no timestamp was recorded."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Reads, or writes: the key, the version (a number for key and value) and the timestamp of each."""
+
+    operations: Operations
+    key: NDArray[np.int64]
+    version: NDArray[np.int64]
+    timestamp: NDArray[np.int64]
+
+    def where(self, chosen: NDArray[Any]) -> _Table:
+        return _Table(
+            self.operations.where(chosen), self.key[chosen], self.version[chosen], self.timestamp[chosen]
+        )
+
+
+@dataclass
+class StalenessChecker:
+    """Judges reads of keyed registers that may lag behind by `bound_ns`, but no more."""
+
+    bound_ns: int = 0
+    same_clock: bool = False
+    name: str = field(default="staleness", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.bound_ns < 0:
+            raise ValueError(f"a bound of {self.bound_ns} ns is before the read: give 0 or more nanoseconds")
+
+    def check(self, history: History, limits: Limits) -> Verdict:
+        misshapen = Misshapen("[key, value] or [key, value, timestamp]")
+        keys, versions = Numbering(), Numbering()
+        writes = _table(Operations.of(history, "write"), keys, versions, misshapen)
+        tried = Operations.of(history, "read")
+        reads = _table(tried.where(tried.ok), keys, versions, misshapen)
+        details: dict[str, Any] = {
+            "writes": len(writes.operations),
+            "reads": len(reads.operations),
+            "keys": len(keys),
+            "bound_ns": self.bound_ns,
+        }
+        if not len(reads.operations):
+            why = "; ".join(misshapen.doubts()) or f"none of {count(len(tried), 'read')} succeeded"
+            return Verdict(UNKNOWN, self.name, f"{why}: no version was ever seen", details=details)
+        doubts = misshapen.doubts()
+        writer = _writers(writes, len(versions), doubts, versions)
+        nil = np.array([pair[1] is None for pair in versions.values], dtype=bool)[reads.version]
+        by = writer[reads.version]
+        anomalies = _unwritten(writes, reads, versions, by, nil)
+        timestamp, mistakes = _timestamps(writes, reads, versions)
+        anomalies += mistakes
+        judged = nil | (by >= 0)
+        reads, by, nil = reads.where(judged), by[judged], nil[judged]
+        stale = self._stale(writes, reads, by, nil, timestamp)
+        details["stale_reads"] = len(stale)
+        if stale:
+            anomalies.insert(0, self._told(stale, writes, reads, keys))
+        if not len(reads.operations) and not anomalies and not doubts:
+            doubts.append("no read could be traced to a write")
+        valid = (
+            f"none of {count(len(reads.operations), 'read')} missed a write that had ended more than "
+            f"{self.bound_ns / 1e9:g} s before"
+        )
+        return conclude(self.name, anomalies, doubts, valid, details)
+
+    def _stale(
+        self,
+        writes: _Table,
+        reads: _Table,
+        by: NDArray[np.int64],
+        nil: NDArray[np.bool_],
+        timestamp: NDArray[np.int64],
+    ) -> list[tuple[int, int, bool]]:
+        """Reads, each with the write that it missed, and whether it missed it by commit times alone."""
+        acknowledged = np.flatnonzero(writes.operations.ok)
+        ended_ns, began_ns = writes.operations.end_ns(), reads.operations.start_ns()
+        until = began_ns - self.bound_ns
+        end_of_version = np.where(nil, -1, writes.operations.end[by])
+        time_of_version = np.where(nil, _NONE, timestamp[reads.version])
+        time_of_write = timestamp[writes.version]
+        found: dict[int, tuple[int, int, bool]] = {}
+
+        def judge(
+            chosen: NDArray[np.int64],
+            ended: NDArray[np.int64],
+            newness: NDArray[np.int64],
+            limit: NDArray[np.int64],
+            asked: NDArray[np.bool_],
+            by_clock: bool,
+        ) -> None:
+            missed = greatest_before(
+                ended[chosen], newness[chosen], until, group=writes.key[chosen], moment_group=reads.key
+            )
+            newest = np.where(
+                missed >= 0, newness[chosen][np.maximum(missed, 0)] if len(chosen) else 0, _NONE
+            )
+            for place in np.flatnonzero(asked & (missed >= 0) & (newest > limit)).tolist():
+                found.setdefault(place, (place, int(chosen[missed[place]]), by_clock))
+
+        # In order of commits, where both timestamps are known; else in order of real time.
+        timed = acknowledged[time_of_write[acknowledged] != _NONE]
+        has_time = nil | (time_of_version != _NONE)
+        every = np.ones(len(by), dtype=bool)
+        judge(timed, ended_ns, time_of_write, time_of_version, has_time, by_clock=False)
+        untimed = nil | (time_of_version == _NONE)
+        judge(acknowledged, ended_ns, writes.operations.start, end_of_version, untimed, by_clock=False)
+        plain = acknowledged[time_of_write[acknowledged] == _NONE]
+        judge(plain, ended_ns, writes.operations.start, end_of_version, every, by_clock=False)
+        if self.same_clock:
+            committed = np.flatnonzero(time_of_write != _NONE)
+            judge(committed, time_of_write, time_of_write, time_of_version, has_time, by_clock=True)
+        return [found[place] for place in sorted(found)]
+
+    def _told(
+        self, stale: Sequence[tuple[int, int, bool]], writes: _Table, reads: _Table, keys: Numbering
+    ) -> Anomaly:
+        began, ended = reads.operations.start_ns(), writes.operations.end_ns()
+
+        def lag(one: tuple[int, int, bool]) -> int:
+            since = writes.timestamp[one[1]] if one[2] else ended[one[1]]
+            return int(began[one[0]] - since)
+
+        worst = max(stale, key=lag)
+        told = []
+        for one in [worst, *(one for one in stale[:20] if one is not worst)]:
+            read, write = reads.operations.pair(one[0]), writes.operations.pair(one[1])
+            how = "committed" if one[2] else "acknowledged"
+            told.append(
+                (
+                    f"process {read.process} read {_value(read)} from key {shown(keys.values[int(reads.key[one[0]])])} "
+                    f"({interval(read)}), but a newer value, {_value(write)}, written by process {write.process} "
+                    f"({interval(write)}), had been {how} {lag(one) / 1e9:.3f} s before the read began",
+                    [write, read],
+                )
+            )
+        key = keys.values[int(reads.key[worst[0]])]
+        return anomaly(
+            TOO_STALE, told, len(stale), plural="reads too stale", key=key, longest_lag_ns=lag(worst)
+        )
+
+
+def _value(pair: Pair) -> str:
+    return shown(pair.value[1], 40)
+
+
+def _table(operations: Operations, keys: Numbering, versions: Numbering, misshapen: Misshapen) -> _Table:
+    good: list[bool] = []
+    names: list[Any] = []
+    pairs: list[Any] = []
+    timestamps: list[int] = []
+    asked = operations.asked()
+    events = operations.history.operations
+    for place, (is_ok, end) in enumerate(zip(operations.ok.tolist(), operations.end.tolist(), strict=True)):
+        value = asked[place]
+        if is_ok and events[end].value is not None:
+            value = events[end].value
+        timestamp: int | None = _NONE
+        fits = isinstance(value, list | tuple) and len(value) in (2, 3)
+        if fits and len(value) == 3 and value[2] is not None:
+            timestamp = whole_number(value[2])
+            fits = timestamp is not None and abs(timestamp) < FOREVER
+        good.append(fits)
+        if not fits or timestamp is None:
+            misshapen.note(operations.pair(place))
+            continue
+        names.append(value[0])
+        pairs.append((value[0], value[1]))
+        timestamps.append(timestamp)
+    return _Table(
+        operations.where(np.array(good, dtype=bool)),
+        keys.number(names),
+        versions.number(pairs),
+        np.array(timestamps, dtype=np.int64),
+    )
+
+
+def _writers(writes: _Table, versions: int, doubts: list[str], numbering: Numbering) -> NDArray[np.int64]:
+    """For each version the position of the one write that may have made it; -1 if there is none, or several."""
+    possible = np.flatnonzero(~writes.operations.failed)
+    times = np.bincount(writes.version[possible], minlength=versions)
+    writer = np.full(versions, -1, dtype=np.int64)
+    writer[writes.version[possible]] = possible
+    again = np.flatnonzero(times > 1)
+    writer[again] = -1
+    if len(again):
+        key, value = numbering.values[int(again[0])]
+        doubts.append(
+            f"{count(len(again), 'value')} written more than once (first {shown(value)} to key {shown(key)}) cannot "
+            "be traced; unique values can"
+        )
+    return writer
+
+
+def _unwritten(
+    writes: _Table, reads: _Table, versions: Numbering, by: NDArray[np.int64], nil: NDArray[np.bool_]
+) -> list[Anomaly]:
+    """Reads of values that nobody wrote, or only a write that failed."""
+    tried = np.zeros(len(versions), dtype=bool)
+    tried[writes.version[~writes.operations.failed]] = True
+    failed = np.zeros(len(versions), dtype=bool)
+    failed[writes.version] = True
+    bad = ~nil & ~tried[reads.version]
+    found = []
+    for kind, wrong, why in (
+        (NEVER_WRITTEN, bad & ~failed[reads.version], "which nobody wrote"),
+        (FAILED_WRITE, bad & failed[reads.version], "whose write had failed"),
+    ):
+        places = np.flatnonzero(wrong)
+        told = []
+        for place in places[:20].tolist():
+            read = reads.operations.pair(place)
+            key, value = versions.values[int(reads.version[place])]
+            text = (
+                f"process {read.process} read {shown(value)} from key {shown(key)} ({interval(read)}), {why}"
+            )
+            told.append((text, [read]))
+        if told:
+            found.append(anomaly(kind, told, len(places), plural=kind.replace("value", "values", 1)))
+    return found
+
+
+def _timestamps(
+    writes: _Table, reads: _Table, versions: Numbering
+) -> tuple[NDArray[np.int64], list[Anomaly]]:
+    """The commit time of each version, and the mistakes in them."""
+    version = np.concatenate([writes.version, reads.version])
+    timestamp = np.concatenate([writes.timestamp, reads.timestamp])
+    known = np.flatnonzero(timestamp != _NONE)
+    found = np.full(len(versions), _NONE, dtype=np.int64)
+    found[version[known]] = timestamp[known]
+    anomalies = []
+
+    def pair(place: int) -> Pair:
+        of_writes = len(writes.version)
+        return (
+            writes.operations.pair(place) if place < of_writes else reads.operations.pair(place - of_writes)
+        )
+
+    other = known[timestamp[known] != found[version[known]]]
+    if len(other):
+        told = []
+        for place in other[:20].tolist():
+            one = pair(place)
+            again = pair(int(known[(version[known] == version[place])][-1]))
+            key, value = versions.values[int(version[place])]
+            text = (
+                f"{shown(value)} of key {shown(key)} has timestamp {timestamp[place]} for process {one.process} "
+                f"({interval(one)}) and {found[version[place]]} for process {again.process} ({interval(again)})"
+            )
+            told.append((text, [one, again]))
+        anomalies.append(anomaly(TWO_TIMESTAMPS, told, len(other), plural="versions with two timestamps"))
+    timed = np.flatnonzero(found != _NONE)
+    timed = timed[[versions.values[number][1] is not None for number in timed.tolist()]]
+    key_of = Numbering().number([versions.values[number][0] for number in timed.tolist()])
+    order = np.lexsort((found[timed], key_of))
+    same = (key_of[order][1:] == key_of[order][:-1]) & (found[timed][order][1:] == found[timed][order][:-1])
+    if same.any():
+        told = []
+        for place in np.flatnonzero(same)[:20].tolist():
+            one_version, other_version = int(timed[order[place]]), int(timed[order[place + 1]])
+            key, value = versions.values[one_version]
+            pairs = [pair(int(known[version[known] == number][0])) for number in (one_version, other_version)]
+            text = (
+                f"{shown(value)} and {shown(versions.values[other_version][1])} of key {shown(key)} both have "
+                f"timestamp {found[one_version]}"
+            )
+            told.append((text, pairs))
+        anomalies.append(anomaly(ONE_TIMESTAMP, told, int(same.sum()), plural="timestamps of two versions"))
+    return found, anomalies

@@ -1,0 +1,112 @@
+"""Counters that only grow: each mistake beside an innocent twin, and brute force on tiny histories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkers.checker import Limits
+from checkers.monotonic import MonotonicChecker
+from results.history import History
+from results.verdict import INVALID, UNKNOWN, VALID
+from tests.support.stories import Story, kinds, random_history, some_order
+
+CHECKER = MonotonicChecker()
+
+
+def inc(story: Story, process: int, value: int, key: Any = "x") -> Story:
+    return story.did(process, "inc", key, [key, value])
+
+
+def read(story: Story, process: int, value: int | None, key: Any = "x") -> Story:
+    return story.did(process, "read", key, [key, value])
+
+
+def test_a_counter_that_grows() -> None:
+    story = read(inc(inc(read(Story(), 1, None), 0, 1), 2, 2), 1, 2)
+    assert story.judged(CHECKER).outcome == VALID
+    assert read(story, 1, 0, key="y").judged(CHECKER).outcome == VALID
+
+
+def test_a_read_that_goes_backwards() -> None:
+    verdict = read(inc(inc(Story(), 0, 1), 0, 2), 1, 1).judged(CHECKER)
+    assert kinds(verdict) == ["counter went backwards"]
+    assert (
+        "process 0 incremented to 2 (0.002–0.003 s) of counter 'x', and process 1 read 1" in verdict.sentence
+    )
+    assert verdict.anomalies[0].operations == [2, 3, 4, 5]
+
+
+def test_reads_that_overlap_may_disagree() -> None:
+    story = inc(Story(), 0, 1)
+    story.invoke(1, "read", "x")
+    inc(story, 0, 2)
+    story.event(1, "ok", "read", ["x", 1])
+    assert story.judged(CHECKER).outcome == VALID
+
+
+def test_two_increments_to_the_same_value() -> None:
+    story = Story()
+    story.invoke(0, "inc", "x")
+    story.invoke(1, "inc", "x")
+    story.event(0, "ok", "inc", ["x", 1])
+    story.event(1, "ok", "inc", ["x", 1])
+    assert kinds(story.judged(CHECKER)) == ["duplicate increment"]
+    assert "counter went backwards" in kinds(inc(inc(Story(), 0, 1), 0, 1).judged(CHECKER))
+
+
+def test_values_need_increments() -> None:
+    assert kinds(read(Story(), 0, 1).judged(CHECKER)) == ["value from nowhere"]
+    assert read(Story().crashed(1, "inc", "x"), 0, 1).judged(CHECKER).outcome == VALID
+    assert kinds(read(Story().crashed(1, "inc", "y"), 0, 1).judged(CHECKER)) == ["value from nowhere"]
+    assert kinds(read(Story().failed(1, "inc", "x"), 0, 1).judged(CHECKER)) == ["value from nowhere"]
+    assert kinds(read(Story(), 0, 1).crashed(1, "inc", "x").judged(CHECKER)) == ["value from nowhere"]
+    skipped = inc(inc(Story().crashed(9, "inc", "x"), 0, 1), 0, 3)
+    assert skipped.judged(CHECKER).outcome == VALID
+    assert kinds(inc(inc(Story(), 0, 1), 0, 3).judged(CHECKER)) == ["value from nowhere"]
+
+
+def test_within_a_process_only() -> None:
+    session = MonotonicChecker(real_time=False)
+    stale = read(read(inc(Story(), 0, 1), 1, 1), 2, 0)
+    assert kinds(stale.judged(CHECKER)) == ["counter went backwards"]
+    assert stale.judged(session).outcome == VALID
+    assert kinds(read(stale, 1, 0).judged(session)) == ["counter went backwards"]
+
+
+def test_what_is_no_counter_is_told() -> None:
+    assert Story().judged(CHECKER).outcome == UNKNOWN
+    strange = Story().did(0, "read", "x", ["x", "many"]).did(0, "read", "x", 7)
+    verdict = read(strange, 0, 0).judged(CHECKER)
+    assert verdict.outcome == UNKNOWN
+    assert "2 values are not [key, whole number]" in verdict.sentence
+    assert read(strange, 0, 10**25).judged(CHECKER).outcome == INVALID
+
+
+def step(state: int, pair: Any) -> int | None:
+    if pair.type == "info":
+        return state + 1 if pair.f == "inc" else None
+    after = state + (pair.f == "inc")
+    return after if pair.completion.value[1] == after else None
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    operations = draw(st.lists(st.sampled_from([("inc", "x"), ("read", "x")]), min_size=1, max_size=7))
+    return random_history(
+        lambda least, most: draw(st.integers(least, most)),
+        operations,
+        lambda f, asked: ["x", draw(st.integers(0, 4))],
+    )
+
+
+@given(histories())
+def test_agrees_with_brute_force(history: History) -> None:
+    verdict = CHECKER.check(history, Limits())
+    if not any(pair.type == "ok" for pair in history.pairs()):
+        assert verdict.outcome == UNKNOWN
+        return
+    expected = some_order(history, 0, step, {"inc", "read"})
+    assert (verdict.outcome == VALID) == expected, verdict.sentence

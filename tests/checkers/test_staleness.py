@@ -1,0 +1,126 @@
+"""Bounded staleness: reads that lag too far behind, by real time and by commit times."""
+
+from __future__ import annotations
+
+import pytest
+
+from checkers.staleness import StalenessChecker
+from results.verdict import INVALID, UNKNOWN, VALID
+from tests.support.stories import Story, kinds
+
+SECOND = 1_000_000_000
+
+
+class Timed(Story):
+    """Operations at given seconds, each taking a tenth of one."""
+
+    def at(self, second: float, process: int, f: str, asked: object, answer: object) -> Timed:
+        start = int(second * SECOND)
+        self.invoke(process, f, asked, time=start)
+        self.event(process, "ok", f, answer, time=start + SECOND // 10)
+        return self
+
+    def write(self, second: float, process: int, key: str, value: object, *timestamp: int) -> Timed:
+        return self.at(second, process, "write", [key, value], [key, value, *timestamp])
+
+    def read(self, second: float, process: int, key: str, value: object, *timestamp: int) -> Timed:
+        return self.at(second, process, "read", [key, None], [key, value, *timestamp])
+
+
+def checker(seconds: float, same_clock: bool = False) -> StalenessChecker:
+    return StalenessChecker(int(seconds * SECOND), same_clock)
+
+
+def test_an_old_version_is_allowed_for_as_long_as_the_bound() -> None:
+    story = Timed().write(0, 0, "x", 1).write(1, 0, "x", 2).read(4, 1, "x", 1)
+    assert story.judged(checker(3)).outcome == VALID
+    verdict = story.judged(checker(2))
+    assert kinds(verdict) == ["read too stale"]
+    assert (
+        "a newer value, 2, written by process 0 (1.000–1.100 s), had been acknowledged 2.900 s"
+        in verdict.sentence
+    )
+    assert verdict.anomalies[0].operations == [2, 3, 4, 5]
+    assert verdict.anomalies[0].evidence["longest_lag_ns"] == 2.9 * SECOND
+
+
+def test_exactly_the_bound_is_not_more_than_the_bound() -> None:
+    story = Timed().write(0, 0, "x", 1).write(1, 0, "x", 2).read(4.1, 1, "x", 1)
+    assert story.judged(checker(3)).outcome == VALID
+    assert story.judged(checker(2.999)).outcome == INVALID
+
+
+def test_nothing_is_older_than_anything() -> None:
+    story = Timed().write(0, 0, "x", 1).read(4, 1, "x", None)
+    assert kinds(story.judged(checker(3))) == ["read too stale"]
+    assert Timed().write(0, 0, "y", 1).read(4, 1, "x", None).judged(checker(3)).outcome == VALID
+
+
+def test_writes_that_overlap_have_no_known_order_without_timestamps() -> None:
+    def overlapping(*timestamps: tuple[int, ...]) -> Timed:
+        story = Timed()
+        story.invoke(0, "write", ["x", 1], time=0)
+        story.invoke(1, "write", ["x", 2], time=0)
+        story.event(0, "ok", "write", ["x", 1, *timestamps[0]], time=SECOND)
+        story.event(1, "ok", "write", ["x", 2, *timestamps[1]], time=SECOND)
+        return story.read(9, 2, "x", 1)
+
+    assert overlapping((), ()).judged(checker(1)).outcome == VALID
+    assert overlapping((11,), (10,)).judged(checker(1)).outcome == VALID
+    assert kinds(overlapping((10,), (11,)).judged(checker(1))) == ["read too stale"]
+
+
+def test_a_write_of_unknown_outcome_is_never_missed_but_may_be_seen() -> None:
+    story = Timed().write(0, 0, "x", 1)
+    story.invoke(5, "write", ["x", 2], time=SECOND)
+    story.info(5, "timeout", time=SECOND)
+    assert story.read(9, 1, "x", 1).judged(checker(1)).outcome == VALID
+    assert story.read(10, 1, "x", 2).judged(checker(1)).outcome == VALID
+    story.write(11, 0, "x", 3)
+    assert story.read(20, 1, "x", 2).judged(checker(1)).outcome == VALID
+    assert kinds(story.read(20, 1, "x", 1).judged(checker(1))) == ["read too stale"]
+
+
+def test_commit_times_on_the_same_clock_bound_a_read_too() -> None:
+    """The newer write was acknowledged just before the read, but committed long ago."""
+    story = Timed().write(0, 0, "x", 1, 0)
+    story.invoke(1, "write", ["x", 2], time=SECOND)
+    story.event(1, "ok", "write", ["x", 2, SECOND], time=9 * SECOND)
+    story.read(9.1, 2, "x", 1, 0)
+    assert story.judged(checker(3)).outcome == VALID
+    verdict = story.judged(checker(3, same_clock=True))
+    assert kinds(verdict) == ["read too stale"]
+    assert "had been committed 8.100 s before" in verdict.sentence
+
+
+def test_timestamps_have_to_make_sense() -> None:
+    two = Timed().write(0, 0, "x", 1, 10).read(1, 1, "x", 1, 11)
+    assert kinds(two.judged(checker(5))) == ["version with two timestamps"]
+    one = Timed().write(0, 0, "x", 1, 10).write(1, 0, "x", 2, 10).read(2, 1, "x", 2, 10)
+    assert kinds(one.judged(checker(5))) == ["timestamp of two versions"]
+    assert (
+        Timed().write(0, 0, "x", 1, 10).write(1, 0, "y", 2, 10).read(2, 1, "x", 1).judged(checker(5)).outcome
+        == VALID
+    )
+
+
+def test_values_from_nowhere() -> None:
+    assert kinds(Timed().read(0, 0, "x", 7).judged(checker(1))) == ["value never written"]
+    story = Timed()
+    story.failed(0, "write", ["x", 7])
+    assert kinds(story.did(1, "read", ["x", None], ["x", 7]).judged(checker(1))) == [
+        "value of a failed write"
+    ]
+
+
+def test_what_cannot_be_judged() -> None:
+    assert Timed().write(0, 0, "x", 1).judged(checker(1)).outcome == UNKNOWN
+    twice = Timed().write(0, 0, "x", 1).write(1, 0, "x", 1).read(2, 1, "x", 1).judged(checker(1))
+    assert twice.outcome == UNKNOWN
+    assert "written more than once" in twice.sentence
+    strange = (
+        Timed().did(0, "read", "x", "seven").did(0, "write", ["x", 1], ["x", 1, "noon"]).judged(checker(1))
+    )
+    assert strange.outcome == UNKNOWN
+    with pytest.raises(ValueError, match="give 0 or more"):
+        StalenessChecker(-1)

@@ -1,0 +1,55 @@
+"""Write skew: two inserts of one pair, known from answers or from reads."""
+
+from __future__ import annotations
+
+from checkers.write_skew import WriteSkewChecker
+from results.verdict import UNKNOWN, VALID
+from tests.support.stories import Story, kinds
+
+CHECKER = WriteSkewChecker()
+
+
+def test_both_sides_of_a_pair() -> None:
+    story = Story().did(0, "insert", [7, 0, 1])
+    assert story.failed(1, "insert", [7, 1, 2]).judged(CHECKER).outcome == VALID
+    verdict = Story().did(0, "insert", [7, 0, 1]).did(1, "insert", [7, 1, 2]).judged(CHECKER)
+    assert kinds(verdict) == ["write skew (G2-item)"]
+    assert (
+        "pair 7: process 0 inserted 1 on side 0 (0.000–0.001 s), having found both sides empty"
+        in verdict.sentence
+    )
+    assert verdict.anomalies[0].operations == [0, 1, 2, 3]
+    other = Story().did(0, "insert", [7, 0, 1]).did(1, "insert", [8, 1, 2]).failed(1, "insert", [7, 1, 3])
+    assert other.judged(CHECKER).outcome == VALID
+
+
+def test_the_same_side_twice_is_a_lost_update() -> None:
+    verdict = Story().did(0, "insert", [7, 0, 1]).did(1, "insert", [7, 0, 2]).judged(CHECKER)
+    assert kinds(verdict) == ["lost update"]
+
+
+def test_an_insert_of_unknown_outcome_happened_if_it_was_read() -> None:
+    story = Story().did(0, "insert", [7, 0, 1]).crashed(1, "insert", [7, 1, 2])
+    assert story.did(2, "read", 7, [1, None]).judged(CHECKER).outcome == VALID
+    verdict = story.did(2, "read", 7, [1, 2]).judged(CHECKER)
+    assert kinds(verdict) == ["write skew (G2-item)"]
+    assert verdict.anomalies[0].operations == [0, 1, 2, 3, 6, 7]
+    both = Story().crashed(0, "insert", [7, 0, 1]).crashed(1, "insert", [7, 1, 2])
+    both.did(2, "read", 7, [1, None]).did(2, "read", 7, [None, 2])
+    assert kinds(both.judged(CHECKER)) == ["write skew (G2-item)"]
+
+
+def test_ids_from_nowhere() -> None:
+    story = Story().did(0, "insert", [7, 0, 1]).failed(1, "insert", [7, 1, 2])
+    assert kinds(story.did(2, "read", 7, [None, 2]).judged(CHECKER)) == ["id of a failed insert"]
+    assert kinds(Story().did(2, "read", 7, [None, 9]).judged(CHECKER)) == ["id never inserted"]
+
+
+def test_what_cannot_be_judged() -> None:
+    assert Story().judged(CHECKER).outcome == UNKNOWN
+    assert Story().did(0, "insert", [7, 0, 1]).judged(CHECKER).outcome == UNKNOWN
+    refused = Story().failed(0, "insert", [7, 0, 1]).failed(0, "insert", [7, 1, 2])
+    assert refused.judged(CHECKER).outcome == UNKNOWN
+    strange = Story().did(0, "insert", [7, 2, 1]).did(0, "insert", 7).did(0, "read", 7, 1).judged(CHECKER)
+    assert strange.outcome == UNKNOWN
+    assert "3 values are not" in strange.sentence

@@ -11,6 +11,7 @@ from __future__ import annotations
 import cython
 
 _READ = cython.declare(cython.int, 0)
+_APPEND = cython.declare(cython.int, 1)
 _SCAN = cython.declare(cython.int, 3)
 
 
@@ -98,7 +99,7 @@ def lay_out(
                 continue
             key[m] = _number_of(thing, canonical, key_numbers, keys)
             if code != _READ:
-                if answer is not None:
+                if answer is not None or code == _APPEND:
                     value_of[m] = _number_of(answer, canonical, value_numbers, value_list)
             elif not answered:
                 is_known[m] = 0

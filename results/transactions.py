@@ -55,7 +55,7 @@ class Transactions:
     key: NDArray[np.int32]
     """[m] number of the key; of scans, of the range."""
     value: NDArray[np.int32]
-    """[m] number of the value that is appended or written; `NIL` for reads."""
+    """[m] number of the value that is appended or written; `NIL` for reads, scans and deletions."""
     known: NDArray[np.bool_]
     """[m] of reads and scans: whether the answer is known. Writes and appends are True."""
     element_first: NDArray[np.int64]

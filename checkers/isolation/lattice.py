@@ -117,6 +117,27 @@ MODELS: Final[Mapping[str, Model]] = {
 }
 """Every model by its name, with the models that it implies directly."""
 
+DECIDED: Final = frozenset(
+    {
+        "read-uncommitted",
+        "read-committed",
+        "consistent-view",
+        "repeatable-read",
+        "snapshot-isolation",
+        "serializable",
+        "strong-session-read-uncommitted",
+        "strong-session-read-committed",
+        "strong-session-snapshot-isolation",
+        "strong-session-serializable",
+        "strong-read-uncommitted",
+        "strong-read-committed",
+        "strong-snapshot-isolation",
+        "strict-serializable",
+    }
+)
+"""Models that hold for a history of items whose versions are known if none of the anomalies here can be found in it.
+Of the others, anomalies can only say that they do not hold."""
+
 ALIASES: Final[Mapping[str, str]] = {
     "PL-1": "read-uncommitted",
     "PL-2": "read-committed",
@@ -290,11 +311,11 @@ class Boundary:
     also_ruled_out: list[str]
     """The rest of those that are ruled out."""
     strongest_left: list[str]
-    """The strongest models that nothing speaks against."""
+    """The strongest models that nothing speaks against, of those in `DECIDED`."""
 
 
 def boundary(anomalies: Iterable[str]) -> Boundary:
     """Where these anomalies leave the models."""
     out = ruled_out(anomalies)
     lowest = weakest(out)
-    return Boundary(lowest, sorted(out.difference(lowest)), strongest(MODELS.keys() - out))
+    return Boundary(lowest, sorted(out.difference(lowest)), strongest(DECIDED - out))

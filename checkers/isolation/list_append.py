@@ -1,0 +1,76 @@
+"""Is a history of list-append transactions isolated as demanded, and if not, which anomalies does it show?
+
+Every read of a list tells which appends came before it, so the history itself says in what order the versions of each
+list were written, and the dependencies between transactions follow (Kingsbury and Alvaro, Elle, 2020). Each anomaly
+is searched for, whatever was demanded; the model only decides which of them make the history invalid.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from checkers.checker import Limits
+from checkers.isolation.cycles import find_cycles
+from checkers.isolation.decide import Observations, verdict_on
+from checkers.isolation.dependencies import components, orders
+from checkers.isolation.lattice import canonical
+from checkers.isolation.list_reasons import ListReasons
+from checkers.isolation.list_versions import list_versions
+from results.history import History
+from results.transaction_columns import transactions_of
+from results.transactions import APPEND, READ, Transactions
+from results.verdict import UNKNOWN, Verdict
+
+FINDINGS_TOLD: Final = 50
+"""Findings of one type that are told; further ones are counted. Cycles are all told."""
+_NO_ANOMALIES: Final = ("duplicate-appends",)
+"""Findings that say that the history cannot be judged, not that it is wrong."""
+
+
+class ListAppendChecker:
+    """Judges histories of transactions that read lists and append to them; see `lattice` for the names of models."""
+
+    def __init__(self, isolation: str = "strict-serializable", *, name: str = "list-append") -> None:
+        self.isolation = canonical(isolation)
+        self.name = name
+
+    def check(self, history: History, limits: Limits) -> Verdict:
+        return self.check_transactions(transactions_of(history, of_registers=False), limits)
+
+    def check_transactions(self, transactions: Transactions, limits: Limits) -> Verdict:
+        """The verdict on transactions as columns."""
+        deadline = limits.deadline()
+        other = (transactions.kind != READ) & (transactions.kind != APPEND)
+        if other.any():
+            place = int(other.argmax())
+            return Verdict(
+                UNKNOWN,
+                self.name,
+                f"this is no history of list-append: it holds {transactions.spelt_one(place)!r:.120}, and only "
+                "reads and appends can be judged",
+            )
+        found = Observations()
+        versions = list_versions(transactions)
+        reasons = ListReasons(versions)
+        for finding in versions.findings:
+            if finding.name in _NO_ANOMALIES:
+                if len(found.doubts) < 1:
+                    found.doubts.append(reasons.of_finding(finding).sentence)
+            elif found.counts.get(finding.name, 0) >= FINDINGS_TOLD:
+                found.counts[finding.name] += 1
+            else:
+                found.add(finding.name, partial(reasons.of_finding, finding))
+        order = orders(transactions)
+        count, component = components(transactions, versions.dependencies, order)
+        cycles = find_cycles(
+            len(transactions), versions.dependencies, order, count, component, deadline.expired
+        )
+        for cycle in cycles.cycles:
+            found.add(cycle.name, partial(reasons.of_cycle, cycle, cycles.sizes[cycle.component]))
+        skews = sum(reasons.is_write_skew(cycle) for cycle in cycles.cycles)
+        if skews:
+            found.counts["write-skew"] = skews
+        found.undecided = cycles.undecided
+        found.details = {"components": cycles.components, "largest_component": cycles.largest}
+        return verdict_on(self.name, self.isolation, transactions, found)

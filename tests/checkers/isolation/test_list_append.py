@@ -1,0 +1,399 @@
+"""List-append: each anomaly at its smallest beside an innocent twin, and agreement with brute force."""
+
+import itertools
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checkers.checker import Limits
+from checkers.isolation import (
+    append_kernel,
+    components_kernel,
+    cycles,
+    cycles_kernel,
+    dependencies,
+    list_versions,
+)
+from checkers.isolation.lattice import implied_anomalies
+from checkers.isolation.list_append import ListAppendChecker
+from results import kernels
+from results.history import HistoryBuilder
+from results.interchange import jepsen
+from results.transaction_columns import TransactionsBuilder, transactions_of
+from tests.checkers.isolation.play import is_serializable, is_snapshot_isolated, play
+
+
+def judged(text_or_history, isolation="strict-serializable"):
+    history = play(text_or_history) if isinstance(text_or_history, str) else text_or_history
+    return ListAppendChecker(isolation).check(history, Limits())
+
+
+SMALLEST = {
+    "G0": (
+        # Two transactions whose appends to x and y are in opposite orders.
+        "ax1 ay1 | ax2 ay2 \n rx12 ry21",
+        "ax1 ay1 | ax2 ay2 \n rx12 ry12",
+    ),
+    "G1a": ("! ax1 | rx1", "? ax1 | rx1"),
+    "G1b": ("ax1 ax2 | rx1 \n rx12", "ax1 ax2 | rx12"),
+    "G1c": ("ax1 ry2 | ay2 rx1", "ax1 ry2 | ay2 rx"),
+    "G-single-item": ("ax1 ay1 | rx1 ry", "ax1 ay1 | rx1 ry1"),
+    "G-nonadjacent-item": (
+        # A long fork: two readers that see two independent appends in opposite orders.
+        "ax1 | ay1 | rx1 ry | rx ry1",
+        "ax1 | ay1 | rx1 ry | rx1 ry1",
+    ),
+    "G2-item": ("rx ay1 | ry ax1", "rx ay1 | ry1 ax1"),
+    "G0-process": (
+        # Process 0 appends to x and later to y; a third transaction comes before the one and after the other.
+        "0: ax1 | 1: ax2 ay2 \n 0: ay1 \n rx21 ry12",
+        "0: ax1 | 1: ax2 ay2 \n 0: ay1 \n rx12 ry21",
+    ),
+    "G1c-process": ("0: rx1 \n 0: ax1", "0: rx \n 0: ax1 \n rx1"),
+    "G-single-item-process": ("0: ax1 \n 0: rx", "0: ax1 \n 0: rx1"),
+    "G-single-item-realtime": ("0: ax1 \n 1: rx", "0: ax1 | 1: rx"),
+    "G0-realtime": ("0: ax1 \n 1: ax2 \n rx21", "0: ax1 | 1: ax2 \n rx21"),
+    "G1c-realtime": ("0: rx1 \n 1: ax1", "0: rx1 | 1: ax1"),
+    "G2-item-process": ("0: ax1 | 1: rx ay1 \n 0: ry", "0: ax1 | 1: rx ay1 \n 0: ry1"),
+    "internal": ("ax1 rx", "ax1 rx1"),
+    "incompatible-order": ("ax1 | ax2 | rx1 | rx2", "ax1 | ax2 | rx1 | rx12"),
+    "duplicate-elements": ("ax1 | rx11", "ax1 | rx1"),
+    "garbage-read": ("ax1 | rx12", "ax1 | ax2 | rx12"),
+    "future-read": ("rx1 ax1", "rx ax1"),
+    "dirty-update": ("! ax1 | ax2 | rx12", "? ax1 | ax2 | rx12"),
+    "lost-update": ("ax1 | rx1 ax2 | rx1 ax3", "ax1 | rx1 ax2 | rx12 ax3"),
+    "write-skew": ("rx ry ax1 | rx ry ay1", "rx ry ax1 | rx1 ry ay1"),
+}
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_each_anomaly_at_its_smallest_and_its_innocent_twin(name):
+    guilty, innocent = SMALLEST[name]
+    verdict = judged(guilty)
+    assert verdict.outcome == "invalid"
+    assert name in verdict.details["anomaly_types"], verdict.details
+    assert verdict.details["not"], "an anomaly rules out something"
+    assert all(anomaly.sentence.startswith(anomaly.type) for anomaly in verdict.anomalies)
+    twin = judged(innocent)
+    assert twin.outcome == "valid", twin.sentence
+
+
+def test_the_sentence_says_who_did_not_see_what():
+    verdict = judged("0: rx ay1 | 1: ry ax1")
+    (anomaly,) = verdict.anomalies
+    assert anomaly.sentence == (
+        'G2-item (write skew): T1 did not observe T2\'s append of 1 to key "x", so T1 came before T2; but T2 did not '
+        'observe T1\'s append of 1 to key "y", so T2 came before T1: a contradiction. Here T1 = r "x" [], append '
+        '"y" 1 (process 0, events 0–2); T2 = r "y" [], append "x" 1 (process 1, events 1–3)'
+    )
+    assert anomaly.operations == [0, 1, 2, 3]
+    assert [edge["kind"] for edge in anomaly.evidence["cycle"]] == ["rw", "rw"]
+    assert [(edge["key"], edge["value"]) for edge in anomaly.evidence["cycle"]] == [("x", 1), ("y", 1)]
+    assert anomaly.evidence["transactions"][0]["micro_operations"] == [["r", "x", []], ["append", "y", 1]]
+
+
+def test_real_time_and_sessions_are_told_as_reasons():
+    (anomaly,) = judged("0: ax1 \n 1: rx").anomalies
+    assert "T2 was over (event 1) before T1 began (event 2)" in anomaly.sentence
+    (anomaly,) = judged("0: ax1 \n 0: rx").anomalies
+    assert "process 0 ran T2 before T1" in anomaly.sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "isolation", "outcome"),
+    [
+        ("rx ay1 | ry ax1", "snapshot-isolation", "valid"),
+        ("rx ay1 | ry ax1", "repeatable-read", "invalid"),
+        ("ax1 | ay1 | rx1 ry | rx ry1", "consistent-view", "valid"),
+        ("ax1 | ay1 | rx1 ry | rx ry1", "cursor-stability", "unknown"),
+        ("ax1 | ay1 | rx1 ry | rx ry1", "snapshot-isolation", "invalid"),
+        ("0: ax1 \n 1: rx", "serializable", "valid"),
+        ("0: ax1 \n 1: rx", "strong-snapshot-isolation", "invalid"),
+        ("ax1 ry2 | ay2 rx1", "read-uncommitted", "valid"),
+        ("ax1 ry2 | ay2 rx1", "read-committed", "invalid"),
+        ("ax1 rx", "read-committed", "valid"),
+        ("ax1 rx", "read-atomic", "invalid"),
+    ],
+)
+def test_what_a_level_allows_is_told_but_does_not_make_it_invalid(text, isolation, outcome):
+    verdict = judged(text, isolation)
+    assert verdict.outcome == outcome
+    if outcome != "invalid":
+        assert verdict.details["allowed"]
+        assert not verdict.anomalies
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("! ax1 | ? ay1", "none of 2 transactions is known to have committed"),
+        ("ax1 | ay1", "nothing was observed"),
+        ("ax1 | ax1 | rx1", "appends are not unique"),
+    ],
+)
+def test_a_history_that_shows_nothing_is_unknown(text, reason):
+    verdict = judged(text)
+    assert verdict.outcome == "unknown"
+    assert reason in verdict.sentence
+
+
+def test_without_real_time_a_strict_level_cannot_be_decided():
+    builder = TransactionsBuilder(has_real_time=False)
+    for number, steps in enumerate([[["append", "x", 1]], [["r", "x", []]]]):
+        builder.complete(builder.invoke(number, number, steps), number, "ok")
+    transactions = builder.done()
+    assert ListAppendChecker("serializable").check_transactions(transactions, Limits()).outcome == "valid"
+    verdict = ListAppendChecker().check_transactions(transactions, Limits())
+    assert verdict.outcome == "unknown"
+    assert "does not record when transactions ran" in verdict.sentence
+
+
+def test_an_unobserved_append_comes_after_all_that_was_observed():
+    """T3's append to x is never seen: whoever read all of x came before T3."""
+    verdict = judged("ax1 | rx1 ry3 | ay3 ax2")
+    assert verdict.details["anomaly_types"] == {"G-single-item": 1}
+    assert judged("ax1 | rx1 ry3 | ay3").outcome == "valid"
+    assert judged("ax1 | rx1 | ? ax2 ry3 | ay3").outcome == "valid", (
+        "an append that may not have happened binds nobody"
+    )
+
+
+def test_many_readers_of_a_version_before_many_unobserved_appends():
+    """Where edges would be as many as readers times appends, they go through further nodes; nobody precedes himself."""
+    guilty = " | ".join(["rx ry1", *["rx"] * 20, *[f"ax{digit}" for digit in range(9)], "ax9 ay1"])
+    verdict = judged(guilty)
+    assert verdict.details["anomaly_types"] == {"G-single-item": 1}
+    (anomaly,) = verdict.anomalies
+    assert [edge["value"] for edge in anomaly.evidence["cycle"]] in ([9, 1], [1, 9])
+    assert judged(guilty.replace("rx ry1", "rx ry")).outcome == "valid"
+    updaters = " | ".join(["rx ax1", *["rx"] * 20, *[f"ax{digit}" for digit in range(2, 9)]])
+    assert judged(updaters).outcome == "valid"
+
+
+# -- Brute force -------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def small_histories(draw, most=4):
+    """Transactions on two keys whose reads see what some order of the appends, cut anywhere, would show."""
+    count = draw(st.integers(2, most))
+    plans = [
+        [(draw(st.sampled_from("ra")), draw(st.sampled_from("xy"))) for _ in range(draw(st.integers(1, 3)))]
+        for _ in range(count)
+    ]
+    numbers = itertools.count(1)
+    steps = [[(f, key, next(numbers) if f == "a" else None) for f, key in plan] for plan in plans]
+    endings = [draw(st.sampled_from(["ok", "ok", "ok", "ok", "info", "fail"])) for _ in range(count)]
+    orders = {}
+    for key in "xy":
+        appended = [
+            value
+            for plan, ending in zip(steps, endings, strict=True)
+            for f, k, value in plan
+            if f == "a" and k == key and (ending != "fail" or draw(st.integers(0, 9)) == 0)
+        ]
+        orders[key] = draw(st.permutations(appended)) if draw(st.booleans()) else appended
+    builder = HistoryBuilder()
+    answers = []
+    for plan in steps:
+        answer = []
+        for f, key, value in plan:
+            if f == "a":
+                answer.append(["append", key, value])
+            else:
+                answer.append(["r", key, list(orders[key][: draw(st.integers(0, len(orders[key])))])])
+        answers.append(answer)
+    waiting = list(range(count))
+    running = []
+    sessions = draw(st.booleans())
+    free = [0, 1] if sessions else list(range(count))
+    while waiting or running:
+        if waiting and free and (not running or draw(st.booleans())):
+            number = waiting.pop(0)
+            process = free.pop(0)
+            running.append((number, process))
+            builder.invoke(process, "txn", [[f, k, None if f == "r" else v] for f, k, v in answers[number]])
+        elif running:
+            number, process = running.pop(draw(st.integers(0, len(running) - 1)))
+            if endings[number] == "ok":
+                builder.ok(process, answers[number])
+                free.append(process)
+            elif endings[number] == "fail":
+                builder.fail(process)
+                free.append(process)
+            else:
+                builder.info(process)
+                free.append(process + 50)
+        else:
+            break
+    return builder.done()
+
+
+def levels(history):
+    return {
+        isolation: judged(history, isolation).outcome
+        for isolation in (
+            "strict-serializable",
+            "strong-session-serializable",
+            "serializable",
+            "snapshot-isolation",
+        )
+    }
+
+
+@settings(max_examples=600)
+@given(small_histories())
+def test_serializability_agrees_with_trying_every_order(history):
+    found = levels(history)
+    truth = {
+        "strict-serializable": is_serializable(history, strict=True),
+        "strong-session-serializable": is_serializable(history, sessions=True),
+        "serializable": is_serializable(history),
+    }
+    for isolation, holds in truth.items():
+        if found[isolation] != "unknown":
+            assert (found[isolation] == "valid") == holds, isolation
+
+
+@settings(max_examples=600)
+@given(small_histories())
+def test_snapshot_isolation_agrees_with_trying_all_snapshots(history):
+    """What is called invalid is; and what is called valid is, if each key has at most one append nobody observed."""
+    outcome = judged(history, "snapshot-isolation").outcome
+    holds = is_snapshot_isolated(history)
+    if outcome == "invalid":
+        assert not holds
+    elif outcome == "valid" and not holds:
+        versions = list_versions.list_versions(transactions_of(history))
+        transactions = versions.transactions
+        unobserved = [
+            int(transactions.key[m])
+            for m in range(transactions.micro_operations)
+            if transactions.kind[m] == 1
+            and versions.position[m] < 0
+            and transactions.outcome[versions.owner[m]] != 2
+        ]
+        assert len(unobserved) > len(set(unobserved))
+
+
+@settings(max_examples=300)
+@given(small_histories())
+def test_cycles_are_what_they_are_called(history):
+    """Every edge of every cycle leads on, ends where the next begins, and has a reason."""
+    verdict = judged(history)
+    for anomaly in verdict.anomalies:
+        edges = anomaly.evidence.get("cycle", [])
+        for edge, following in zip(edges, edges[1:] + edges[:1], strict=True):
+            assert edge["target"] == following["source"]
+            assert edge["reason"] in anomaly.sentence
+        if edges:
+            kinds = [edge["kind"] for edge in edges]
+            assert ("realtime" in kinds) == anomaly.type.endswith("-realtime")
+            assert anomaly.type.startswith(
+                {0: "G0" if "wr" not in kinds else "G1c", 1: "G-single"}.get(kinds.count("rw"), "G")
+            )
+    names = [name for name in verdict.details.get("anomaly_types", {}) if name in dict.fromkeys(SMALLEST)]
+    assert implied_anomalies(names) >= set(names)
+
+
+@settings(max_examples=200)
+@given(small_histories())
+def test_both_forms_of_the_kernels_say_the_same(history):
+    transactions = transactions_of(history, of_registers=False)
+    results = []
+    for form in (lambda kernel: kernel, kernels.load_interpreted):
+        versions = list_versions.list_versions(transactions, form(append_kernel))
+        order = dependencies.orders(transactions)
+        count, component = dependencies.components(
+            transactions, versions.dependencies, order, form(components_kernel)
+        )
+        found = cycles.find_cycles(
+            len(transactions), versions.dependencies, order, count, component, kernel=form(cycles_kernel)
+        )
+        results.append(
+            (
+                versions.findings,
+                versions.position.tolist(),
+                versions.dependencies.target.tolist(),
+                count,
+                found,
+            )
+        )
+    assert results[0] == results[1]
+
+
+@settings(max_examples=300)
+@given(small_histories())
+def test_the_exhaustive_search_finds_the_same_kinds_of_cycles(history):
+    """Where no effort is left for short cycles, what exists is still decided."""
+    transactions = transactions_of(history, of_registers=False)
+    versions = list_versions.list_versions(transactions)
+    order = dependencies.orders(transactions)
+    count, component = dependencies.components(transactions, versions.dependencies, order)
+    patient, hasty = (
+        cycles.find_cycles(
+            len(transactions), versions.dependencies, order, count, component, patience=patience
+        )
+        for patience in (cycles.PATIENCE, -(10**12))
+    )
+    assert [cycle.name for cycle in patient.cycles] == [cycle.name for cycle in hasty.cycles]
+    assert not patient.undecided
+    assert not hasty.undecided
+
+
+# -- Recorded histories ------------------------------------------------------------------------------------------------
+
+FOLDER = os.environ.get("HARNESS_HISTORIES")
+recorded = pytest.mark.skipif(not FOLDER, reason="HARNESS_HISTORIES names no folder of recorded histories")
+
+
+def read_edn(name):
+    text = (Path(FOLDER) / "elle" / name).read_text()
+    return jepsen.read(text if ":f :txn" in text else re.sub(r"(:type +:\w+)(?!.*:f )", r"\1 :f :txn", text))
+
+
+def read_lines(name):
+    """`invoke|ok|fail PROCESS`, then `a k v` or `r k v,v,..` a micro-operation."""
+    builder = HistoryBuilder()
+    for line in (Path(FOLDER) / "list-append" / name).read_text().splitlines():
+        type_, process, *words = line.split()
+        steps = []
+        for f, key, value in zip(words[::3], words[1::3], words[2::3], strict=True):
+            if f == "a":
+                steps.append(["append", int(key), int(value)])
+            else:
+                steps.append(["r", int(key), [] if value == "-" else [int(one) for one in value.split(",")]])
+        if type_ == "invoke":
+            builder.invoke(int(process), "txn", steps)
+        elif type_ == "ok":
+            builder.ok(int(process), steps)
+        else:
+            builder.fail(int(process))
+    return builder.done()
+
+
+@recorded
+@pytest.mark.parametrize(
+    ("name", "isolation", "outcome", "types"),
+    [
+        ("si-without-g-single.edn", "snapshot-isolation", "valid", {"G2-item", "G-single-item-realtime"}),
+        ("si-without-g-single.edn", "serializable", "invalid", {"G2-item", "G-single-item-realtime"}),
+        ("si-without-g-single.edn", "strict-serializable", "invalid", {"G2-item", "G-single-item-realtime"}),
+        ("list-append-gh-30.edn", "snapshot-isolation", "valid", {"G2-item"}),
+        ("list-append-gh-30.edn", "serializable", "invalid", {"G2-item"}),
+        ("paper-example.edn", "snapshot-isolation", "invalid", {"G-single-item"}),
+        ("paper-example.edn", "strict-serializable", "invalid", {"G-single-item"}),
+        ("la-perfect-10000.txt", "strict-serializable", "valid", set()),
+        ("la-ssi-10000.txt", "strict-serializable", "valid", set()),
+        ("la-prefix-10000.txt", "read-uncommitted", "invalid", {"G0", "lost-update", "incompatible-order"}),
+    ],
+)
+def test_recorded_histories_keep_their_verdicts(name, isolation, outcome, types):
+    history = read_lines(name) if name.endswith(".txt") else read_edn(name)
+    verdict = judged(history, isolation)
+    assert verdict.outcome == outcome, verdict.sentence
+    assert types <= verdict.details["anomaly_types"].keys()

@@ -12,7 +12,8 @@ completion counts as info: the run ended, or the harness died, before anybody kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from results import history_kernel
 from results import operation as operations_module
 from results.operation import FAIL, HARNESS, INFO, INVOKE, NEMESIS, OK, TYPES, Operation
 
@@ -196,21 +198,24 @@ class History:
     shared and must not be changed.
     """
 
-    def __init__(self, operations: Iterable[Operation], *, torn: str | None = None) -> None:
-        self.operations: Sequence[Operation] = tuple(operations)
+    def __init__(
+        self, operations: Iterable[Operation], *, torn: str | None = None, has_real_time: bool = True
+    ) -> None:
+        events = tuple(operations)
+        self.operations: tuple[Operation, ...] = events
         self.torn = torn
         """What was wrong with the last line on disk, and what was made of it; None for a whole record."""
-        order = HistoryOrder()
-        admit = order.admit
-        partners: dict[int, int] = {}
-        completions: dict[int, Operation] = {}
-        for operation in self.operations:
-            invocation = admit(operation)
-            if invocation is not None:
-                completions[invocation.index] = operation
-                partners[operation.index] = invocation.index
-        self._completions = completions
-        self._invocation_of = partners
+        self.has_real_time = has_real_time
+        """Whether events of different processes stand in the order in which they happened. False for records that
+        only know the order in each process; two operations of different processes may then have overlapped, however
+        they stand here."""
+        self._pair = array("q", bytes(8 * len(events)))
+        """For each event the index of the event at the other end of its operation, -1 if there is none."""
+        if not history_kernel.pair_events(events, self._pair):
+            order = HistoryOrder()
+            for operation in events:
+                order.admit(operation)
+            raise AssertionError(f"the rules of a history are kept by all {len(events)} events, and are not")
 
     @classmethod
     def load(cls, path: Path) -> History:
@@ -246,23 +251,17 @@ class History:
 
     def completion_of(self, invocation: Operation) -> Operation | None:
         """The completion of a client's invocation, if one was recorded."""
-        return self._completions.get(invocation.index)
+        index = self.partner_index(invocation.index)
+        return None if index is None or invocation.type != INVOKE else self.operations[index]
 
     def partner_index(self, index: int) -> int | None:
         """Index of the event at the other end of the operation of the event at `index`."""
-        if index in self._invocation_of:
-            return self._invocation_of[index]
-        completion = self._completions.get(index)
-        return None if completion is None else completion.index
+        partner = self._pair[index] if 0 <= index < len(self._pair) else -1
+        return None if partner < 0 else partner
 
     @cached_property
     def _pairs(self) -> list[Pair]:
-        get = self._completions.get
-        return [
-            Pair(operation, get(operation.index))
-            for operation in self.operations
-            if operation.type == INVOKE and isinstance(operation.process, int)
-        ]
+        return history_kernel.make_pairs(self.operations, self._pair, Pair)
 
     def pairs(self) -> list[Pair]:
         """Every client's operation, in the order of invocation."""
@@ -318,12 +317,7 @@ class History:
         count = len(operations)
         processes: dict[int | str, int] = {}
         functions: dict[str, int] = {}
-        pair = np.full(count, -1, dtype=np.int64)
-        if self._invocation_of:
-            completed = np.fromiter(self._invocation_of.keys(), dtype=np.int64)
-            invoked = np.fromiter(self._invocation_of.values(), dtype=np.int64)
-            pair[completed] = invoked
-            pair[invoked] = completed
+        pair = np.array(self._pair, dtype=np.int64)
         time = np.empty(count, dtype=np.int64)
         type_ = np.empty(count, dtype=np.int8)
         process = np.empty(count, dtype=np.int32)

@@ -88,7 +88,9 @@ def decode(data: bytes) -> Verdict:
 
 
 def _plain(data: Any) -> Any:
-    """Makes every mapping's keys text, as JSON wants them."""
+    """Makes every mapping's keys text, as JSON wants them, and whole numbers of more than 64 bits too."""
+    if isinstance(data, int) and not -(1 << 63) <= data < 1 << 64:
+        return str(data)
     if isinstance(data, dict):
         return {key if isinstance(key, str) else str(key): _plain(value) for key, value in data.items()}
     if isinstance(data, list | tuple):

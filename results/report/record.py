@@ -55,6 +55,30 @@ class RunRecord:
     files: list[tuple[str, int]]
     """The folder's own files with their sizes, sorted by name."""
     problems: list[str] = field(default_factory=list)
+    file: str | None = None
+    """The name of the history's file, where there is no run folder."""
+    command: str | None = None
+    """The command that judges that file again."""
+
+
+def record_of_file(
+    path: Path, history: History, verdict: Verdict, command: str, notes: list[str]
+) -> RunRecord:
+    """What there is to show of a history that came in a file of its own."""
+    return RunRecord(
+        id=path.name,
+        place=str(path),
+        history=history,
+        verdict=verdict,
+        scenario={},
+        environment={},
+        is_live=False,
+        logs=[],
+        files=[],
+        problems=notes,
+        file=path.name,
+        command=command,
+    )
 
 
 def read_record(folder: RunFolder) -> RunRecord:

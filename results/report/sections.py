@@ -98,7 +98,7 @@ def tables_section(record: RunRecord, table: OperationTable, faults: list[FaultI
 
 def _about(record: RunRecord) -> str:
     scenario = record.scenario
-    parts = [f"run {record.id}"]
+    parts = [f"run {record.id}" if record.file is None else f"history {record.file}"]
     if "workload" in scenario:
         parts.append(f"workload {scenario['workload']}")
     if "system" in scenario:
@@ -591,6 +591,8 @@ def _logs(logs: list[LogFile]) -> str:
 
 
 def _files(record: RunRecord) -> str:
+    if not record.files:
+        return ""
     lines = "".join(
         f'<li><a href="{relative_link(name)}">{html_text(name)}</a> <span class="quiet">{words.size(size)}</span></li>'
         for name, size in record.files

@@ -70,6 +70,8 @@ def heading(record: RunRecord) -> tuple[str, str, str]:
         outcome = record.verdict.outcome
         if outcome == VALID and early_ends(record):
             return outcome, f"{outcome}, cut short", f"{HEADINGS[outcome]}, until the run was cut short"
+        if outcome == UNKNOWN and record.file is not None:
+            return outcome, outcome, "This history proves nothing, neither way"
         return outcome, outcome, HEADINGS[outcome]
     if record.is_live:
         return UNKNOWN, "running", "This run is still going on; there is no verdict yet"
@@ -84,6 +86,11 @@ def meaning(record: RunRecord, faults_that_took_effect: int) -> str:
             "The history up to the interruption is shown below and can be judged. "
             "An operation without a completion counts as info: it may have happened."
         )
+    if verdict.outcome == VALID and record.file is not None:
+        return (
+            "No checker found a violation in this history. It does not prove that no other history of this database "
+            "breaks a promise."
+        )
     if verdict.outcome == VALID:
         faults = "no fault" if not faults_that_took_effect else count_of(faults_that_took_effect, "fault")
         return (
@@ -97,7 +104,7 @@ def meaning(record: RunRecord, faults_that_took_effect: int) -> str:
         )
     return (
         "The evidence below is the smallest that the checker found. Every operation in it is on record in "
-        "history.jsonl, so it can be checked by hand."
+        f"{record.file or 'history.jsonl'}, so it can be checked by hand."
     )
 
 
@@ -205,7 +212,7 @@ def program(record: RunRecord) -> str:
 
 def check_command(record: RunRecord) -> str:
     """The command that judges the run again, from the folder in which the folder of the runs is."""
-    return f"{program(record)} check {shlex.quote(record.place)}"
+    return record.command or f"{program(record)} check {shlex.quote(record.place)}"
 
 
 def repeat_command(record: RunRecord) -> str | None:

@@ -6,13 +6,15 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
+from results.history import History
 from results.report.escape import html_text, script_json
 from results.report.measures import tabulate
 from results.report.page_data import page_data, thread_count
-from results.report.record import RunRecord, read_record
+from results.report.record import RunRecord, read_record, record_of_file
 from results.report.sections import tables_section, verdict_section
 from results.report.words import heading
 from results.run_folder import RunFolder, RunFolderError
+from results.verdict import Verdict
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -21,15 +23,32 @@ def write_report(folder: RunFolder) -> Path:
     Works for a run that was interrupted or is still going on: what is missing is said in the page. Raises
     RunFolderError only if the page cannot be written. The same folder gives the same page.
     """
-    page = render(read_record(folder))
-    temporary = folder.report_path.with_name(f".report.html.{os.getpid()}")
     try:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
-        os.replace(temporary, folder.report_path)
+        _write(folder.report_path, render(read_record(folder)))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunFolderError(f"cannot write {folder.report_path}: {error.strerror}") from error
     return folder.report_path
+
+
+def write_file_report(
+    target: Path, history: History, verdict: Verdict, source: Path, command: str, notes: list[str]
+) -> None:
+    """Writes the page of a history that came in a file of its own. Raises OSError if it cannot be written.
+
+    `command` judges the file again; `notes` say how it was read.
+    """
+    _write(target, render(record_of_file(source, history, verdict, command, notes)))
+
+
+def _write(target: Path, page: str) -> None:
+    """Writes the page whole, or not at all."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        temporary.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+        os.replace(temporary, target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def render(record: RunRecord) -> str:

@@ -59,7 +59,7 @@ class BankChecker:
     """
 
     accounts: Iterable[Any]
-    total: int
+    total: int | float
     allow_negative: bool = False
     name: str = field(default="bank", kw_only=True)
 

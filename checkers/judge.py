@@ -1,0 +1,111 @@
+"""One call from a history to a verdict: finds the checker by the model's name, and says what cannot be judged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from checkers.checker import Limits, check_safely
+from checkers.registry import Options, QuestionError, get_entry, guess, make_checker, names
+from results.history import History
+from results.operation import Operation
+from results.verdict import UNKNOWN, Verdict
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about a history. Without a model, the one that the history must be about."""
+
+    model: str | None = None
+    options: Options = field(default_factory=Options)
+
+
+def choose_model(history: History) -> str:
+    """The only model that a history can be about. Raises QuestionError if there are several, or none."""
+    candidates = guess(history)
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise QuestionError(
+            f"the history may be about several models ({', '.join(candidates)}); name one with --model"
+        )
+    raise QuestionError(
+        f"no model is known by the functions of this history; name one with --model (models: {', '.join(names())})"
+    )
+
+
+def judge(history: History, question: Question, limits: Limits) -> Verdict:
+    """The verdict on a history. Raises QuestionError for a question that cannot be asked of it.
+
+    A history without operations of clients proves nothing: unknown. So does one without real time where the model
+    needs it.
+    """
+    if not history.pairs():
+        if question.model is not None:
+            get_entry(question.model)
+        sentence = "the history holds no operation of a client, so nothing was checked"
+        return Verdict(UNKNOWN, question.model or "nothing", sentence)
+    name = question.model or choose_model(history)
+    entry = get_entry(name)
+    checker = make_checker(name, question.options, history)
+    if entry.needs_real_time and not history.has_real_time:
+        sentence = (
+            f"the file does not say which operations overlapped, so {name} cannot be judged; a history with "
+            "invocations and completions, in the order in which they happened, would tell"
+        )
+        return Verdict(UNKNOWN, checker.name, sentence)
+    return check_safely(checker.name, checker, history, limits)
+
+
+def check(
+    history: History | Path | str | Iterable[Operation | Mapping[str, Any]],
+    model: str | None = None,
+    isolation: str | None = None,
+    *,
+    format: str | None = None,
+    time_limit_s: float = 60.0,
+    memory_limit_mb: int = 2048,
+    jobs: int = 1,
+    **options: Any,
+) -> Verdict:
+    """The verdict on a history.
+
+    `history` is a `History`, the path of a file in any of the formats of `results.interchange.formats`, or the events:
+    operations, or mappings with at least `process`, `type` and `f` (without `f`: a transaction).
+    `model` is a name of `checkers.registry`; None guesses it from the functions, and raises if that is ambiguous.
+    `isolation` is for transactions; None is strict serializability. Further options are the fields of
+    `checkers.registry.Options`: `initial`, `keyed`, `allow_negative`, `total`, `linearizable`, `bound`.
+
+    The limits are soft here: a checker looks at them as it works, and says unknown. (`harness check` also enforces
+    them from outside.) Raises `results.history.HistoryError` if the events are no history, and
+    `checkers.registry.QuestionError` for a question that cannot be asked.
+    """
+    wrong = sorted(set(options) - set(Options.__dataclass_fields__))
+    if wrong:
+        raise TypeError(
+            f"check() has no option {wrong[0]!r}; options are {', '.join(Options.__dataclass_fields__)}"
+        )
+    question = Question(model, replace(Options(isolation=isolation), **options))
+    return judge(_as_history(history, format), question, Limits(time_limit_s, memory_limit_mb, jobs))
+
+
+def _as_history(
+    given: History | Path | str | Iterable[Operation | Mapping[str, Any]], format: str | None
+) -> History:
+    if isinstance(given, History):
+        return given
+    if isinstance(given, str | os.PathLike):
+        from results.interchange.formats import read_history
+
+        return read_history(Path(given), format).history
+    from results.interchange.structured import read_json
+
+    events = list(given)
+    if all(isinstance(event, Operation) for event in events):
+        return History(events)  # type: ignore[arg-type]
+    return read_json(msgspec.json.encode(events)).history

@@ -1,0 +1,330 @@
+"""Every model that a history can be checked against, by the name it has on the command line, and who judges it.
+
+Each entry says which functions its histories have, and makes the checker from the options of the question; modules are
+imported when one of their names is used. From the functions of a history, `guess` tells which models it may be about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from checkers.checker import Checker
+from results.history import History
+from results.operation import OK
+
+STRICT_SERIALIZABLE: Final = "strict-serializable"
+
+
+class QuestionError(ValueError):
+    """The history cannot be asked this: an unknown name, an option that the model does not have, other functions."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What else is asked, beside the model. What an entry has no use for must be left at its default."""
+
+    isolation: str | None = None
+    """Of transactions: the isolation level that has to hold; None is strict serializability."""
+    initial: Any = None
+    """The value before the first operation; None is the model's own."""
+    keyed: bool | None = None
+    """Whether values are `[key, value]`, each key an object of its own; None: as the values look."""
+    allow_negative: bool = False
+    """Of a bank: whether balances may be negative."""
+    total: int | None = None
+    """Of a bank: the sum of all balances; None: that of the first read."""
+    linearizable: bool = False
+    """Of a set: whether a read has to show whatever was acknowledged before it began."""
+    bound: int | None = None
+    """Of staleness: how much older than its start a read may be, in the unit of the recorded timestamps."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model by name."""
+
+    caption: str
+    functions: frozenset[str]
+    """The functions that its histories may have."""
+    make: Callable[[Options, History], Checker]
+    options: frozenset[str] = frozenset()
+    """Which of the options it understands."""
+    needs_real_time: bool = True
+    """Whether nothing can be said of a history that records no real time."""
+    is_transactional: bool = False
+    """Whether it is judged at an isolation level."""
+
+
+def _made(place: str, *arguments: Any, **named: Any) -> Checker:
+    """What the class at `module:name` makes of the arguments."""
+    module, _, name = place.partition(":")
+    checker: Checker = getattr(import_module(module), name)(*arguments, **named)
+    return checker
+
+
+def _simple(place: str) -> Callable[[Options, History], Checker]:
+    return lambda options, history: _made(place)
+
+
+def _sequential(name: str, initial: str | None = None) -> Callable[[Options, History], Checker]:
+    """Linearizability of an object; `initial` is what its model calls the initial value."""
+
+    def make(options: Options, history: History) -> Checker:
+        from checkers.linearizability import LinearizabilityChecker
+        from checkers.linearizability.models import MODELS
+
+        given = {} if options.initial is None or initial is None else {initial: options.initial}
+        model = MODELS[name](**given)
+        if model.splits_by_key:
+            keyed = True
+        else:
+            keyed = looks_keyed(history) if options.keyed is None else options.keyed
+        return LinearizabilityChecker(model, split_by_key=keyed)
+
+    return make
+
+
+def _bank(options: Options, history: History) -> Checker:
+    from checkers.bank import BankChecker
+
+    for pair in history.pairs():
+        if pair.f == "read" and pair.type == OK and isinstance(pair.value, Mapping) and pair.value:
+            balances = [balance for balance in pair.value.values() if isinstance(balance, int | float)]
+            total = sum(balances) if options.total is None else options.total
+            return BankChecker(list(pair.value), total, options.allow_negative)
+    return BankChecker(["any"], options.total or 0, options.allow_negative)
+
+
+def _set(options: Options, history: History) -> Checker:
+    return _made("checkers.set_full:SetFullChecker", options.linearizable)
+
+
+def _isolation(place: str) -> Callable[[Options, History], Checker]:
+    return lambda options, history: _made(place, isolation=options.isolation or STRICT_SERIALIZABLE)
+
+
+def _staleness(options: Options, history: History) -> Checker:
+    return _made("checkers.staleness:StalenessChecker", *(() if options.bound is None else (options.bound,)))
+
+
+def _of(*functions: str) -> frozenset[str]:
+    return frozenset(functions)
+
+
+_KEYED: Final = _of("keyed")
+_INITIAL: Final = _of("initial", "keyed")
+
+REGISTRY: Final[Mapping[str, Entry]] = {
+    "register": Entry(
+        "a register, linearizable: read, write",
+        _of("read", "write"),
+        _sequential("register", "initial"),
+        _INITIAL,
+    ),
+    "cas-register": Entry(
+        "a register with compare-and-set, linearizable: read, write, cas",
+        _of("read", "write", "cas"),
+        _sequential("cas-register", "initial"),
+        _INITIAL,
+    ),
+    "multi-register": Entry(
+        "registers that transactions read and write together, linearizable: txn of r (read) and w (write)",
+        _of("txn", "read", "write"),
+        _sequential("multi-register", "initial"),
+        _of("initial"),
+    ),
+    "kv": Entry(
+        "a map with append, each key linearizable: get, put, append",
+        _of("get", "put", "append"),
+        _sequential("kv"),
+    ),
+    "set": Entry(
+        "a set that only grows: what was added stays, and nothing else appears: add, read",
+        _of("add", "read"),
+        _set,
+        _of("linearizable"),
+    ),
+    "set-full": Entry(
+        "the same as set, element by element; with --linearizable no read may be stale",
+        _of("add", "read"),
+        _set,
+        _of("linearizable"),
+    ),
+    "bank": Entry(
+        "accounts whose total never changes: transfer, read",
+        _of("transfer", "read"),
+        _bank,
+        _of("allow_negative", "total"),
+        needs_real_time=False,
+    ),
+    "queue": Entry(
+        "a first-in-first-out queue, linearizable: enqueue, dequeue",
+        _of("enqueue", "dequeue", "drain"),
+        _sequential("queue"),
+        _KEYED,
+    ),
+    "unordered-queue": Entry(
+        "a queue without an order, linearizable: enqueue, dequeue",
+        _of("enqueue", "dequeue", "drain"),
+        _sequential("unordered-queue"),
+        _KEYED,
+    ),
+    "stack": Entry("a stack, linearizable: push, pop", _of("push", "pop"), _sequential("stack"), _KEYED),
+    "priority-queue": Entry(
+        "a priority queue, linearizable: insert, delete-max, delete-min",
+        _of("insert", "delete-max", "delete-min"),
+        _sequential("priority-queue"),
+        _KEYED,
+    ),
+    "mutex": Entry(
+        "a lock that one holds at a time, linearizable: acquire, release",
+        _of("acquire", "release"),
+        _sequential("mutex"),
+        _KEYED,
+    ),
+    "owned-mutex": Entry(
+        "a lock that only its holder releases, linearizable: acquire, release",
+        _of("acquire", "release"),
+        _sequential("owned-mutex"),
+        _KEYED,
+    ),
+    "fenced-lock": Entry(
+        "a lock with growing fencing tokens, linearizable: acquire (answers a token), release",
+        _of("acquire", "release"),
+        _sequential("fenced-lock"),
+        _KEYED,
+    ),
+    "semaphore": Entry(
+        "permits, linearizable: acquire n, release n; --initial is how many there are",
+        _of("acquire", "release"),
+        _sequential("semaphore", "permits"),
+        _INITIAL,
+    ),
+}
+"""Name -> who judges histories of it."""
+
+
+def names() -> list[str]:
+    return list(REGISTRY)
+
+
+def get_entry(name: str) -> Entry:
+    """The entry of that name. Raises QuestionError, with the names there are."""
+    if name not in REGISTRY:
+        raise QuestionError(f"there is no model {name!r}; models are {', '.join(REGISTRY)}")
+    return REGISTRY[name]
+
+
+def make_checker(name: str, options: Options, history: History) -> Checker:
+    """The checker for a history. Raises QuestionError if the model cannot be asked that, or has other functions."""
+    entry = get_entry(name)
+    default = Options()
+    for option in Options.__dataclass_fields__:
+        if option == "isolation" and entry.is_transactional:
+            continue
+        if getattr(options, option) != getattr(default, option) and option not in entry.options:
+            having = ", ".join(sorted(other for other, one in REGISTRY.items() if option in one.options))
+            if option == "isolation":
+                having = ", ".join(other for other, one in REGISTRY.items() if one.is_transactional)
+            raise QuestionError(
+                f"the model {name} has no use for --{option.replace('_', '-')} (models that have: {having})"
+            )
+    counts = function_counts(history)
+    others = {f: number for f, number in counts.items() if f not in entry.functions}
+    if others:
+        listed = ", ".join(f"{f} ({number})" for f, number in sorted(others.items()))
+        may_be = _may_be(guess(history))
+        raise QuestionError(
+            f"the history has operations that the model {name} does not know: {listed}; it knows "
+            f"{', '.join(sorted(entry.functions))}{may_be}"
+        )
+    try:
+        return entry.make(options, history)
+    except (TypeError, ValueError) as error:
+        raise QuestionError(f"the model {name} cannot be asked that: {error}") from error
+
+
+def _may_be(candidates: list[str]) -> str:
+    return f"; the history looks like one of {' or '.join(candidates)}" if candidates else ""
+
+
+def function_counts(history: History) -> dict[str, int]:
+    """How many operations of clients each function has."""
+    counts: dict[str, int] = {}
+    for pair in history.pairs():
+        f = pair.invocation.f
+        counts[f] = counts.get(f, 0) + 1
+    return counts
+
+
+def guess(history: History) -> list[str]:
+    """The models that the history may be about, by its functions and the look of its values; empty if by none."""
+    functions = frozenset(function_counts(history))
+    if not functions:
+        return []
+    if functions == {"txn"}:
+        return _guess_transactions(history)
+    answers = [pair.value for pair in history.pairs() if pair.f == "read" and pair.type == OK]
+    if functions <= {"read"} and answers and all(isinstance(answer, Mapping) for answer in answers):
+        return ["bank"]
+    if functions <= {"read", "write"}:
+        return ["register"]
+    if functions <= {"read", "write", "cas"}:
+        return ["cas-register"]
+    if functions <= {"add", "read"}:
+        if answers and all(isinstance(answer, list) for answer in answers):
+            return ["set"]
+        if answers and all(isinstance(answer, int | float) for answer in answers):
+            return [name for name in ("counter",) if name in REGISTRY]
+        return [name for name in ("set", "counter") if name in REGISTRY]
+    return [name for name, entry in REGISTRY.items() if functions <= entry.functions and name != "set-full"]
+
+
+def _guess_transactions(history: History) -> list[str]:
+    kinds = {
+        micro[0]
+        for pair in history.pairs()
+        for value in (pair.invocation.value, pair.value)
+        if isinstance(value, list)
+        for micro in value
+        if isinstance(micro, list) and micro and isinstance(micro[0], str)
+    }
+    if kinds & {"read", "write"}:
+        return ["multi-register"]
+    if "append" in kinds:
+        found = "list-append"
+    elif kinds & {"w", "scan"}:
+        found = "rw-register"
+    else:
+        return [name for name in ("list-append", "rw-register", "multi-register", "log") if name in REGISTRY]
+    return [found] if found in REGISTRY else []
+
+
+def looks_keyed(history: History) -> bool:
+    """Whether every value is `[key, value]`, of reads too, and every answer is about the key that was asked for."""
+    found = False
+    for pair in history.pairs():
+        asked = pair.invocation.value
+        if not _is_keyed(asked):
+            return False
+        completion = pair.completion
+        if completion is not None and completion.type == OK and completion.value is not None:
+            answer = completion.value
+            if not _is_keyed(answer) or answer[0] != asked[0]:
+                return False
+        if pair.f == "cas" and not _is_keyed(asked[1]):
+            return False
+        found = True
+    return found
+
+
+def _is_keyed(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2
+
+
+def describe(entries: Iterable[str] | None = None) -> list[tuple[str, str]]:
+    """Names with captions, for a list."""
+    return [(name, REGISTRY[name].caption) for name in entries or REGISTRY]

@@ -1,0 +1,183 @@
+"""`harness check FILE...`: verdicts with evidence, exit codes, JSON, reports; hostile files get an answer."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harness.cli.app import run
+
+STALE = """{:process 0 :type :invoke :f :write :value 1}
+{:process 0 :type :ok :f :write :value 1}
+{:process 0 :type :invoke :f :write :value 2}
+{:process 0 :type :ok :f :write :value 2}
+{:process 1 :type :invoke :f :read}
+{:process 1 :type :ok :f :read :value 1}
+"""
+FRESH = STALE.replace(":read :value 1", ":read :value 2")
+
+
+@pytest.fixture
+def harness(capsys, monkeypatch, tmp_path):
+    """Runs a command where files may be left; exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        code = run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name: str, text: str | bytes):
+        path = tmp_path / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return write
+
+
+def test_a_valid_file(harness, write):
+    code, out, _ = harness("check", "--model", "cas-register", write("fresh.edn", FRESH))
+    assert code == 0
+    assert "edn: 6 events, 3 operations" in out
+    assert "model: cas-register\n" in out
+    assert out.endswith("verdict: valid\n")
+
+
+def test_an_invalid_file_shows_its_evidence_as_lines_of_the_history(harness, write):
+    code, out, err = harness("check", write("stale.edn", STALE))
+    assert code == 1
+    assert "model: register (guessed from its functions" in out
+    assert "lost write: process 1 read 1" in out
+    assert "      5  process 1    ok     read 1\n" in out
+    assert out.endswith("verdict: invalid\n")
+    assert "the file has no times" in err
+
+
+def test_several_files_the_worst_counts_and_each_is_told(harness, write):
+    fresh, stale, text = write("a.edn", FRESH), write("b.edn", STALE), write("c.csv", "a,b\n1,2\n")
+    empty = write("d.edn", "")
+    code, out, err = harness("check", "--model", "register", "--jobs", "2", fresh, text, stale, empty)
+    assert code == 1
+    assert [line for line in out.splitlines() if line.startswith("verdict")] == [
+        "verdict: valid",
+        "verdict: invalid",
+        "verdict: unknown",
+    ]
+    assert "failed: " in err
+    assert "c.csv is in none of the formats" in err
+    assert harness("check", "--model", "register", fresh, text)[0] == 4
+    assert harness("check", "--model", "register", fresh, empty)[0] == 3
+    assert harness("check", "--model", "bank", fresh)[0] == 2
+
+
+def test_json_is_one_document_and_nothing_else(harness, write):
+    code, out, _ = harness(
+        "check", "--json", write("a.edn", FRESH), write("b.edn", STALE), write("c.edn", "7")
+    )
+    document = json.loads(out)
+    assert code == document["exit_code"] == 1
+    assert [(one["outcome"], one["exit_code"]) for one in document["files"]] == [
+        ("valid", 0),
+        ("invalid", 1),
+        (None, 4),
+    ]
+    assert document["files"][1]["verdict"]["anomalies"][0]["type"] == "lost write"
+    assert "events are maps" in document["files"][2]["errors"][0]["text"]
+
+
+def test_a_report_of_a_file(harness, write, tmp_path):
+    hostile = STALE.replace(":value 2", ':value "</script><img src=x onerror=alert(1)>"')
+    code, out, _ = harness("check", "--report", tmp_path / "out.html", write("<b>.edn", hostile))
+    assert code == 1
+    page = (tmp_path / "out.html").read_text()
+    assert "<img src=x" not in page
+    assert "&lt;b&gt;.edn" in page
+    assert "report: " in out
+    (tmp_path / "pages").mkdir()
+    harness("check", "--report", tmp_path / "pages", write("a.edn", FRESH), write("b.edn", STALE))
+    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["1-a.edn.html", "2-b.edn.html"]
+
+
+def test_a_report_that_cannot_be_written_hides_no_verdict(harness, write, tmp_path):
+    where = tmp_path / "nowhere" / "out.html"
+    code, _, err = harness("check", "--report", where, write("a.edn", FRESH))
+    assert (code, "cannot write the report" in err) == (4, True)
+    assert harness("check", "--report", where, write("b.edn", STALE))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--model", "registre", "FILE"), "there is no model 'registre'; models are register"),
+        (("--isolation", "strong", "FILE"), "'strong' is no consistency model"),
+        (("--format", "csv", "FILE"), "'csv' is no format of histories"),
+        (
+            ("--model", "register", "nowhere.edn"),
+            "--model is for history files, and there is no file nowhere.edn",
+        ),
+        (("--model", "register"), "--model is for history files, and there is no file the latest run"),
+        (("--model", "register", "FOLDER"), "is a folder: a run is judged by its own workload"),
+        (("--report", "x.html", "FILE", "FILE"), "for several files name a folder"),
+        (("--check-memory-limit", "1", "FILE"), "1 is not in the range"),
+        (("FILE", "nowhere.edn"), "nowhere.edn is not a run folder"),
+    ],
+)
+def test_wrong_usage(harness, write, tmp_path, words, complaint):
+    names = {"FILE": write("a.edn", FRESH), "FOLDER": tmp_path}
+    code, _, err = harness("check", *(names.get(word, word) for word in words))
+    assert code == 2
+    assert complaint in " ".join(err.split())
+
+
+def test_initial_values(harness, write):
+    text = "{:process 0 :type :invoke :f :read}{:process 0 :type :ok :f :read :value 7}"
+    assert harness("check", write("a.edn", text))[0] == 1
+    assert harness("check", "--initial", "7", write("a.edn", text))[0] == 0
+
+
+# What nobody should do to a checker
+
+
+def event(type_: str, value: str, f: str = "write") -> str:
+    return f"{{:process 0 :type :{type_} :f :{f} :value {value}}}\n"
+
+
+LONG = '"' + "x" * 1_000_000 + '"'
+HOSTILE = {
+    "empty": ("", 3),
+    "blank": (" \n\n", 3),
+    "lists": (event("invoke", "[[1] [2 [3]]]") + event("ok", "[[1] [2 [3]]]"), 0),
+    "long": (event("invoke", LONG) + event("ok", LONG), 0),
+    "not a number": (
+        event("invoke", "##NaN") + event("ok", "##NaN") + event("invoke", "nil", "read") + event("ok", "##NaN", "read"),
+        0,
+    ),
+    "huge number": (event("invoke", "9" * 900) + event("ok", "9" * 900) + event("invoke", "nil", "read")
+                    + event("ok", "9" * 899, "read"), 1),
+    "control characters": (event("invoke", '"\x1b[2J\\u0007"') + event("invoke", "1"), 4),
+    "cut": (STALE[:100], 4),
+    "no UTF-8": (event("invoke", '"?"').encode().replace(b"?", b"\xc3\x28"), 4),
+    "deep": (event("invoke", "[" * 100_000 + "]" * 100_000), 4),
+    "deep JSON": ('{"process":0,"type":"invoke","f":"write","value":' + "[" * 100_000 + "]" * 100_000 + "}", 4),
+    "binary": (bytes(range(256)) * 100, 4),
+    "table": ("time,process\n1,2\n", 4),
+    "no list": ("7", 4),
+    "half a character": (event("invoke", '"\\ud83d"') + event("ok", '"\\ud83d"'), 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_get_a_verdict_or_a_clear_error(harness, write, tmp_path, name):
+    text, expected = HOSTILE[name]
+    path = write("hostile.edn", text)
+    code, out, err = harness("check", "--model", "register", "--report", tmp_path / "r.html", path)
+    assert code == expected, out + err
+    assert "Traceback" not in out + err
+    assert len(out + err) < 10_000
+    assert harness("check", "--model", "register", "--json", path)[0] == expected

@@ -24,7 +24,7 @@ from typing import cast
 
 import uvloop
 
-from harness.environments.local.channel import Channel
+from harness.environments.channel import Channel
 
 ROOT = Path(__file__).resolve().parents[1]
 MESSAGE_BYTES = 128

@@ -49,6 +49,7 @@ CAPTIONS: dict[str, str] = {
     "reference-db": "the reference Multi-Raft database of this project",
     "in-memory": "nodes before one shared store in memory, right or wrong on request; to try the harness itself",
     "local": "nodes are processes on loopback, with a proxy per directed link; Linux and macOS",
+    "netns": "nodes are processes in network namespaces of their own; Linux, as root or in a user namespace",
     "docker": "nodes are containers on a private network; needs a Docker engine and Linux",
     "simulation": "nodes are simulated hosts on virtual time in this process; the seed decides everything",
 }
@@ -56,6 +57,7 @@ CAPTIONS: dict[str, str] = {
 
 ENVIRONMENTS: dict[str, str] = {
     "local": "harness.environments.local.environment:LocalEnvironment",
+    "netns": "harness.environments.netns.environment:NetnsEnvironment",
     "docker": "harness.environments.docker.environment:DockerEnvironment",
     "simulation": "harness.environments.simulation.environment:SimulationEnvironment",
 }

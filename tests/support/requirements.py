@@ -14,6 +14,7 @@ import pytest
 VARIABLE = "HARNESS_REQUIRE"
 PARTS = {
     "docker": "a Docker engine",
+    "netns": "network namespaces, with iproute2 and iptables",
     "dask": "the library distributed",
     "browser": "Chromium",
     "node": "Node, to build the report's front end again",

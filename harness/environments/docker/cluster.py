@@ -24,9 +24,9 @@ from typing import Any
 from harness.environments.clocks import Clocks
 from harness.environments.docker.engine import Engine, EngineRefused
 from harness.environments.docker.freezer import is_frozen
-from harness.environments.docker.links import Links
 from harness.environments.docker.network import AddressPlan
 from harness.environments.docker.node import CLOCK_FILE, DATA, GATE, LOG, Node
+from harness.environments.docker.programs import ContainerDoors
 from harness.environments.environment import (
     Addresses,
     EnvironmentFailed,
@@ -39,6 +39,7 @@ from harness.environments.healing import Healing
 from harness.environments.lacking import LacksSimulatedFaults
 from harness.environments.last_lines import LINES, last_lines
 from harness.environments.ledger import Ledger
+from harness.environments.linux.links import Links
 from harness.environments.real_time import RealTimeCluster
 from nemesis.cluster import (
     Capability,
@@ -84,7 +85,13 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
         self.ledger = ledger
         self._capabilities = dict(capabilities)
         containers = {node.name: node.container for node in nodes}
-        self._links = Links(engine, run_key, addresses, containers, ledger, enters_namespaces)
+        self._links = Links(
+            run_key,
+            {name: addresses.data_address(name) for name in containers},
+            addresses.client_address,
+            ledger,
+            ContainerDoors(engine, containers, enters_namespaces),
+        )
         self._clocks = Clocks(
             system,
             ledger,

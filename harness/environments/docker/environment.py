@@ -26,7 +26,6 @@ from harness.environments.docker.engine import (
     run_key,
 )
 from harness.environments.docker.image import command_in_image, ensure_image, make_recipe
-from harness.environments.docker.namespace import may_enter_namespaces
 from harness.environments.docker.network import MOST_NODES, AddressPlan, candidate_plans, host_networks
 from harness.environments.docker.node import (
     CLOCK_FILE,
@@ -50,6 +49,7 @@ from harness.environments.environment import (
 )
 from harness.environments.lacking import LATER, NEED_SIMULATION
 from harness.environments.ledger import Ledger
+from harness.environments.linux.namespace import may_enter_namespaces
 from harness.environments.real_time import RealTime
 from nemesis.cluster import CAPABILITIES, Capability
 

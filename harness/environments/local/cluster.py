@@ -1,28 +1,20 @@
-"""A cluster of the environment `local`: the verbs on real processes and proxied links, each with its evidence.
+"""A cluster of the environment `local`: processes on loopback, and a proxy on every directed link between them.
 
-Every act is written into the ledger before it is done, and probed from outside after: processes in the process
-table and at their ports, links by tokens that travel (`probe.py`), clocks by asking the node. A fault that
-silently did nothing therefore yields evidence that says so.
+Links are proven by tokens that travel (`probe.py`); what happens to processes and clocks is told in `supervised.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import harness
+from harness.environments.channel import Channel
 from harness.environments.clock_file import REAL_TIME, write_clock
-from harness.environments.clocks import Clocks
 from harness.environments.environment import (
     CLIENT_PORT,
     PEER,
@@ -30,63 +22,22 @@ from harness.environments.environment import (
     Addresses,
     EnvironmentFailed,
     Folder,
-    NodeExit,
     NodePlan,
     Progress,
     SystemUnderTest,
 )
-from harness.environments.failure import Failure
 from harness.environments.healing import Healing
-from harness.environments.lacking import LacksSimulatedFaults
-from harness.environments.last_lines import last_lines
-from harness.environments.ledger import Ledger
-from harness.environments.local.channel import Channel
 from harness.environments.local.links import LinkFaults
 from harness.environments.local.ports import HOST, PortBlock, check_free
 from harness.environments.local.probe import Prober
-from harness.environments.processes import (
-    TOKEN_VARIABLE,
-    ProcessIdentity,
-    end_process,
-    identify,
-    is_running,
-    process_state,
-    processes_with_token,
-)
-from harness.environments.real_time import RealTimeCluster
-from nemesis.cluster import (
-    CLIENT,
-    Capability,
-    Evidence,
-    FaultFailed,
-    HealReport,
-    Link,
-    NodeState,
-    evidence_of,
-)
+from harness.environments.supervised import Node, SupervisedCluster, names_of, python_path
+from nemesis.cluster import CLIENT, Capability, Evidence, Link
 
-READY_TIMEOUT_S = 30.0
-TERMINATE_GRACE_S = 10.0
-POLL_S = 0.01
 PROXY = "proxy"
 """Its name among the children of the supervisor."""
 
 
-@dataclass
-class Node:
-    """One node and its present process."""
-
-    plan: NodePlan
-    process: ProcessIdentity | None = None
-    entry: int | None = None
-    """Its entry in the ledger."""
-    paused: bool = False
-    ending: bool = False
-    """We have asked for its end, so its exit is no crash."""
-    exit_status: str = ""
-
-
-class LocalCluster(RealTimeCluster, LacksSimulatedFaults):
+class LocalCluster(SupervisedCluster):
     """See `EnvironmentCluster`. Made by `LocalEnvironment.create_cluster`."""
 
     def __init__(
@@ -98,39 +49,22 @@ class LocalCluster(RealTimeCluster, LacksSimulatedFaults):
         base_port: int | None,
         progress: Progress | None,
     ) -> None:
-        self.system = system
-        self.folder = folder
-        self.ledger = Ledger.create(folder.ledger_path, "local")
-        self._names = tuple(names)
-        self._capabilities = dict(capabilities)
+        super().__init__(system, names, folder, "local", capabilities, progress)
         self._base_port = base_port
-        self._progress: Progress = progress or (lambda sentence: None)
-        self._nodes: dict[str, Node] = {}
-        self._exits: list[NodeExit] = []
-        self._pause_entries: dict[str, int] = {}
-        self._early_exits: dict[int, str] = {}
-        """Processes that ended before the answer to their spawn was taken up."""
-        self._clocks = Clocks(
-            system, self.ledger, self.state, self.direct_address, lambda node: self.plan(node).clock_file
-        )
         self._link_faults: LinkFaults | None = None
         self._ports: PortBlock | None = None
-        self._supervisor: Channel | None = None
-        self._supervisor_process: subprocess.Popen[bytes] | None = None
-        self._supervisor_entry: int | None = None
         self._proxy: Channel | None = None
         self._prober: Prober | None = None
         self._client_addresses: dict[str, dict[str, Address]] = {}
-        self._failure = Failure()
-        self._ended = False
-
-    # Life.
 
     async def create(self) -> None:
         """Start the supervisor and the proxy, choose ports, open every route."""
         self._ports = PortBlock(Random(os.urandom(8)), self._base_port)
-        proxy_end = await self._start_supervisor()
-        await self._start_proxy(proxy_end)
+        ours, theirs = socket.socketpair()
+        descriptor = theirs.fileno()
+        await self.start_supervisor([descriptor])
+        theirs.close()
+        await self._start_proxy(ours, descriptor)
         listen = {
             name: {port: (HOST, self._ports.take(f"{name} ({port})")) for port in self.system.ports}
             for name in self._names
@@ -140,7 +74,7 @@ class LocalCluster(RealTimeCluster, LacksSimulatedFaults):
             for owner in self._names:
                 if dialer != owner:
                     for port, address in listen[owner].items():
-                        number = await self._ask_proxy(
+                        port_number = await self._ask_proxy(
                             "route",
                             dialer=dialer,
                             owner=owner,
@@ -148,9 +82,9 @@ class LocalCluster(RealTimeCluster, LacksSimulatedFaults):
                             host=address[0],
                             to_port=address[1],
                         )
-                        listeners[dialer, owner, port] = (HOST, number)
+                        listeners[dialer, owner, port] = (HOST, port_number)
         for index, name in enumerate(self._names):
-            self._nodes[name] = Node(self._plan(name, index, listen, listeners))
+            self.place(Node(self._plan(name, index, listen, listeners)))
             self._client_addresses[name] = {port: listeners[CLIENT, name, port] for port in self.system.ports}
         between = PEER if PEER in self.system.ports else self.system.ports[0]
         outside = CLIENT_PORT if CLIENT_PORT in self.system.ports else self.system.ports[0]
@@ -184,283 +118,60 @@ class LocalCluster(RealTimeCluster, LacksSimulatedFaults):
         }
         return NodePlan(name, index, data_dir, home / "node.log", listen[name], reach, clock_file)
 
-    async def _start_supervisor(self) -> socket.socket:
-        """Starts it with one end of a socket pair; returns the harness's end of the proxy's pair."""
-        ours, theirs = socket.socketpair()
-        proxy_ours, proxy_theirs = socket.socketpair()
-        self._proxy_descriptor = proxy_theirs.fileno()
-        self._supervisor_entry = self.ledger.intend("process", name="supervisor")
-        with (self.folder.path / "supervisor.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "harness.environments.local.supervisor", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment({"PYTHONPATH": _python_path()}),
-                pass_fds=[theirs.fileno(), proxy_theirs.fileno()],
-                start_new_session=True,
-            )
-        self._supervisor_process = process
-        identity = identify(process.pid)
-        self.ledger.note(
-            self._supervisor_entry, pid=process.pid, started=identity.started if identity else ""
+    async def _start_proxy(self, end: socket.socket, descriptor: int) -> None:
+        """Our end of a socket pair, and the number of the other end among the supervisor's descriptors."""
+        await self.spawn(
+            PROXY,
+            [sys.executable, "-m", "harness.environments.local.proxy", str(descriptor)],
+            self.folder.path,
+            {"PYTHONPATH": python_path()},
+            self.folder.path / "proxy.log",
+            [descriptor],
         )
-        theirs.close()
-        proxy_theirs.close()
-        self._supervisor = await Channel.open("supervisor", ours, self._on_event, self._on_supervisor_end)
-        return proxy_ours
-
-    async def _start_proxy(self, end: socket.socket) -> None:
-        entry = self.ledger.intend("process", name=PROXY)
-        answer = await self._ask_supervisor(
-            "spawn",
-            name=PROXY,
-            argv=[sys.executable, "-m", "harness.environments.local.proxy", str(self._proxy_descriptor)],
-            cwd=str(self.folder.path.absolute()),
-            env=self._environment({"PYTHONPATH": _python_path()}),
-            log=str((self.folder.path / "proxy.log").absolute()),
-            fds=[self._proxy_descriptor],
-        )
-        self.ledger.note(entry, **answer)
         self._proxy = await Channel.open("proxy", end)
         await self._ask_proxy("ping")
-
-    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
-        return {**os.environ, **more, TOKEN_VARIABLE: self.ledger.header.token}
-
-    async def start_all(self) -> None:
-        """Start every node's process, all at once."""
-        await asyncio.gather(*(self._spawn(self._nodes[name]) for name in self._names))
-
-    async def wait_ready(self, timeout_s: float = READY_TIMEOUT_S, progress: Progress | None = None) -> None:
-        """Wait until every node answers. Raises EnvironmentFailed with the last lines of those that do not."""
-        tell = progress or (lambda sentence: None)
-        ready: list[str] = []
-
-        async def one(name: str) -> None:
-            await self._wait_node_ready(self._nodes[name], timeout_s)
-            ready.append(name)
-            tell(f"{len(ready)} of {len(self._names)} nodes ready ({', '.join(sorted(ready))})")
-
-        results = await asyncio.gather(*(one(name) for name in self._names), return_exceptions=True)
-        problems = [result for result in results if isinstance(result, BaseException)]
-        if problems:
-            raise EnvironmentFailed("\n".join(str(problem) for problem in problems)) from problems[0]
-
-    async def _spawn(self, node: Node) -> None:
-        plan = node.plan
-        for port, address in plan.listen.items():
-            check_free(address[1], f"{plan.name} ({port})")
-        launch = self.system.launch(plan, self._names)
-        for relative, content in launch.files.items():
-            path = plan.data_dir / relative
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        node.entry = self.ledger.intend("process", name=plan.name)
-        node.ending, node.paused, node.exit_status = False, False, ""
-        try:
-            answer = await self._ask_supervisor(
-                "spawn",
-                name=plan.name,
-                argv=list(launch.argv),
-                cwd=str(plan.data_dir),
-                env=self._environment(launch.env),
-                log=str(plan.log_path),
-            )
-        except EnvironmentFailed as error:
-            self.ledger.done(node.entry)
-            raise EnvironmentFailed(f"cannot start {plan.name} ({launch.argv[0]}): {error}") from error
-        self.ledger.note(node.entry, **answer)
-        node.process = ProcessIdentity(answer["pid"], answer["started"])
-        status = self._early_exits.pop(answer["pid"], None)
-        if status is not None:
-            self._on_event({"name": plan.name, "pid": answer["pid"], "status": status})
-
-    async def _wait_node_ready(self, node: Node, timeout_s: float) -> float:
-        """Seconds it took. Raises EnvironmentFailed if the process ends or the time is over."""
-        started = time.monotonic()
-        name = node.plan.name
-        while True:
-            if node.process is None:
-                raise EnvironmentFailed(
-                    f"{name} ended before it was ready: {node.exit_status or 'not started'}\n{self._tail(node)}"
-                )
-            if await self._asks_ready(node):
-                return time.monotonic() - started
-            if time.monotonic() - started > timeout_s:
-                raise EnvironmentFailed(f"{name} is not ready after {timeout_s:.0f} s\n{self._tail(node)}")
-            await asyncio.sleep(2 * POLL_S)
-
-    async def _asks_ready(self, node: Node) -> bool:
-        try:
-            return await asyncio.wait_for(self.system.is_ready(node.plan.listen), 1.0)
-        except Exception:  # noqa: BLE001 - whatever keeps a node from answering, it is not ready
-            return False
-
-    def _tail(self, node: Node) -> str:
-        lines = last_lines(node.plan.log_path)
-        if not lines:
-            return f"it has printed nothing ({node.plan.log_path})"
-        return f"its last lines ({node.plan.log_path}):\n" + "\n".join("    " + line for line in lines)
-
-    def _on_event(self, event: dict[str, Any]) -> None:
-        """A child of the supervisor has ended."""
-        if event["name"] == PROXY:
-            self._fail(
-                f"the proxy (process {event['pid']}) has ended by itself: {event['status']}; all traffic between nodes "
-                "and from clients went through it",
-                "proxy.log",
-            )
-            return
-        node = self._nodes.get(event["name"])
-        if node is None or node.process is None or node.process.pid != event["pid"]:
-            self._early_exits[event["pid"]] = event["status"]
-            return
-        if node.entry is not None and not self._ended:
-            self.ledger.done(node.entry)
-        if not node.ending:
-            lines = tuple(last_lines(node.plan.log_path))
-            self._exits.append(
-                NodeExit(node.plan.name, event["pid"], event["status"], lines, self.clock_ns())
-            )
-        node.process, node.paused, node.exit_status = None, False, event["status"]
-
-    def _on_supervisor_end(self) -> None:
-        process = self._supervisor_process
-        self._fail(
-            f"the supervisor (process {process.pid if process else 'unknown'}) has ended by itself, and with it the "
-            "proxy and all nodes",
-            "supervisor.log",
-        )
-
-    def _fail(self, why: str, log: str) -> None:
-        """Something of ours has ended. What ends because we end it is no failure."""
-        if not self._ended:
-            path = self.folder.path / log
-            self._failure.note("\n".join([why, *(f"    {line}" for line in last_lines(path))]))
-
-    async def wait_for_failure(self) -> str:
-        return await self._failure.wait()
-
-    async def detach(self) -> str:
-        """The supervisor and the proxy stay when the harness goes, and with them the nodes."""
-        await self._ask_proxy("stay")
-        await self._ask_supervisor("stay")
-        self._ended = True
-        self.ledger.detach()
-        if self._prober is not None:
-            self._prober.close()
-        for channel in (self._proxy, self._supervisor):
-            if channel is not None:
-                channel.close()
-        if self._ports is not None:
-            self._ports.close()
-        self.ledger.close()
-        return f"the cluster goes on running; stop it with: harness heal {self.folder.path}"
-
-    async def destroy(self) -> None:
-        """End everything that was started. Idempotent."""
-        if self._ended:
-            return
-        self._ended = True
-        for node in self._nodes.values():
-            node.ending = True
-        if self._prober is not None:
-            self._prober.close()
-        if self._supervisor is not None and not self._supervisor.closed:
-            try:
-                await self._supervisor.request("shutdown", timeout_s=15.0)
-            except EnvironmentFailed as error:
-                self._progress(f"the supervisor did not confirm its end: {error}")
-        for channel in (self._proxy, self._supervisor):
-            if channel is not None:
-                channel.close()
-        await self._wait_supervisor()
-        # Where the kernel does not end the children of a supervisor that was killed, they are found by the token.
-        for process in processes_with_token(self.ledger.header.token):
-            end_process(process)
-        for node in self._nodes.values():
-            node.process = None
-        for entry in self.ledger.open_entries:
-            self.ledger.done(entry)
-        self.ledger.close()
-        if self._ports is not None:
-            self._ports.close()
-        for name in ("supervisor.log", "proxy.log"):
-            path = self.folder.path / name
-            if path.exists() and path.stat().st_size == 0:
-                path.unlink()
-
-    async def _wait_supervisor(self) -> None:
-        process = self._supervisor_process
-        if process is None:
-            return
-        deadline = time.monotonic() + 15.0
-        while process.poll() is None:
-            if time.monotonic() > deadline:
-                process.kill()  # Its children die with it.
-            await asyncio.sleep(POLL_S)
-
-    async def _ask_supervisor(self, verb: str, **arguments: Any) -> Any:
-        if self._supervisor is None:
-            raise EnvironmentFailed(f"the supervisor was never started: it cannot {verb}")
-        return await self._supervisor.request(verb, **arguments)
 
     async def _ask_proxy(self, verb: str, **arguments: Any) -> Any:
         if self._proxy is None:
             raise EnvironmentFailed(f"the proxy was never started: it cannot {verb}")
         return await self._proxy.request(verb, **arguments)
 
-    # What is asked of it.
+    async def may_start(self, plan: NodePlan) -> None:
+        """A port that somebody took while the node was down would be a riddle."""
+        for port, address in plan.listen.items():
+            check_free(address[1], f"{plan.name} ({port})")
 
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        return self._names
+    def child_ended(self, name: str, pid: int, status: str) -> bool:
+        """The proxy is no node."""
+        if name != PROXY:
+            return False
+        self.fail(
+            f"the proxy (process {pid}) has ended by itself: {status}; all traffic between nodes and from clients went "
+            "through it",
+            "proxy.log",
+        )
+        return True
 
-    def capabilities(self) -> Mapping[str, Capability]:
-        return self._capabilities
+    async def before_detaching(self) -> None:
+        """Nodes without a proxy would be cut off."""
+        await self._ask_proxy("stay")
 
-    def state(self, node: str) -> NodeState:
-        known = self._node(node)
-        if known.process is None:
-            return "down"
-        return "paused" if known.paused else "up"
-
-    def pid(self, node: str) -> int | None:
-        """Of the node's process; None while it is down."""
-        process = self._node(node).process
-        return None if process is None else process.pid
-
-    def plan(self, node: str) -> NodePlan:
-        """Where the node lives."""
-        return self._node(node).plan
+    def close_all(self) -> None:
+        """Probes, the way to the proxy, and the hold on the ports."""
+        if self._prober is not None:
+            self._prober.close()
+        if self._proxy is not None:
+            self._proxy.close()
+        if self._ports is not None:
+            self._ports.close()
 
     def client_address(self, node: str) -> Addresses:
-        return self._client_addresses[self._node(node).plan.name]
-
-    def direct_address(self, node: str) -> Addresses:
-        return self._node(node).plan.listen
-
-    def crashes(self) -> Sequence[NodeExit]:
-        return tuple(self._exits)
-
-    async def collect_logs(self) -> Mapping[str, Path]:
-        return {name: node.plan.log_path for name, node in self._nodes.items() if node.plan.log_path.exists()}
-
-    async def leaders(self) -> dict[str, str]:
-        up = {name: self.direct_address(name) for name in self._names if self.state(name) == "up"}
-        return await self.system.leaders(up) if up else {}
+        """The proxy's listeners for clients."""
+        return self._client_addresses[self.plan(node).name]
 
     async def link_counters(self) -> list[dict[str, Any]]:
         """For each directed link what the proxy has counted since the start."""
         return await self._links().counters()
-
-    def _node(self, name: str) -> Node:
-        if name not in self._nodes:
-            raise ValueError(f"unknown node {name!r}; nodes: {', '.join(self._names)}")
-        return self._nodes[name]
-
-    # Links.
 
     async def cut(self, links: Sequence[Link]) -> Evidence:
         return await self._links().cut(links)
@@ -485,196 +196,11 @@ class LocalCluster(RealTimeCluster, LacksSimulatedFaults):
             raise EnvironmentFailed("the cluster was not created: it has no links")
         return self._link_faults
 
-    # Processes.
-
-    async def kill(self, node: str) -> Evidence:
-        return await self._end(node, signal.SIGKILL)
-
-    async def terminate(self, node: str) -> Evidence:
-        return await self._end(node, signal.SIGTERM)
-
-    async def _end(self, node: str, how: signal.Signals) -> Evidence:
-        known = self._node(node)
-        process = known.process
-        if process is None:
-            gone = {"what": f"process of {node}", "before": "down", "after": "down", "proves": True}
-            return Evidence(True, [gone])
-        before = process_state(process.pid)
-        known.ending = True
-        if how == signal.SIGTERM and known.paused:
-            await self.resume(node)
-        await self._signal(known, how)
-        forced = False
-        grace = TERMINATE_GRACE_S if how == signal.SIGTERM else 5.0
-        if not await _until(lambda: known.process is not process, grace) and how == signal.SIGTERM:
-            forced = True
-            await self._signal(known, signal.SIGKILL)
-            await _until(lambda: known.process is not process, 5.0)
-        gone_now = not is_running(process)
-        refused = {port: await _refuses(address) for port, address in known.plan.listen.items()}
-        probes = [
-            {
-                "what": f"process {process.pid} of {node}",
-                "before": f"state {before}",
-                "after": f"gone ({known.exit_status})" if gone_now else f"state {process_state(process.pid)}",
-                "proves": gone_now and before is not None,
-            },
-            {
-                "what": f"ports of {node}",
-                "before": "listening",
-                "after": {port: "refused" if answer else "accepted" for port, answer in refused.items()},
-                "proves": all(refused.values()),
-            },
-        ]
-        if forced:
-            probes.append(
-                {"what": f"{node} ignored SIGTERM for {grace:.0f} s and was killed", "proves": True}
-            )
-        return evidence_of(probes)
-
-    async def start(self, node: str) -> Evidence:
-        known = self._node(node)
-        before = self.state(node)
-        if before == "paused":
-            return await self.resume(node)
-        if before == "down":
-            await self._spawn(known)
-        try:
-            took_s = await self._wait_node_ready(known, READY_TIMEOUT_S)
-        except EnvironmentFailed as error:
-            raise FaultFailed(f"start {node}: {error}") from error
-        process = known.process
-        alive = process is not None and is_running(process)
-        probe = {
-            "what": f"{node} answers requests",
-            "before": before,
-            "after": f"ready after {took_s:.2f} s (process {process.pid if process else 'gone'})",
-            "proves": alive,
-        }
-        return evidence_of([probe])
-
-    async def pause(self, node: str) -> Evidence:
-        known = self._node(node)
-        process = known.process
-        if process is None:
-            raise FaultFailed(f"cannot pause {node}: it is down")
-        before = process_state(process.pid)
-        entry = self.ledger.intend("pause", name=node, pid=process.pid, started=process.started)
-        known.paused = True
-        await self._signal(known, signal.SIGSTOP)
-        stands = await _until(lambda: process_state(process.pid) in ("T", None), 2.0)
-        after = process_state(process.pid)
-        if after != "T":
-            known.paused = False
-        if stands:
-            self._pause_entries[node] = entry
-        else:
-            self.ledger.done(entry)
-        return evidence_of([_state_probe(node, process, before, after, after == "T")])
-
-    async def resume(self, node: str) -> Evidence:
-        known = self._node(node)
-        process = known.process
-        entry = self._pause_entries.pop(node, None)
-        if process is None:
-            if entry is not None:
-                self.ledger.done(entry)
-            return Evidence(True, [{"what": f"{node} is down: nothing to resume", "proves": True}])
-        before = process_state(process.pid)
-        await self._signal(known, signal.SIGCONT)
-        await _until(lambda: process_state(process.pid) != "T", 2.0)
-        after = process_state(process.pid)
-        known.paused = after == "T"
-        if entry is not None and not known.paused:
-            self.ledger.done(entry)
-        return evidence_of([_state_probe(node, process, before, after, after not in ("T", None))])
-
-    async def _signal(self, node: Node, number: signal.Signals) -> None:
-        """To the whole session of the node, by its parent, who knows that the pid is still its own."""
-        assert node.process is not None
-        try:
-            await self._ask_supervisor("signal", pid=node.process.pid, signal=int(number))
-        except EnvironmentFailed:
-            if self._supervisor is None or self._supervisor.closed:
-                raise
-            await asyncio.sleep(0)  # It has just ended by itself; the event is on its way.
-
-    # Clocks.
-
-    async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
-        return await self._clocks.set(node, offset_ms, rate_ppm)
-
-    async def strobe_clock(self, node: str, offset_ms: float) -> None:
-        self._clocks.strobe(node, offset_ms)
-
-    async def reset_clock(self, node: str) -> Evidence:
-        return await self._clocks.reset(node)
-
-    # Healing.
-
-    async def heal_all(self) -> HealReport:
-        healing = Healing()
-        attempt = healing.attempt
+    async def mend_everything(self, healing: Healing) -> None:
+        """Every link that is cut, half-open or shaped."""
         faults = self._links()
         broken, shaped = sorted(faults.cut_links | faults.halved), sorted(faults.shaped)
         if broken:
-            await attempt(f"mended {_names_of(broken)}", lambda: faults.mend(broken))
+            await healing.attempt(f"mended {names_of(broken)}", lambda: faults.mend(broken))
         if shaped:
-            await attempt(f"restored the speed of {_names_of(shaped)}", lambda: faults.restore(shaped))
-
-        async def node_heals(name: str) -> None:
-            if self.state(name) == "paused":
-                await attempt(f"resumed {name}", lambda: self.resume(name))
-            if self.state(name) == "down":
-                await attempt(f"started {name}", lambda: self.start(name))
-            if name in self._clocks.changed:
-                await attempt(f"reset the clock of {name}", lambda: self.reset_clock(name))
-
-        await asyncio.gather(*(node_heals(name) for name in self._names))
-        for name in self._names:
-            if self.state(name) != "up":
-                healing.fail(f"{name} is {self.state(name)} after healing")
-        return healing.report()
-
-
-def _python_path() -> str:
-    """So that our own processes find the packages wherever they are started."""
-    root = str(Path(harness.__file__).resolve().parents[1])
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def _state_probe(
-    node: str, process: ProcessIdentity, before: str | None, after: str | None, proves: bool
-) -> dict[str, Any]:
-    return {
-        "what": f"process {process.pid} of {node}",
-        "before": f"state {before}",
-        "after": f"state {after}" if after else "gone",
-        "proves": proves,
-    }
-
-
-def _names_of(links: Sequence[Link]) -> str:
-    shown = ", ".join(f"{source} -> {target}" for source, target in links[:6])
-    return shown + (f" and {len(links) - 6} more links" if len(links) > 6 else "")
-
-
-async def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(POLL_S / 5)
-    return True
-
-
-async def _refuses(address: Address) -> bool:
-    """True if nobody listens there."""
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(*address), 1.0)
-    except ConnectionRefusedError:
-        return True
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return False
+            await healing.attempt(f"restored the speed of {names_of(shaped)}", lambda: faults.restore(shaped))

@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
+from harness.environments.channel import Channel
 from harness.environments.environment import Address
-from harness.environments.local.channel import Channel
 from nemesis.cluster import Link
 
 TOKEN_BYTES = 16

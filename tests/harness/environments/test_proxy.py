@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from harness.environments.channel import Channel
 from harness.environments.environment import EnvironmentFailed
-from harness.environments.local.channel import Channel
 from harness.environments.local.proxy import HELD_LIMIT_BYTES, serve
 
 SILENCE_S = 0.05

@@ -5,13 +5,13 @@ import os
 
 import pytest
 
-from harness.environments.docker import links as links_page
 from harness.environments.docker.environment import DockerEnvironment
 from harness.environments.docker.freezer import is_frozen
-from harness.environments.docker.links import evidence
 from harness.environments.docker.undo import undo
 from harness.environments.environment import EnvironmentFailed
 from harness.environments.ledger import Entry, LedgerHeader
+from harness.environments.linux import links as links_page
+from harness.environments.linux.links import evidence
 from nemesis.cluster import CAPABILITIES
 
 OPEN = {"arrived": True, "dropped": None}

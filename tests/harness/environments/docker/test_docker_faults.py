@@ -388,7 +388,7 @@ def test_injection_that_does_nothing_is_not_taken_for_a_fault(echo, folder, monk
                 async def want(self, wanted):
                     self.current = wanted
 
-                patch.setattr("harness.environments.docker.namespace.NodeNamespace.want", want)
+                patch.setattr("harness.environments.linux.namespace.NodeNamespace.want", want)
                 evidence = await cluster.cut([("n1", "n2")])
                 assert not evidence.took_effect
                 assert evidence.probes[0]["after"] == {"arrived": True, "dropped": None}

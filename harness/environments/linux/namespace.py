@@ -1,32 +1,31 @@
-"""The network namespace of one running container, from outside: rules into it, and probes that start and end in it.
+"""The network namespace of one node, from outside: rules into it, and probes that start and end in it.
 
-Where this process is root on the engine's host, `nsenter` runs the host's iptables inside the namespace (4 ms), and
-probe sockets are opened in it. Otherwise the engine runs iptables inside the container (70 ms), which then has the
-capability NET_ADMIN, and only the rules' packet counters prove a cut.
+Where this process may enter the namespace (as root on this host, or in the user namespace that it belongs to),
+`nsenter` runs the host's iptables inside (4 ms), and probe sockets are opened in it. Other ways in are those of an
+environment (`Programs`); then only the rules' packet counters prove a cut.
 
 A probe is a datagram from one end's namespace to the other's, seen arriving or not: it knows the direction, touches
-no port of the database, and works while the node is paused. A namespace dies with its container, and its rules too.
+no port of the database, and works while the node is paused. A namespace dies with its last process, and its rules too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
-import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.environments.docker import rules
-from harness.environments.docker.engine import Engine
-from harness.environments.docker.rules import Rule
+from harness.environments.linux import rules
+from harness.environments.linux.entering import open_inside
+from harness.environments.linux.rules import Rule
 from nemesis.cluster import FaultFailed
 
-_CLONE_NEWNET = 0x40000000
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 WAIT_FOR_LOCK = "--wait=5"
 """The older iptables has one lock for the whole host, which another namespace may hold just now."""
@@ -57,7 +56,7 @@ VARIANTS = (
 
 
 class Programs(Protocol):
-    """Runs a program in the namespace of a container."""
+    """Runs a program in the namespace of a node."""
 
     async def run(self, argv: Sequence[str], text: str = "") -> tuple[int, str]:
         """Exit status, and its output with its errors; `text` is its standard input."""
@@ -69,20 +68,28 @@ def search_path() -> str:
 
 
 def may_enter_namespaces() -> bool:
-    """Whether this process can work in a container's namespace from outside: root, nsenter and iptables."""
+    """Whether this process can work in the namespaces of others from outside: root, nsenter and iptables."""
+    return os.geteuid() == 0 and not lacking_programs()
+
+
+def lacking_programs() -> list[str]:
+    """Which of the programs are not there that rules and probes in namespaces need, each with its Debian package."""
     path = search_path()
-    return (
-        os.geteuid() == 0
-        and shutil.which("nsenter", path=path) is not None
-        and any(shutil.which(tools.restore, path=path) for tools in VARIANTS)
-    )
+    lacking = []
+    if shutil.which("nsenter", path=path) is None:
+        lacking.append("nsenter (package util-linux)")
+    if not any(shutil.which(tools.restore, path=path) for tools in VARIANTS):
+        lacking.append("iptables-restore (package iptables)")
+    return lacking
 
 
 class EnteredPrograms:
     """Programs of the host, run in the namespace of a process by `nsenter`."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, variables: Mapping[str, str] | None = None) -> None:
+        """`variables` are added to the programs' environment."""
         self._namespace = f"/proc/{pid}/ns/net"
+        self._variables = dict(variables or {})
 
     async def run(self, argv: Sequence[str], text: str = "") -> tuple[int, str]:
         """See `Programs`. In a thread: it takes milliseconds, and works alike on every event loop."""
@@ -94,30 +101,35 @@ class EnteredPrograms:
             input=text.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PATH": search_path()},
+            env={**os.environ, "PATH": search_path(), **self._variables},
             check=False,
         )
         return done.returncode, done.stdout.decode(errors="replace")
 
 
-class ExecutedPrograms:
-    """Programs of the image, run inside the container by the engine."""
+class Arrivals:
+    """When each of some datagrams came."""
 
-    def __init__(self, engine: Engine, container: str) -> None:
-        self._engine = engine
-        self._container = container
+    def __init__(self, expected: int) -> None:
+        self.times: dict[bytes, float] = {}
+        """By datagram, in seconds of the monotonic clock; of several copies the first. Not in the loop's time, which
+        uvloop counts in milliseconds."""
+        self._expected = expected
+        self._complete = asyncio.Event()
 
-    async def run(self, argv: Sequence[str], text: str = "") -> tuple[int, str]:
-        """See `Programs`. The input travels in a variable: the engine's stream for it cannot be closed reliably."""
-        command = ["sh", "-c", 'printf %s "$STDIN_TEXT" | "$@"', "sh", *argv]
+    def note(self, token: bytes) -> None:
+        self.times.setdefault(token, time.monotonic())
+        if len(self.times) == self._expected:
+            self._complete.set()
 
-        def execute() -> tuple[int, str]:
-            api = self._engine.api
-            made = api.exec_create(self._container, command, user="0", environment={"STDIN_TEXT": text})
-            output: bytes = api.exec_start(made["Id"])
-            return int(api.exec_inspect(made["Id"])["ExitCode"] or 0), output.decode(errors="replace")
-
-        return await self._engine.call(f"running {argv[0]} in container {self._container}", execute)
+    async def wait(self, timeout_s: float) -> bool:
+        """Until all have come; False if they have not in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._complete.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 class ProbeEnd(asyncio.DatagramProtocol):
@@ -126,6 +138,7 @@ class ProbeEnd(asyncio.DatagramProtocol):
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address
         self._awaited: dict[bytes, asyncio.Event] = {}
+        self._noted: dict[bytes, Arrivals] = {}
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -135,12 +148,26 @@ class ProbeEnd(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, _source: Any) -> None:
         """A probe has arrived."""
+        noted = self._noted.get(data)
+        if noted is not None:
+            noted.note(data)
         event = self._awaited.get(data)
         if event is not None:
             event.set()
 
     def error_received(self, _error: Exception) -> None:
         """A datagram was refused on its way, which for a probe is as good as lost."""
+
+    @contextlib.contextmanager
+    def arrivals(self, tokens: Collection[bytes]) -> Iterator[Arrivals]:
+        """Meanwhile it is noted when each of these datagrams comes."""
+        noted = Arrivals(len(tokens))
+        self._noted.update(dict.fromkeys(tokens, noted))
+        try:
+            yield noted
+        finally:
+            for token in tokens:
+                del self._noted[token]
 
     def send(self, token: bytes, target: tuple[str, int]) -> None:
         assert self._transport is not None, "a probe end sends only after it was opened"
@@ -186,7 +213,7 @@ async def travels(source: ProbeEnd, target: ProbeEnd, *, expected: bool) -> bool
 
 async def open_probe_end(address: str, pid: int | None) -> ProbeEnd:
     """A probe end bound to an address: in the namespace of a process, or in our own if `pid` is None."""
-    opened = _bound_socket(address) if pid is None else _in_namespace(pid, address)
+    opened = _bound_socket(address) if pid is None else open_inside(pid, lambda: _bound_socket(address))
     port = int(opened.getsockname()[1])
     end = ProbeEnd((address, port))
     await asyncio.get_running_loop().create_datagram_endpoint(lambda: end, sock=opened)
@@ -203,43 +230,18 @@ def _bound_socket(address: str) -> socket.socket:
     return opened
 
 
-def _in_namespace(pid: int, address: str) -> socket.socket:
-    """A socket belongs to the namespace in which it was made; a thread enters it, makes the socket and ends."""
-    made: list[socket.socket] = []
-    failed: list[OSError] = []
-
-    def enter_and_open() -> None:
-        try:
-            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                library = ctypes.CDLL(None, use_errno=True)
-                if library.setns(descriptor, _CLONE_NEWNET) != 0:
-                    number = ctypes.get_errno()
-                    raise OSError(number, f"setns: {os.strerror(number)}")
-            finally:
-                os.close(descriptor)
-            made.append(_bound_socket(address))
-        except OSError as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=enter_and_open, name="open-probe")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return made[0]
-
-
 class NodeNamespace:
-    """The namespace of one start of a node's container: its rules, and its end of probes if it can be entered.
+    """The namespace of a node: its rules, and its end of probes if it can be entered.
 
     `current` is what the rules there are; only `want` changes them.
     """
 
     def __init__(
-        self, node: str, run_key: str, programs: Programs, tools: Sequence[Tools] = VARIANTS
+        self, node: str, pid: int, run_key: str, programs: Programs, tools: Sequence[Tools] = VARIANTS
     ) -> None:
+        """`pid` is a process in the namespace."""
         self.node = node
+        self.pid = pid
         self.probe_end: ProbeEnd | None = None
         self.current: frozenset[Rule] = frozenset()
         self._run_key = run_key
@@ -251,7 +253,7 @@ class NodeNamespace:
         """Make our chains, with the first variant of iptables that works here. Raises FaultFailed if none does."""
         complaints = []
         for tools in self._variants:
-            status, output = await self._run(
+            status, output = await self.run(
                 [tools.restore, "--noflush", WAIT_FOR_LOCK], rules.preparation(self._run_key)
             )
             if status == 0:
@@ -266,7 +268,7 @@ class NodeNamespace:
         text = rules.change(self._run_key, self.current, wanted)
         if text is None:
             return
-        status, output = await self._run([self._tools.restore, "--noflush", WAIT_FOR_LOCK], text)
+        status, output = await self.run([self._tools.restore, "--noflush", WAIT_FOR_LOCK], text)
         if status != 0:
             raise FaultFailed(
                 f"{self._tools.restore} failed in the namespace of {self.node}: {output.strip()}"
@@ -274,14 +276,15 @@ class NodeNamespace:
         self.current = wanted
 
     async def counters(self) -> dict[Rule, int]:
-        """Packets dropped so far, of each rule that is there: what the kernel says, not what we believe."""
+        """Packets met so far by each rule that is there: what the kernel says, not what we believe."""
         assert self._tools is not None, f"the namespace of {self.node} was not prepared"
-        status, output = await self._run([self._tools.save, "-c", "-t", "filter"])
+        status, output = await self.run([self._tools.save, "-c", "-t", "filter"])
         if status != 0:
             raise FaultFailed(f"{self._tools.save} failed in the namespace of {self.node}: {output.strip()}")
         return rules.counters(self._run_key, output)
 
-    async def _run(self, argv: Sequence[str], text: str = "") -> tuple[int, str]:
+    async def run(self, argv: Sequence[str], text: str = "") -> tuple[int, str]:
+        """Exit status and output of a program that runs here; 127 where it is not installed."""
         try:
             return await self._programs.run(argv, text)
         except FileNotFoundError as error:

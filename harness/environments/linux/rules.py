@@ -1,4 +1,4 @@
-"""Cut links as iptables rules: what is dropped where, in chains of our own, as text for `iptables-restore`.
+"""Faults of links as iptables rules: what is dropped or queued where, in chains of our own, for `iptables-restore`.
 
 Nothing in this file runs a program. A link is cut where its bytes arrive, in the INPUT of the target's namespace:
 dropped in OUTPUT, the sender would be told (EPERM), which no real network does. The one exception is a link towards
@@ -14,23 +14,43 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.environments.linux.packets import MARK
 from nemesis.cluster import CLIENT, Link
 
 Side = Literal["in", "out"]
 _HOOKS: dict[Side, str] = {"in": "INPUT", "out": "OUTPUT"}
-_COUNTED = re.compile(r"^\[(\d+):\d+\] -A (\S+) -(s|d) ([0-9.]+)(?:/32)? -j DROP$")
+_COUNTED = re.compile(
+    r"^\[(\d+):\d+\] -A (\S+) -(s|d) ([0-9.]+)(?:/32)?"
+    r"(?: -m mark ! --mark 0x[0-9a-f]+)?(?P<resets> -p tcp -m tcp --tcp-flags RST RST)?"
+    r" -j (?:DROP|NFQUEUE --queue-num (\d+) --queue-bypass)$"
+)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Rule:
-    """Drop what comes from (`in`) or goes to (`out`) an address."""
+    """Drop what comes from (`in`) or goes to (`out`) an address, or hand it to a queue."""
 
     side: Side
     address: str
+    queue: int | None = None
+    """Number of the queue; None: it is dropped."""
+    only_resets: bool = False
+    """Drop nothing but TCP's resets."""
 
     def text(self, run_key: str) -> str:
+        """The rule without the command that adds or removes it."""
         option = "-s" if self.side == "in" else "-d"
-        return f"{chain(run_key, self.side)} {option} {self.address}/32 -j DROP"
+        head = f"{chain(run_key, self.side)} {option} {self.address}/32"
+        if self.only_resets:
+            head = f"{head} -p tcp -m tcp --tcp-flags RST RST"
+        if self.queue is None:
+            return f"{head} -j DROP"
+        # What the engine itself sends passes, and everything does where there is no engine.
+        return f"{head} -m mark ! --mark {MARK:#x} -j NFQUEUE --queue-num {self.queue} --queue-bypass"
+
+    def added(self, run_key: str) -> str:
+        """The command that adds it: drops stand before queues, since a queue's verdict is the last word."""
+        return f"{'-I' if self.queue is None else '-A'} {self.text(run_key)}"
 
 
 def chain(run_key: str, side: Side) -> str:
@@ -76,9 +96,13 @@ def change(run_key: str, current: Collection[Rule], wanted: Collection[Rule]) ->
 
     Rules that stay keep their packet counters.
     """
-    removed = [f"-D {rule.text(run_key)}" for rule in sorted(set(current) - set(wanted))]
-    added = [f"-A {rule.text(run_key)}" for rule in sorted(set(wanted) - set(current))]
+    removed = [f"-D {rule.text(run_key)}" for rule in _sorted(set(current) - set(wanted))]
+    added = [rule.added(run_key) for rule in _sorted(set(wanted) - set(current))]
     return _transaction([*removed, *added]) if removed or added else None
+
+
+def _sorted(rules: Collection[Rule]) -> list[Rule]:
+    return sorted(rules, key=lambda rule: (rule.side, rule.address, rule.queue or 0, rule.only_resets))
 
 
 def _transaction(lines: Iterable[str]) -> str:
@@ -86,11 +110,13 @@ def _transaction(lines: Iterable[str]) -> str:
 
 
 def counters(run_key: str, saved: str) -> dict[Rule, int]:
-    """Packets dropped by each of our rules so far, from the output of `iptables-save -c`."""
+    """Packets that each of our rules has met so far, from the output of `iptables-save -c`."""
     sides: dict[str, Side] = {chain(run_key, "in"): "in", chain(run_key, "out"): "out"}
     found: dict[Rule, int] = {}
     for line in saved.splitlines():
         match = _COUNTED.match(line.strip())
         if match and match[2] in sides:
-            found[Rule(sides[match[2]], match[4])] = int(match[1])
+            queue = None if match[6] is None else int(match[6])
+            rule = Rule(sides[match[2]], match[4], queue, match["resets"] is not None)
+            found[rule] = int(match[1])
     return found

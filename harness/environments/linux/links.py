@@ -1,7 +1,7 @@
-"""Which links are cut, in the namespaces of running containers, and the proof of it.
+"""Which links are cut, in the network namespaces of nodes, and the proof of it.
 
-`Links` knows what is cut *now*, whichever nodes run: a container that starts joins with the rules already in place, one
-that stops takes its namespace and rules with it. Changes of links are made one after the other; each takes a few
+`Links` knows what is cut *now*, whichever nodes run: a namespace that is made joins with the rules already in place,
+one that ends takes its rules with it. Changes of links are made one after the other; each takes a few
 milliseconds and its proof some fifty.
 """
 
@@ -10,23 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
-from harness.environments.docker import rules
-from harness.environments.docker.engine import Engine
-from harness.environments.docker.namespace import (
-    EnteredPrograms,
-    ExecutedPrograms,
-    NodeNamespace,
-    ProbeEnd,
-    Programs,
-    open_probe_end,
-    travels,
-)
-from harness.environments.docker.network import AddressPlan
-from harness.environments.docker.rules import Rule
 from harness.environments.environment import EnvironmentFailed
 from harness.environments.ledger import Ledger
+from harness.environments.linux import rules
+from harness.environments.linux.namespace import NodeNamespace, ProbeEnd, Programs, open_probe_end, travels
+from harness.environments.linux.rules import Rule
 from nemesis.cluster import CLIENT, Evidence, FaultFailed, Link, combine
 
 DISCARD_PORT = 9
@@ -36,29 +27,46 @@ Reading = Mapping[str, Any]
 """`arrived` (None: could not be seen) and `dropped` (packets; None: there is no such rule), or `unknown` with why."""
 
 
+class Doors(Protocol):
+    """How to get into the namespaces of a run's nodes."""
+
+    @property
+    def enters(self) -> bool:
+        """Whether sockets can be opened in them from outside; else probes start where programs run."""
+
+    def programs(self, node: str, pid: int) -> Programs:
+        """Runs programs in the namespace of this process, which is the node's."""
+
+    async def send_from(self, node: str, address: str) -> None:
+        """Sends a datagram from the node's namespace to `DISCARD_PORT` of an address; only where `enters` is false."""
+
+
 class Links:
     """The directed links between the nodes of a run, and between them and the clients."""
 
     def __init__(
         self,
-        engine: Engine,
         run_key: str,
-        addresses: AddressPlan,
-        containers: Mapping[str, str],
+        addresses: Mapping[str, str],
+        client_address: str,
         ledger: Ledger,
-        enters_namespaces: bool,
+        doors: Doors,
     ) -> None:
-        self._engine = engine
+        """`addresses` are those at which the nodes reach each other; clients come from `client_address`."""
         self._run_key = run_key
-        self._containers = containers
-        self._client_address = addresses.client_address
-        self._addresses = {name: addresses.data_address(name) for name in containers}
+        self._client_address = client_address
+        self._addresses = dict(addresses)
         self._ledger = ledger
-        self._enters_namespaces = enters_namespaces
+        self._doors = doors
+        self._enters_namespaces = doors.enters
         self._namespaces: dict[str, NodeNamespace] = {}
-        """Of the nodes whose container runs."""
+        """Of the nodes that have one."""
         self._client_probe: ProbeEnd | None = None
         self._entries: dict[Link, int] = {}
+        self._queues: dict[Link, int] = {}
+        """Links that go through a queue, and its number in the namespace where they are met."""
+        self._muffled: set[Link] = set()
+        """Links that carry everything but TCP's resets."""
         self._lock = asyncio.Lock()
 
     @property
@@ -69,13 +77,8 @@ class Links:
     # Nodes come and go
 
     async def join(self, node: str, pid: int) -> None:
-        """The node's container runs with this first process: cut in its namespace what is cut now."""
-        programs: Programs
-        if self._enters_namespaces:
-            programs = EnteredPrograms(pid)
-        else:
-            programs = ExecutedPrograms(self._engine, self._containers[node])
-        namespace = NodeNamespace(node, self._run_key, programs)
+        """The node has the namespace of this process: cut in it what is cut now."""
+        namespace = NodeNamespace(node, pid, self._run_key, self._doors.programs(node, pid))
         try:
             await namespace.prepare()
             if self._enters_namespaces:
@@ -88,7 +91,7 @@ class Links:
             raise EnvironmentFailed(f"cannot set up the network of {node}: {error}") from error
 
     def leave(self, node: str) -> None:
-        """The node's container has ended, and its namespace with it."""
+        """The node's namespace has ended."""
         namespace = self._namespaces.pop(node, None)
         if namespace is not None:
             namespace.close()
@@ -131,6 +134,7 @@ class Links:
                 wanted, expect_arrival={link for link in wanted if link not in self._entries}
             )
             entries = {link: self._entries.pop(link) for link in wanted if link in self._entries}
+            self._muffled -= set(wanted)
             try:
                 await self._apply(wanted)
             except (FaultFailed, EnvironmentFailed) as error:
@@ -153,8 +157,59 @@ class Links:
         return rules.rule_for(link, self._addresses, self._client_address)
 
     def _wanted(self, node: str) -> frozenset[Rule]:
-        places = (self._place(link) for link in self._entries)
+        places = [self._place(link) for link in self._entries]
+        for link, queue in self._queues.items():
+            place, rule = self._place(link)
+            places.append((place, replace(rule, queue=queue)))
+        for link in self._muffled:
+            place, rule = self._place(link)
+            places.append((place, replace(rule, only_resets=True)))
         return frozenset(rule for place, rule in places if place == node)
+
+    # For those who delay and lose packets
+
+    def node_of(self, link: Link) -> str:
+        """The node in whose namespace the bytes of a link are met. Raises ValueError if there is no such link."""
+        return self._place(link)[0]
+
+    async def queue(self, numbers: Mapping[Link, int | None]) -> None:
+        """From now on each of these links goes through the queue with this number, or (None) through none again."""
+        async with self._lock:
+            for link, number in numbers.items():
+                if number is None:
+                    self._queues.pop(link, None)
+                else:
+                    self._queues[link] = number
+            await self._apply(list(numbers))
+
+    async def muffle(self, links: Sequence[Link]) -> None:
+        """From now on, until mended, nobody is told over these links that a connection ended."""
+        async with self._lock:
+            self._muffled |= set(links)
+            await self._apply(links)
+
+    @property
+    def muffled(self) -> frozenset[Link]:
+        """The links on which resets are dropped."""
+        return frozenset(self._muffled)
+
+    def address_of(self, end: str) -> str:
+        """Of a node, or of the clients."""
+        return self._client_address if end == CLIENT else self._addresses[end]
+
+    def pid_of(self, end: str) -> int | None:
+        """A process in the namespace of a node; None for the clients, who are in our own. Raises FaultFailed if it has
+        none."""
+        if end == CLIENT:
+            return None
+        if end not in self._namespaces:
+            raise FaultFailed(f"{end} has no namespace now")
+        return self._namespaces[end].pid
+
+    async def probe_ends(self, link: Link) -> tuple[ProbeEnd, ProbeEnd] | None:
+        """Where probes of a link start and end; None if one of the two has no namespace now."""
+        source, target = await self._probe_end(link[0]), await self._probe_end(link[1])
+        return None if source is None or target is None else (source, target)
 
     async def _apply(self, links: Collection[Link]) -> None:
         """Make the rules of every running node that these links concern what they should be now."""
@@ -231,9 +286,7 @@ class Links:
             assert start is not None, "the clients' end of probes is always there"
             start.send(b"probe", (address, DISCARD_PORT))
             return None
-        # Where its own OUTPUT drops it, the sender is refused: counted all the same.
-        script = f"import socket; socket.socket(2, 2).sendto(b'probe', ({address!r}, {DISCARD_PORT}))"
-        await ExecutedPrograms(self._engine, self._containers[source]).run(["python3", "-c", script])
+        await self._doors.send_from(source, address)
         return None
 
     async def _probe_end(self, end: str) -> ProbeEnd | None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.environments.docker.rules import Rule, change, counters, preparation, rule_for
+from harness.environments.linux.rules import Rule, change, counters, preparation, rule_for
 from nemesis.cluster import CLIENT
 
 KEY = "0123456789ab"
@@ -50,14 +50,19 @@ def test_a_change_is_one_transaction_of_the_difference():
     assert text.splitlines() == [
         "*filter",
         "-D MRH-0123456789ab-in -s 10.0.0.1/32 -j DROP",
-        "-A MRH-0123456789ab-out -d 10.0.0.3/32 -j DROP",
+        "-I MRH-0123456789ab-out -d 10.0.0.3/32 -j DROP",
         "COMMIT",
     ]
     assert change(KEY, {stays}, {stays}) is None
 
 
 RULES = st.sets(
-    st.builds(Rule, st.sampled_from(["in", "out"]), st.integers(1, 9).map(lambda n: f"10.0.0.{n}"))
+    st.builds(
+        Rule,
+        st.sampled_from(["in", "out"]),
+        st.integers(1, 9).map(lambda n: f"10.0.0.{n}"),
+        st.sampled_from([None, 1, 7]),
+    )
 )
 
 
@@ -69,7 +74,7 @@ def test_a_change_applied_gives_what_was_wanted(current, wanted):
         if line.startswith("-D "):
             assert line[3:] in table, "iptables refuses to delete what is not there"
             table.remove(line[3:])
-        elif line.startswith("-A "):
+        elif line.startswith(("-A ", "-I ")):
             assert line[3:] not in table, "a rule would be there twice, and only one deleted"
             table.add(line[3:])
         else:
@@ -89,6 +94,8 @@ def test_counters_are_read_from_our_rules_only():
 [17:1020] -A MRH-0123456789ab-in -s 10.224.7.11/32 -j DROP
 [0:0] -A MRH-0123456789ab-in -s 10.224.7.13 -j DROP
 [3:84] -A MRH-0123456789ab-out -d 10.224.7.1/32 -j DROP
+[8:672] -A MRH-0123456789ab-in -s 10.224.7.14/32 -m mark ! --mark 0x4d52 -j NFQUEUE --queue-num 3 --queue-bypass
+[2:80] -A MRH-0123456789ab-in -s 10.224.7.15/32 -p tcp -m tcp --tcp-flags RST RST -j DROP
 [5:140] -A MRH-ffffffffffff-in -s 10.224.7.12/32 -j DROP
 COMMIT
 """
@@ -96,4 +103,14 @@ COMMIT
         Rule("in", "10.224.7.11"): 17,
         Rule("in", "10.224.7.13"): 0,
         Rule("out", "10.224.7.1"): 3,
+        Rule("in", "10.224.7.14", 3): 8,
+        Rule("in", "10.224.7.15", only_resets=True): 2,
     }
+
+
+def test_what_is_dropped_stands_before_what_is_queued():
+    """A queue's verdict is the last word: behind it, a packet that should be dropped would pass."""
+    both = change(KEY, (), [Rule("in", "10.0.0.1", 4), Rule("in", "10.0.0.1")])
+    assert both is not None
+    assert "-I MRH-0123456789ab-in -s 10.0.0.1/32 -j DROP" in both
+    assert "-A MRH-0123456789ab-in -s 10.0.0.1/32 -m mark ! --mark 0x4d52 -j NFQUEUE --queue-num 4" in both

@@ -1,6 +1,6 @@
 """The parent of all node processes and of the proxy: when the harness is gone, however, they are gone.
 
-Run as `python -m harness.environments.local.supervisor CONTROL_FD`. It talks JSON lines with the harness over an
+Run as `python -m harness.environments.supervisor CONTROL_FD`. It talks JSON lines with the harness over an
 inherited socket. It ends everything and then itself when
 
 - the socket closes or its own parent changes: the harness has ended, perhaps by kill -9 (asked every half second,

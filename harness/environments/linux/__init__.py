@@ -1,0 +1,1 @@
+"""What environments share whose nodes have network namespaces of Linux: rules, probes, links."""

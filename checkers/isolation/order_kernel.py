@@ -7,6 +7,8 @@ A graph of n nodes is given by `first` (n + 1 entries) and `target`: node v has 
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+
 import cython
 
 
@@ -39,6 +41,35 @@ def sort_topologically(
             if degree[w] == 0:
                 order[free] = w
                 free += 1
+    return done
+
+
+def sort_by_rank(
+    first: cython.longlong[:],
+    target: cython.int[:],
+    degree: cython.int[:],
+    by_rank: cython.int[:],
+    place: cython.longlong[:],
+    order: cython.int[:],
+) -> int:
+    """As `sort_topologically`, but of the nodes that may come next the one that `by_rank` has first comes first.
+
+    `place` says where each node is in `by_rank`.
+    """
+    done: cython.Py_ssize_t = 0
+    v: cython.Py_ssize_t
+    w: cython.int
+    e: cython.longlong
+    free: list = [v for v in range(degree.shape[0]) if degree[by_rank[v]] == 0]
+    while free:
+        v = by_rank[heappop(free)]
+        order[done] = v
+        done += 1
+        for e in range(first[v], first[v + 1]):
+            w = target[e]
+            degree[w] -= 1
+            if degree[w] == 0:
+                heappush(free, int(place[w]))
     return done
 
 

@@ -45,6 +45,21 @@ def sort_topologically(graph: Order) -> NDArray[np.int32]:
     return order[: order_kernel.sort_topologically(graph.first, graph.target, degree, order)]
 
 
+def sort_by_rank(graph: Order, rank: NDArray[np.int64]) -> NDArray[np.int32]:
+    """As `sort_topologically`; of the nodes that may come next, the one of the lowest rank does. O((n + m) log n)."""
+    by_rank = np.argsort(rank, kind="stable").astype(np.int32)
+    place = np.empty(graph.nodes, dtype=np.int64)
+    place[by_rank] = np.arange(graph.nodes)
+    degree = np.bincount(graph.target, minlength=graph.nodes).astype(np.int32)
+    order = np.empty(graph.nodes, dtype=np.int32)
+    return order[: order_kernel.sort_by_rank(graph.first, graph.target, degree, by_rank, place, order)]
+
+
+def is_acyclic(nodes: int, source: NDArray[np.int32], target: NDArray[np.int32]) -> bool:
+    """Whether the edges `source[i] -> target[i]` make no cycle."""
+    return len(sort_topologically(make_order(nodes, source, target))) == nodes
+
+
 def find_components(graph: Order) -> NDArray[np.int32]:
     """The number of each node's strongly connected component; sinks come first. O(n + m)."""
     index, component = np.full((2, graph.nodes), -1, dtype=np.int32)
@@ -60,6 +75,13 @@ def find_cycles(graph: Order, most: int, *, starts: int = STARTS) -> list[list[i
     Of a component with up to `starts` nodes it is a shortest cycle; of larger ones a shortest of those through
     some of its nodes. The shortest cycles come first.
     """
+    return sorted(
+        (min(cycles, key=len) for cycles in find_cycles_of_components(graph, most, starts)), key=len
+    )
+
+
+def find_cycles_of_components(graph: Order, most: int, starts: int) -> list[list[list[int]]]:
+    """Of each of the `most` smallest components that have cycles, shortest cycles through up to `starts` nodes."""
     component = find_components(graph)
     sizes = np.bincount(component)
     loops = np.repeat(np.arange(graph.nodes, dtype=np.int32), np.diff(graph.first)) == graph.target
@@ -67,27 +89,25 @@ def find_cycles(graph: Order, most: int, *, starts: int = STARTS) -> list[list[i
         sizes[component[node]] += 1  # An edge from a node to itself is a cycle, too.
     cyclic = np.flatnonzero(sizes > 1)
     cyclic = cyclic[np.argsort(sizes[cyclic], kind="stable")][:most]
-    ways = _Ways(graph, component)
-    cycles = []
+    ways = Ways(graph, component)
+    found = []
     for number in cyclic:
         members = np.flatnonzero(component == number)
         chosen = members[:: max(1, len(members) // starts)][:starts]
-        best: list[int] = []
-        for node in chosen:
-            cycle = ways.find(int(node), int(node))
-            if cycle and (not best or len(cycle) < len(best)):
-                best = cycle
-        assert best, f"component {number} of {len(members)} nodes has no cycle through {len(chosen)} of them"
-        cycles.append(best)
-    return sorted(cycles, key=len)
+        cycles = [cycle for node in chosen if (cycle := ways.find(int(node), int(node)))]
+        assert cycles, (
+            f"component {number} of {len(members)} nodes has no cycle through {len(chosen)} of them"
+        )
+        found.append(cycles)
+    return found
 
 
-class _Ways:
-    """Shortest ways inside the components of one graph."""
+class Ways:
+    """Shortest ways in a graph, inside its components if `component` tells them."""
 
-    def __init__(self, graph: Order, component: NDArray[np.int32]) -> None:
+    def __init__(self, graph: Order, component: NDArray[np.int32] | None = None) -> None:
         self._graph = graph
-        self._component = component
+        self._component = np.zeros(graph.nodes, dtype=np.int32) if component is None else component
         self._came_by = np.empty(graph.nodes, dtype=np.int64)
         self._came_from = np.empty(graph.nodes, dtype=np.int32)
         self._stamp = np.full(graph.nodes, -1, dtype=np.int32)

@@ -25,6 +25,7 @@ import numpy as np
 
 from checkers.checker import Deadline, Limits
 from checkers.isolation import weak_kernel
+from checkers.isolation.budget import OutOfBudgetError
 from checkers.isolation.orders import find_cycles, make_order, sort_topologically
 from checkers.isolation.read_anomalies import find_read_anomalies
 from checkers.isolation.reads_from import ReadsFrom, find_reads_from
@@ -53,10 +54,6 @@ TYPES: Final = {
     CAUSAL: "causality-violation",
 }
 """What a cycle with demanded edges is called (see `lattice`)."""
-
-
-class OutOfBudgetError(Exception):
-    """A limit was reached; the message says which, and the way out."""
 
 
 def check_weak(transactions: Transactions, level: str, limits: Limits) -> Verdict:
@@ -109,16 +106,20 @@ def _verdict(found: ReadsFrom, level: str, anomalies: list[Anomaly], details: di
     return Verdict(VALID, level, sentence, details=details)
 
 
-def happened_before(found: ReadsFrom) -> Edges:
-    """The order of the sessions, and each transaction that was read before its readers."""
-    sessions, first = found.sessions, found.session_first
-    follows = np.ones(max(0, len(sessions) - 1), dtype=np.bool_)
-    inner = first[1:-1]
-    follows[inner[(inner > 0) & (inner < len(sessions))] - 1] = False
+def explain_happened_before(found: ReadsFrom, *, sessions: bool) -> list[Anomaly]:
+    """What is wrong if transactions happened before themselves, by reads alone or with the order of sessions."""
+    return _cycles(found, happened_before(found, sessions=sessions), READ_COMMITTED)
+
+
+def happened_before(found: ReadsFrom, *, sessions: bool = True) -> Edges:
+    """The order of the sessions, if that counts, and each transaction that was read before its readers."""
+    members, first = found.sessions, found.session_first
+    follows = np.full(max(0, len(members) - 1), sessions, dtype=np.bool_)
+    follows[first[1:-1] - 1] = False
     reader = np.repeat(np.arange(found.initial, dtype=np.int32), np.diff(found.read_first))
     reads = np.flatnonzero(found.read_source != found.initial)
-    source = np.concatenate([sessions[:-1][follows], found.read_source[reads]])
-    target = np.concatenate([sessions[1:][follows], reader[reads]])
+    source = np.concatenate([members[:-1][follows], found.read_source[reads]])
+    target = np.concatenate([members[1:][follows], reader[reads]])
     read = np.concatenate([np.full(int(follows.sum()), -1, dtype=np.int64), reads])
     return Edges(source, target, read, len(source))
 

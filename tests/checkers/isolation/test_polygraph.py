@@ -1,0 +1,260 @@
+"""Snapshot isolation and serializability with no order of versions known: named histories, and brute force."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checkers.checker import Limits
+from checkers.isolation import order_kernel, polygraph_checker, pruning, reads_from_kernel, sat
+from checkers.isolation.lattice import ruled_out
+from checkers.isolation.polygraph import LEVELS
+from checkers.isolation.polygraph_checker import check_polygraph
+from results.kernels import load_interpreted
+from results.verdict import INVALID, UNKNOWN, VALID
+from tests.checkers.isolation.brute_serial import satisfies
+from tests.checkers.isolation.registers import columns, drawn, history, parsed
+from tests.checkers.isolation.test_weak_levels import read_awdit
+from tests.checkers.linearizability.recorded import recorded
+
+LIMITS = Limits(time_s=600)
+SI, SER, SESSION_SI, SESSION_SER, STRICT = (
+    "snapshot-isolation",
+    "serializable",
+    "strong-session-snapshot-isolation",
+    "strong-session-serializable",
+    "strict-serializable",
+)
+UNTIMED = (SI, SER, SESSION_SI, SESSION_SER)
+
+NAMED = {
+    "one after the other": (("x=1 y=1", "x?1 y?1 x=2", "x?2 y?1"), UNTIMED),
+    "an empty history": (("",), UNTIMED),
+    "write skew": (("x? y=1", "y? x=1"), (SI, SESSION_SI)),
+    "no write skew": (("x? y=1", "y?1 x=1"), UNTIMED),
+    "lost update": (("x? x=1", "x? x=2"), ()),
+    "no lost update": (("x? x=1", "x?1 x=2"), UNTIMED),
+    "long fork": (("x=1", "y=1", "x?1 y?", "y?1 x?"), ()),
+    "short fork": (("x=1", "y=1", "x?1 y?", "y?1 x?1"), UNTIMED),
+    "read skew": (("x=1 y=1", "x? y?1"), ()),
+    "a stale session": (("x=1 | x?",), (SI, SER)),
+    "a session that goes back": (("x=1", "x=2", "x?1 | x?2 | x?1"), (SI, SER)),
+    "a session whose order is open": (("x=1", "x=2", "x?1 | x?2"), UNTIMED),
+    "two readers of blind writes disagree": (("x=1 y=1", "x=2 y=2", "x?1 y?2"), ()),
+    "two readers of blind writes agree": (("x=1 y=1", "x=2 y=2", "x?1 y?1", "x?2 y?2"), UNTIMED),
+    "read-only anomaly (Fekete 2004)": (("x? y? x=1", "y? y=20", "x? y?20"), (SI, SESSION_SI)),
+    "without its reader": (("x? y? x=1", "y? y=20"), UNTIMED),
+    "aborted read": (("!x=1", "x?1"), ()),
+}
+
+
+@pytest.mark.parametrize(("sessions", "levels"), NAMED.values(), ids=list(NAMED))
+def test_each_named_history_satisfies_what_it_does(sessions, levels):
+    transactions = parsed(*sessions)
+    for level in UNTIMED:
+        verdict = check_polygraph(columns(transactions), level, LIMITS)
+        assert verdict.outcome == (VALID if level in levels else INVALID), level
+        assert satisfies(transactions, level) == (level in levels), level
+
+
+@settings(max_examples=100, deadline=None)
+@given(drawn(most=5), st.sampled_from([SER, SESSION_SER, "repeatable-read"]))
+def test_brute_force_says_the_same_of_serializability(transactions, level):
+    assert (check_polygraph(columns(transactions), level, LIMITS).outcome == VALID) == satisfies(
+        transactions, level
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(drawn(most=4), st.sampled_from([SI, SESSION_SI]))
+def test_brute_force_says_the_same_of_snapshot_isolation(transactions, level):
+    assert (check_polygraph(columns(transactions), level, LIMITS).outcome == VALID) == satisfies(
+        transactions, level
+    )
+
+
+def without_suggestions(patch):
+    """The order that the transactions suggest is not tried, but still told."""
+
+    def suggested(graph, edges, details):
+        return np.arange(graph.nodes)[::-1].copy()
+
+    patch.setattr(polygraph_checker, "_suggested", suggested)
+
+
+def without_pruning(patch):
+    """Nothing follows from anything: the solver has to choose every order."""
+
+    def prune(graph, choices, deadline):
+        none = np.empty(0, dtype=np.int64)
+        reach = pruning.Reachability(graph.nodes, graph.helpers, graph.known, deadline)
+        count = len(graph.known)
+        return pruning.Pruned(
+            graph.known,
+            np.zeros(count, dtype=np.int32),
+            np.full(count, -1),
+            pruning.Choices(none, none),
+            choices,
+            None,
+            reach,
+        )
+
+    patch.setattr(polygraph_checker, "prune", prune)
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn(sessions=4, most=7), st.sampled_from([SI, SER, SESSION_SER]))
+def test_every_way_to_decide_says_the_same(transactions, level):
+    """Suggested orders, pruning, and the solver alone, with and without cycles of two that are found beforehand."""
+    pytest.importorskip("pysat")
+    found = columns(transactions)
+    quick = check_polygraph(found, level, LIMITS)
+    for ways in ([without_suggestions], [without_pruning], [without_suggestions, without_pruning]):
+        with pytest.MonkeyPatch.context() as patch:
+            for way in ways:
+                way(patch)
+            slow = check_polygraph(found, level, LIMITS)
+            assert slow.outcome == quick.outcome, (ways, quick.sentence, slow.sentence)
+            patch.setattr(sat, "COMPARED", 0)
+            assert check_polygraph(found, level, LIMITS).outcome == quick.outcome
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn(sessions=4, most=10), st.sampled_from(sorted(LEVELS)))
+def test_both_forms_of_the_kernels_say_the_same(transactions, level):
+    found = columns(transactions)
+    compiled = check_polygraph(found, level, LIMITS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("checkers.isolation.reads_from.reads_from_kernel", load_interpreted(reads_from_kernel))
+        patch.setattr("checkers.isolation.orders.order_kernel", load_interpreted(order_kernel))
+        assert check_polygraph(found, level, LIMITS) == compiled
+
+
+@st.composite
+def timed(draw):
+    """Transactions with times of their own, and the intervals of these."""
+    transactions = draw(drawn(most=4))
+    events = draw(st.permutations([number for number in range(len(transactions)) for _ in range(2)]))
+    # Transactions of one session follow one another in the order in which they stand.
+    at = [
+        [place for place, number in enumerate(events) if number == which]
+        for which in range(len(transactions))
+    ]
+    places: dict[int, int] = {}
+    intervals = []
+    for number, one in enumerate(transactions):
+        shift = places.get(one.session, 0)
+        intervals.append((2 * (at[number][0] + shift), 2 * (at[number][1] + shift) + 1))
+        places[one.session] = shift + 2 * len(events)
+    return transactions, intervals
+
+
+@settings(max_examples=100, deadline=None)
+@given(timed(), st.sampled_from([STRICT, "strong-snapshot-isolation"]))
+def test_brute_force_says_the_same_of_real_time(case, level):
+    transactions, intervals = case
+    verdict = check_polygraph(columns(transactions, intervals=intervals), level, LIMITS)
+    assert (verdict.outcome == VALID) == satisfies(transactions, level, intervals)
+
+
+def verdict_on(level, *sessions, **limits):
+    return check_polygraph(history(*sessions), level, Limits(time_s=600, **limits))
+
+
+def test_a_cycle_is_told_step_by_step():
+    verdict = verdict_on(SER, "x? y=1", "y? x=1")
+    [anomaly] = verdict.anomalies
+    assert anomaly.type == "G2-item"
+    assert anomaly.sentence == (
+        "T1 (process 0, events 0 and 2) came before T2 (process 1, events 1 and 3) (T1 read 'x' = nil and not T2's "
+        "later 1); but T2 came before T1 (T2 read 'y' = nil and not T1's later 1): a contradiction"
+    )
+    assert anomaly.operations == [0, 1, 2, 3]
+
+
+FORKED = ("x=1", "x=2", "y=1", "y=2", "x?1 y?2", "x?2 y?1", "x?1 y?1", "x?2 y?2")
+"""Blind writes, and readers that saw every combination: no read tells an order, but none fits."""
+
+
+def test_orders_that_are_excluded_are_told_with_their_cycles():
+    for level, type_ in [(SER, "G2-item"), (SI, "G-nonadjacent-item")]:
+        verdict = verdict_on(level, *FORKED)
+        assert verdict.outcome == INVALID
+        [anomaly] = verdict.anomalies
+        assert anomaly.type == type_
+        assert level in ruled_out([anomaly.type])
+        assert "cannot be together: then" in anomaly.sentence
+        assert verdict.details["decided_by"] == "SAT solver"
+
+
+def test_what_follows_from_reads_is_told_before_what_it_leads_to():
+    """One reader puts x = 2 before x = 1 and another the opposite, each by what else it saw."""
+    verdict = verdict_on(SER, "x=1", "x=2 y=1", "y?1 x?1", "x?1 z=1", "z?1 x?2")
+    assert verdict.outcome == INVALID
+    [anomaly] = verdict.anomalies
+    assert "cannot be: then" in anomaly.sentence
+    assert verdict.details["decided_by"] == "pruning"
+
+
+def test_without_a_solver_it_is_unknown_and_says_how_to_get_one():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sat, "is_available", lambda: False)
+        verdict = verdict_on(SER, *FORKED)
+    assert verdict.outcome == UNKNOWN
+    assert "pip install python-sat" in verdict.sentence
+
+
+def test_limits_make_it_unknown():
+    times = iter(range(100))
+    verdict = check_polygraph(history(*FORKED), SER, Limits(time_s=0.5, clock=lambda: float(next(times))))
+    assert verdict.outcome == UNKNOWN
+    assert "the time allowed ran out" in verdict.sentence
+    verdict = verdict_on(SER, *FORKED, memory_mb=0)
+    assert verdict.outcome == UNKNOWN
+    assert "0 MB allowed" in verdict.sentence
+
+
+def test_transactions_that_read_what_they_write_never_need_a_solver():
+    """Mini-transactions: each update makes the next version of its key, so no order is open, right or wrong."""
+    sessions = [
+        " | ".join(f"{key}?{number or ''} {key}={number + 1}" for number in range(30)) for key in "xyz"
+    ]
+    skewed = [*sessions, "x?3 y?5", "y?4 x?4"]
+    for level in LEVELS:
+        for found, outcome in [(sessions, VALID), (skewed, INVALID)]:
+            verdict = verdict_on(level, *found)
+            assert verdict.outcome == outcome
+            assert verdict.details.get("chains") == 0
+            assert verdict.details["decided_by"] in ("suggested order", "certain edges")
+
+
+def test_a_level_of_another_page_is_refused():
+    with pytest.raises(ValueError, match="'causal' is no level that is judged here"):
+        verdict_on("causal", "x=1")
+
+
+def test_a_recorded_long_fork_is_no_snapshot_isolation():
+    sessions = read_awdit(recorded("awdit/causal/long-fork.txt"))
+    for level in UNTIMED:
+        assert verdict_on(level, *sessions).outcome == INVALID
+    for level in UNTIMED:
+        assert verdict_on(level, *read_awdit(recorded("awdit/causal/fully-ser.txt"))).outcome == VALID
+
+
+def read_isovista(path):
+    """A line for each operation: `r(key,value,session,transaction)` or `w(...)`."""
+    sessions: dict[str, dict[str, list[str]]] = {}
+    for kind, key, value, session, number in re.findall(
+        r"([rw])\((\d+),(\d+),(\d+),(\d+)\)", path.read_text()
+    ):
+        steps = sessions.setdefault(session, {}).setdefault(number, [])
+        steps.append(f"{key}{'=' if kind == 'w' else '?'}{value}")
+    return [" | ".join(" ".join(steps) for steps in session.values()) for session in sessions.values()]
+
+
+def test_a_recorded_bug_of_postgres_violates_serializability():
+    assert verdict_on(SER, *read_isovista(recorded("isovista/pg_ser_bug.txt"))).outcome == INVALID

@@ -1,18 +1,15 @@
-"""Is a history linearizable? Split by key, the quick way where there is one, else the search; within limits.
-
-The keys take turns: each search gets a budget of work, and who is not done goes on in the next round with ten times
-as much. So a hopeless key never keeps an easy one from being found wrong. What is left undecided when time or memory
-runs out makes the verdict unknown (unless another key is wrong), with the reason.
-"""
+"""Is a history linearizable? What `decide.py` finds, explained, as a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from checkers.checker import Deadline, Limits
-from checkers.linearizability.calls import Call, calls_of, split_by_key
+from checkers.linearizability.columns import FAIL_CODE, CallColumns
+from checkers.linearizability.decide import ZONES, ObjectState, decide
 from checkers.linearizability.explain import (
     Evidence,
     Values,
@@ -21,44 +18,16 @@ from checkers.linearizability.explain import (
     explain,
 )
 from checkers.linearizability.models import Model, show
-from checkers.linearizability.search import Search, SearchResult
-from checkers.linearizability.zones import ZonesResult, check_zones
-from results.history import History, Pair
-from results.operation import FAIL
+from checkers.linearizability.zones import check_zones
+from results.history import History
 from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
 
-FIRST_BUDGET = 200
-BUDGET_GROWTH = 10
-CONFIGURATION_BYTES = 160
-"""What one configuration takes in memory, about: an int, its places in a set and a list."""
 EXPLAINED = 10
 """Wrong keys that are explained in full; further ones are named. Conflicts of one key: see `zones.MOST`."""
 PATIENCE_S = 10.0
 """Seconds spent on the evidence of one key, at most; after that it is as small as it got."""
 FOR_EXPLAINING = 0.25
 """The share of the time that is kept for the evidence."""
-
-
-@dataclass
-class _Key:
-    """What is known about one object."""
-
-    key: Any
-    """As it stands in the history; None if there is only one object."""
-    calls: Sequence[Call]
-    failed: Sequence[Pair]
-    zones: ZonesResult | None = None
-    search: Search | None = None
-    steps: Generator[None, None, SearchResult] | None = field(default=None, repr=False)
-    undecided: str | None = None
-    """Why it could not be decided."""
-
-    @property
-    def is_wrong(self) -> bool:
-        if self.zones is not None:
-            return self.zones.found > 0
-        result = None if self.search is None else self.search.result
-        return result is not None and not result.legal
 
 
 class LinearizabilityChecker:
@@ -86,137 +55,78 @@ class LinearizabilityChecker:
 
     def check(self, history: History, limits: Limits) -> Verdict:
         deadline = limits.deadline()
-        pairs = history.pairs()
-        if self._functions is not None:
-            pairs = [pair for pair in pairs if pair.f in self._functions]
-        keys = self._keys(pairs)
-        searched = []
-        for key in keys:
-            if deadline.expired():
-                key.undecided = _out_of_time(limits)
-            else:
-                key.zones = check_zones(key.calls, self.model) if self._zones else None
-                if key.zones is None:
-                    key.search = Search(key.calls, self.model)
-                    searched.append(key)
-        wrong_already = any(key.is_wrong for key in keys)
-        self._take_turns(searched, limits, deadline, wrong_already)
-        anomalies, more = self._explain([key for key in keys if key.is_wrong], deadline)
-        return self._verdict(keys, anomalies, more)
+        columns = CallColumns.of(history, keyed=self.split_by_key, functions=self._functions)
+        return self.check_columns(columns, limits, deadline)
 
-    def _keys(self, pairs: Sequence[Pair]) -> list[_Key]:
-        groups: dict[Hashable, list[Pair]]
-        groups = split_by_key(pairs) if self.split_by_key else {None: list(pairs)}
-        keys = []
-        for group in groups.values():
-            calls = calls_of(
-                group, reads=self.model.reads, failures=self.model.failures, keyed=self.split_by_key
-            )
-            failed = [pair for pair in group if pair.type == FAIL]
-            name = group[0].invocation.value[0] if self.split_by_key else None
-            keys.append(_Key(name, calls, failed))
-        return keys
+    def check_columns(
+        self, columns: CallColumns, limits: Limits, deadline: Deadline | None = None
+    ) -> Verdict:
+        """The verdict on calls that are columns already."""
+        deadline = limits.deadline() if deadline is None else deadline
+        searching_s = min(deadline.remaining(), limits.time_s) * (1 - FOR_EXPLAINING)
+        objects = decide(columns, self.model, limits, zones=self._zones, search_s=searching_s)
+        anomalies, more = self._explain([item for item in objects if item.wrong], columns, deadline)
+        return self._verdict(objects, anomalies, more)
 
-    def _take_turns(self, keys: list[_Key], limits: Limits, deadline: Deadline, wrong_already: bool) -> None:
-        """Runs the searches of all keys side by side until each is decided, or a limit is reached."""
-        searching_s = limits.time_s * (1 - FOR_EXPLAINING)
-        most_held = limits.memory_mb * 1_000_000 // CONFIGURATION_BYTES
-        started = limits.clock()
-        stop_at = started + min(searching_s, deadline.remaining())
-        budget = FIRST_BUDGET
-        active = list(keys)
-        found_wrong = wrong_already
-        reason = _out_of_time(limits)
-        while active:
-            waiting: list[_Key] = []
-            for position, key in enumerate(active):
-                search = key.search
-                assert search is not None, "only keys with a search take turns"
-                steps = key.steps = key.steps or search.steps()
-                while True:
-                    if next(steps, search) is search:
-                        break
-                    if limits.clock() >= stop_at:
-                        for late in [key, *active[position + 1 :], *waiting]:
-                            late.undecided = reason
-                            late.steps = None
-                        return
-                    if sum(other.search.held for other in active if other.search) > most_held:
-                        key.undecided = (
-                            f"its {search.held} configurations, with those of other keys, need more than the "
-                            f"{limits.memory_mb} MB allowed; allow more memory, or use more keys or fewer processes"
-                        )
-                        search.held = 0
-                        key.steps = None
-                        break
-                    if search.looked_at >= budget:
-                        waiting.append(key)
-                        break
-                if key.is_wrong and not found_wrong:
-                    # The verdict is certain; the others may take as long again, for completeness.
-                    found_wrong = True
-                    now = limits.clock()
-                    soon = now + max(2.0, 2 * (now - started))
-                    if soon < stop_at:
-                        stop_at = soon
-                        reason = "another key is wrong already, so it was given up early"
-            active = waiting
-            budget *= BUDGET_GROWTH
-
-    def _explain(self, wrong: list[_Key], deadline: Deadline) -> tuple[list[Anomaly], int]:
+    def _explain(
+        self, wrong: list[ObjectState], columns: CallColumns, deadline: Deadline
+    ) -> tuple[list[Anomaly], int]:
         """The anomalies, and how many more there are."""
         anomalies: list[Anomaly] = []
         more = 0
-        for number, key in enumerate(wrong):
+        for number, item in enumerate(wrong):
             patience = Deadline(min(deadline.at, deadline.clock() + PATIENCE_S), deadline.clock)
             if number >= EXPLAINED:
-                more += key.zones.found if key.zones is not None else 1
+                more += 1
                 continue
-            if key.zones is not None:
-                each: list[Evidence] = []
-                for conflict in key.zones.conflicts:
+            calls = item.calls()
+            each: list[Evidence] = []
+            if item.way == ZONES:
+                assert item.suspects is not None, f"zones found {item.key!r} wrong, but not where"
+                zones = check_zones(item.columns.calls(item.suspects.tolist()), self.model)
+                assert zones is not None, f"the suspects of {item.key!r} are not for zones, the whole was"
+                assert zones.found, f"the suspects of {item.key!r} are no conflict by themselves"
+                for conflict in zones.conflicts:
                     if each and patience.expired():
                         break
                     each.append(evidence_of_conflict(conflict, self.model, patience.expired))
-                more += key.zones.found - len(each)
+                more += zones.found - len(each)
             else:
-                assert key.search is not None, f"{key.key!r} has neither zones nor a search"
-                assert key.search.result is not None, f"the search of {key.key!r} is not over"
-                stuck = key.search.result.stuck
+                assert item.result is not None, f"the search of {item.key!r} is not over"
+                stuck = item.result.stuck
                 assert stuck is not None, "an illegal history got stuck somewhere"
-                each = [evidence_of_search(key.calls, stuck, self.model, patience.expired)]
+                each = [evidence_of_search(calls, stuck, self.model, patience.expired)]
             seen: set[tuple[int, ...]] = set()
-            values = Values(key.calls, key.failed, self.model, keyed=self.split_by_key)
+            values = Values(calls, _failed(item, columns), self.model)
             for evidence in each:
-                anomaly = explain(evidence, values, self.model, key.key)
+                anomaly = explain(evidence, values, self.model, item.key)
                 if tuple(anomaly.operations) not in seen:
                     seen.add(tuple(anomaly.operations))
                     anomalies.append(anomaly)
         return anomalies, more
 
-    def _verdict(self, keys: list[_Key], anomalies: list[Anomaly], more: int) -> Verdict:
-        wrong = [key for key in keys if key.is_wrong]
-        undecided = [key for key in keys if key.undecided is not None]
-        operations = sum(len(key.calls) for key in keys)
+    def _verdict(self, objects: Sequence[ObjectState], anomalies: list[Anomaly], more: int) -> Verdict:
+        wrong = [item for item in objects if item.wrong]
+        undecided = [item for item in objects if item.undecided is not None]
+        operations = sum(len(item.rows) for item in objects)
         details: dict[str, Any] = {
             "model": self.model.name,
-            "keys": len(keys),
+            "keys": len(objects),
             "operations": operations,
-            "decided_by_zones": sum(key.zones is not None for key in keys),
-            "decided_by_search": sum(
-                key.search is not None and key.search.result is not None for key in keys
-            ),
-            "configurations": sum(key.search.looked_at for key in keys if key.search is not None),
-            "wrong_keys": [key.key for key in wrong] if self.split_by_key else [],
+            "decided_by_zones": sum(item.way == ZONES for item in objects),
+            "decided_by_search": sum(item.result is not None for item in objects),
+            "configurations": sum(item.looked_at for item in objects),
+            "wrong_keys": [item.key for item in wrong] if self.split_by_key else [],
             "undecided": [
-                {"key": key.key, "operations": len(key.calls), "reason": key.undecided} for key in undecided
+                {"key": item.key, "operations": len(item.rows), "reason": item.undecided}
+                for item in undecided
             ],
         }
         if more:
             details["further_conflicts"] = more
-        scope = f"{len(keys)} {'key' if len(keys) == 1 else 'keys'}, {operations} operations"
+        scope = f"{len(objects)} {'key' if len(objects) == 1 else 'keys'}, {operations} operations"
         if wrong:
-            where = f"{len(wrong)} of {len(keys)} keys" if self.split_by_key else "the history"
+            where = f"{len(wrong)} of {len(objects)} keys" if self.split_by_key else "the history"
             further = len(anomalies) - 1 + more
             others = f" (and {further} more)" if further else ""
             sentence = f"{where} not linearizable: {anomalies[0].sentence}{others}"
@@ -232,5 +142,9 @@ class LinearizabilityChecker:
         )
 
 
-def _out_of_time(limits: Limits) -> str:
-    return f"the time allowed ({limits.time_s:g} s) ran out; allow more, or use more keys or fewer processes"
+def _failed(item: ObjectState, columns: CallColumns) -> list[Any]:
+    """The failed calls of an object."""
+    failed = columns.type == FAIL_CODE
+    if len(columns.keys) > 1:
+        failed &= columns.key == item.number
+    return columns.calls(np.flatnonzero(failed).tolist())

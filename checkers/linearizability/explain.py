@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from checkers.linearizability.calls import FOREVER, Call, call_of
+from checkers.linearizability.calls import FOREVER, Call
 from checkers.linearizability.models import CasRegister, Footprint, Model, State, show
 from checkers.linearizability.search import Search, SearchResult
 from checkers.linearizability.zones import Conflict
@@ -245,7 +245,7 @@ def _as_write(call: Call) -> Call:
 class Values:
     """Who wrote each value of an object, and which were seen: what the evidence leaves out and a sentence needs."""
 
-    def __init__(self, calls: Sequence[Call], failed: Sequence[Pair], model: Model, *, keyed: bool) -> None:
+    def __init__(self, calls: Sequence[Call], failed: Sequence[Call], model: Model) -> None:
         self.calls = {call.start: call for call in calls}
         self.writers: dict[Hashable, list[Call]] = {}
         self.seen: set[Hashable] = set()
@@ -259,10 +259,10 @@ class Values:
                 self.writers.setdefault(footprint.written, []).append(call)
             if footprint.observes and call.type == OK:
                 self.seen.add(footprint.observed)
-        for pair in failed:
-            footprint = model.footprint(msgspec.structs.replace(call_of(pair, keyed=keyed), type=INFO))
+        for call in failed:
+            footprint = model.footprint(msgspec.structs.replace(call, type=INFO))
             if footprint is not None and footprint.writes:
-                self.failed_writers.setdefault(footprint.written, []).append(pair)
+                self.failed_writers.setdefault(footprint.written, []).append(call.pair)
 
     def is_written_after(self, write: Call) -> bool:
         """Whether any write began after this one did: then nobody needed to see this one's value for it to have been

@@ -59,6 +59,8 @@ class Search:
     """Configurations looked at so far: the work done."""
     held: int = field(default=0, init=False)
     """Configurations in memory now."""
+    width: int = field(default=0, init=False)
+    """Bits that a set of calls may have: calls open at a time, and crashed ones."""
     result: SearchResult | None = field(default=None, init=False)
     _pause_at: int = field(default=PAUSE, init=False, repr=False)
 
@@ -77,9 +79,10 @@ class Search:
         return result
 
     def _search(self) -> Generator[None, None, SearchResult]:
-        transitions = _Transitions(self.model)
+        transitions = Transitions(self.model)
         start_states = [self.model.initial_state()] if self.start_states is None else self.start_states
         events, width = _events(self.calls)
+        self.width = width + sum(call.end == FOREVER for call in self.calls)
         open_ = _Open(-1 << width)
         next_crashed = 1 << width
         frontier: dict[int, set[int]] = {transitions.intern(state): {0} for state in start_states}
@@ -108,7 +111,7 @@ class Search:
         return SearchResult(True)
 
     def _split(
-        self, frontier: dict[int, set[int]], bit: int, transitions: _Transitions, open_: _Open
+        self, frontier: dict[int, set[int]], bit: int, transitions: Transitions, open_: _Open
     ) -> tuple[dict[int, set[int]], dict[int, set[int]]]:
         """At the return of a call: the configurations that have it behind (its bit taken off, for the slot is free
         now), and those that lack it; rule 1 applied to all."""
@@ -136,7 +139,7 @@ class Search:
         found: dict[int, set[int]],
         seen: dict[int, set[int]],
         bit: int,
-        transitions: _Transitions,
+        transitions: Transitions,
         open_: _Open,
     ) -> Generator[None, None, None]:
         """Lets open calls take effect, in every order, until the one that returns has; adds what comes of it to
@@ -225,7 +228,7 @@ class _Move(NamedTuple):
     uses_crashed: bool
 
 
-def _moves(state: int, transitions: _Transitions, open_: _Open) -> list[_Move]:
+def _moves(state: int, transitions: Transitions, open_: _Open) -> list[_Move]:
     """What can happen next in a state."""
     moves = []
     for bit, class_ in open_.returning.items():
@@ -241,7 +244,7 @@ def _moves(state: int, transitions: _Transitions, open_: _Open) -> list[_Move]:
     return moves
 
 
-class _Transitions:
+class Transitions:
     """The model's steps between numbered states and classes of calls, remembered."""
 
     def __init__(self, model: Model) -> None:
@@ -249,7 +252,8 @@ class _Transitions:
         self.states: list[State] = []
         self._numbers: dict[State, int] = {}
         self._classes: dict[tuple[object, ...], int] = {}
-        self._examples: list[Call] = []
+        self.examples: list[Call] = []
+        """A call of each class."""
         self._changes_nothing: list[bool] = []
         self._after: dict[tuple[int, int], tuple[int, ...]] = {}
 
@@ -264,8 +268,8 @@ class _Transitions:
         signature = (*call.signature, call.process) if self._model.by_process else call.signature
         class_ = self._classes.get(signature)
         if class_ is None:
-            class_ = self._classes[signature] = len(self._examples)
-            self._examples.append(call)
+            class_ = self._classes[signature] = len(self.examples)
+            self.examples.append(call)
             footprint = self._model.footprint(call)
             only_observes = footprint is not None and not footprint.writes
             self._changes_nothing.append(call.f in self._model.reads or call.type == FAIL or only_observes)
@@ -275,7 +279,7 @@ class _Transitions:
         key = (state, class_)
         found = self._after.get(key)
         if found is None:
-            nexts = self._model.step(self.states[state], self._examples[class_])
+            nexts = self._model.step(self.states[state], self.examples[class_])
             found = self._after[key] = tuple(dict.fromkeys(self.intern(next_) for next_ in nexts))
         return found
 

@@ -21,6 +21,7 @@ class GrowSet(SequentialModel):
 
     name = "set"
     reads: frozenset[str] = frozenset({"read"})
+    answers = frozenset({"read"})
 
     def initial_state(self) -> State:
         return frozenset()
@@ -113,6 +114,7 @@ class FifoQueue(_Container):
     name = "queue"
     puts = frozenset({"enqueue"})
     takes = frozenset({"dequeue"})
+    answers = frozenset({"dequeue"})
     verbs = ("enqueued", "dequeued")
 
     def put(self, state: tuple[Any, ...], call: Call) -> State:
@@ -149,6 +151,7 @@ class Stack(_Container):
     name = "stack"
     puts = frozenset({"push"})
     takes = frozenset({"pop"})
+    answers = frozenset({"pop"})
     verbs = ("pushed", "popped")
 
     def put(self, state: tuple[Any, ...], call: Call) -> State:
@@ -175,6 +178,7 @@ class PriorityQueue(_Container):
     name = "priority-queue"
     puts = frozenset({"insert"})
     takes = frozenset({GREATEST, LEAST})
+    answers = frozenset({GREATEST, LEAST})
     verbs = ("inserted", "took out")
 
     def put(self, state: tuple[Any, ...], call: Call) -> State:

@@ -17,6 +17,7 @@ class Counter(SequentialModel):
 
     name = "counter"
     reads = frozenset({"read"})
+    answers = frozenset({"read"})
 
     def __init__(self, initial: int | float = 0) -> None:
         self.initial = initial

@@ -13,6 +13,7 @@ class Mutex(SequentialModel):
     """A lock that one holds at a time: `acquire`, `release`. Who holds it is not looked at."""
 
     name = "mutex"
+    answers: frozenset[str] = frozenset()
 
     def initial_state(self) -> State:
         return "free"
@@ -41,6 +42,7 @@ class OwnedMutex(SequentialModel):
     """A lock that only the process that holds it can release: `acquire`, `release`."""
 
     name = "owned-mutex"
+    answers: frozenset[str] = frozenset()
     by_process = True
 
     def initial_state(self) -> State:
@@ -73,6 +75,7 @@ class FencedLock(SequentialModel):
     """
 
     name = "fenced-lock"
+    answers = frozenset({"acquire"})
     by_process = True
 
     def initial_state(self) -> State:
@@ -118,6 +121,7 @@ class Semaphore(SequentialModel):
     """So many permits: `acquire` takes n (nil: one) if there are as many, `release` gives n back."""
 
     name = "semaphore"
+    answers: frozenset[str] = frozenset()
 
     def __init__(self, permits: int = 1) -> None:
         if permits < 1:

@@ -24,6 +24,7 @@ class AppendMap(SequentialModel):
 
     name = "kv"
     reads = frozenset({"get"})
+    answers = frozenset({"get"})
     splits_by_key = True
 
     def initial_state(self) -> State:

@@ -67,6 +67,11 @@ class Model(Protocol):
         ...
 
     @property
+    def answers(self) -> frozenset[str] | None:
+        """Functions whose answer matters to `step`, or whether they crashed; None: all."""
+        ...
+
+    @property
     def by_process(self) -> bool:
         """Whether it matters who calls: then calls of different processes never count as alike."""
         ...
@@ -108,6 +113,7 @@ class SequentialModel:
     name: str
     reads: frozenset[str] = frozenset()
     failures: frozenset[str] = frozenset()
+    answers: frozenset[str] | None = None
     by_process: bool = False
     splits_by_key: bool = False
     """Whether operations' values are `[key, value]` by nature, each key an object of its own."""

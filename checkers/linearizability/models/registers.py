@@ -35,6 +35,7 @@ class Register(SequentialModel):
 
     name = "register"
     reads: frozenset[str] = frozenset({"read"})
+    answers = frozenset({"read"})
 
     def __init__(self, initial: Any = None) -> None:
         self.initial = initial

@@ -1,0 +1,155 @@
+"""Every way to the same question gives the same answer: zones in columns and one by one, the plain search, the two
+compiled searches, by footprints and by asking the model, compiled and interpreted."""
+
+from __future__ import annotations
+
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+import pytest
+from drawn import register_history
+
+from checkers.linearizability import races, search_kernel
+from checkers.linearizability.columns import CallColumns
+from checkers.linearizability.footprints import footprints_of
+from checkers.linearizability.models import CasRegister
+from checkers.linearizability.search import Search
+from checkers.linearizability.zone_columns import find_zones
+from checkers.linearizability.zones import check_zones
+from results import kernels
+from results.history import History
+
+MIXES = [("read", "write"), ("read", "read", "write", "cas"), ("read", "cas", "cas", "cas")]
+
+
+def drawn(seed: int, *, keys: int, values: tuple[int | None, ...]) -> History:
+    source = random.Random(seed)
+    return register_history(
+        source,
+        operations=source.choice([6, 12, 30, 50]),
+        processes=source.choice([2, 4, 6, 9]),
+        values=source.choice(values),
+        crash=source.choice([0, 0, 0.1, 0.4]),
+        lie=source.choice([0, 0.05, 0.3]),
+        fail=0.1,
+        functions=source.choice(MIXES),
+        keys=keys,
+    )
+
+
+@pytest.mark.parametrize("keys", [0, 3])
+def test_zones_in_columns_and_one_by_one(keys: int) -> None:
+    model = CasRegister()
+    outcomes = {True: 0, False: 0, None: 0}
+    for seed in range(250):
+        history = drawn(seed, keys=keys, values=(None, None, None, 20))
+        columns = CallColumns.of(history, keyed=bool(keys)).that_matter_to(model)
+        footprints = footprints_of(columns, model)
+        assert footprints is not None
+        found = find_zones(footprints)
+        for key in range(len(columns.keys)):
+            whole = check_zones(columns.calls(np.flatnonzero(columns.key == key)), model)
+            assert found.decided[key] == (whole is not None), f"seed {seed}"
+            if whole is None:
+                outcomes[None] += 1
+                continue
+            assert found.wrong[key] == (whole.found > 0), f"seed {seed}"
+            outcomes[whole.found > 0] += 1
+            part = check_zones(columns.calls(found.suspects[columns.key[found.suspects] == key]), model)
+            assert part is not None
+            assert part.found == whole.found, f"seed {seed}: the suspects hold every conflict"
+    assert min(outcomes.values()) >= 10, outcomes
+
+
+def runs(program: races.Program) -> list[tuple[str, Any]]:
+    return list(zip(("breadth first", "depth first"), program.searches(10**9), strict=True))
+
+
+def drive(runner: Any) -> tuple[bool, int]:
+    """The verdict and the row where it got stuck, in small steps."""
+    budget = 7
+    while (status := runner.run(budget)) == search_kernel.PAUSED:
+        budget += 7
+    return status == search_kernel.LEGAL, runner.figures()[3]
+
+
+def agree(seed: int) -> bool | None:
+    model = CasRegister(failed_cas_observes=seed % 3 == 0)
+    history = drawn(seed, keys=0, values=(None, 2, 3, 5))
+    columns = CallColumns.of(history).that_matter_to(model)
+    plain = Search(columns.calls(), model).run(20_000)
+    if plain is None:
+        return None
+    footprints = footprints_of(columns, model)
+    assert footprints is not None
+    ways = {
+        "footprints": races.program_of_footprints(footprints, np.arange(len(columns))),
+        "model": races.program_of_model(columns, model, None),
+    }
+    for way, program in ways.items():
+        assert program is not None, f"seed {seed}: {way} has no room"
+        for name, runner in runs(program):
+            legal, stuck = drive(runner)
+            assert legal == plain.legal, f"seed {seed}: {way}, {name}"
+            if not legal:
+                assert plain.stuck is not None
+                assert columns.end[program.rows[stuck]] == plain.stuck.end, f"seed {seed}: {way}, {name}"
+    return plain.legal
+
+
+def test_a_register_among_many_has_its_own_numbers() -> None:
+    """One that repeats values, so that it is searched, beside many whose values make numbers high."""
+    model = CasRegister()
+    for seed in range(40):
+        history = register_history(
+            random.Random(seed), operations=30, processes=5, values=3, lie=0.1, crash=0.2, keys=2
+        )
+        columns = CallColumns.of(history, keyed=True).that_matter_to(model)
+        columns = replace(columns, values=[*columns.values, *range(10**6, 10**6 + 5000)])
+        footprints = footprints_of(columns, model)
+        assert footprints is not None
+        for key in range(2):
+            rows = np.flatnonzero(columns.key == key)
+            program = races.program_of_footprints(footprints, rows)
+            assert program is not None
+            plain = Search(columns.calls(rows), model).run()
+            assert plain is not None
+            for name, runner in runs(program):
+                assert drive(runner)[0] == plain.legal, f"seed {seed}: {name}"
+
+
+def test_searches_compiled_and_plain() -> None:
+    outcomes = [agree(seed) for seed in range(400 if races.is_compiled() else 40)]
+    assert outcomes.count(True) > len(outcomes) // 5
+    assert outcomes.count(False) > len(outcomes) // 20
+
+
+def test_the_kernel_says_the_same_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(races, "search_kernel", kernels.load_interpreted(search_kernel))
+    outcomes = [agree(seed) for seed in range(60)]
+    assert True in outcomes
+    assert False in outcomes
+
+
+def test_a_memory_limit_stops_a_search() -> None:
+    """Many writes at once that nobody can tell apart by reading."""
+    source = random.Random(2)
+    history = register_history(
+        source, operations=60, processes=40, values=12, functions=("write", "cas", "write", "write")
+    )
+    model = CasRegister()
+    columns = CallColumns.of(history).that_matter_to(model)
+    footprints = footprints_of(columns, model)
+    assert footprints is not None
+    program = races.program_of_footprints(footprints, np.arange(len(columns)))
+    assert program is not None
+    breadth, _ = program.searches(1_000_000)
+    if races.is_compiled():
+        assert breadth.run(10**8) == search_kernel.FULL
+        assert breadth.figures()[2] < 3_000_000

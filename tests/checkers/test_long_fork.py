@@ -1,0 +1,102 @@
+"""Long fork: reads that saw two writes in opposite orders, beside reads of one order."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkers.checker import Limits
+from checkers.long_fork import LongForkChecker
+from results.verdict import INVALID, UNKNOWN, VALID
+from tests.support.stories import Story, kinds
+
+CHECKER = LongForkChecker()
+
+
+def written(*keys: Any) -> Story:
+    story = Story()
+    for key in keys:
+        story.did(0, "write", [["w", key, 1]])
+    return story
+
+
+def read(story: Story, process: int, **seen: int | None) -> Story:
+    return story.did(
+        process,
+        "read",
+        [["r", key, None] for key in seen],
+        [["r", key, value] for key, value in seen.items()],
+    )
+
+
+def test_two_readers_and_two_writes() -> None:
+    story = read(written("x", "y"), 1, x=1, y=None)
+    assert read(story, 2, x=1, y=1).judged(CHECKER).outcome == VALID
+    verdict = read(story, 2, x=None, y=1).judged(CHECKER)
+    assert kinds(verdict) == ["long fork"]
+    assert "process 1 (0.004–0.005 s) saw 'x', but not 'y'" in verdict.sentence
+    assert "process 2 (0.008–0.009 s) saw 'y', but not 'x'" in verdict.sentence
+    assert verdict.anomalies[0].operations == [0, 1, 2, 3, 4, 5, 8, 9]
+
+
+def test_a_fork_among_reads_that_share_only_some_keys() -> None:
+    story = read(read(written("x", "y", "z"), 1, x=1, y=None), 2, y=1, z=None)
+    assert read(story, 3, x=1, z=None).judged(CHECKER).outcome == VALID
+    verdict = read(story, 3, z=1, x=None).judged(CHECKER)
+    assert kinds(verdict) == ["long fork"]
+
+
+def test_a_read_at_odds_with_itself() -> None:
+    story = written("x").did(1, "read", [], [["r", "x", 1], ["r", "x", None]])
+    assert kinds(story.judged(CHECKER)) == ["read at odds with itself"]
+
+
+def test_a_crashed_write_may_be_seen() -> None:
+    story = written("y").crashed(7, "write", [["w", "x", 1]])
+    assert read(story, 1, x=1, y=None).judged(CHECKER).outcome == VALID
+    assert kinds(read(story, 1, x=None, y=1).judged(CHECKER)) == ["long fork"]
+
+
+def test_values_from_nowhere() -> None:
+    assert kinds(read(written("x"), 1, x=2, y=None).judged(CHECKER)) == ["value never written"]
+    story = written("x").failed(3, "write", [["w", "y", 1]])
+    assert kinds(read(story, 1, x=1, y=1).judged(CHECKER)) == ["value of a failed write"]
+
+
+def test_what_cannot_be_judged() -> None:
+    assert written("x").judged(CHECKER).outcome == UNKNOWN
+    assert read(written("x"), 1, x=1).judged(CHECKER).outcome == UNKNOWN
+    assert read(written("x", "x"), 1, x=1, y=None).judged(CHECKER).outcome == UNKNOWN
+    strange = written("x").did(0, "write", 3).did(1, "read", None, [["w", "x", 1]]).judged(CHECKER)
+    assert strange.outcome == UNKNOWN
+    assert "2 values are not" in strange.sentence
+
+
+KEYS = ["a", "b", "c", "d"]
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(KEYS), st.sampled_from([1, None]), min_size=2), min_size=1, max_size=6
+    )
+)
+def test_agrees_with_brute_force(reads: list[dict[str, int | None]]) -> None:
+    """There is an order of the writes in which every read is some prefix, or there is a fork."""
+    story = written(*KEYS)
+    for process, seen in enumerate(reads):
+        read(story, process, **seen)
+    possible = any(
+        all(
+            any(
+                all((key in order[:length]) == (value is not None) for key, value in seen.items())
+                for length in range(len(KEYS) + 1)
+            )
+            for seen in reads
+        )
+        for order in permutations(KEYS)
+    )
+    verdict = CHECKER.check(story.done(), Limits())
+    assert verdict.outcome == (VALID if possible else INVALID)

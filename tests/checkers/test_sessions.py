@@ -1,0 +1,214 @@
+"""Session guarantees: each violated at its smallest, its innocent twin, and brute force over all orders of versions."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkers.checker import Limits
+from checkers.sessions import GUARANTEES, SessionGuaranteesChecker
+from results.history import History
+from results.verdict import INVALID, UNKNOWN, VALID
+from tests.support.stories import Story, kinds
+
+CHECKER = SessionGuaranteesChecker()
+
+
+class Session(Story):
+    def read(self, process: int, value: Any, key: Any = "x") -> Session:
+        self.did(process, "read", [key, None], [key, value])
+        return self
+
+    def write(self, process: int, value: Any, key: Any = "x") -> Session:
+        self.did(process, "write", [key, value])
+        return self
+
+
+def test_monotonic_reads() -> None:
+    story = Session().write(0, 1).write(1, 2).read(2, 1).read(2, 2)
+    assert story.judged(CHECKER).outcome == VALID
+    assert story.read(3, 1).judged(CHECKER).outcome == VALID
+    verdict = story.read(2, 1).judged(CHECKER)
+    assert kinds(verdict) == ["monotonic reads violated"]
+    assert (
+        "process 2 read 1 (0.004–0.005 s) and then read 2 (0.006–0.007 s), so 1 came before 2"
+        in verdict.sentence
+    )
+    assert verdict.anomalies[0].operations == [4, 5, 6, 7, 10, 11]
+    assert verdict.anomalies[0].key == "x"
+
+
+def test_two_sessions_that_read_in_opposite_orders() -> None:
+    """Each is monotonic by itself, but there is one order of versions for both."""
+    story = Session().write(0, 1).write(1, 2).read(2, 1).read(3, 2).read(2, 2).read(3, 1)
+    assert kinds(story.judged(CHECKER)) == ["monotonic reads violated"]
+
+
+def test_nothing_after_something() -> None:
+    story = Session().read(1, None).write(0, 1).read(1, 1)
+    assert story.judged(CHECKER).outcome == VALID
+    verdict = story.read(1, None).judged(CHECKER)
+    assert "monotonic reads violated" in kinds(verdict)
+    assert "nothing is older than nil" in verdict.sentence
+
+
+def test_read_your_writes() -> None:
+    assert Session().write(0, 1).read(0, 1).judged(CHECKER).outcome == VALID
+    assert kinds(Session().write(0, 1).read(0, None).judged(CHECKER)) == ["read your writes violated"]
+    assert Session().write(1, 2).write(0, 1).read(0, 2).judged(CHECKER).outcome == VALID
+    swapped = Session().write(1, 2).write(0, 1).read(0, 2).read(1, 1)
+    assert kinds(swapped.judged(CHECKER)) == ["read your writes violated"]
+    in_order_of_time = SessionGuaranteesChecker(real_time=True)
+    assert kinds(Session().write(1, 2).write(0, 1).read(0, 2).judged(in_order_of_time)) == [
+        "read your writes violated"
+    ]
+
+
+def test_an_older_write_of_ones_own() -> None:
+    """Read your writes alone would allow it, if the second write were the older; monotonic writes forbid that."""
+    story = Session().write(0, 1).write(0, 2).read(0, 1)
+    own = SessionGuaranteesChecker(["read your writes"])
+    assert story.judged(own).outcome == VALID
+    verdict = story.judged(CHECKER)
+    assert kinds(verdict) == ["session guarantees together impossible"]
+    assert "are to hold together" in verdict.sentence
+    assert "monotonic writes" in verdict.sentence
+    assert "read your writes" in verdict.sentence
+    assert kinds(story.read(0, 2).judged(own)) == ["read your writes violated"]
+
+
+def swapped(first: str, asked: Any) -> Session:
+    """Process 1 replaces 2 by something newer, while process 0 does something with that and then writes 2."""
+    story = Session()
+    story.invoke(1, "cas", ["x", [2, 3]])
+    story.did(0, first, asked, ["x", 3] if first == "read" else None)
+    story.write(0, 2)
+    story.ok(1)
+    return story
+
+
+def test_monotonic_writes() -> None:
+    assert Session().write(0, 1).write(0, 2).did(1, "cas", ["x", [2, 3]]).judged(CHECKER).outcome == VALID
+    verdict = swapped("cas", ["x", [3, 1]]).judged(SessionGuaranteesChecker(["monotonic writes"]))
+    assert kinds(verdict) == ["monotonic writes violated"]
+    assert "process 1 replaced 2 by 3" in verdict.sentence
+    assert "process 0 replaced 3 by 1" in verdict.sentence
+    assert "and then wrote 2" in verdict.sentence
+    innocent = Session().write(0, 2).did(1, "cas", ["x", [2, 3]]).did(0, "cas", ["x", [3, 1]])
+    assert innocent.judged(SessionGuaranteesChecker(["monotonic writes"])).outcome == VALID
+
+
+def test_writes_follow_reads() -> None:
+    story = Session().write(0, 1).read(1, 1).write(1, 2)
+    assert story.read(2, 1).read(2, 2).judged(CHECKER).outcome == VALID
+    verdict = swapped("read", ["x", None]).judged(CHECKER)
+    assert kinds(verdict) == ["writes follow reads violated"]
+    assert "process 0 read 3" in verdict.sentence
+    joint = Session().write(0, 1).read(1, 1).write(1, 2).read(2, 2).read(2, 1)
+    assert kinds(joint.judged(CHECKER)) == ["session guarantees together impossible"]
+    timed = SessionGuaranteesChecker(["monotonic reads"], real_time=True)
+    assert kinds(joint.judged(timed)) == ["monotonic reads violated"]
+
+
+def test_transactions_are_taken_step_by_step() -> None:
+    story = Session()
+    story.did(0, "txn", [["w", "x", 1], ["r", "x", 1], ["w", "x", 2]]).did(
+        1, "txn", [["r", "x", 1], ["r", "x", 2]]
+    )
+    assert story.judged(CHECKER).outcome == VALID
+    story.did(1, "txn", [["r", "x", 1]])
+    assert "monotonic reads violated" in kinds(story.judged(CHECKER))
+    early = Session()
+    early.did(0, "txn", [["r", "x", 1], ["w", "x", 1]])
+    assert kinds(early.judged(CHECKER)) == ["read before its write"]
+
+
+def test_crashed_writes_may_be_read_and_failed_ones_may_not() -> None:
+    story = Session()
+    story.crashed(0, "write", ["x", 1])
+    assert story.read(1, None).read(1, 1).read(1, 1).judged(CHECKER).outcome == VALID
+    assert "monotonic reads violated" in kinds(story.read(1, None).judged(CHECKER))
+    failed = Session()
+    failed.failed(0, "write", ["x", 1])
+    assert kinds(failed.read(1, 1).judged(CHECKER)) == ["value of a failed write"]
+    assert kinds(Session().read(1, 1).judged(CHECKER)) == ["value never written"]
+    assert kinds(Session().read(1, 1).write(0, 1).judged(CHECKER)) == ["read before its write"]
+
+
+def test_keys_are_apart_and_a_single_register_has_none() -> None:
+    story = Session().write(0, 1, "x").write(0, 2, "y").read(0, None, "z").read(0, 1, "x").read(0, 2, "y")
+    assert story.judged(CHECKER).outcome == VALID
+    single = SessionGuaranteesChecker(keyed=False, initial=0)
+    story = Session()
+    story.did(1, "read", None, 0).did(0, "write", 1).did(1, "read", None, 1)
+    assert story.judged(single).outcome == VALID
+    assert "monotonic reads violated" in kinds(story.did(1, "read", None, 0).judged(single))
+
+
+def test_what_cannot_be_judged() -> None:
+    assert Session().judged(CHECKER).outcome == UNKNOWN
+    assert Session().write(0, 1).read(1, 1).judged(CHECKER).outcome == UNKNOWN
+    twice = Session().write(0, 1).write(1, 1).read(2, 1).read(2, None).judged(CHECKER)
+    assert twice.outcome == UNKNOWN
+    assert "unique values are" in twice.sentence
+    strange = Session().write(0, 1).did(0, "read", "x", "y").did(0, "txn", 5).judged(CHECKER)
+    assert strange.outcome == UNKNOWN
+    with pytest.raises(ValueError, match="guarantees: monotonic reads"):
+        SessionGuaranteesChecker(["linearizable"])
+
+
+def holds(guarantee: str, order: dict[Any, int], history: History) -> bool:
+    """Terry's definitions, for one key and one order of its versions."""
+    for process in {pair.process for pair in history.pairs()}:
+        mine = [pair for pair in history.pairs() if pair.process == process]
+        for place, later in enumerate(mine):
+            for earlier in mine[:place]:
+                asked = {
+                    "monotonic reads": ("read", "read"),
+                    "monotonic writes": ("write", "write"),
+                    "read your writes": ("write", "read"),
+                    "writes follow reads": ("read", "write"),
+                }[guarantee]
+                if (earlier.f, later.f) == asked and order[earlier.value[1]] > order[later.value[1]]:
+                    return False
+    return True
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    """Writes are invoked first and end last in time, so that any of them may be read; each belongs to a session that
+    reads before and after it."""
+    story = Session()
+    number = draw(st.integers(1, 4))
+    for value in range(number):
+        story.crashed(100 + value, "write", ["x", value])
+    values = [None, *range(number)]
+    for step in range(draw(st.integers(2, 7))):
+        process = draw(st.integers(0, 2))
+        if draw(st.integers(0, 3)) == 0:
+            story.write(process, 10 + step)
+            values.append(10 + step)
+        else:
+            story.read(process, draw(st.sampled_from(values)))
+    return story.done()
+
+
+@given(histories(), st.lists(st.sampled_from(GUARANTEES), min_size=1, max_size=4, unique=True))
+def test_agrees_with_brute_force(history: History, guarantees: list[str]) -> None:
+    values = [pair.value[1] for pair in history.pairs() if pair.f == "write"]
+    orders = [
+        {None: -1, **{value: place for place, value in enumerate(order)}} for order in permutations(values)
+    ]
+    verdict = SessionGuaranteesChecker(guarantees).check(history, Limits())
+    together = any(all(holds(guarantee, order, history) for guarantee in guarantees) for order in orders)
+    assert (verdict.outcome == INVALID) == (not together), verdict.sentence
+    alone = {
+        guarantee for guarantee in guarantees if not any(holds(guarantee, order, history) for order in orders)
+    }
+    assert {kind for kind in kinds(verdict) if "together" not in kind} == {
+        f"{name} violated" for name in alone
+    }

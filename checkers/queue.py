@@ -1,0 +1,422 @@
+"""Queues: nothing is lost, made up or delivered twice, and what came first leaves first.
+
+Operations: `enqueue` with a value; `dequeue`, answered with a value, fails when the queue is empty (or is answered nil,
+where nobody enqueues nil); `drain`, answered with all that was left, in order. Two promises are judged:
+
+- *Delivery* (Jepsen's total-queue), for any values: a value is dequeued no more often than it was enqueued
+  (*duplicated*), never if nobody tried to (*unexpected*), nor before that began; and one whose enqueue was acknowledged
+  comes out (*lost*). Lost is judged only where the queue was seen empty later: by a drain, or by a dequeue that failed
+  because of that. A dequeue or drain of unknown outcome may have taken a value with it: that many values less are
+  certainly lost.
+- *Order* (with `ordered`), for values that were enqueued once: whatever was certainly enqueued earlier leaves no later.
+  Violations are those of the axioms for queues (Henzinger et al. 2013): one value overtakes another that was enqueued
+  before it, and is gone before the other one's dequeue begins, or while the other is never dequeued at all; and a
+  dequeue finds the queue empty although at each moment of it some value was certainly inside.
+
+These are sound for crashed operations, and complete where none crashed and values are unique.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checkers.checker import Limits
+from checkers.conclusion import Misshapen, anomaly, conclude
+from checkers.operations import FOREVER, Operations
+from checkers.precedence import greatest_before
+from checkers.values import Numbering
+from checkers.words import count, interval, shown
+from results.history import History, Pair
+from results.verdict import UNKNOWN, Anomaly, Verdict
+
+LOST = "lost element"
+DUPLICATED = "duplicated element"
+UNEXPECTED = "unexpected element"
+FAILED_ENQUEUE = "element of a failed enqueue"
+TOO_EARLY = "element before its enqueue"
+OVERTAKEN = "element overtaken"
+NOT_EMPTY = "empty answer of a queue that was not"
+
+_EMPTY_WORDS = ("empty", "exhausted")
+"""What an error says when a dequeue failed because nothing was there."""
+
+
+@dataclass(frozen=True)
+class _Removals:
+    """Every value taken out: by which operation, and its place in what that one took."""
+
+    operations: Operations
+    value: NDArray[np.int64]
+    by: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
+@dataclass
+class QueueChecker:
+    """Judges a queue; with `ordered=False` only what goes in and out, not in which order."""
+
+    ordered: bool = True
+    name: str = field(default="queue", kw_only=True)
+
+    def check(self, history: History, limits: Limits) -> Verdict:
+        misshapen = Misshapen("a list of what was drained")
+        values = Numbering()
+        enqueues = Operations.of(history, "enqueue")
+        entered = values.number(enqueues.asked())
+        taking = Operations.of(history, "dequeue", "drain")
+        removals, empty = _removals(taking, values, misshapen)
+        total = len(values)
+        possible = ~enqueues.failed
+        tried = np.bincount(entered[possible], minlength=total)
+        acknowledged = np.bincount(entered[enqueues.ok], minlength=total)
+        out = np.bincount(removals.value, minlength=total)
+        details: dict[str, Any] = {
+            "enqueues": len(enqueues),
+            "acknowledged": int(enqueues.ok.sum()),
+            "dequeued": len(removals.value),
+            "recovered": int(np.minimum(np.maximum(out - acknowledged, 0), tried - acknowledged).sum()),
+        }
+        if not len(removals.value) and not misshapen.number and not empty.any():
+            sentence = f"none of {count(len(taking), 'dequeue')} took anything out or found the queue empty"
+            return Verdict(UNKNOWN, self.name, sentence, details=details)
+        anomalies = _surplus(enqueues, entered, tried, out, removals, values)
+        anomalies += _too_early(enqueues, entered, possible, removals, values)
+        doubts = misshapen.doubts()
+        missing, in_doubt = _lost(enqueues, entered, acknowledged, out, taking, empty, values)
+        anomalies += missing
+        doubts += in_doubt
+        if self.ordered:
+            wrong, skipped = _order(enqueues, entered, tried, out, removals, taking, empty, values)
+            anomalies += wrong
+            details["values_without_order"] = skipped
+        valid = (
+            f"{count(len(removals.value), 'element')} of {count(int(enqueues.ok.sum()), 'acknowledged enqueue')} came "
+            "out, none twice and none unasked"
+        )
+        if self.ordered:
+            valid += ", in order"
+        return conclude(self.name, anomalies, doubts, valid, details)
+
+
+def _removals(
+    taking: Operations, values: Numbering, misshapen: Misshapen
+) -> tuple[_Removals, NDArray[np.bool_]]:
+    """What was taken out; and which operations saw the queue empty at some moment."""
+    events = taking.history.operations
+    nil_is_empty = int(values.find([None])[0]) < 0
+    empty = np.zeros(len(taking), dtype=bool)
+    done = taking.where(taking.ok)
+    position = np.flatnonzero(taking.ok).tolist()
+    taken: list[Any] = []
+    by: list[int] = []
+    for place, (start, end) in enumerate(zip(done.start.tolist(), done.end.tolist(), strict=True)):
+        answer = events[end].value
+        if events[start].f == "dequeue":
+            if answer is None and nil_is_empty:
+                empty[position[place]] = True
+                continue
+            taken.append(answer)
+            by.append(place)
+        elif answer is None or isinstance(answer, list | tuple):
+            empty[position[place]] = True
+            taken.extend(answer or ())
+            by.extend([place] * len(answer or ()))
+        else:
+            misshapen.note(done.pair(place))
+    for place in np.flatnonzero(taking.failed).tolist():
+        event = events[int(taking.end[place])]
+        said = f"{event.error} {event.value}".lower()
+        empty[place] = event.f == "dequeue" and any(word in said for word in _EMPTY_WORDS)
+    of = np.array(by, dtype=np.int64)
+    return _Removals(done, values.number(taken), of, done.start[of], done.end[of]), empty
+
+
+def _surplus(
+    enqueues: Operations,
+    entered: NDArray[np.int64],
+    tried: NDArray[np.int64],
+    out: NDArray[np.int64],
+    removals: _Removals,
+    values: Numbering,
+) -> list[Anomaly]:
+    """Values that came out more often than they can have gone in."""
+    refused = np.bincount(entered[enqueues.failed], minlength=len(values))
+    found = []
+    for kind, wrong in (
+        (UNEXPECTED, (out > 0) & (tried == 0) & (refused == 0)),
+        (FAILED_ENQUEUE, (out > 0) & (tried == 0) & (refused > 0)),
+        (DUPLICATED, (out > tried) & (tried > 0)),
+    ):
+        numbers = np.flatnonzero(wrong)
+        told = []
+        for number in numbers[:20].tolist():
+            who = [
+                removals.operations.pair(int(removals.by[place]))
+                for place in np.flatnonzero(removals.value == number)[:8].tolist()
+            ]
+            value = shown(values.values[number])
+            last = who[-1]
+            text = f"process {last.process} took out {value} ({interval(last)}), "
+            if kind == DUPLICATED:
+                first = who[0]
+                enqueued = enqueues.pairs((entered == number) & ~enqueues.failed)[:8]
+                text = (
+                    f"{value} came out {count(int(out[number]), 'time')}, but went in {tried[number]}: process "
+                    f"{first.process} took it ({interval(first)}), and process {last.process} again ({interval(last)})"
+                )
+                who += enqueued
+            elif kind == FAILED_ENQUEUE:
+                refusal = enqueues.pairs(entered == number)[0]
+                text += f"but its enqueue by process {refusal.process} ({interval(refusal)}) had failed"
+                who.append(refusal)
+            else:
+                text += "which nobody had enqueued"
+            told.append((text, who))
+        if told:
+            plural = kind.replace("element", "elements", 1)
+            found.append(anomaly(kind, told, len(numbers), plural=plural, key=values.values[int(numbers[0])]))
+    return found
+
+
+def _too_early(
+    enqueues: Operations,
+    entered: NDArray[np.int64],
+    possible: NDArray[np.bool_],
+    removals: _Removals,
+    values: Numbering,
+) -> list[Anomaly]:
+    """Values of one or more enqueues that came out before the first of them began."""
+    begun = np.full(len(values), FOREVER, dtype=np.int64)
+    np.minimum.at(begun, entered[possible], enqueues.start[possible])
+    early = (begun[removals.value] < FOREVER) & (removals.end < begun[removals.value])
+    told = []
+    for place in np.flatnonzero(early)[:20].tolist():
+        taker = removals.operations.pair(int(removals.by[place]))
+        number = int(removals.value[place])
+        giver = enqueues.pairs((entered == number) & possible)[0]
+        text = (
+            f"process {taker.process} took out {shown(values.values[number])} ({interval(taker)}) before process "
+            f"{giver.process} began to enqueue it ({interval(giver)})"
+        )
+        told.append((text, [taker, giver]))
+    plural = "elements before their enqueues"
+    return [anomaly(TOO_EARLY, told, int(early.sum()), plural=plural)] if told else []
+
+
+def _lost(
+    enqueues: Operations,
+    entered: NDArray[np.int64],
+    acknowledged: NDArray[np.int64],
+    out: NDArray[np.int64],
+    taking: Operations,
+    empty: NDArray[np.bool_],
+    values: Numbering,
+) -> tuple[list[Anomaly], list[str]]:
+    """Acknowledged values that never came out, though the queue was empty after they had gone in."""
+    short = np.maximum(acknowledged - out, 0)
+    if not short.any():
+        return [], []
+    empty_at = int(taking.start[empty].max(initial=-1))
+    crashed = taking.where(taking.unknown)
+    events = taking.history.operations
+    drains = any(events[index].f == "drain" for index in crashed.start.tolist())
+    # Of the enqueues of a value those acknowledged last may be the ones still inside.
+    late = np.bincount(entered[enqueues.ok & (enqueues.end > empty_at)], minlength=len(values))
+    certain = np.maximum(short - late, 0)
+    number = int(certain.sum()) - (int(certain.sum()) if drains else len(crashed))
+    doubts = []
+    still = int(short.sum()) - int(certain.sum())
+    if still:
+        example = shown(values.values[int(np.flatnonzero(short > certain)[0])])
+        doubts.append(
+            f"{count(still, 'acknowledged element')} (first {example}) never came out, but the queue was not seen "
+            "empty afterwards; a final drain would tell"
+        )
+    if number <= 0:
+        if certain.any():
+            doubts.append(
+                f"{count(int(certain.sum()), 'acknowledged element')} never came out, which "
+                f"{count(len(crashed), 'dequeue')} of unknown outcome may have taken"
+            )
+        return [], doubts
+    emptied = taking.pairs(empty & (taking.start == empty_at))[0]
+    excuse = f", and at most {len(crashed)} of them with a crashed dequeue" if len(crashed) else ""
+    told = []
+    for one in np.flatnonzero(certain)[:20].tolist():
+        giver = enqueues.pairs((entered == one) & enqueues.ok)[0]
+        text = (
+            f"{shown(values.values[one])} was enqueued by process {giver.process} ({interval(giver)}) and never came "
+            f"out{excuse}, though process {emptied.process} found the queue empty afterwards ({interval(emptied)})"
+        )
+        told.append((text, [giver, emptied]))
+    key = values.values[int(np.flatnonzero(certain)[0])]
+    return [anomaly(LOST, told, number, plural="lost elements", key=key)], doubts
+
+
+def _order(
+    enqueues: Operations,
+    entered: NDArray[np.int64],
+    tried: NDArray[np.int64],
+    out: NDArray[np.int64],
+    removals: _Removals,
+    taking: Operations,
+    empty: NDArray[np.bool_],
+    values: Numbering,
+) -> tuple[list[Anomaly], int]:
+    """Violations of the order among values enqueued once; and how many values were not."""
+    total = len(values)
+    once = (tried == 1) & (out <= 1)
+    went_in = np.full(total, FOREVER, dtype=np.int64)
+    begun = np.full(total, -1, dtype=np.int64)
+    enqueue = np.full(total, -1, dtype=np.int64)
+    possible = np.flatnonzero(~enqueues.failed)
+    enqueue[entered[possible]] = possible
+    went_in[entered[possible]] = enqueues.end[possible]
+    begun[entered[possible]] = enqueues.start[possible]
+    came_out = np.full(total, FOREVER, dtype=np.int64)
+    gone = np.full(total, FOREVER, dtype=np.int64)
+    removal = np.full(total, -1, dtype=np.int64)
+    removal[removals.value] = np.arange(len(removals.value))
+    came_out[removals.value] = removals.start
+    gone[removals.value] = removals.end
+    crashed = np.sort(taking.start[taking.unknown])
+    anomalies = []
+    # Of the values that had gone in before one began to, the one whose removal began last: if never, FOREVER.
+    settled = np.flatnonzero(once & (went_in < FOREVER))
+    may_be_gone = (out[settled] == 0) & (len(crashed) > 0)
+    leaves = np.where(may_be_gone, crashed[0] if len(crashed) else FOREVER, came_out[settled])
+    seen = np.flatnonzero(once & (out == 1))
+    behind = greatest_before(went_in[settled], leaves, begun[seen])
+    wrong = (behind >= 0) & (leaves[np.maximum(behind, 0)] > gone[seen])
+    told = []
+    for place in np.flatnonzero(wrong)[:20].tolist():
+        slow, fast = int(settled[behind[place]]), int(seen[place])
+        told.append(_tell_overtaken(slow, fast, enqueues, enqueue, removals, removal, taking, values))
+    number = int(wrong.sum())
+    more, inside_number = _overtaken_inside(removals, went_in, begun, once, enqueues, enqueue, values)
+    number += inside_number
+    told += more
+    if told:
+        anomalies.append(anomaly(OVERTAKEN, told, number, plural="elements overtaken"))
+    stay = np.where(may_be_gone, leaves, came_out[settled])
+    anomalies += _not_empty(went_in[settled], stay, settled, enqueues, enqueue, taking, empty, values)
+    return anomalies, int(((tried + out > 0) & ~once).sum())
+
+
+def _tell_overtaken(
+    slow: int,
+    fast: int,
+    enqueues: Operations,
+    enqueue: NDArray[np.int64],
+    removals: _Removals,
+    removal: NDArray[np.int64],
+    taking: Operations,
+    values: Numbering,
+) -> tuple[str, list[Pair]]:
+    first, second = enqueues.pair(int(enqueue[slow])), enqueues.pair(int(enqueue[fast]))
+    taken = removals.operations.pair(int(removals.by[removal[fast]]))
+    one, other = shown(values.values[slow]), shown(values.values[fast])
+    text = (
+        f"{one} was enqueued by process {first.process} ({interval(first)}) before {other} by process {second.process} "
+        f"({interval(second)}), but {other} was taken out by process {taken.process} ({interval(taken)}) "
+    )
+    pairs = [first, second, taken]
+    if removal[slow] >= 0:
+        later = removals.operations.pair(int(removals.by[removal[slow]]))
+        text += f"before process {later.process} began to take out {one} ({interval(later)})"
+        pairs.append(later)
+    elif taking.unknown.any():
+        text += f"while {one} was still inside: no dequeue that might have taken it had begun"
+    else:
+        text += f"and {one} never was"
+    return text, pairs
+
+
+def _overtaken_inside(
+    removals: _Removals,
+    went_in: NDArray[np.int64],
+    begun: NDArray[np.int64],
+    once: NDArray[np.bool_],
+    enqueues: Operations,
+    enqueue: NDArray[np.int64],
+    values: Numbering,
+) -> tuple[list[tuple[str, list[Pair]]], int]:
+    """Values of one drain in the wrong order: one that had gone in before another one began to, listed after it."""
+    kept = np.flatnonzero(once[removals.value])
+    if len(kept) < 2:
+        return [], 0
+    by, value = removals.by[kept], removals.value[kept]
+    # The latest begin so far within each drain; drains are apart, since their numbers grow and times are below 2^32.
+    far = np.int64(1) << 32
+    latest = np.maximum.accumulate(by * far + begun[value])
+    before = np.concatenate([[-1], latest[:-1]])
+    wrong = (before // far == by) & (went_in[value] < before % far)
+    told = []
+    for place in np.flatnonzero(wrong)[:20].tolist():
+        first = int(np.flatnonzero(by == by[place])[0])
+        faster = first + int(np.argmax(begun[value[first:place]]))
+        one, other = int(value[place]), int(value[faster])
+        drain = removals.operations.pair(int(by[place]))
+        pairs = [enqueues.pair(int(enqueue[one])), enqueues.pair(int(enqueue[other])), drain]
+        text = (
+            f"{shown(values.values[one])} was enqueued by process {pairs[0].process} ({interval(pairs[0])}) before "
+            f"{shown(values.values[other])} by process {pairs[1].process} ({interval(pairs[1])}), but process "
+            f"{drain.process} drained it later ({interval(drain)})"
+        )
+        told.append((text, pairs))
+    return told, int(wrong.sum())
+
+
+def _not_empty(
+    begin: NDArray[np.int64],
+    end: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    enqueues: Operations,
+    enqueue: NDArray[np.int64],
+    taking: Operations,
+    emptied: NDArray[np.bool_],
+    values: Numbering,
+) -> list[Anomaly]:
+    """Dequeues that found the queue empty, though from their begin to their end something was certainly inside: each
+    value is from the end of its enqueue to the begin of its dequeue."""
+    inside = np.flatnonzero(begin < end)
+    events = taking.history.operations
+    dequeue = np.array([events[index].f == "dequeue" for index in taking.start.tolist()], dtype=bool)
+    empty = np.flatnonzero(emptied & dequeue)
+    if not len(inside) or not len(empty):
+        return []
+    order = inside[np.argsort(begin[inside], kind="stable")]
+    first = begin[order]
+    reach = np.maximum.accumulate(end[order])
+    # A gap lies before each value that goes in after all before it have left.
+    fresh = np.concatenate([[True], first[1:] > reach[:-1]])
+    stretch = np.cumsum(fresh) - 1
+    from_ = first[fresh]
+    until = np.concatenate([reach[:-1][fresh[1:]], reach[-1:]])
+    at = np.searchsorted(from_, taking.start[empty]) - 1
+    covered = (at >= 0) & (until[np.maximum(at, 0)] > taking.end[empty])
+    told = []
+    for place in np.flatnonzero(covered)[:20].tolist():
+        asker = int(empty[place])
+        members = order[stretch == at[place]]
+        during = members[(end[members] > taking.start[asker]) & (begin[members] < taking.end[asker])]
+        pairs = [
+            taking.pair(asker),
+            *(enqueues.pair(int(enqueue[numbers[one]])) for one in during[:8].tolist()),
+        ]
+        what = ", ".join(shown(values.values[int(numbers[one])]) for one in during[:8].tolist())
+        text = (
+            f"process {pairs[0].process} found the queue empty ({interval(pairs[0])}), but at each moment of that one "
+            f"of {what} was inside"
+        )
+        told.append((text, pairs))
+    return (
+        [anomaly(NOT_EMPTY, told, int(covered.sum()), plural="empty answers of a queue that was not")]
+        if told
+        else []
+    )

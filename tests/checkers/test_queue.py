@@ -1,0 +1,188 @@
+"""Queues: lost, duplicated, unexpected and overtaken elements, beside innocent twins, and brute force."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkers.checker import Limits
+from checkers.queue import QueueChecker
+from results.history import History
+from results.verdict import INVALID, UNKNOWN, VALID
+from tests.support.stories import Story, kinds, random_history, some_order
+
+FIFO = QueueChecker()
+ANY_ORDER = QueueChecker(ordered=False)
+
+
+class Queue(Story):
+    def put(self, value: Any, process: int = 0) -> Queue:
+        self.did(process, "enqueue", value)
+        return self
+
+    def take(self, value: Any, process: int = 1) -> Queue:
+        self.did(process, "dequeue", None, value)
+        return self
+
+    def empty(self, process: int = 1) -> Queue:
+        self.failed(process, "dequeue", error="empty")
+        return self
+
+    def drain(self, *values: Any, process: int = 1) -> Queue:
+        self.invoke(process, "drain")
+        self.event(process, "ok", "drain", list(values))
+        return self
+
+
+def test_first_in_first_out() -> None:
+    assert Queue().put(1).put(2).take(1).take(2).empty().judged(FIFO).outcome == VALID
+    verdict = Queue().put(1).put(2).take(2).take(1).judged(FIFO)
+    assert kinds(verdict) == ["element overtaken"]
+    assert "1 was enqueued by process 0 (0.000–0.001 s) before 2" in verdict.sentence
+    assert verdict.anomalies[0].operations == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert Queue().put(1).put(2).take(2).take(1).judged(ANY_ORDER).outcome == VALID
+
+
+def test_enqueues_that_overlap_may_leave_in_either_order() -> None:
+    story = Queue()
+    story.invoke(0, "enqueue", 1)
+    story.invoke(2, "enqueue", 2)
+    story.ok(0)
+    story.ok(2)
+    assert story.take(2).take(1).judged(FIFO).outcome == VALID
+
+
+def test_one_that_was_overtaken_and_never_left() -> None:
+    verdict = Queue().put(1).put(2).take(2).judged(FIFO)
+    assert kinds(verdict) == ["element overtaken"]
+    assert "and 1 never was" in verdict.sentence
+    assert Queue().put(1).put(2).take(1).judged(FIFO).outcome == UNKNOWN
+    crashed = Queue().put(1).put(2)
+    crashed.crashed(7, "dequeue")
+    assert crashed.take(2).drain().judged(FIFO).outcome == UNKNOWN
+    too_late = Queue().put(1).put(2).take(2)
+    too_late.crashed(7, "dequeue")
+    assert kinds(too_late.drain().judged(FIFO)) == ["element overtaken"]
+
+
+def test_drains_keep_the_order_too() -> None:
+    assert Queue().put(1).put(2).put(3).drain(1, 2, 3).judged(FIFO).outcome == VALID
+    verdict = Queue().put(1).put(2).put(3).drain(1, 3, 2).judged(FIFO)
+    assert kinds(verdict) == ["element overtaken"]
+    assert "2 was enqueued by process 0 (0.002–0.003 s) before 3" in verdict.sentence
+    assert "drained it later" in verdict.sentence
+
+
+def test_lost_elements_need_a_queue_that_was_seen_empty() -> None:
+    for checker in (FIFO, ANY_ORDER):
+        assert kinds(Queue().put(1).drain().judged(checker))[0] == "lost element"
+        assert "lost element" in kinds(Queue().put(1).empty().judged(checker))
+        assert Queue().put(1).put(2).take(1).judged(checker).outcome == UNKNOWN
+        assert Queue().put(1).drain(1).put(2).judged(checker).outcome == UNKNOWN
+    other = Queue().put(1).put(2).take(1)
+    other.failed(1, "dequeue", error="connection refused")
+    assert other.judged(FIFO).outcome == UNKNOWN
+
+
+def test_a_crashed_dequeue_may_have_taken_what_is_missing() -> None:
+    story = Queue().put(1).put(2)
+    story.crashed(7, "dequeue")
+    assert story.take(2).drain().judged(ANY_ORDER).outcome == UNKNOWN
+    worse = Queue().put(1).put(2)
+    worse.crashed(7, "dequeue")
+    verdict = worse.drain().judged(ANY_ORDER)
+    assert kinds(verdict) == ["lost element"]
+    assert verdict.anomalies[0].evidence["count"] == 1
+    drained = Queue().put(1).put(2)
+    drained.crashed(7, "drain")
+    assert drained.drain().judged(ANY_ORDER).outcome == UNKNOWN
+
+
+def test_elements_that_nobody_put_in_or_more_often_than_that() -> None:
+    assert kinds(Queue().take(9).judged(ANY_ORDER)) == ["unexpected element"]
+    refused = Queue()
+    refused.failed(0, "enqueue", 9)
+    assert kinds(refused.take(9).judged(ANY_ORDER)) == ["element of a failed enqueue"]
+    assert kinds(Queue().put(1).take(1).take(1).judged(ANY_ORDER)) == ["duplicated element"]
+    assert Queue().put(1).put(1).take(1).take(1).empty().judged(ANY_ORDER).outcome == VALID
+    maybe = Queue().put(1)
+    maybe.crashed(7, "enqueue", 1)
+    assert maybe.take(1).take(1).judged(ANY_ORDER).outcome == VALID
+    assert "element before its enqueue" in kinds(Queue().take(1).put(1).judged(ANY_ORDER))
+
+
+def test_a_queue_that_said_it_was_empty() -> None:
+    verdict = Queue().put(1).empty().take(1).judged(FIFO)
+    assert kinds(verdict) == ["empty answer of a queue that was not"]
+    assert "at each moment of that one of 1 was inside" in verdict.sentence
+    relay = Queue().put(1)
+    relay.invoke(5, "dequeue")
+    relay.put(2).take(1)
+    relay.fail(5, "empty")
+    assert kinds(relay.take(2).judged(FIFO)) == ["empty answer of a queue that was not"]
+    gap = Queue().put(1)
+    gap.invoke(5, "dequeue")
+    gap.take(1).put(2)
+    gap.fail(5, "empty")
+    assert gap.take(2).judged(FIFO).outcome == VALID
+
+
+def test_nil_means_empty_where_nobody_enqueues_nil() -> None:
+    story = Queue().put(1).take(1)
+    story.did(1, "dequeue")
+    assert story.judged(FIFO).outcome == VALID
+    assert kinds(Queue().put(1).did(1, "dequeue").judged(FIFO)) == [
+        "lost element",
+        "empty answer of a queue that was not",
+    ]
+
+
+def test_what_cannot_be_judged() -> None:
+    assert Queue().put(1).judged(FIFO).outcome == UNKNOWN
+    assert Queue().judged(FIFO).outcome == UNKNOWN
+    strange = Queue().put(1).take(1)
+    strange.did(0, "drain", None, 5)
+    assert strange.judged(FIFO).outcome == UNKNOWN
+    lists = Queue().put([1]).put({"a": 1}).put(None).take([1]).take({"a": 1})
+    lists.did(1, "dequeue")
+    assert lists.empty().judged(FIFO).outcome == VALID
+
+
+def step(state: tuple[int, ...], pair: Any) -> tuple[int, ...] | None:
+    if pair.f == "enqueue":
+        return (*state, pair.invocation.value)
+    if pair.completion.value is None:
+        return None if state else state
+    return state[1:] if state and state[0] == pair.completion.value else None
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    """Unique values, no crashes; a dequeue of nothing is told as a failure."""
+    number = draw(st.integers(1, 4))
+    puts = [("enqueue", value) for value in range(number)]
+    takes = [("dequeue", None)] * draw(st.integers(1, 4))
+    operations = draw(st.permutations(puts + takes))
+    return random_history(
+        lambda least, most: draw(st.integers(least, most)) if (least, most) != (0, 9) else 5,
+        operations,
+        lambda f, asked: asked if f == "enqueue" else draw(st.sampled_from([None, *range(number)])),
+    )
+
+
+@given(histories())
+def test_agrees_with_brute_force(history: History) -> None:
+    """Complete without crashes: the queue violates an axiom, or there is an order."""
+    import msgspec
+
+    expected = some_order(history, (), step, {"enqueue", "dequeue"})
+    told = History(
+        msgspec.structs.replace(event, type="fail", error="empty")
+        if event.f == "dequeue" and event.type == "ok" and event.value is None
+        else event
+        for event in history.operations
+    )
+    verdict = FIFO.check(told, Limits())
+    assert (verdict.outcome == INVALID) == (not expected), verdict.sentence

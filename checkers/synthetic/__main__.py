@@ -12,9 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 
 from checkers.synthetic.breaks import BREAKS, break_object
-from checkers.synthetic.formats import OF_HISTORIES, OF_REGISTERS
+from checkers.synthetic.formats import OF_HISTORIES, OF_REGISTERS, transaction_lines
 from checkers.synthetic.histories import history_of
 from checkers.synthetic.objects import OBJECTS, ObjectShape, run_object
 from checkers.synthetic.plan import Shape
@@ -26,16 +27,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Writes what the arguments ask for; 0, or 2 for what cannot be made."""
     asked = _parser().parse_args(arguments)
     try:
-        text, certain = _of_object(asked) if asked.model else _of_transactions(asked)
+        lines, certain = _of_object(asked) if asked.model else _of_transactions(asked)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    sys.stdout.write(text)
+    sys.stdout.writelines(lines)
     print(json.dumps({"seed": asked.seed, **certain}), file=sys.stderr)
     return 0
 
 
-def _of_object(asked: argparse.Namespace) -> tuple[str, dict[str, object]]:
+def _of_object(asked: argparse.Namespace) -> tuple[Iterable[str], dict[str, object]]:
     if asked.format in OF_REGISTERS:
         raise ValueError(f"--format {asked.format} is for transactions on registers, not for --model")
     shape = ObjectShape(
@@ -51,10 +52,10 @@ def _of_object(asked: argparse.Namespace) -> tuple[str, dict[str, object]]:
     for name in asked.breaks:
         made = break_object(made, name, asked.seed)
     certain: dict[str, object] = {"linearizable": made.linearizable, "anomalies": made.anomalies}
-    return OF_HISTORIES[asked.format](made.history()), certain
+    return [OF_HISTORIES[asked.format](made.history())], certain
 
 
-def _of_transactions(asked: argparse.Namespace) -> tuple[str, dict[str, object]]:
+def _of_transactions(asked: argparse.Namespace) -> tuple[Iterable[str], dict[str, object]]:
     shape = Shape(
         asked.transactions,
         asked.clients,
@@ -73,8 +74,10 @@ def _of_transactions(asked: argparse.Namespace) -> tuple[str, dict[str, object]]
         "anomalies": made.anomalies,
     }
     if asked.format in OF_REGISTERS:
-        return OF_REGISTERS[asked.format](made), certain
-    return OF_HISTORIES[asked.format](history_of(made)), certain
+        return [OF_REGISTERS[asked.format](made)], certain
+    if asked.format in ("edn", "jsonl"):
+        return transaction_lines(made, asked.format), certain
+    return [OF_HISTORIES[asked.format](history_of(made))], certain
 
 
 def _parser() -> argparse.ArgumentParser:

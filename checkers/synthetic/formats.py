@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
+from checkers.synthetic.histories import MILLISECOND_NS
 from checkers.synthetic.stores import Synthetic
 from results.history import History
-from results.operation import Operation, encode_lines
-from results.transactions import READ
+from results.operation import TYPES, Operation, encode_lines
+from results.transactions import KINDS, NIL, READ
 
 INITIAL: Final = 0
 
@@ -55,6 +57,50 @@ def isovista(synthetic: Synthetic) -> str:
         session = sessions.setdefault(process, len(sessions) + 1)
         lines += [f"{kind}({key},{value},{session},{number + 1})\n" for kind, key, value in steps]
     return "".join(lines)
+
+
+def transaction_lines(synthetic: Synthetic, format_: str) -> Iterator[str]:
+    """What `edn` and `json_lines` make of the history of transactions, an event a line, without holding all events
+    in memory: a million transactions take some hundred megabytes so, and gigabytes as operations."""
+    columns = synthetic.transactions
+    edn_ = format_ == "edn"
+    nothing, between = ("nil", " ") if edn_ else ("null", ",")
+    spelt = [_edn(key) if edn_ else msgspec.json.encode(key).decode() for key in columns.keys]
+    texts = [_edn(value) if edn_ else msgspec.json.encode(value).decode() for value in columns.values]
+    names = [f":{name} " if edn_ else f'"{name}",' for name in KINDS]
+    first, bounds = columns.first.tolist(), columns.element_first.tolist()
+    kinds, keys, written = columns.kind.tolist(), columns.key.tolist(), columns.value.tolist()
+    seen, processes, outcomes = columns.elements.tolist(), columns.process.tolist(), columns.outcome.tolist()
+
+    def step(m: int, answered: bool) -> str:
+        if kinds[m] != READ:
+            last = nothing if written[m] == NIL else texts[written[m]]
+        elif not answered:
+            last = nothing
+        elif columns.of_registers:
+            last = texts[seen[bounds[m]]] if bounds[m] < bounds[m + 1] else nothing
+        else:
+            last = f"[{between.join([texts[value] for value in seen[bounds[m] : bounds[m + 1]]])}]"
+        return f"[{names[kinds[m]]}{spelt[keys[m]]}{between}{last}]"
+
+    completed = np.flatnonzero(synthetic.completed >= 0)
+    who = np.concatenate([np.arange(len(columns)), completed])
+    order = np.argsort(np.concatenate([columns.start, synthetic.completed[completed]]))
+    for index, place in enumerate(order.tolist()):
+        t = int(who[place])
+        outcome = outcomes[t] if place >= len(columns) else 0
+        steps = between.join([step(m, outcome == 1) for m in range(first[t], first[t + 1])])
+        time = index * MILLISECOND_NS
+        if edn_:
+            yield (
+                f"{{:index {index}, :time {time}, :type :{TYPES[outcome]}, :process {processes[t]}, :f :txn, "
+                f":value [{steps}]}}\n"
+            )
+        else:
+            yield (
+                f'{{"index":{index},"time":{time},"process":{processes[t]},"type":"{TYPES[outcome]}","f":"txn",'
+                f'"value":[{steps}]}}\n'
+            )
 
 
 OF_HISTORIES: Final[dict[str, Callable[[History], str]]] = {

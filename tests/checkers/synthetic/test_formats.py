@@ -36,6 +36,14 @@ def test_any_history_is_read_back(history):
     assert History(decode_lines(formats.json_lines(history).encode())).operations == history.operations
 
 
+@pytest.mark.parametrize("kind", ["list-append", "rw-register"])
+def test_lines_made_of_columns_are_those_of_the_history(kind):
+    made = run_store(Shape(80, kind=kind, crash_share=0.1, abort_share=0.1), "prefix", 1)
+    history = history_of(made)
+    assert "".join(formats.transaction_lines(made, "edn")) == formats.edn(history)
+    assert "".join(formats.transaction_lines(made, "jsonl")) == formats.json_lines(history)
+
+
 def test_transactions_on_registers_as_texts():
     """Only what happened is in them; absent registers read what the initial transaction wrote."""
     made = run_store(Shape(40, kind="rw-register", crash_share=0.2, abort_share=0.2), "serializable", 3)

@@ -42,7 +42,7 @@ from checkers.values import integers, whole_number
 from checkers.words import count, interval
 from results.history import History, Pair
 from results.operation import FINAL_PHASE
-from results.verdict import UNKNOWN, Anomaly, Verdict
+from results.verdict import UNKNOWN, VALID, Anomaly, Verdict
 
 TOO_LOW = "counter too low"
 TOO_HIGH = "counter too high"
@@ -95,6 +95,12 @@ class CounterChecker:
             "adds_of_unknown_outcome": int(adds.operations.unknown.sum()),
             "reads": len(reads.operations),
         }
+        if not len(tried) and len(adds.operations) and not misshapen.doubts():
+            # Unlike a history whose reads all failed, one that only adds asks nothing that could be answered wrongly.
+            sentence = (
+                f"{count(len(adds.operations), 'add')} and no read: nothing was asked, and nothing is wrong"
+            )
+            return Verdict(VALID, self.name, sentence, details=details)
         if not len(reads.operations):
             why = "; ".join(misshapen.doubts()) or f"none of {count(len(tried), 'read')} succeeded"
             return Verdict(UNKNOWN, self.name, f"{why}: the counter was never seen", details=details)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from checkers.registry import Options, QuestionError, get_entry, guess, make_che
 from results.history import History
 from results.operation import Operation
 from results.verdict import UNKNOWN, Verdict
+
+STRONGEST_WITHOUT_REAL_TIME: Final = "strong-session-serializable"
+"""What transactions are judged by, if nothing is asked for, in a history that only knows sessions."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,10 @@ def judge(history: History, question: Question, limits: Limits) -> Verdict:
         return Verdict(UNKNOWN, question.model or "nothing", sentence)
     name = question.model or choose_model(history)
     entry = get_entry(name)
-    checker = make_checker(name, question.options, history)
+    options = question.options
+    if entry.is_transactional and options.isolation is None and not history.has_real_time:
+        options = replace(options, isolation=STRONGEST_WITHOUT_REAL_TIME)
+    checker = make_checker(name, options, history)
     if entry.needs_real_time and not history.has_real_time:
         sentence = (
             f"the file does not say which operations overlapped, so {name} cannot be judged; a history with "

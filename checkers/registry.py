@@ -39,7 +39,7 @@ class Options:
     linearizable: bool = False
     """Of a set: whether a read has to show whatever was acknowledged before it began."""
     bound: int | None = None
-    """Of staleness: how much older than its start a read may be, in the unit of the recorded timestamps."""
+    """Of staleness: for how many nanoseconds a read may miss what was acknowledged."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,16 @@ def _set(options: Options, history: History) -> Checker:
     return _made("checkers.set_full:SetFullChecker", options.linearizable)
 
 
+def _counter(options: Options, history: History) -> Checker:
+    return _made("checkers.counter:CounterChecker", initial=options.initial or 0)
+
+
 def _isolation(place: str) -> Callable[[Options, History], Checker]:
     return lambda options, history: _made(place, isolation=options.isolation or STRICT_SERIALIZABLE)
 
 
 def _staleness(options: Options, history: History) -> Checker:
-    return _made("checkers.staleness:StalenessChecker", *(() if options.bound is None else (options.bound,)))
+    return _made("checkers.staleness:StalenessChecker", options.bound or 0)
 
 
 def _of(*functions: str) -> frozenset[str]:
@@ -159,6 +163,47 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         _bank,
         _of("allow_negative", "total"),
         needs_real_time=False,
+    ),
+    "counter": Entry(
+        "a counter, every read exactly: add (a whole number, which may be negative), read",
+        _of("add", "read"),
+        _counter,
+        _of("initial"),
+    ),
+    "unique-ids": Entry(
+        "identifiers that are given once: generate",
+        _of("generate"),
+        _simple("checkers.unique_ids:UniqueIdsChecker"),
+        needs_real_time=False,
+    ),
+    "monotonic": Entry(
+        "counters that only grow: inc KEY, read KEY, both answered [key, value]",
+        _of("inc", "read"),
+        _simple("checkers.monotonic:MonotonicChecker"),
+    ),
+    "causal-reverse": Entry(
+        "no read sees a write without those that had ended before it: write, read (of all values)",
+        _of("write", "read"),
+        _simple("checkers.causal_reverse:CausalReverseChecker"),
+    ),
+    "write-skew": Entry(
+        "of a pair only one side may be filled: insert [pair, side, id], read",
+        _of("insert", "read"),
+        _simple("checkers.write_skew:WriteSkewChecker"),
+        needs_real_time=False,
+    ),
+    "staleness": Entry(
+        "keyed registers that may lag behind by --bound, but no more: read, write",
+        _of("read", "write"),
+        _staleness,
+        _of("bound"),
+    ),
+    "list-append": Entry(
+        "transactions that append to lists and read them: txn of append and r",
+        _of("txn"),
+        _isolation("checkers.isolation.list_append:ListAppendChecker"),
+        needs_real_time=False,
+        is_transactional=True,
     ),
     "queue": Entry(
         "a first-in-first-out queue, linearizable: enqueue, dequeue",

@@ -164,7 +164,7 @@ def transactions_of(
     Operations `read` and `write` with a value `[key, x]` may be asked for too; each is a transaction of one
     micro-operation. Raises HistoryError for values that are no transactions.
     """
-    builder = TransactionsBuilder(of_registers=of_registers)
+    builder = TransactionsBuilder(of_registers=of_registers, has_real_time=history.has_real_time)
     open_: dict[int | str, int] = {}
     for operation in history.operations:
         if operation.f not in functions or not isinstance(operation.process, int):

@@ -95,7 +95,9 @@ def _known(what: str, name: str) -> str:
 @click.option("--allow-negative", is_flag=True, help="bank: balances may be negative.")
 @click.option("--total", type=int, help="bank: the sum of all balances [that of the first read].")
 @click.option("--linearizable", is_flag=True, help="set, set-full: no read may be stale.")
-@click.option("--bound", type=int, help="staleness: how old a read may be, in the unit of the timestamps.")
+@click.option(
+    "--bound", type=int, help="staleness: for how many nanoseconds a read may miss what was acknowledged."
+)
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files judged at once."
 )

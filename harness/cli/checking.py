@@ -223,10 +223,9 @@ def _print_evidence(verdict: Verdict, evidence: list[list[str]]) -> None:
 
 
 MODEL_DETAILS = (
-    ("weakest_ruled_out", "ruled out"),
-    ("also_ruled_out", "ruled out with them"),
-    ("strongest_left", "may still hold, at most"),
-    ("strongest", "the strongest that holds"),
+    ("not", "ruled out, the weakest"),
+    ("also-not", "and with them"),
+    ("strongest", "the strongest that nothing speaks against"),
 )
 """What checkers of isolation say about models in their details, and how it is told."""
 

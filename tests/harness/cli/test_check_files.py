@@ -181,3 +181,40 @@ def test_hostile_files_get_a_verdict_or_a_clear_error(harness, write, tmp_path, 
     assert "Traceback" not in out + err
     assert len(out + err) < 10_000
     assert harness("check", "--model", "register", "--json", path)[0] == expected
+
+
+# Limits
+
+
+def test_a_limit_makes_the_verdict_unknown_with_the_reason(harness, write, monkeypatch):
+    import harness.file_check as file_check
+
+    def endless(history, question, limits):
+        while True:
+            pass
+
+    monkeypatch.setattr(file_check, "judge", endless)
+    code, out, _ = harness("check", "--check-time-limit", "0.2", write("a.edn", FRESH))
+    assert code == 3
+    assert "the time allowed (0.2 s) ran out while checking; allow more with --check-time-limit" in out
+
+    def greedy(history, question, limits):
+        held = []
+        while True:
+            held.append(b"x" * 10_000_000)
+
+    monkeypatch.setattr(file_check, "judge", greedy)
+    code, out, _ = harness("check", "--check-memory-limit", "300", write("a.edn", FRESH))
+    assert code == 3
+    assert "the memory allowed (300 MB) ran out" in out
+
+
+def test_a_checker_that_breaks_down_is_an_error_and_no_verdict(harness, write, monkeypatch):
+    import os
+
+    import harness.file_check as file_check
+
+    monkeypatch.setattr(file_check, "judge", lambda *arguments: os._exit(3))
+    code, out, err = harness("check", write("a.edn", FRESH))
+    assert (code, "verdict" in out) == (4, False)
+    assert "ended with exit code 3 before it had a verdict" in err

@@ -17,12 +17,22 @@ from harness.systems.in_memory.misbehaviour import MISBEHAVIOURS
 FINDS: dict[str, dict[str, float]] = {
     "append": {"stale-reads": 0.05, "lost-writes": 0.05, "lost-updates": 0.5, "false-failures": 0.05},
     "bank": {"lost-updates": 1.0, "read-committed": 1.0, "torn-reads": 0.1, "torn-transactions": 0.5},
+    "causal-reverse": {"torn-reads": 0.2, "lost-writes": 0.05, "false-failures": 0.05},
     "counter": {"lost-adds": 0.02, "doubled-adds": 0.02, "stale-counts": 0.1, "false-failures": 0.05},
+    "list-append": {
+        "write-skew": 0.5, "lost-updates": 0.5, "read-committed": 0.5, "long-fork": 0.5, "dirty-reads": 0.5,
+        "torn-reads": 0.2, "torn-transactions": 0.3, "lost-writes": 0.05, "false-failures": 0.05,
+    },
     "lock": {"double-grants": 0.05, "repeated-tokens": 0.05, "false-failures": 0.05},
+    "monotonic": {"stale-reads": 0.1, "lost-writes": 0.05, "lost-updates": 1.0, "read-committed": 1.0},
     "register": {"stale-reads": 0.1, "lost-writes": 0.1, "false-failures": 0.1},
     "set": {"lost-writes": 0.02, "stale-reads": 0.5, "torn-reads": 0.2, "false-failures": 0.05},
     "unique-ids": {"repeated-ids": 0.01},
-}
+    "write-skew": {
+        "write-skew": 0.5, "lost-updates": 0.5, "read-committed": 0.5, "dirty-reads": 0.5, "long-fork": 0.5,
+        "false-failures": 0.05,
+    },
+}  # fmt: skip
 """Workload -> misbehaviour that it finds -> how often that shows."""
 
 
@@ -53,3 +63,29 @@ def test_a_misbehaviour_is_found(tmp_path: Path, workload: str, misbehaviour: st
     result = run(tmp_path, workload, system_options=options)
     assert result.outcome == "invalid", (result.sentence, result.problem)
     assert len(result.invalid_checkers) == 1, f"only the workload's own checker: {result.invalid_checkers}"
+
+
+@pytest.mark.parametrize(
+    ("misbehaviour", "isolation", "outcome"),
+    [
+        ("write-skew", "serializable", "invalid"),
+        ("write-skew", "snapshot-isolation", "valid"),
+        ("read-committed", "snapshot-isolation", "invalid"),
+        ("dirty-reads", "read-committed", "invalid"),
+    ],
+)
+def test_only_what_was_demanded_is_wrong(
+    tmp_path: Path, misbehaviour: str, isolation: str, outcome: str
+) -> None:
+    """A database that promises less is right to show what a stricter one must not."""
+    options = {"misbehave": misbehaviour, "share": 0.5}
+    result = run(tmp_path, "list-append", system_options=options, isolation=isolation)
+    assert result.outcome == outcome, (result.sentence, result.problem)
+
+
+def test_a_level_that_a_workload_cannot_demand_is_wrong_usage(tmp_path: Path) -> None:
+    result = run(tmp_path, "list-append", isolation="perfect")
+    assert result.outcome == "failed"
+    assert "--isolation 'perfect': workload list-append can demand strict-serializable," in result.sentence
+    result = run(tmp_path, "bank", consistency="linearizable")
+    assert "--consistency linearizable: workload bank has one demand only" in result.sentence

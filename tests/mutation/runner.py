@@ -1,0 +1,129 @@
+"""Runs a page's tests against its mutants, each in a process of its own, and says which survive.
+
+The processes are forked from one that has imported everything heavy but none of our pages. A mutated kernel runs
+interpreted, and stands for both of its forms; all other kernels run as they are built.
+"""
+
+import importlib.abc
+import importlib.util
+import os
+import select
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from tests.mutation.mutants import Mutant, mutants
+
+ROOT = Path(__file__).resolve().parents[2]
+SLACK_S = 10.0
+"""A mutant may take so much longer than ten times the tests of the page as it is, before it counts as noticed."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of the mutants of one page."""
+
+    page: str
+    found: int
+    tried: int
+    survivors: list[Mutant]
+
+
+class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports one module from changed source."""
+
+    def __init__(self, module: str, path: Path, source: str) -> None:
+        self.module, self.path, self.source = module, path, source
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.module:
+            return None
+        spec = importlib.util.spec_from_loader(name, self, origin=str(self.path))
+        if self.path.name == "__init__.py":
+            spec.submodule_search_locations = [str(self.path.parent)]
+        return spec
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        module.__file__ = str(self.path)
+        exec(compile(self.source, str(self.path), "exec"), module.__dict__)
+
+
+def run_page(page: str, tests: tuple[str, ...], budget_s: float, seed: int, say=print) -> Result:
+    """Tries the mutants of a page in an order drawn by the seed, until all are tried or the budget is spent.
+
+    Raises RuntimeError if the tests fail without any change.
+    """
+    source = (ROOT / page).read_text()
+    started = time.monotonic()
+    noticed = _notices(page, source, tests, 300.0)
+    if noticed:
+        raise RuntimeError(f"the tests of {page} fail as it is ({noticed}): {' '.join(tests)}")
+    baseline = time.monotonic() - started
+    all_of_it = list(mutants(source))
+    drawn = list(all_of_it)
+    Random(seed).shuffle(drawn)
+    survivors = []
+    tried = 0
+    for mutant in drawn:
+        if time.monotonic() - started > budget_s:
+            break
+        tried += 1
+        if not _notices(page, mutant.source, tests, 10 * baseline + SLACK_S):
+            survivors.append(mutant)
+            say(f"  {page}:{mutant.line} survives: {mutant.change}")
+    return Result(page, len(all_of_it), tried, sorted(survivors, key=lambda mutant: mutant.line))
+
+
+def _notices(page: str, source: str, tests: tuple[str, ...], limit_s: float) -> str:
+    """How the tests notice the change: they fail, or never end. Empty if they pass."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reading)
+            os.setpgid(0, 0)
+            code = _run_tests(page, source, tests)
+            os.write(writing, b"passed" if code == 0 else b"failed")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        ready, _, _ = select.select([reading], [], [], limit_s)
+        said = os.read(reading, 16) if ready else b"never ends"
+    finally:
+        os.close(reading)
+    try:
+        os.killpg(child, signal.SIGKILL)  # Its process group is its own: nothing else is in it.
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "" if said == b"passed" else said.decode() or "broke down"
+
+
+def _run_tests(page: str, source: str, tests: tuple[str, ...]) -> int:
+    import pytest
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    sys.dont_write_bytecode = True
+    module = page.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    os.chdir(ROOT)
+    import results.kernels
+
+    load_interpreted = results.kernels.load_interpreted
+    results.kernels.load_interpreted = lambda kernel: (
+        sys.modules[module] if kernel.__name__ == module else load_interpreted(kernel)
+    )
+    assert module not in sys.modules, f"{module} was imported before it could be changed"
+    sys.meta_path.insert(0, _Mutated(module, ROOT / page, source))
+    arguments = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", *tests]
+    return int(pytest.main(arguments))

@@ -116,7 +116,7 @@ class Polygraph:
         return node // 2 if self.level.is_snapshot else node
 
     def following(
-        self, earlier: NDArray[np.int64], later: NDArray[np.int64]
+        self, earlier: NDArray[np.integer[Any]], later: NDArray[np.integer[Any]]
     ) -> tuple[Edges, NDArray[np.int64]]:
         """The edges that say: the chain that ends with version `earlier[i]` comes before that which begins with
         `later[i]`; and for each edge which i it belongs to. `earlier` may be an initial version."""
@@ -132,7 +132,7 @@ class Polygraph:
             self.writing(versions.owner[later_version]),
             np.full(len(reads), RW, dtype=np.int8),
             reads,
-            later_version,
+            later_version.astype(np.int64),
         )
         some = np.flatnonzero(earlier < versions.written)
         direct = Edges(
@@ -140,7 +140,7 @@ class Polygraph:
             self.reading(versions.owner[later[some]]),
             np.full(len(some), WW, dtype=np.int8),
             np.full(len(some), -1, dtype=np.int64),
-            later[some],
+            later[some].astype(np.int64),
         )
         return join([direct, anti]), np.concatenate([some, which])
 

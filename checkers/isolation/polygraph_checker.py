@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 LOST_TOLD: Final = 8
 """Lost updates that are told."""
-CHOICE_BYTES: Final = 64
-"""What one open choice takes in memory while it is looked at, about, without its edges."""
+CHOICE_BYTES: Final = 120
+"""What one choice takes in memory while it is looked at, about, with its edges."""
 
 
 def check_polygraph(transactions: Transactions, level: str, limits: Limits) -> Verdict:
@@ -113,7 +113,7 @@ def _decide(graph: Polygraph, limits: Limits, deadline: Deadline, details: dict[
             f"{needed // 1_000_000} MB for {graph.nodes} nodes, more than half of the {limits.memory_mb} MB allowed; "
             "allow more, or check shorter histories"
         )
-    choices = all_choices(graph, memory // 4 // CHOICE_BYTES)
+    choices = all_choices(graph, (memory - needed) * 3 // 4 // CHOICE_BYTES)
     details["choices"] = len(choices)
     details["decided_by"] = "pruning"
     pruned = prune(graph, choices, deadline)

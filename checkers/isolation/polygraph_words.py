@@ -57,7 +57,7 @@ class Refutation:
     """Collects the statements that refute one history, each after those that it rests on."""
 
     def __init__(self, graph: Polygraph, pruned: Pruned | None = None) -> None:
-        none = np.empty(0, dtype=np.int64)
+        none = np.empty(0, dtype=np.int32)
         count = len(graph.known)
         self._graph = graph
         self._versions = graph.versions

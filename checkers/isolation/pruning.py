@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from checkers.checker import Deadline
+from checkers.isolation import pruning_kernel
 from checkers.isolation.budget import OutOfBudgetError
 from checkers.isolation.orders import is_acyclic, make_order, sort_topologically
 from checkers.isolation.polygraph import Edges, Polygraph, join
@@ -28,8 +29,8 @@ CHUNK: Final = 1 << 20
 class Choices:
     """Pairs of chains of a key whose order is open: by the first version of each."""
 
-    one: NDArray[np.int64]
-    other: NDArray[np.int64]
+    one: NDArray[np.int32]
+    other: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.one)
@@ -105,12 +106,12 @@ def all_choices(graph: Polygraph, most: int) -> Choices:
     for size in np.unique(sizes[sizes > 1]).tolist():
         row, column = np.triu_indices(size, 1)
         start = begins[sizes == size]
-        one.append((start[:, None] + row).ravel())
-        other.append((start[:, None] + column).ravel())
+        one.append((start[:, None] + row).ravel().astype(np.int32))
+        other.append((start[:, None] + column).ravel().astype(np.int32))
     if not one:
-        none = np.empty(0, dtype=np.int64)
-        return Choices(none, none)
-    return Choices(versions.heads[np.concatenate(one)], versions.heads[np.concatenate(other)])
+        return Choices(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))
+    heads = versions.heads.astype(np.int32)
+    return Choices(heads[np.concatenate(one)], heads[np.concatenate(other)])
 
 
 def prune(graph: Polygraph, choices: Choices, deadline: Deadline) -> Pruned:
@@ -118,8 +119,9 @@ def prune(graph: Polygraph, choices: Choices, deadline: Deadline) -> Pruned:
     edges = graph.known
     rounds = np.zeros(len(edges), dtype=np.int32)
     cause = np.full(len(edges), -1, dtype=np.int64)
-    none = np.empty(0, dtype=np.int64)
+    none = np.empty(0, dtype=np.int32)
     decided = Choices(none, none)
+    orders = _Orders(graph)
     number = 0
     while True:
         number += 1
@@ -138,7 +140,9 @@ def prune(graph: Polygraph, choices: Choices, deadline: Deadline) -> Pruned:
             np.concatenate([choices.one[not_last], choices.other[not_first]]),
             np.concatenate([choices.other[not_last], choices.one[not_first]]),
         )
-        fresh, which = graph.following(graph.versions.tail[follows.one], follows.other)
+        covers = np.flatnonzero(orders.add(follows))
+        fresh, which = graph.following(graph.versions.tail[follows.one[covers]], follows.other[covers])
+        which = covers[which]
         unknown = ~reach.reaches(fresh.source, fresh.target)
         fresh = fresh.only(unknown)
         edges = join([edges, fresh])
@@ -151,13 +155,43 @@ def prune(graph: Polygraph, choices: Choices, deadline: Deadline) -> Pruned:
         choices = Choices(choices.one[left], choices.other[left])
         if not is_acyclic(graph.nodes, edges.source, edges.target):
             return Pruned(edges, rounds, cause, decided, choices, None, None)
+        del reach  # Before the next is made: each may take half of the memory.
+
+
+class _Orders:
+    """The known orders of the chains of each key, as matrices; so that only those are made edges that do not follow
+    from others of the same key."""
+
+    def __init__(self, graph: Polygraph) -> None:
+        versions = graph.versions
+        keys = len(versions.key) - versions.written
+        self._size = np.bincount(versions.key[versions.heads], minlength=keys).astype(np.int64)
+        self._offset = np.concatenate([[0], np.cumsum(self._size**2)]).astype(np.int64)
+        self._before = np.zeros(int(self._offset[-1]), dtype=np.uint8)
+        self._key = versions.key
+        self._place = np.zeros(len(versions.key), dtype=np.int64)
+        begins = np.cumsum(self._size) - self._size
+        self._place[versions.heads] = np.arange(len(versions.heads)) - begins[versions.key[versions.heads]]
+        most = int(self._size.max(initial=0)) + 1
+        self._scratch = [np.empty(most, dtype=np.int32) for _ in range(4)]
+
+    def add(self, follows: Choices) -> NDArray[np.bool_]:
+        """Takes what is known now; answers of which pairs the order does not follow from the others."""
+        key = self._key[follows.one]
+        at = self._offset[key] + self._place[follows.one] * self._size[key] + self._place[follows.other]
+        self._before[at] = 1
+        pruning_kernel.mark_covers(
+            np.unique(key).astype(np.int64), self._size, self._offset, self._before, *self._scratch
+        )
+        covers: NDArray[np.bool_] = self._before[at] == 2
+        return covers
 
 
 def _impossible(
     graph: Polygraph,
     reach: Reachability,
-    earlier: NDArray[np.int64],
-    later: NDArray[np.int64],
+    earlier: NDArray[np.int32],
+    later: NDArray[np.int32],
     deadline: Deadline,
 ) -> NDArray[np.bool_]:
     """Which of the chains `earlier[i]` cannot come before `later[i]`: some edge of that closes a cycle."""

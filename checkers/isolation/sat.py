@@ -30,7 +30,7 @@ CONFLICTS: Final = 20_000
 """Conflicts of the solver between two looks at the clock."""
 STARTS: Final = 128
 """Nodes of a component from which cycles are looked for in each round."""
-COMPARED: Final = 3000
+COMPARED: Final = 800
 """Edges of choices up to which all pairs are compared beforehand."""
 CLAUSE_BYTES: Final = 400
 """What a clause and its cycle take in memory, about."""

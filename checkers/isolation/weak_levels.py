@@ -13,12 +13,15 @@ these, the sessions and the reads make no cycle. Only pairs from which the other
 (PLDI 2025) does, which is optimal: O(n^1.5), O(n^1.5) and O(n k) for n micro-operations in k sessions (here with a
 binary search in the writes of a transaction where AWDIT has a hash table).
 
-Sessions are processes. Real time plays no part. Read committed is stronger here than Adya's PL-2, as there a session
-may go back in time.
+Sessions are processes; real time plays no part. That sessions count at every level is a convention of those who define
+it so. Where transactions have times, only causal consistency has sessions here: a serializable store that shows a
+session old states would not be read atomic otherwise (see `lattice`). Read committed as defined here is stronger than
+Adya's PL-2: a transaction must not see what is older than what it has seen (G-monotonic).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -56,9 +59,12 @@ TYPES: Final = {
 """What a cycle with demanded edges is called (see `lattice`)."""
 
 
-def check_weak(transactions: Transactions, level: str, limits: Limits) -> Verdict:
+def check_weak(
+    transactions: Transactions, level: str, limits: Limits, *, sessions: bool | None = None
+) -> Verdict:
     """Judges whether transactions of registers satisfy a level, one of `LEVELS`.
 
+    `sessions` says whether the order of sessions counts; None: at causal, and where transactions have no times.
     Invalid comes with the smallest patterns found, at most a few of each kind; unknown if a read may have seen
     several writes and nothing else is wrong, or if a limit was reached.
     """
@@ -66,13 +72,18 @@ def check_weak(transactions: Transactions, level: str, limits: Limits) -> Verdic
         raise ValueError(f"{level!r} is no level that is judged here (levels: {', '.join(LEVELS)})")
     deadline = limits.deadline()
     found = find_reads_from(transactions)
+    if sessions is None:
+        sessions = level == CAUSAL or not transactions.has_real_time
+    if not sessions:
+        alone = np.arange(len(found.sessions) + 1, dtype=np.int64)
+        found = replace(found, session_first=alone)  # Every transaction in a session of its own.
     anomalies = find_read_anomalies(found, unrepeatable=level != READ_COMMITTED)
     details: dict[str, Any] = {
         "isolation": level,
         "transactions": len(transactions),
         "committed": int(found.committed.sum()),
         "micro_operations": transactions.micro_operations,
-        "sessions": len(found.session_first) - 1,
+        "sessions": len(found.session_first) - 1 if sessions else None,
         "ambiguous_reads": found.ambiguous,
     }
     if not anomalies:
@@ -99,10 +110,9 @@ def _verdict(found: ReadsFrom, level: str, anomalies: list[Anomaly], details: di
             "deleted, can be decided"
         )
         return Verdict(UNKNOWN, level, sentence, details=details)
-    sentence = (
-        f"{level}: {count(details['committed'], 'transaction')} in {count(details['sessions'], 'session')} have a "
-        "commit order that explains every read"
-    )
+    where = f" in {count(details['sessions'], 'session')}" if details["sessions"] is not None else ""
+    committed = count(details["committed"], "transaction")
+    sentence = f"{level}: {committed}{where} have a commit order that explains every read"
     return Verdict(VALID, level, sentence, details=details)
 
 

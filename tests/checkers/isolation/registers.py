@@ -45,9 +45,8 @@ def parsed(*sessions: str) -> list[Transaction]:
 def columns(
     transactions: list[Transaction], *, intervals: list[tuple[int, int]] | None = None
 ) -> Transactions:
-    """The columns of transactions. Without intervals each transaction of a session follows the one before, and
-    transactions of different sessions overlap as far as that allows."""
-    builder = TransactionsBuilder(of_registers=True)
+    """The columns of transactions. Without intervals they have no times, only sessions."""
+    builder = TransactionsBuilder(of_registers=True, has_real_time=intervals is not None)
     asked = [
         [["w", key, value] if is_write else ["r", key, None] for is_write, key, value in one.steps]
         for one in transactions

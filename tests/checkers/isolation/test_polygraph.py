@@ -10,10 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkers.checker import Limits
-from checkers.isolation import order_kernel, polygraph_checker, pruning, reads_from_kernel, sat
+from checkers.isolation import (
+    order_kernel,
+    polygraph_checker,
+    pruning,
+    pruning_kernel,
+    reads_from_kernel,
+    sat,
+    weak_levels,
+)
 from checkers.isolation.lattice import ruled_out
 from checkers.isolation.polygraph import LEVELS
 from checkers.isolation.polygraph_checker import check_polygraph
+from checkers.synthetic.plan import Shape
+from checkers.synthetic.stores import RULES, run_store
 from results.kernels import load_interpreted
 from results.verdict import INVALID, UNKNOWN, VALID
 from tests.checkers.isolation.brute_serial import satisfies
@@ -90,7 +100,7 @@ def without_pruning(patch):
     """Nothing follows from anything: the solver has to choose every order."""
 
     def prune(graph, choices, deadline):
-        none = np.empty(0, dtype=np.int64)
+        none = np.empty(0, dtype=np.int32)
         reach = pruning.Reachability(graph.nodes, graph.helpers, graph.known, deadline)
         count = len(graph.known)
         return pruning.Pruned(
@@ -131,6 +141,7 @@ def test_both_forms_of_the_kernels_say_the_same(transactions, level):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("checkers.isolation.reads_from.reads_from_kernel", load_interpreted(reads_from_kernel))
         patch.setattr("checkers.isolation.orders.order_kernel", load_interpreted(order_kernel))
+        patch.setattr("checkers.isolation.pruning.pruning_kernel", load_interpreted(pruning_kernel))
         assert check_polygraph(found, level, LIMITS) == compiled
 
 
@@ -159,6 +170,52 @@ def test_brute_force_says_the_same_of_real_time(case, level):
     transactions, intervals = case
     verdict = check_polygraph(columns(transactions, intervals=intervals), level, LIMITS)
     assert (verdict.outcome == VALID) == satisfies(transactions, level, intervals)
+
+
+@given(st.permutations(range(7)), st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))))
+def test_orders_of_which_others_follow_are_told_from_those_that_do(places, drawn_pairs):
+    """Of a partial order those pairs are left from which it can be made again; of what is no order, all."""
+    closed = {(a, b) for a, b in drawn_pairs if places[a] < places[b]}
+    for _ in range(7):
+        closed |= {(a, d) for a, b in closed for c, d in closed if b == c}
+    before = np.zeros(49, dtype=np.uint8)
+    for a, b in closed:
+        before[7 * a + b] = 1
+    scratch = [np.empty(8, dtype=np.int32) for _ in range(4)]
+    keys, size, offset = np.array([0]), np.array([7]), np.array([0])
+    pruning_kernel.mark_covers(keys, size, offset, before, *scratch)
+    covers = {(a, b) for a, b in closed if before[7 * a + b] == 2}
+    assert covers == {
+        (a, b) for a, b in closed if not any((a, c) in closed and (c, b) in closed for c in range(7))
+    }
+    if closed:
+        a, b = sorted(closed)[0]
+        before[7 * b + a] = 1
+        pruning_kernel.mark_covers(keys, size, offset, before, *scratch)
+        assert {(a, b), (b, a)} <= {divmod(place, 7) for place in np.flatnonzero(before == 2).tolist()}
+
+
+@pytest.mark.parametrize("store", sorted(RULES))
+def test_what_a_store_keeps_is_never_called_violated(store):
+    """Simulated stores that keep a level, with crashed and aborted transactions: hot keys, and many keys."""
+    for seed, keys in [(1, 4), (2, 30)]:
+        shape = Shape(
+            transactions=120,
+            kind="rw-register",
+            keys=keys,
+            clients=6,
+            writes_per_key=0,
+            crash_share=0.03,
+            abort_share=0.05,
+        )
+        made = run_store(shape, store, seed)
+        for level in LEVELS:
+            verdict = check_polygraph(made.transactions, level, LIMITS)
+            assert verdict.outcome == VALID or level not in made.satisfies, (level, verdict.sentence)
+            assert verdict.outcome == INVALID or level not in made.violates, (level, verdict.sentence)
+        for level in weak_levels.LEVELS:
+            verdict = weak_levels.check_weak(made.transactions, level, LIMITS)
+            assert verdict.outcome == VALID or level not in made.satisfies, (level, verdict.sentence)
 
 
 def verdict_on(level, *sessions, **limits):

@@ -161,7 +161,7 @@ def test_limits_make_it_unknown():
     assert "the time allowed (0.5 s) ran out" in verdict.sentence
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(drawn(), st.sampled_from(LEVELS))
 def test_brute_force_says_the_same(transactions, level):
     assert (check_weak(columns(transactions), level, LIMITS).outcome == VALID) == satisfies(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from checkers.isolation.reads_from import ReadsFrom
 from checkers.linearizability.models import show
 from results.transactions import NIL, Transactions
 
@@ -46,3 +47,18 @@ def show_value(transactions: Transactions, value: int) -> str:
 
 def show_key(transactions: Transactions, key: int) -> str:
     return show(transactions.keys[key])
+
+
+def show_seen(found: ReadsFrom, read: int) -> str:
+    """What a read saw: `read x = 1`, `scanned [a, c) and found b = 1`, `scanned [a, c) without finding b`."""
+    transactions = found.transactions
+    key = show_key(transactions, int(transactions.key[read]))
+    value = int(found.roles.value[read])
+    range_ = int(found.roles.range[read])
+    if range_ < 0:
+        return f"read {key} = {show_value(transactions, value)}"
+    low, high = transactions.ranges[range_]
+    scanned = f"scanned [{show(low)}, {show(high)})"
+    if value == NIL:
+        return f"{scanned} without finding {key}"
+    return f"{scanned} and found {key} = {show_value(transactions, value)}"

@@ -23,6 +23,7 @@ from checkers.isolation.budget import OutOfBudgetError
 from checkers.isolation.orders import is_acyclic, make_order, sort_by_rank, sort_topologically
 from checkers.isolation.polygraph import LEVELS, Edges, Polygraph, join, make_polygraph
 from checkers.isolation.polygraph_words import Refutation, tell_lost_update
+from checkers.isolation.predicates import without_scans
 from checkers.isolation.pruning import Reachability, all_choices, prune
 from checkers.isolation.read_anomalies import find_read_anomalies
 from checkers.isolation.reads_from import ReadsFrom, find_reads_from
@@ -50,15 +51,15 @@ def check_polygraph(transactions: Transactions, level: str, limits: Limits) -> V
     """
     if level not in LEVELS:
         raise ValueError(f"{level!r} is no level that is judged here (levels: {', '.join(LEVELS)})")
-    found = find_reads_from(transactions)
     details: dict[str, Any] = {
         "isolation": level,
         "transactions": len(transactions),
-        "committed": int(found.committed.sum()),
         "micro_operations": transactions.micro_operations,
-        "ambiguous_reads": found.ambiguous,
     }
     try:
+        items = without_scans(transactions, phantoms=LEVELS[level].phantoms, memory_mb=limits.memory_mb)
+        found = find_reads_from(items.transactions, items.range)
+        details |= {"committed": int(found.committed.sum()), "ambiguous_reads": found.ambiguous}
         anomalies = _anomalies(found, level, limits, details)
     except OutOfBudgetError as reached:
         return Verdict(UNKNOWN, level, f"{level} could not be decided: {reached}", details=details)

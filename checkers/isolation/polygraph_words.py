@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from checkers.isolation.naming import Names, events_of_all, show_key, show_value
+from checkers.isolation.naming import Names, events_of_all, show_key, show_seen, show_value
 from checkers.isolation.orders import Ways, find_cycles, make_order
 from checkers.isolation.polygraph import PROGRAM, REAL_TIME, RW, SESSION, WR, WW, Edges, Polygraph
 from checkers.isolation.pruning import Choices, Pruned
+from results.transactions import NIL
 from results.verdict import Anomaly
 
 if TYPE_CHECKING:
@@ -182,7 +183,11 @@ class Refutation:
 
     def _is_phantom(self, step: Step) -> bool:
         """Whether a scan did not find what the step's target wrote."""
-        return False
+        found = self._graph.found
+        if step.kind != RW:
+            return False
+        operation = found.read_operation[step.read]
+        return bool(found.roles.range[operation] >= 0 and found.roles.value[operation] == NIL)
 
     def _tell(self, statement: Statement, names: Names) -> str:
         if not statement.supposed:
@@ -212,17 +217,14 @@ class Refutation:
         if step.kind == REAL_TIME:
             return f"{order} (it had completed before {other} was invoked)"
         if step.kind == WR:
-            return f"{order} ({other} read {self._seen(step.read)} of it)"
+            return f"{order} ({other} {self._seen(step.read)} of it)"
         if step.kind == WW:
             return f"{order} (its version of {self._key(step.version)} is older than {self._value(step.version)})"
         assert step.kind == RW, f"a step of kind {step.kind} from {one} to {other}"
-        return f"{order} ({one} read {self._seen(step.read)} and not {other}'s later {self._value(step.version)})"
+        return f"{order} ({one} {self._seen(step.read)}, not {other}'s later {self._value(step.version)})"
 
     def _seen(self, read: int) -> str:
-        operation = int(self._graph.found.read_operation[read])
-        key = show_key(self._transactions, int(self._transactions.key[operation]))
-        value = int(self._graph.found.roles.value[operation])
-        return f"{key} = {show_value(self._transactions, value)}"
+        return show_seen(self._graph.found, int(self._graph.found.read_operation[read]))
 
     def _key(self, version: int) -> str:
         return show_key(self._transactions, int(self._versions.key[version]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from checkers.isolation.naming import Names, events_of_all, show_key, show_value
+from checkers.isolation.naming import Names, events_of_all, show_seen, show_value
 from checkers.isolation.reads_from import ReadsFrom
 from results.transactions import WRITE
 from results.verdict import Anomaly
@@ -51,14 +51,7 @@ def find_read_anomalies(found: ReadsFrom, *, unrepeatable: bool) -> list[Anomaly
 
 
 def _subject(found: ReadsFrom, read: int, names: Names) -> str:
-    return f"{names(int(found.roles.transaction[read]))} read {_pair(found, read)}"
-
-
-def _pair(found: ReadsFrom, micro_operation: int) -> str:
-    """`x = 5` of the key and value of a micro-operation."""
-    transactions = found.transactions
-    value = int(found.roles.value[micro_operation])
-    return f"{show_key(transactions, int(transactions.key[micro_operation]))} = {show_value(transactions, value)}"
+    return f"{names(int(found.roles.transaction[read]))} {show_seen(found, read)}"
 
 
 def _value(found: ReadsFrom, micro_operation: int) -> str:

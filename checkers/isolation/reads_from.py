@@ -60,6 +60,8 @@ class Roles:
     """[m] number of the value written or read; `NIL` for the absence of one."""
     transaction: NDArray[np.int32]
     """[m] the transaction that it belongs to."""
+    range: NDArray[np.int32]
+    """[m] the number of the range whose scan it stands for (see `predicates`); -1 if it stands for itself."""
 
 
 @dataclass(frozen=True)
@@ -108,23 +110,24 @@ class ReadsFrom:
         return len(self.transactions)
 
 
-def find_reads_from(transactions: Transactions) -> ReadsFrom:
-    """Finds for each read the write that it saw, in O(m log m) for m micro-operations.
+def find_reads_from(transactions: Transactions, range_: NDArray[np.int32] | None = None) -> ReadsFrom:
+    """Finds for each read the write that it saw, in O(m log m) for m micro-operations; scans are passed over.
 
-    Raises ValueError for transactions that append to lists: their reads tell more than this.
+    `range_` says which reads stand for scans. Raises ValueError for transactions that append to lists: their reads
+    tell more than this.
     """
     if (transactions.kind == APPEND).any():
         raise ValueError(
             "transactions that append to lists are no register transactions; check them as list-append"
         )
-    roles = _find_roles(transactions)
+    roles = _find_roles(transactions, range_)
     external = np.flatnonzero(roles.role == EXTERNAL)
     writer, ambiguous = _find_writers(transactions, roles, external)
     seen = writer[external]
 
     by_failed = seen == FAILED
     unknown = seen == NOBODY
-    initial = unknown & (roles.value[external] == NIL)
+    initial = unknown & _may_be_initial(transactions, roles.value, external, unknown)
     found = seen >= 0
     source = np.full(len(external), len(transactions), dtype=np.int32)
     source[found] = roles.transaction[seen[found]]
@@ -171,7 +174,7 @@ def find_reads_from(transactions: Transactions) -> ReadsFrom:
     )
 
 
-def _find_roles(transactions: Transactions) -> Roles:
+def _find_roles(transactions: Transactions, range_: NDArray[np.int32] | None) -> Roles:
     count = transactions.micro_operations
     sizes = np.diff(transactions.first)
     transaction = np.repeat(np.arange(len(transactions), dtype=np.int32), sizes)
@@ -196,7 +199,9 @@ def _find_roles(transactions: Transactions) -> Roles:
         role,
         other,
     )
-    return Roles(role, other, value, transaction)
+    if range_ is None:
+        range_ = np.full(count, -1, dtype=np.int32)
+    return Roles(role, other, value, transaction, range_)
 
 
 def _find_writers(
@@ -222,6 +227,29 @@ def _find_writers(
     seen[several] = AMBIGUOUS
     writer[external] = seen
     return writer, int(several.sum())
+
+
+def _may_be_initial(
+    transactions: Transactions,
+    value: NDArray[np.int32],
+    external: NDArray[np.int64],
+    unknown: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Which of the reads of what nobody wrote may have seen the initial state.
+
+    Keys are absent at first. But where transactions have times, the database may have been in use before; then all
+    may that saw the same value of a key, if nobody saw another that was not written.
+    """
+    absent: NDArray[np.bool_] = value[external] == NIL
+    if not transactions.has_real_time:
+        return absent
+    lowest = np.full(len(transactions.keys), np.iinfo(np.int32).max, dtype=np.int32)
+    highest = np.full(len(transactions.keys), NIL, dtype=np.int32)
+    key = transactions.key[external]
+    np.minimum.at(lowest, key[unknown], value[external[unknown]])
+    np.maximum.at(highest, key[unknown], value[external[unknown]])
+    possible: NDArray[np.bool_] = absent | (lowest == highest)[key]
+    return possible
 
 
 def _look_up(

@@ -30,6 +30,7 @@ from checkers.checker import Deadline, Limits
 from checkers.isolation import weak_kernel
 from checkers.isolation.budget import OutOfBudgetError
 from checkers.isolation.orders import find_cycles, make_order, sort_topologically
+from checkers.isolation.predicates import without_scans
 from checkers.isolation.read_anomalies import find_read_anomalies
 from checkers.isolation.reads_from import ReadsFrom, find_reads_from
 from checkers.isolation.weak_words import Edges, Explainer
@@ -71,7 +72,11 @@ def check_weak(
     if level not in LEVELS:
         raise ValueError(f"{level!r} is no level that is judged here (levels: {', '.join(LEVELS)})")
     deadline = limits.deadline()
-    found = find_reads_from(transactions)
+    try:
+        items = without_scans(transactions, phantoms=False, memory_mb=limits.memory_mb)
+    except OutOfBudgetError as reached:
+        return Verdict(UNKNOWN, level, f"{level} could not be decided: {reached}")
+    found = find_reads_from(items.transactions, items.range)
     if sessions is None:
         sessions = level == CAUSAL or not transactions.has_real_time
     if not sessions:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from checkers.isolation.naming import Names, events_of_all, show_key, show_value
+from checkers.isolation.naming import Names, events_of_all, show_seen, show_value
 from checkers.isolation.orders import make_order
 from checkers.isolation.reads_from import ReadsFrom
 from results.verdict import Anomaly
@@ -83,7 +83,7 @@ class Explainer:
         source, target = int(self._edges.source[edge]), int(self._edges.target[edge])
         if self._edges.read[edge] < 0:
             return f"{names(target)} came after {names(source)} in its session"
-        return f"{names(target)} read {self._pair(int(self._edges.read[edge]))} of {names(source)}"
+        return f"{names(target)} {self._seen(int(self._edges.read[edge]))} of {names(source)}"
 
     def _demanded(self, edge: int, names: Names) -> str:
         """What a demanded edge comes from: a reader that must have seen the edge's source, and read of its target."""
@@ -98,7 +98,7 @@ class Explainer:
             if found.write_key[at] == found.read_key[read]
         )
         overlooked = show_value(self._transactions, int(found.roles.value[write]))
-        sentence = f"{names(reader)} read {self._pair(read)}"
+        sentence = f"{names(reader)} {self._seen(read)}"
         if target != found.initial:
             sentence += f" of {names(target)}"
         sentence += f" and not {overlooked} of {names(source)}, though "
@@ -127,7 +127,5 @@ class Explainer:
                 queue.append(before)
         raise AssertionError(f"transaction {source} did not happen before {reader}, which must have seen it")
 
-    def _pair(self, read: int) -> str:
-        key = show_key(self._transactions, int(self._found.read_key[read]))
-        value = int(self._found.roles.value[self._found.read_operation[read]])
-        return f"{key} = {show_value(self._transactions, value)}"
+    def _seen(self, read: int) -> str:
+        return show_seen(self._found, int(self._found.read_operation[read]))

@@ -227,8 +227,8 @@ def test_a_cycle_is_told_step_by_step():
     [anomaly] = verdict.anomalies
     assert anomaly.type == "G2-item"
     assert anomaly.sentence == (
-        "T1 (process 0, events 0 and 2) came before T2 (process 1, events 1 and 3) (T1 read 'x' = nil and not T2's "
-        "later 1); but T2 came before T1 (T2 read 'y' = nil and not T1's later 1): a contradiction"
+        "T1 (process 0, events 0 and 2) came before T2 (process 1, events 1 and 3) (T1 read 'x' = nil, not T2's "
+        "later 1); but T2 came before T1 (T2 read 'y' = nil, not T1's later 1): a contradiction"
     )
     assert anomaly.operations == [0, 1, 2, 3]
 

@@ -1,0 +1,160 @@
+"""Scans: phantoms are wrong at serializable and not at repeatable read; what a scan answered counts everywhere."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checkers.checker import Limits
+from checkers.isolation.lattice import ruled_out
+from checkers.isolation.polygraph_checker import check_polygraph
+from checkers.isolation.predicates import without_scans
+from checkers.isolation.reads_from import find_reads_from
+from checkers.isolation.weak_levels import check_weak
+from results.transaction_columns import TransactionsBuilder
+from results.verdict import INVALID, UNKNOWN, VALID
+
+LIMITS = Limits(time_s=600)
+SER, SI, REPEATABLE = "serializable", "snapshot-isolation", "repeatable-read"
+
+
+def ran(*transactions):
+    """Transactions of one session each, all at once."""
+    builder = TransactionsBuilder(of_registers=True)
+    for number, steps in enumerate(transactions):
+        builder.invoke(number, number, [[f, key, value if f == "w" else None] for f, key, value in steps])
+    for number, steps in enumerate(transactions):
+        builder.complete(number, len(transactions) + number, "ok", steps)
+    return builder.done()
+
+
+def outcomes(*transactions):
+    return [check_polygraph(ran(*transactions), level, LIMITS).outcome for level in (REPEATABLE, SI, SER)]
+
+
+def test_a_phantom_is_allowed_by_repeatable_read_and_by_nothing_above():
+    """T2 saw what T1 did after its insert, but scanned without the insert."""
+    insert = [["w", "b", 1], ["w", "z", 1]]
+    assert outcomes(insert, [["r", "z", 1], ["scan", ["a", "c"], []]]) == [VALID, INVALID, INVALID]
+    assert outcomes(insert, [["r", "z", 1], ["scan", ["a", "c"], [["b", 1]]]]) == [VALID, VALID, VALID]
+    assert outcomes(insert, [["r", "z", None], ["scan", ["a", "c"], []]]) == [VALID, VALID, VALID]
+    assert outcomes(insert, [["r", "z", 1], ["scan", ["c", "d"], []]]) == [VALID, VALID, VALID]
+
+
+def test_a_skew_of_inserts_is_a_phantom_that_snapshot_isolation_allows():
+    """Each counts the rows of a range and inserts one because there was none (Fekete et al.)."""
+    one = [["scan", ["a", "c"], []], ["w", "a", 1]]
+    other = [["scan", ["a", "c"], []], ["w", "b", 1]]
+    assert outcomes(one, other) == [VALID, VALID, INVALID]
+    assert outcomes(one, [["scan", ["a", "c"], [["a", 1]]], ["w", "b", 1]]) == [VALID, VALID, VALID]
+    assert outcomes(one, [["scan", ["b", "c"], []], ["w", "b", 1]]) == [VALID, VALID, VALID]
+
+
+def test_a_phantom_is_told_as_a_scan_that_did_not_find():
+    verdict = check_polygraph(
+        ran([["w", "b", 1], ["w", "z", 1]], [["r", "z", 1], ["scan", ["a", "c"], []]]), SER, LIMITS
+    )
+    [anomaly] = verdict.anomalies
+    assert anomaly.type == "G-single"
+    assert anomaly.sentence == (
+        "T1 (process 0, events 0 and 2) came before T2 (process 1, events 1 and 3) (T2 read 'z' = 1 of it); but T2 "
+        "came before T1 (T2 scanned ['a', 'c') without finding 'b', not T1's later 1): a contradiction"
+    )
+    assert {SER, SI} <= ruled_out([anomaly.type])
+    assert REPEATABLE not in ruled_out([anomaly.type])
+
+
+def test_a_skew_of_inserts_is_g2_and_not_of_items():
+    one = [["scan", ["a", "c"], []], ["w", "a", 1]]
+    other = [["scan", ["a", "c"], []], ["w", "b", 1]]
+    [anomaly] = check_polygraph(ran(one, other), SER, LIMITS).anomalies
+    assert anomaly.type == "G2"
+
+
+def test_what_a_scan_answered_is_a_read_at_every_level():
+    """Half of a transaction, found by a scan and a read: the items alone are wrong."""
+    whole = [["w", "a", 1], ["w", "b", 1]]
+    newer = [["w", "a", 2], ["w", "b", 2], ["r", "c", None]]
+    mixed = [["scan", ["a", "b"], [["a", 1]]], ["scan", ["b", "c"], [["b", 2]]]]
+    order = [["scan", ["a", "c"], [["a", 2], ["b", 2]]], ["w", "c", 1]]
+    assert outcomes(whole, newer, mixed) == [INVALID, INVALID, INVALID]
+    assert outcomes(whole, newer, order) == [VALID, VALID, VALID]
+    failed = check_weak(
+        ran(whole, [["scan", ["a", "c"], [["a", 7], ["b", 1]]], ["r", "a", 8]]), "read-committed", LIMITS
+    )
+    assert failed.outcome == INVALID
+    assert "scanned ['a', 'c') and found 'a' = 7, which nobody ever wrote" in failed.sentence
+
+
+def test_a_scan_sees_what_its_own_transaction_wrote():
+    assert outcomes([["w", "b", 1], ["scan", ["a", "c"], [["b", 1]]]]) == [VALID, VALID, VALID]
+    assert outcomes([["w", "b", 1], ["scan", ["a", "c"], []]]) == [VALID, INVALID, INVALID]
+
+
+def test_numbers_and_strings_are_never_in_one_range_and_bounds_may_be_open():
+    transactions = ran(
+        [["w", 1, 1], ["w", "b", 1], ["w", 7, 1]], [["scan", [None, 5], [[1, 1]]], ["scan", ["a", None], []]]
+    )
+    items = without_scans(transactions, phantoms=True, memory_mb=100)
+    assert items.transactions.spelt(1) == [["r", 1, 1], ["r", "b", None]]
+    assert items.range.tolist() == [-1, -1, -1, 0, 1]
+    assert without_scans(transactions, phantoms=False, memory_mb=100).transactions.spelt(1) == [["r", 1, 1]]
+
+
+def test_too_many_keys_in_a_range_are_unknown_not_a_broken_limit():
+    scans = ran([["w", "b", 1]], [["scan", ["a", "c"], []]])
+    verdict = check_polygraph(scans, SER, Limits(time_s=60, memory_mb=0))
+    assert verdict.outcome == UNKNOWN
+    assert "scan smaller ranges" in verdict.sentence
+
+
+@st.composite
+def scanning(draw):
+    """Up to four transactions that write and scan three keys; scans answer what may or may not have been there."""
+    fresh = 0
+    shapes = []
+    for _ in range(draw(st.integers(2, 4))):
+        steps = []
+        for _ in range(draw(st.integers(1, 2))):
+            if draw(st.booleans()):
+                fresh += 1
+                steps.append(["w", draw(st.sampled_from("abc")), fresh])
+            else:
+                steps.append(["scan", draw(st.sampled_from([["a", "b"], ["a", "c"], ["b", "d"]])), None])
+        shapes.append(steps)
+    written = {key: [v for steps in shapes for f, k, v in steps if f == "w" and k == key] for key in "abc"}
+    for steps in shapes:
+        for step in steps:
+            if step[0] == "scan":
+                keys = [key for key in "abc" if step[1][0] <= key < step[1][1]]
+                seen = [(key, draw(st.sampled_from([None, *written[key]]))) for key in keys]
+                step[2] = [[key, value] for key, value in seen if value is not None]
+    return shapes
+
+
+def runs(order):
+    state: dict[str, int] = {}
+    for steps in order:
+        for f, key, value in steps:
+            if f == "w":
+                state[key] = value
+            elif [[k, state[k]] for k in sorted(state) if key[0] <= k < key[1]] != value:
+                return False
+    return True
+
+
+@settings(max_examples=200, deadline=None)
+@given(scanning())
+def test_brute_force_says_the_same_of_scans(shapes):
+    verdict = check_polygraph(ran(*shapes), SER, LIMITS)
+    assert (verdict.outcome == VALID) == any(runs(order) for order in permutations(shapes))
+
+
+def test_lists_are_refused():
+    builder = TransactionsBuilder()
+    builder.invoke(0, 0, [["append", "x", 1]])
+    with pytest.raises(ValueError, match="check them as list-append"):
+        find_reads_from(builder.done())

@@ -5,8 +5,9 @@ harness records for this, as events of process `harness`:
 
 - `drive`, one a phase, when the run is over: the phase's name, `stopped` (why it ended before its generator did, or
   None), `invalid_completions` and more;
-- `stopped`, where somebody ended the run early: `{"by": "SIGINT" | "SIGTERM" | "SIGHUP"}`. A person who presses Ctrl-C
-  asks for a judgement of what was done so far; anything else that cuts a run short proves less than was asked for.
+- `stopped`, where somebody ended the run early: `{"by": "SIGINT" | "SIGTERM" | "SIGHUP"}`, or `"alarm"` for a violation
+  that was seen (`--fail-fast`). A person who presses Ctrl-C asks for a judgement of what was done so far, and so does
+  one who wants the first violation; anything else that cuts a run short proves less than was asked for.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from results.verdict import UNKNOWN, VALID, Verdict
 
 BY_HAND = "SIGINT"
 """Ctrl-C."""
+BY_ALARM = "alarm"
+"""A violation that was seen while the run went on, where that was to end it."""
 
 
 @dataclass
@@ -48,7 +51,9 @@ class CompletenessChecker:
         problems, notes = [], []
         for phase, drive in drives.items():
             reason = drive.get("stopped")
-            if reason and stopped_by == BY_HAND:
+            if reason and stopped_by == BY_ALARM:
+                notes.append(f"the {phase} phase was ended by a violation after {_seconds(drive)}")
+            elif reason and stopped_by == BY_HAND:
                 notes.append(f"the {phase} phase was ended by hand after {_seconds(drive)}")
             elif reason:
                 problems.append(

@@ -114,6 +114,8 @@ class Progress:
         self.p99_ms: float | None = None
         self.messages: list[str] = []
         """What generators had to say to the user, in order."""
+        self.violation: str | None = None
+        """The first violation that was seen while the run went on, in words."""
         self.latency_of_phase = LatencyHistogram()
         """Latencies of the ok operations of this phase, but for the present second."""
         self._clock = clock

@@ -26,9 +26,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from checkers.alarms import ALARM, BROKE, contradiction, judge_alarms
 from checkers.availability import AvailabilityChecker
 from checkers.checker import Checker, Limits, compose
-from checkers.completeness import CompletenessChecker
+from checkers.completeness import BY_ALARM, CompletenessChecker
 from checkers.convergence import FINAL_STATE, ConvergenceChecker
 from checkers.crashes import CrashChecker
 from checkers.faults import FaultsTookEffectChecker
@@ -36,6 +37,7 @@ from checkers.findings import FINDING, FindingsChecker
 from checkers.log_patterns import LogPatternChecker
 from checkers.recovery import RecoveryChecker
 from checkers.stats import StatsChecker
+from harness.alarms import Alarm, WatchedJournal
 from harness.driver import STALL_S, DriveResult, Progress, Recorder, StopSignal, drive
 from harness.environments.environment import Environment, EnvironmentCluster, EnvironmentFailed
 from harness.final_states import wait_until_settled
@@ -50,7 +52,7 @@ from nemesis.schedule import Schedule
 from results.history import History
 from results.operation import HARNESS, INFO, LOG
 from results.run_folder import Journal, RunFolder
-from results.verdict import Verdict
+from results.verdict import Verdict, merge
 from workloads.generator.recorded import RecordedOperation, encode_operations
 from workloads.session import Session, SessionError
 from workloads.workload import Workload
@@ -119,7 +121,21 @@ def checker_of(workload: Workload, system: System, requested: tuple[str, ...]) -
 def judge(parts: Parts, history: History) -> Verdict:
     """The verdict on a history of these parts, within the scenario's limits."""
     limits = Limits(time_s=parts.scenario.check_time_limit, memory_mb=parts.scenario.check_memory_limit_mb)
-    return checker_of(parts.workload, parts.system, parts.schedule.requested).check(history, limits)
+    verdict = checker_of(parts.workload, parts.system, parts.schedule.requested).check(history, limits)
+    # The workload's checker comes first; see `checker_of`.
+    return merge(verdict.checker, [*verdict.parts, judge_alarms(history, verdict.parts[0])])
+
+
+class HarnessContradiction(Exception):
+    """What was seen during the run and what the whole history says cannot both be right: the harness has failed."""
+
+
+def require_consistency(verdict: Verdict) -> None:
+    """Raises HarnessContradiction if the harness contradicts itself in a verdict of `judge`; call it once the verdict
+    is saved."""
+    found = contradiction(verdict)
+    if found is not None:
+        raise HarnessContradiction(found)
 
 
 async def execute(
@@ -159,9 +175,12 @@ class _Run:
         self.stop = stop
         self.cluster: EnvironmentCluster | None = None
         self.journal: Journal | None = None
+        self.watched: WatchedJournal | None = None
         self.nemesis: NemesisRunner | None = None
         self.left_running = False
         self.findings_recorded = 0
+        self.alarms: list[Alarm] = []
+        """Those that are not recorded yet."""
         self.has_recovered = False
 
     async def live(self) -> None:
@@ -185,6 +204,9 @@ class _Run:
             problems=workload.problems,
         )
         self.journal = self.folder.journal()
+        self.watched = WatchedJournal(
+            self.journal, workload.online_checkers(), lambda alarm: self._on_alarm(alarm, recorder, progress)
+        )
         recorder = Recorder(interpreter, self.journal, progress, cluster.clock_ns)
         nemesis = self.nemesis = NemesisRunner(cluster, self.parts.schedule, self.parts.packages)
         nemesis.record = recorder.nemesis_event
@@ -200,6 +222,7 @@ class _Run:
             )
             self._check_stop()
             await self._unless_stopped(2, self._record_final_states(cluster, recorder))
+        self._record_alarms(recorder)
         for result in results:
             recorder.event(HARNESS, INFO, "drive", msgspec.to_builtins(result))
         if self.stop.requests:
@@ -271,13 +294,13 @@ class _Run:
     async def _drive(
         self, interpreter: Interpreter, nemesis: NemesisRunner | None, progress: Progress, *, limit_s: float
     ) -> DriveResult:
-        assert self.journal is not None, "the journal is open while a phase is driven"
+        assert self.watched is not None, "the journal is open while a phase is driven"
         assert self.cluster is not None, "a phase is driven on a cluster that was created"
         return await drive(
             interpreter,
             self.parts.workload,
             self._open_session,
-            self.journal,
+            self.watched,
             nemesis,
             self.parts.scenario.operation_timeout,
             progress,
@@ -387,6 +410,32 @@ class _Run:
         for finding in findings[self.findings_recorded :]:
             recorder.event(LOG, INFO, FINDING, msgspec.to_builtins(finding))
         self.findings_recorded = len(findings)
+
+    # What was seen of the answers while they came
+
+    def _on_alarm(self, alarm: Alarm, recorder: Recorder, progress: Progress) -> None:
+        """Takes note; the driver is in the middle of a turn, so what follows from it comes after."""
+        if alarm.anomaly is not None and progress.violation is None:
+            progress.violation = f"{alarm.checker}: {alarm.anomaly.sentence}"
+        self.alarms.append(alarm)
+        asyncio.get_running_loop().call_soon(self._record_alarms, recorder)
+
+    def _record_alarms(self, recorder: Recorder) -> None:
+        """Those that are new enter the history; with `--fail-fast`, a violation ends the main phase."""
+        alarms, self.alarms = self.alarms, []
+        for alarm in alarms:
+            if alarm.anomaly is None:
+                self.say(f"note: the online checker {alarm.checker} broke down; the run goes on without it")
+                recorder.event(HARNESS, INFO, BROKE, {"checker": alarm.checker, "traceback": alarm.problem})
+                continue
+            ends = self.parts.scenario.fail_fast and not self.stop.requests
+            self.say(f"violation seen: {alarm.checker}: {alarm.anomaly.sentence}")
+            value = {"checker": alarm.checker, **msgspec.to_builtins(alarm.anomaly), "ended": ends}
+            recorder.event(HARNESS, INFO, ALARM, value)
+            if ends:
+                self.say("--fail-fast: no new operations, then heal, final reads and verdict")
+                self.stop.reason = BY_ALARM
+                self.stop.request()
 
     # The end
 

@@ -9,9 +9,12 @@ now and then, and a transfer that overlooks it makes a debt.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from checkers.bank import BankChecker
+from checkers.online.bank import OnlineBank
+from checkers.online.online_checker import OnlineChecker
 from results.operation import Operation
 from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
@@ -56,6 +59,9 @@ class Bank(Workload):
         self.final_generator = final_reads(
             combine.until_ok(combine.repeat(combine.operation("read"))), options
         )
+
+    def online_checkers(self) -> Sequence[OnlineChecker]:
+        return (OnlineBank(self.keys, self.total),)
 
     async def setup(self, session: Session) -> None:
         """Opens the accounts in one transaction, unless they are there. So it may be repeated: an attempt that did

@@ -7,9 +7,12 @@ database a list is the value of a key; an append reads it and puts it back one l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from checkers.isolation.list_append import ListAppendChecker
+from checkers.online.list_append import OnlineListAppend
+from checkers.online.online_checker import OnlineChecker
 from results.operation import Operation
 from workloads.keys import spread_key
 from workloads.main_phase import main_phase
@@ -42,9 +45,13 @@ class ListAppend(Workload):
     def __init__(self, options: WorkloadOptions) -> None:
         own = read_options(self.name, self.known_options, options.extra)
         self.options = own
-        self.checker = ListAppendChecker(demanded(self.name, "isolation", options.isolation, self.isolations))
+        self.isolation = demanded(self.name, "isolation", options.isolation, self.isolations)
+        self.checker = ListAppendChecker(self.isolation)
         self.generator = main_phase(transactions(own, APPEND, options), options)
         self.final_generator = final_transactions(own, options)
+
+    def online_checkers(self) -> Sequence[OnlineChecker]:
+        return (OnlineListAppend(self.isolation),)
 
     async def invoke(self, session: Session, invocation: Operation) -> Any:
         if invocation.f != "txn":

@@ -8,9 +8,12 @@ a process or anybody saw later must not be less.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from checkers.monotonic import MonotonicChecker
+from checkers.online.monotonic import OnlineMonotonic
+from checkers.online.online_checker import OnlineChecker
 from results.operation import Operation
 from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
@@ -40,11 +43,15 @@ class Monotonic(Workload):
         own = read_options(self.name, self.known_options, options.extra)
         self.options = own
         consistency = demanded(self.name, "consistency", options.consistency, self.consistencies)
-        self.checker = MonotonicChecker(real_time=consistency == "linearizable")
+        self.real_time = consistency == "linearizable"
+        self.checker = MonotonicChecker(real_time=self.real_time)
         keys = int(own["keys"])
         self.generator = main_phase(steps(keys, float(own["read_share"]), options.stream()), options)
         reads = [combine.until_ok(combine.repeat(combine.operation("read", key))) for key in range(keys)]
         self.final_generator = final_reads(reads, options)
+
+    def online_checkers(self) -> Sequence[OnlineChecker]:
+        return (OnlineMonotonic(),) if self.real_time else ()
 
     async def invoke(self, session: Any, invocation: Operation) -> Any:
         if invocation.f not in ("inc", "read"):

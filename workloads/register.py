@@ -20,12 +20,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from checkers.linearizability.checker import LinearizabilityChecker
 from checkers.linearizability.models import CasRegister
+from checkers.online.online_checker import OnlineChecker
+from checkers.online.unique_registers import OnlineRegisters
 from results.operation import FAIL, INVOKE, OK, Operation
 from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
@@ -206,6 +209,9 @@ class Register(Workload):
             combine.until_ok(combine.repeat(combine.operation("read", [key, None]))) for key in range(keys)
         ]
         return final_reads(reads, options, 1 / FINAL_READS_PER_S)
+
+    def online_checkers(self) -> Sequence[OnlineChecker]:
+        return () if self.options["values"] else (OnlineRegisters(),)
 
     async def invoke(self, session: Any, invocation: Operation) -> Any:
         key, value = invocation.value

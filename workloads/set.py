@@ -12,8 +12,11 @@ Reads are rare, since each returns everything: one a second by default, and one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from checkers.online.growing_set import OnlineSet
+from checkers.online.online_checker import OnlineChecker
 from checkers.set_full import SetFullChecker
 from results.operation import Operation
 from workloads.final_reads import final_reads
@@ -71,6 +74,9 @@ class Set(Workload):
         self.final_generator = final_reads(
             combine.until_ok(combine.repeat(combine.operation("read"))), options
         )
+
+    def online_checkers(self) -> Sequence[OnlineChecker]:
+        return (OnlineSet(),)
 
     async def invoke(self, session: Any, invocation: Operation) -> Any:
         match invocation.f:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from checkers.online.online_checker import OnlineChecker
+from checkers.online.unique_ids import OnlineUniqueIds
 from checkers.unique_ids import UniqueIdsChecker
 from results.operation import Operation
 from workloads.final_reads import final_reads
@@ -28,6 +31,9 @@ class UniqueIdsWorkload(Workload):
         generate = combine.repeat(combine.operation("generate"))
         self.generator = main_phase(generate, options)
         self.final_generator = final_reads(combine.until_ok(generate), options)
+
+    def online_checkers(self) -> Sequence[OnlineChecker]:
+        return (OnlineUniqueIds(),)
 
     async def invoke(self, session: Session, invocation: Operation) -> Any:
         if invocation.f != "generate":

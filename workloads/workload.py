@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from checkers.checker import Checker
+from checkers.online.online_checker import OnlineChecker
 from results.operation import Operation
 from workloads.generator.core import Generator
 from workloads.on_transactions import BUILT_ON_TRANSACTIONS, with_built_types
@@ -146,6 +147,10 @@ class Workload(ABC):
     final_generator: Generator
     """The final phase, after healing; limited in time, exhausted at once where there is nothing to do."""
     checker: Checker
+
+    def online_checkers(self) -> Sequence[OnlineChecker]:
+        """Fresh ones, that watch one run of this workload while it goes on; none by default."""
+        return ()
 
     async def setup(self, session: Session) -> None:  # noqa: B027 - most need no preparation.
         """Prepares the database. Idempotent: it is called again when an attempt fails, also when it succeeded and

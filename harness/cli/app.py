@@ -183,6 +183,11 @@ def explain(error: Exception) -> int:
             err=True,
         )
         return FAILED
+    from harness.run import HarnessContradiction
+
+    if isinstance(error, HarnessContradiction):
+        click.secho(f"HARNESS FAILURE: {error}", fg="red", bold=True, err=True)
+        return FAILED
     traceback.print_exception(error)
     click.echo(
         f"failed: an unexpected {type(error).__name__} in the harness (above); please report it", err=True

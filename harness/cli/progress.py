@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PANEL_INTERVAL_S = 0.25
 LINE_INTERVAL_S = 5.0
 BAR_CELLS = 32
+LONGEST_VIOLATION = 100
 
 
 class Progress(Protocol):
@@ -62,6 +63,10 @@ class Progress(Protocol):
     def active_faults(self) -> Sequence[str]:
         """What is broken now, in words: "partition one-way n1", in the order in which the faults began."""
 
+    @property
+    def violation(self) -> str | None:
+        """The first violation of a promise that was seen so far, in words."""
+
 
 class Display(Protocol):
     """Something that shows progress when told that time has passed."""
@@ -79,12 +84,12 @@ class LineDisplay:
         self._progress = progress
         self._stream = stream
         self._clock = clock
-        self._shown: tuple[str, tuple[str, ...]] | None = None
+        self._shown: tuple[str | None, ...] | None = None
         self._next_at = 0.0
 
     def refresh(self) -> None:
         progress, now = self._progress, self._clock()
-        situation = (progress.phase, tuple(progress.active_faults))
+        situation = (progress.phase, *progress.active_faults, progress.violation)
         if situation == self._shown and now < self._next_at:
             return
         self._shown, self._next_at = situation, now + LINE_INTERVAL_S
@@ -153,6 +158,7 @@ def progress_line(progress: Progress) -> str:
     return (
         f"{progress.phase} {elapsed} | {progress.rate:.0f} op/s | {_latency(progress)} | "
         f"ok {progress.ok} fail {progress.fail} info {progress.info} | {faults}"
+        + (f" | VIOLATION SEEN: {_short(progress.violation)}" if progress.violation else "")
     )
 
 
@@ -177,6 +183,7 @@ def progress_panel(title: str, progress: Progress) -> RenderableType:
         ),
         ("faults", [(faults[0], "bold red")] if faults else [("none active", "dim")]),
         *(("", [(fault, "bold red")]) for fault in faults[1:]),
+        *([("violation", [(_short(progress.violation), "bold red")])] if progress.violation else []),
     ]
     # `Text`, never markup: a node or fault name with brackets shows as it is.
     text = Text()
@@ -185,6 +192,10 @@ def progress_panel(title: str, progress: Progress) -> RenderableType:
         for part, style in parts:
             text.append(part, style)
     return Panel(text, title=Text(title), title_align="left", box=box.ROUNDED, expand=False, padding=(0, 1))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_VIOLATION else text[: LONGEST_VIOLATION - 1] + "…"
 
 
 def _phase_parts(progress: Progress) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ import click
 from harness.catalog import make_parts
 from harness.cli.progress import live_progress
 from harness.driver import Progress, StopSignal
-from harness.run import Parts, Stopped, execute, judge
+from harness.run import Parts, Stopped, execute, judge, require_consistency
 from harness.scenario import Scenario, ScenarioError
 from results.report import write_report
 from results.run_folder import RunFolder
@@ -98,6 +98,7 @@ def judge_and_report(parts: Parts, folder: RunFolder) -> int:
     print_verdict(verdict)
     folder.write_verdict(verdict)
     click.echo(f"report: {write_report(folder)}")
+    require_consistency(verdict)
     return exit_code(verdict)
 
 

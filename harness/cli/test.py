@@ -102,6 +102,11 @@ def _flag(
     "FILE",
 )
 @click.option(
+    "--fail-fast/--no-fail-fast",
+    default=None,
+    help="End the main phase at the first violation that is seen while it goes on.  [default: no-fail-fast]",
+)
+@click.option(
     "--invariants/--no-invariants",
     default=None,
     help="In simulation: check after every step what must hold inside the nodes.  [default: invariants]",

@@ -24,7 +24,7 @@ import msgspec
 
 from harness.catalog import make_parts
 from harness.driver import Progress, StopSignal
-from harness.run import Parts, execute, judge
+from harness.run import Parts, execute, judge, require_consistency
 from harness.scenario import Scenario
 from results.history import History
 from results.operation import HARNESS, INVOKE, LOG
@@ -181,6 +181,7 @@ class _Trial:
         self.history = folder.read_history()
         verdict = judge(parts, self.history)
         folder.write_verdict(verdict)
+        require_consistency(verdict)
         return verdict
 
     async def _executed(self, parts: Parts, folder: RunFolder) -> None:

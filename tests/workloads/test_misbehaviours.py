@@ -40,7 +40,7 @@ def run(folder: Path, workload: str, **fields: Any) -> TrialResult:
     """Five virtual seconds."""
     values: dict[str, Any] = {"seed": 7, "nemesis": "none", "time_limit": 5.0, "rate": 200.0, **fields}
     scenario = Scenario(workload=workload, system="in-memory", environment="simulation", **values)
-    return run_trial(TrialRequest(scenario=scenario), folder, keep="none")
+    return run_trial(TrialRequest(scenario=scenario), folder, keep="never")
 
 
 def test_every_workload_and_every_misbehaviour_is_in_the_matrix() -> None:

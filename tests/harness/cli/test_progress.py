@@ -24,12 +24,15 @@ class Counters:
     p50_ms: float | None = 1.94
     p99_ms: float | None = 14.2
     active_faults: list[str] = field(default_factory=list)
+    violation: str | None = None
 
 
 def test_a_line_holds_every_counter():
     assert progress_line(Counters(active_faults=["kill n2", "partition [one-way] n1"])) == (
         "main 12/60 s | 198 op/s | p50 1.9 ms p99 14 ms | ok 2301 fail 3 info 2 | kill n2, partition [one-way] n1"
     )
+    line = progress_line(Counters(violation="bank: wrong total: " + 100 * "x"))
+    assert line.endswith("no active fault | VIOLATION SEEN: bank: wrong total: " + 80 * "x" + "…")
     assert "no latency yet" in progress_line(Counters(p50_ms=None, p99_ms=None))
     assert progress_line(Counters(time_limit_s=None)).startswith("main 12 s |")
 

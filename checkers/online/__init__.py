@@ -1,0 +1,1 @@
+"""Checkers that watch a run while it goes on; each alarm is a violation that the full checker confirms."""

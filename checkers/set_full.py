@@ -12,19 +12,27 @@ as its add was acknowledged or a read has shown it. From then on:
 An unacknowledged add (info) may show up at any time or never; one that failed must never show up. Each element is
 judged on its own, so two reads that contradict each other only about concurrent adds pass; the general search with
 the set model is the judge of that.
+
+The work is linear in what was read: reads are taken in the order in which they began, each element has one moment from
+which on it must be seen, and whether it was is counted. Only of elements that are missing somewhere is it asked where.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from checkers.checker import Limits
-from checkers.words import count, interval, listing, seconds
+from checkers.conclusion import Misshapen, conclude
+from checkers.operations import FOREVER, Operations
+from checkers.values import Numbering, identity
+from checkers.words import count, interval, seconds, shown
 from results.history import History, Pair
-from results.operation import FAIL, OK
-from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
+from results.verdict import UNKNOWN, Anomaly, Verdict
 
 LOST = "lost element"
 STALE = "stale read"
@@ -34,49 +42,37 @@ FAILED_ADD = "element of a failed add"
 BEFORE_ITS_ADD = "element before its add"
 
 EXAMPLES = 20
-"""Elements of a kind whose events are listed with an anomaly; all of them are named in its evidence."""
+"""Elements of a kind whose events are listed with an anomaly."""
+NAMED = 1000
+"""Elements of a kind that are named in its evidence."""
+
+_BATCH: Final = 1 << 16
+"""Small reads are looked at together, until they have shown as many elements."""
 
 
 @dataclass
 class _Element:
-    """What the history says about one element."""
+    """What the history says about one element; made only of those that are told."""
 
     value: Any
-    adds: list[Pair] = field(default_factory=list)
-    known_by: Pair | None = None
+    adds: list[Pair]
+    known_by: Pair | None
     """The add or read that made it known: the first to complete."""
-    known_at: int = -1
-    """Index of that completion."""
-    known_ns: int = 0
-    last_seen: Pair | None = None
+    known_ns: int
+    last_seen: Pair | None
     """Of the reads that show it, the one completed last."""
-    absences: list[Pair] = field(default_factory=list)
-    """The reads that began when it was known, and lack it."""
-
-    @property
-    def last_absence(self) -> Pair | None:
-        return max(self.absences, key=lambda read: read.index, default=None)
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether no read that shows it was still going on, or came, once the last one that lacks it had begun."""
-        absent = self.last_absence
-        if absent is None or self.last_seen is None:
-            return absent is not None
-        return self.last_seen.indices[-1] < absent.index
-
-    @property
-    def is_stale(self) -> bool:
-        return bool(self.absences) and not self.is_lost
+    first_absence: Pair | None
+    """Of the reads that began when it was known, and lack it, the first to begin."""
+    last_absence: Pair | None
+    absences: int
 
     def row(self) -> dict[str, Any]:
-        first = min(self.absences, key=lambda read: read.index, default=None)
         return {
             "element": self.value,
             "known_ns": self.known_ns if self.known_by is not None else None,
             "last_seen_ns": None if self.last_seen is None else self.last_seen.start,
-            "first_absent_ns": None if first is None else first.start,
-            "absent_from_reads": len(self.absences),
+            "first_absent_ns": None if self.first_absence is None else self.first_absence.start,
+            "absent_from_reads": self.absences,
         }
 
 
@@ -88,168 +84,246 @@ class SetFullChecker:
     name: str = field(default="set", kw_only=True)
 
     def check(self, history: History, limits: Limits) -> Verdict:
-        pairs = history.pairs()
-        reads = [pair for pair in pairs if pair.f == "read" and pair.type == OK]
-        adds = [pair for pair in pairs if pair.f == "add"]
-        if not reads:
-            tried = sum(pair.f == "read" for pair in pairs)
-            return Verdict(
-                UNKNOWN, self.name, f"none of {count(tried, 'read')} succeeded: the set was never seen"
-            )
-        elements, duplicates = _follow(history, adds)
-        anomalies = list(self._anomalies(elements, duplicates, reads))
-        unread = _never_read(elements, reads)
-        stale = [element for element in elements if element.is_stale]
-        acknowledged = sum(pair.type == OK for pair in adds)
+        misshapen = Misshapen("a list of elements")
+        tried = Operations.of(history, "read")
+        answered = tried.where(tried.ok)
+        answers = [() if answer is None else answer for answer in answered.answers()]
+        good = np.array([isinstance(answer, list | tuple) for answer in answers], dtype=bool)
+        if not good.all():
+            for place in np.flatnonzero(~good).tolist():
+                misshapen.note(answered.pair(place))
+            answered = answered.where(good)
+            answers = [answer for answer in answers if isinstance(answer, list | tuple)]
+        if not len(answered):
+            why = "; ".join(misshapen.doubts()) or f"none of {count(len(tried), 'read')} succeeded"
+            return Verdict(UNKNOWN, self.name, f"{why}: the set was never seen")
+        elements = _Elements(Operations.of(history, "add"), answered, answers)
+        anomalies = self._anomalies(elements)
+        acknowledged = int(elements.adds.ok.sum())
+        stale = np.flatnonzero(elements.is_stale)
+        unread = np.flatnonzero(elements.is_unread)
         details = {
-            "adds": len(adds),
+            "adds": len(elements.adds),
             "acknowledged": acknowledged,
-            "reads": len(reads),
-            "elements_seen": sum(element.last_seen is not None for element in elements),
-            "recovered": sum(
-                element.last_seen is not None and all(add.type not in (OK, FAIL) for add in element.adds)
-                for element in elements
-            ),
-            "lost": sum(element.is_lost for element in elements),
+            "reads": len(answered),
+            "elements_seen": int(elements.is_seen.sum()),
+            "recovered": int((elements.is_seen & elements.only_unknown).sum()),
+            "lost": int(elements.is_lost.sum()),
             "stale": len(stale),
             "never_read": len(unread),
-            "stale_for_ms": _stale_for_ms(stale),
+            "stale_for_ms": elements.stale_for_ms(stale),
         }
-        if anomalies:
-            sentence = "; ".join(anomaly.sentence for anomaly in anomalies)
-            return Verdict(INVALID, self.name, sentence, anomalies, details)
-        if unread:
-            shown = listing(element.value for element in unread)
-            sentence = (
-                f"{count(len(unread), 'acknowledged element')} ({shown}) cannot be judged: no read succeeded that "
+        doubts = misshapen.doubts()
+        if len(unread):
+            listed = ", ".join(shown(elements.values[number]) for number in unread[:8].tolist())
+            listed += f" and {len(unread) - 8} more" if len(unread) > 8 else ""
+            doubts.append(
+                f"{count(len(unread), 'acknowledged element')} ({listed}) cannot be judged: no read succeeded that "
                 "began after the acknowledgement; a final read would tell"
             )
-            return Verdict(UNKNOWN, self.name, sentence, details=details)
-        sentence = (
+        valid = (
             f"all {count(acknowledged, 'acknowledged element')} stayed, and nothing else appeared, in "
-            f"{count(len(reads), 'read')}"
+            f"{count(len(answered), 'read')}"
         )
-        if stale:
-            sentence += f"; {count(len(stale), 'element')} went missing for a while, which is allowed here"
-        return Verdict(VALID, self.name, sentence, details=details)
+        if len(stale):
+            valid += f"; {count(len(stale), 'element')} went missing for a while, which is allowed here"
+        return conclude(self.name, anomalies, doubts, valid, details)
 
-    def _anomalies(
-        self,
-        elements: Sequence[_Element],
-        duplicates: dict[Hashable, tuple[Any, Pair, int]],
-        reads: Sequence[Pair],
-    ) -> list[Anomaly]:
-        final = max(reads, key=lambda read: read.index)
-        lost = [element for element in elements if element.is_lost]
-        stale = [element for element in elements if element.is_stale] if self.linearizable else []
-        seen = [element for element in elements if element.last_seen is not None]
-        never_added = [element for element in seen if not element.adds]
-        failed = [
-            element for element in seen if element.adds and all(add.type == FAIL for add in element.adds)
-        ]
-        early = [
-            element
-            for element in seen
-            if element.adds and element.known_at < min(add.index for add in element.adds)
-        ]
+    def _anomalies(self, elements: _Elements) -> list[Anomaly]:
+        final = elements.reads.pair(len(elements.reads) - 1)
         anomalies = []
-        if lost:
-            anomalies.append(_anomaly(LOST, lost, lambda element: _tell_lost(element, final)))
-        if stale:
-            anomalies.append(_anomaly(STALE, stale, _tell_stale))
-        if never_added:
-            anomalies.append(_anomaly(UNEXPECTED, never_added, _tell_unexpected))
-        if failed:
-            anomalies.append(_anomaly(FAILED_ADD, failed, _tell_failed))
-        if early:
-            anomalies.append(_anomaly(BEFORE_ITS_ADD, early, _tell_early))
-        if duplicates:
-            value, read, times = next(iter(duplicates.values()))
+        for kind, wrong, tell in (
+            (LOST, elements.is_lost, lambda element: _tell_lost(element, final)),
+            (STALE, elements.is_stale & self.linearizable, _tell_stale),
+            (UNEXPECTED, elements.is_seen & (elements.tried == 0), _tell_unexpected),
+            (FAILED_ADD, elements.is_seen & elements.only_failed, _tell_failed),
+            (BEFORE_ITS_ADD, elements.is_early, _tell_early),
+        ):
+            numbers = np.flatnonzero(wrong)
+            if len(numbers):
+                told = [elements.element(number) for number in numbers[:NAMED].tolist()]
+                anomalies.append(_anomaly(kind, told, len(numbers), tell))
+        if elements.duplicates:
+            value, read, times = elements.duplicates[0]
+            number = len({identity(value) for value, _, _ in elements.duplicates})
             sentence = (
-                f"{count(len(duplicates), 'element')} duplicated: the read by process {read.process} "
-                f"({interval(read)}) saw {value!r} {times} times"
+                f"{count(number, 'element')} duplicated: the read by process {read.process} "
+                f"({interval(read)}) saw {shown(value)} {times} times"
             )
-            operations = sorted({index for _, read, _ in duplicates.values() for index in read.indices})
-            values = [value for value, _, _ in duplicates.values()]
+            operations = sorted({index for _, read, _ in elements.duplicates for index in read.indices})
+            values = [value for value, _, _ in elements.duplicates]
             anomalies.append(Anomaly(DUPLICATED, sentence, operations, evidence={"elements": values}))
         return anomalies
 
 
-def _follow(
-    history: History, adds: Sequence[Pair]
-) -> tuple[list[_Element], dict[Hashable, tuple[Any, Pair, int]]]:
-    """Walks through the events once; the elements, and those that some read shows more than once."""
-    elements: dict[Hashable, _Element] = {}
-    duplicates: dict[Hashable, tuple[Any, Pair, int]] = {}
-    for add in adds:
-        value = add.invocation.value
-        elements.setdefault(hashable(value), _Element(value)).adds.append(add)
-    by_start = {pair.index: pair for pair in history.pairs() if pair.f in ("add", "read")}
-    known: set[Hashable] = set()
-    for event in history.operations:
-        if event.type != OK or not isinstance(event.process, int):
-            continue
-        start = history.partner_index(event.index)
-        pair = by_start.get(-1 if start is None else start)
-        if pair is None:
-            continue
-        if pair.f == "add":
-            shown = {hashable(pair.invocation.value)}
-        else:
-            values = [(hashable(value), value) for value in event.value or ()]
-            shown = {key for key, _ in values}
-            if len(shown) < len(values):
-                for key, value in values:
-                    if key not in duplicates:
-                        times = sum(other == key for other, _ in values)
-                        if times > 1:
-                            duplicates[key] = (value, pair, times)
-            # The difference is small unless much is wrong, and sets take it at the speed of C.
-            for key in known - shown:
-                element = elements[key]
-                if element.known_at < pair.index:
-                    element.absences.append(pair)
-            for key, value in values if not shown <= elements.keys() else ():
-                elements.setdefault(key, _Element(value))
-            for key in shown:
-                elements[key].last_seen = pair
-        for key in shown - known:
-            element = elements[key]
-            element.known_by, element.known_at, element.known_ns = pair, event.index, event.time
-        known |= shown
-    return list(elements.values()), duplicates
+class _Elements:
+    """All elements as columns, one entry each: those added first, in the order of their adds, then all others seen.
 
+    Reads are numbered in the order in which they began. An element must be shown by all reads from number `due` on.
+    """
 
-def _never_read(elements: Sequence[_Element], reads: Sequence[Pair]) -> list[_Element]:
-    """Known elements that no read could have shown missing: none began after they were known."""
-    last_start = max(read.index for read in reads)
-    return [
-        element
-        for element in elements
-        if element.known_by is not None and element.last_seen is None and element.known_at > last_start
-    ]
+    def __init__(self, adds: Operations, reads: Operations, answers: Sequence[Sequence[Any]]) -> None:
+        self.adds, self.reads = adds, reads
+        numbering = Numbering()
+        added = numbering.number(adds.asked())
+        self._added = added
+        self.duplicates: list[tuple[Any, Pair, int]] = []
+        """Elements that some read shows more than once: value, read, how often; of each read at most a few."""
+        self._shown = list(self._gather(answers, numbering))
+        total = len(numbering)
+        self.values = numbering.values
+        self.tried = np.bincount(added, minlength=total)
+        only = np.bincount(added[adds.failed], minlength=total)
+        self.only_failed: NDArray[np.bool_] = (only > 0) & (only == self.tried)
+        unknown = np.bincount(added[adds.unknown], minlength=total)
+        self.only_unknown: NDArray[np.bool_] = unknown == self.tried
+        begun = np.full(total, FOREVER, dtype=np.int64)
+        np.minimum.at(begun, added, adds.start)
+        known_at = np.full(total, FOREVER, dtype=np.int64)
+        np.minimum.at(known_at, added[adds.ok], adds.end[adds.ok])
+        first_shown = np.full(total, FOREVER, dtype=np.int64)
+        self._last_shown = np.full(total, -1, dtype=np.int64)
+        for numbers, read in self._shown:
+            np.minimum.at(first_shown, numbers, reads.end[read])
+            np.maximum.at(self._last_shown, numbers, reads.end[read])
+        self._known_at = np.minimum(known_at, first_shown)
+        self.is_seen: NDArray[np.bool_] = self._last_shown >= 0
+        self.is_early: NDArray[np.bool_] = (first_shown < begun) & (begun < FOREVER)
+        due = np.searchsorted(reads.start, self._known_at)
+        shown_when_due = np.zeros(total, dtype=np.int64)
+        for numbers, read in self._shown:
+            np.add.at(shown_when_due, numbers, read >= due[numbers])
+        self._absences = len(reads) - due - shown_when_due
+        missing = np.flatnonzero(self._absences > 0)
+        self._first_absence, self._last_absence = self._find_absences(missing, due)
+        self.is_lost = np.zeros(total, dtype=bool)
+        self.is_lost[missing] = self._last_shown[missing] < reads.start[self._last_absence[missing]]
+        self.is_stale = (self._absences > 0) & ~self.is_lost
+        last_start = int(reads.start[-1])
+        self.is_unread = (self._known_at < FOREVER) & ~self.is_seen & (self._known_at > last_start)
 
+    def _gather(
+        self, answers: Sequence[Sequence[Any]], numbering: Numbering
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """The elements shown, each with the number of its read, in batches; none twice in one read."""
+        batch: list[Any] = []
+        lengths: list[int] = []
+        first = 0
+        for number, answer in enumerate(answers):
+            batch.extend(answer)
+            lengths.append(len(answer))
+            if len(batch) >= _BATCH or number + 1 == len(answers):
+                numbers = numbering.number(batch)
+                read = np.repeat(np.arange(first, number + 1, dtype=np.int64), lengths)
+                yield self._without_duplicates(numbers, read, numbering)
+                first = number + 1
+                batch, lengths = [], []
 
-def _stale_for_ms(stale: Sequence[_Element]) -> dict[str, float]:
-    """How long elements stayed invisible after they were known, until the last read that lacks them."""
-    if not stale:
-        return {}
-    spans = sorted((max(read.start for read in e.absences) - e.known_ns) / 1e6 for e in stale)
-    return {"median": spans[len(spans) // 2], "longest": spans[-1]}
+    def _without_duplicates(
+        self, numbers: NDArray[np.int64], read: NDArray[np.int64], numbering: Numbering
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        wide = len(numbering)
+        place = (read - (read[0] if len(read) else 0)) * wide + numbers
+        if len(read) and read[0] == read[-1]:
+            # One large read: whoever comes again finds that its place was taken.
+            taken = np.empty(wide, dtype=np.int64)
+            taken[numbers] = np.arange(len(numbers))
+            again = taken[numbers] != np.arange(len(numbers))
+            if not again.any():
+                return numbers, read
+        order = np.argsort(place, kind="stable")
+        same = np.zeros(len(order), dtype=bool)
+        same[1:] = place[order][1:] == place[order][:-1]
+        if not same.any():
+            return numbers, read
+        told: dict[int, int] = {}
+        for one in order[same][:NAMED].tolist():
+            told[int(place[one])] = one
+        for where, one in list(told.items())[:EXAMPLES]:
+            times = int((place == where).sum())
+            value = numbering.values[int(numbers[one])]
+            self.duplicates.append((value, self.reads.pair(int(read[one])), times))
+        kept = np.sort(order[~same])
+        return numbers[kept], read[kept]
+
+    def _find_absences(
+        self, missing: NDArray[np.int64], due: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of the elements that some reads lack, the first and the last of these reads."""
+        total, reads = len(due), len(self.reads)
+        first, last = due.copy(), np.full(total, reads - 1, dtype=np.int64)
+        if not len(missing):
+            return first, last
+        wanted = np.zeros(total, dtype=bool)
+        wanted[missing] = True
+        parts = []
+        for numbers, read in self._shown:
+            chosen = wanted[numbers] & (read >= due[numbers])
+            parts.append((numbers[chosen], read[chosen]))
+        numbers = np.concatenate([part[0] for part in parts])
+        read = np.concatenate([part[1] for part in parts])
+        if not len(numbers):
+            return first, last
+        order = np.lexsort((read, numbers))
+        numbers, read = numbers[order], read[order]
+        begins = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]]))
+        ends = np.concatenate([begins[1:], [len(numbers)]])
+        size = ends - begins
+        rank = np.arange(len(numbers)) - np.repeat(begins, size)
+        # The first of its reads that is later than it would be without a gap before it; from behind the same.
+        elements = numbers[begins]
+        gap = np.where(read - due[numbers] > rank, rank, np.repeat(size, size))
+        first[elements] = due[elements] + np.minimum.reduceat(gap, begins)
+        back = np.repeat(size, size) - 1 - rank
+        gap = np.where(reads - 1 - read > back, back, np.repeat(size, size))
+        last[elements] = reads - 1 - np.minimum.reduceat(gap, begins)
+        return first, last
+
+    def _read_that_ended(self, end: int) -> Pair:
+        return self.reads.pair(int(np.flatnonzero(self.reads.end == end)[0]))
+
+    def element(self, number: int) -> _Element:
+        """One of them, for its words."""
+        adds = self.adds.pairs(self._added == number) if number < len(self.tried) else []
+        known_at = int(self._known_at[number])
+        known_by = None
+        if known_at < FOREVER:
+            by_add = [add for add in adds if add.indices[-1] == known_at]
+            known_by = by_add[0] if by_add else self._read_that_ended(known_at)
+        absences = int(self._absences[number]) if known_at < FOREVER else 0
+        return _Element(
+            self.values[number],
+            adds,
+            known_by,
+            0 if known_by is None or known_by.end is None else known_by.end,
+            self._read_that_ended(int(self._last_shown[number])) if self.is_seen[number] else None,
+            self.reads.pair(int(self._first_absence[number])) if absences else None,
+            self.reads.pair(int(self._last_absence[number])) if absences else None,
+            absences,
+        )
+
+    def stale_for_ms(self, stale: NDArray[np.int64]) -> dict[str, float]:
+        """How long elements stayed invisible after they were known, until the last read that lacks them."""
+        if not len(stale):
+            return {}
+        time = self.reads.history.columns().time
+        until = time[self.reads.start[self._last_absence[stale]]]
+        spans = np.sort(until - time[self._known_at[stale]]) / 1e6
+        return {"median": float(spans[len(spans) // 2]), "longest": float(spans[-1])}
 
 
 def _anomaly(
-    kind: str, wrong: Sequence[_Element], tell: Callable[[_Element], tuple[str, list[Pair]]]
+    kind: str, wrong: Sequence[_Element], number: int, tell: Callable[[_Element], tuple[str, list[Pair]]]
 ) -> Anomaly:
     told = [tell(element) for element in wrong[:EXAMPLES]]
     plural = kind.replace("element", "elements", 1) if kind.startswith("element") else f"{kind}s"
-    number = f"{count(len(wrong), kind, plural)}: " if len(wrong) > 1 else f"{kind}: "
+    many = f"{count(number, kind, plural)}: " if number > 1 else f"{kind}: "
     return Anomaly(
         type=kind,
-        sentence=f"{number}{told[0][0]}",
+        sentence=f"{many}{told[0][0]}",
         operations=sorted({index for _, pairs in told for pair in pairs for index in pair.indices}),
         key=wrong[0].value,
-        evidence={"elements": [element.row() for element in wrong]},
+        evidence={"count": number, "elements": [element.row() for element in wrong]},
     )
 
 
@@ -258,21 +332,22 @@ def _tell_lost(element: _Element, final: Pair) -> tuple[str, list[Pair]]:
     assert element.known_by is not None, f"{element.value!r} is lost without having been known"
     assert absent is not None, f"{element.value!r} is lost without a read that lacks it"
     pairs = [element.known_by, absent]
-    text = f"{element.value!r} {_known(element)}"
+    text = f"{shown(element.value)} {_known(element)}"
     if element.last_seen is not None:
-        if element.last_seen is not element.known_by:
+        if element.last_seen.index != element.known_by.index:
             text += f", was last seen by process {element.last_seen.process} ({interval(element.last_seen)})"
         pairs.append(element.last_seen)
-    which = "the last read" if absent is final else "the read"
+    which = "the last read" if absent.index == final.index else "the read"
     return f"{text}, and is missing from {which}, by process {absent.process} ({interval(absent)})", pairs
 
 
 def _tell_stale(element: _Element) -> tuple[str, list[Pair]]:
-    first = min(element.absences, key=lambda read: read.index)
+    first = element.first_absence
+    assert first is not None, f"{element.value!r} is stale without a read that lacks it"
     assert element.known_by is not None, f"{element.value!r} is stale without having been known"
     assert element.last_seen is not None, f"{element.value!r} is stale without having been seen"
     text = (
-        f"{element.value!r} {_known(element)}, is missing from the read by process {first.process} "
+        f"{shown(element.value)} {_known(element)}, is missing from the read by process {first.process} "
         f"({interval(first)}), and there again in the one by process {element.last_seen.process} "
         f"({interval(element.last_seen)})"
     )
@@ -282,14 +357,16 @@ def _tell_stale(element: _Element) -> tuple[str, list[Pair]]:
 def _tell_unexpected(element: _Element) -> tuple[str, list[Pair]]:
     assert element.last_seen is not None, f"{element.value!r} was never seen"
     seen = element.last_seen
-    return f"process {seen.process} read {element.value!r} ({interval(seen)}), and nobody added it", [seen]
+    return f"process {seen.process} read {shown(element.value)} ({interval(seen)}), and nobody added it", [
+        seen
+    ]
 
 
 def _tell_failed(element: _Element) -> tuple[str, list[Pair]]:
     assert element.last_seen is not None, f"{element.value!r} was never seen"
     seen, add = element.last_seen, element.adds[0]
     text = (
-        f"process {seen.process} read {element.value!r} ({interval(seen)}), but its add by process {add.process} "
+        f"process {seen.process} read {shown(element.value)} ({interval(seen)}), but its add by process {add.process} "
         f"({interval(add)}) had failed"
     )
     return text, [add, seen]
@@ -300,8 +377,8 @@ def _tell_early(element: _Element) -> tuple[str, list[Pair]]:
     add = min(element.adds, key=lambda add: add.index)
     by = element.known_by
     text = (
-        f"process {by.process} read {element.value!r} ({interval(by)}) before process {add.process} began to add it, "
-        f"at {seconds(add.start)}"
+        f"process {by.process} read {shown(element.value)} ({interval(by)}) before process {add.process} began to add "
+        f"it, at {seconds(add.start)}"
     )
     return text, [by, add]
 
@@ -311,12 +388,3 @@ def _known(element: _Element) -> str:
     assert by is not None, f"{element.value!r} was never known"
     how = "was added" if by.f == "add" else "was seen"
     return f"{how} by process {by.process} (completed at {seconds(element.known_ns)})"
-
-
-def hashable(value: Any) -> Hashable:
-    """An element as something hashable; lists, as JSON has them, become tuples."""
-    if isinstance(value, list | tuple):
-        return tuple(hashable(item) for item in value)
-    if isinstance(value, dict):
-        return tuple(sorted((str(key), hashable(item)) for key, item in value.items()))
-    return (bool, value) if isinstance(value, bool) else value

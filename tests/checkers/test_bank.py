@@ -97,3 +97,59 @@ def test_numbered_accounts_survive_their_way_through_json() -> None:
 def test_a_bank_without_accounts_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one account"):
         BankChecker([], 0)
+
+
+def test_accounts_and_total_are_taken_from_the_history() -> None:
+    checker = BankChecker()
+    assert checker.check(reads({"a": 10, "b": 10}, {"a": 3, "b": 17}), Limits()).outcome == VALID
+    verdict = checker.check(reads({"a": 10, "b": 10}, {"a": 3, "b": 18}), Limits())
+    assert "saw 21 instead of 20" in verdict.sentence
+    strange = checker.check(reads({"a": 20}, {"a": 10, "b": 10}, {"a": 10, "b": 10}), Limits())
+    assert [anomaly.type for anomaly in strange.anomalies] == ["missing account"]
+    assert checker.check(reads({"a": None, "b": 10}), Limits()).outcome == INVALID
+    assert checker.check(reads(), Limits()).outcome == UNKNOWN
+
+
+def test_balances_that_are_no_small_whole_numbers() -> None:
+    huge = 10**30
+    assert BankChecker(["a", "b"], huge).check(reads({"a": huge - 1, "b": 1}), Limits()).outcome == VALID
+    assert BankChecker(["a", "b"], huge).check(reads({"a": huge, "b": 1}), Limits()).outcome == INVALID
+    assert judge(reads({"a": 10.5, "b": 9.5})).outcome == VALID
+    assert judge(reads({"a": True, "b": 19})).outcome == INVALID
+
+
+def transferring() -> HistoryBuilder:
+    builder = HistoryBuilder()
+    builder.invoke(0, "transfer", {"from": "a", "to": "b", "amount": 5})
+    return builder
+
+
+def read(builder: HistoryBuilder, answer: Any) -> HistoryBuilder:
+    builder.invoke(1, "read")
+    builder.ok(1, answer)
+    return builder
+
+
+def test_reads_that_are_no_snapshot_may_find_a_transfer_half_done() -> None:
+    half = read(transferring(), {"a": 5, "b": 10})
+    half.ok(0)
+    assert judge(half.done()).outcome == INVALID
+    assert judge(half.done(), snapshot=False).outcome == UNKNOWN
+    assert judge(read(half, {"a": 5, "b": 15}).done(), snapshot=False).outcome == VALID
+    verdict = judge(read(half, {"a": 5, "b": 10}).done(), snapshot=False)
+    assert [anomaly.type for anomaly in verdict.anomalies] == ["wrong total"]
+
+
+def test_a_crashed_transfer_is_under_way_for_ever() -> None:
+    builder = transferring()
+    builder.info(0, "timeout")
+    for balances, outcome in (
+        ({"a": 5, "b": 10}, VALID),
+        ({"a": 10, "b": 15}, VALID),
+        ({"a": 9, "b": 10}, INVALID),
+    ):
+        story = transferring()
+        story.info(0, "timeout")
+        assert judge(read(story, balances).done(), snapshot=False).outcome == outcome, balances
+    debt = read(builder, {"a": -1, "b": 21})
+    assert judge(debt.done(), snapshot=False).outcome == INVALID

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from checkers.checker import Limits
 from checkers.set_full import SetFullChecker
 from results.history import History, HistoryBuilder
 from results.verdict import UNKNOWN, VALID, Verdict
+from tests.support.stories import random_history
 
 
 def judge(history: History, **options: Any) -> Verdict:
@@ -193,3 +197,76 @@ def test_twenty_thousand_adds_and_a_hundred_reads_take_a_moment() -> None:
     started = time.process_time()
     assert judge(history).outcome == VALID
     assert time.process_time() - started < 5
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    adds = [("add", draw(st.integers(0, 3))) for _ in range(draw(st.integers(0, 4)))]
+    operations = draw(st.permutations(adds + [("read", None)] * draw(st.integers(1, 4))))
+    return random_history(
+        lambda least, most: draw(st.integers(least, most)),
+        operations,
+        lambda f, asked: asked if f == "add" else draw(st.lists(st.integers(0, 4), max_size=4)),
+    )
+
+
+@given(histories())
+def test_agrees_with_the_definitions(history: History) -> None:
+    """The rules of the page, element by element and read by read."""
+    verdict = judge(history)
+    reads = [pair for pair in history.pairs() if pair.f == "read" and pair.type == "ok"]
+    if not reads:
+        assert verdict.outcome == UNKNOWN
+        return
+    found = {name: 0 for name in ("lost", "stale", "never_read", "recovered", "elements_seen")}
+    wrong = set()
+    for element in range(5):
+        adds = [pair for pair in history.pairs() if pair.f == "add" and pair.invocation.value == element]
+        seeing = [read for read in reads if element in read.value]
+        known = min(
+            [pair.indices[-1] for pair in adds if pair.type == "ok"] + [read.indices[-1] for read in seeing],
+            default=None,
+        )
+        lacking = [
+            read for read in reads if known is not None and read.index > known and element not in read.value
+        ]
+        found["elements_seen"] += bool(seeing)
+        found["recovered"] += bool(seeing) and all(add.type == "info" for add in adds)
+        if lacking:
+            last = max(read.index for read in lacking)
+            lost = all(read.indices[-1] < last for read in seeing)
+            found["lost" if lost else "stale"] += 1
+            wrong.add("lost element" if lost else "stale read")
+        elif known is not None and not seeing and all(read.index < known for read in reads):
+            found["never_read"] += 1
+        if seeing and not adds:
+            wrong.add("element never added")
+        if seeing and adds and all(add.type == "fail" for add in adds):
+            wrong.add("element of a failed add")
+        if adds and any(read.indices[-1] < min(add.index for add in adds) for read in seeing):
+            wrong.add("element before its add")
+        if any(read.value.count(element) > 1 for read in reads):
+            wrong.add("duplicated element")
+    assert set(kinds(verdict)) == wrong
+    assert {name: verdict.details[name] for name in found} == found
+
+
+def test_a_million_duplicate_reads_of_one_element() -> None:
+    story = Story()
+    story.add(1)
+    story.read(*[1] * 100_000)
+    verdict = judge(story.done())
+    assert kinds(verdict) == ["duplicated element"]
+    assert "saw 1 100000 times" in verdict.sentence
+
+
+def test_answers_that_are_no_lists_are_told() -> None:
+    story = Story()
+    story.add(float("nan"))
+    story.read(float("nan"))
+    assert judge(story.done()).outcome == VALID
+    story.invoke(1, "read")
+    story.ok(1, 7)
+    verdict = judge(story.done())
+    assert verdict.outcome == UNKNOWN
+    assert "1 value is not a list of elements" in verdict.sentence

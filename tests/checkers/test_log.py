@@ -1,0 +1,168 @@
+"""Logs: lost, duplicated, reordered and skipped messages, each at its smallest beside an innocent twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checkers.log import LogChecker
+from results.verdict import UNKNOWN, VALID
+from tests.support.stories import Story, kinds
+
+CHECKER = LogChecker()
+
+
+class Log(Story):
+    def send(self, value: Any, offset: int | None, process: int = 0, key: str = "k") -> Log:
+        self.did(process, "send", [key, value], [key, value if offset is None else [offset, value]])
+        return self
+
+    def poll(self, *messages: tuple[int, Any], process: int = 1, key: str = "k") -> Log:
+        self.did(process, "poll", None, {key: [list(message) for message in messages]} if messages else {})
+        return self
+
+    def assign(self, where: str | None = None, process: int = 1, f: str = "assign") -> Log:
+        self.did(process, f, ["k"] if where is None else {"keys": ["k"], "from": where})
+        return self
+
+
+def two() -> Log:
+    return Log().send("a", 0).send("b", 1)
+
+
+def test_a_log_read_in_order() -> None:
+    verdict = two().assign("beginning").poll((0, "a")).poll((1, "b")).poll().judged(CHECKER)
+    assert verdict.outcome == VALID, verdict.sentence
+    assert two().poll((0, "a"), (1, "b")).judged(CHECKER).outcome == VALID
+
+
+def test_messages_that_nobody_came_to_are_unseen_and_no_error() -> None:
+    verdict = two().poll((0, "a")).judged(CHECKER)
+    assert verdict.outcome == VALID
+    assert verdict.details["unseen"] == {"k": 1}
+    assert "1 message of k had not been polled by the end" in verdict.sentence
+
+
+def test_lost_means_that_somebody_went_past() -> None:
+    verdict = two().send("c", 2).poll((0, "a")).poll((2, "c")).judged(CHECKER)
+    assert kinds(verdict) == ["lost message"]
+    assert "process 0 sent 'b' to offset 1 of key 'k' (0.002–0.003 s), acknowledged" in verdict.sentence
+    assert kinds(two().send("c", 2).poll((0, "a"), (2, "c")).judged(CHECKER)) == ["lost message"]
+    assert two().send("c", 2).poll((2, "c")).judged(CHECKER).outcome == VALID
+    assert kinds(two().assign("beginning").poll((1, "b")).judged(CHECKER)) == ["lost message"]
+    assert kinds(two().poll((1, "b")).judged(LogChecker(start="beginning"))) == ["lost message"]
+    assert two().assign("latest").poll((1, "b")).judged(LogChecker(start="beginning")).outcome == VALID
+
+
+def test_skipped_by_one_and_seen_by_another() -> None:
+    story = two().send("c", 2).poll((0, "a"), (1, "b"), (2, "c"), process=2)
+    verdict = story.poll((0, "a")).poll((2, "c")).judged(CHECKER)
+    assert kinds(verdict) == ["skipped messages"]
+    assert "past 1, where others found messages" in verdict.sentence
+    story = two().send("c", 2).poll((0, "a"), (1, "b"), (2, "c"), process=2)
+    assert kinds(story.poll((0, "a"), (2, "c")).judged(CHECKER)) == ["internally skipped messages"]
+    story = two().send("c", 2).poll((0, "a"), (1, "b"), (2, "c"), process=2)
+    assert story.poll((0, "a")).assign().poll((2, "c")).judged(CHECKER).outcome == VALID
+
+
+def test_offsets_that_nobody_saw_are_gaps() -> None:
+    assert Log().send("a", 0).send("b", 7).poll((0, "a")).poll((7, "b")).judged(CHECKER).outcome == VALID
+    story = Log().send("a", 0).send("b", 7)
+    story.crashed(9, "send", ["k", "x"])
+    assert story.poll((0, "a"), (7, "b")).judged(CHECKER).outcome == VALID
+
+
+def test_polls_that_go_back() -> None:
+    assert kinds(two().poll((0, "a"), (1, "b")).poll((0, "a")).judged(CHECKER)) == ["non-monotonic poll"]
+    assert kinds(two().poll((0, "a")).poll((0, "a")).judged(CHECKER)) == ["non-monotonic poll"]
+    assert kinds(two().poll((1, "b"), (0, "a")).judged(CHECKER)) == ["internal non-monotonic poll"]
+    assert two().poll((1, "b")).assign("beginning").poll((0, "a")).judged(CHECKER).outcome == VALID
+    grouped = two().assign(f="subscribe").poll((1, "b")).poll((0, "a"))
+    assert grouped.judged(CHECKER).outcome == VALID
+    failed = two().poll((1, "b"))
+    failed.failed(1, "poll")
+    assert failed.poll((0, "a")).judged(CHECKER).outcome == VALID
+
+
+def test_sends_out_of_order() -> None:
+    verdict = Log().send("a", 1).send("b", 0).poll((0, "b"), (1, "a")).judged(CHECKER)
+    assert kinds(verdict) == ["non-monotonic send"]
+    other = Log().send("a", 1).send("b", 0, process=5).poll((0, "b"), (1, "a"))
+    assert kinds(other.judged(CHECKER)) == ["reordered sends"]
+    assert other.judged(LogChecker(real_time=False)).outcome == VALID
+    overlap = Log()
+    overlap.invoke(5, "send", ["k", "b"])
+    overlap.send("a", 1)
+    overlap.event(5, "ok", "send", ["k", [0, "b"]])
+    assert overlap.poll((0, "b"), (1, "a")).judged(CHECKER).outcome == VALID
+
+
+def test_inconsistent_and_duplicated() -> None:
+    verdict = two().poll((0, "a"), (1, "x")).judged(CHECKER)
+    assert "inconsistent offset" in kinds(verdict)
+    assert "message never sent" in kinds(verdict)
+    assert kinds(Log().send("a", 0).poll((0, "a"), (3, "a")).judged(CHECKER)) == ["duplicated message"]
+    retried = Log().send("a", 0)
+    retried.crashed(9, "send", ["k", "a"])
+    assert retried.poll((0, "a"), (3, "a")).judged(CHECKER).outcome == VALID
+    assert Log().send("a", 0).send("a", 0, key="j").poll((0, "a")).judged(CHECKER).outcome == VALID
+
+
+def test_messages_from_nowhere() -> None:
+    failed = two()
+    failed.failed(3, "send", ["k", "c"])
+    assert kinds(failed.poll((2, "c")).judged(CHECKER)) == ["aborted message (G1a)"]
+    early = Log().poll((0, "a")).send("a", 0)
+    assert kinds(early.judged(CHECKER)) == ["message before its send"]
+    crashed = two()
+    crashed.crashed(3, "send", ["k", "c"])
+    assert crashed.poll((0, "a"), (1, "b"), (2, "c")).judged(CHECKER).outcome == VALID
+
+
+def test_transactions() -> None:
+    story = Log()
+    story.did(0, "txn", [["send", "k", "a"], ["poll"]], [["send", "k", [0, "a"]], ["poll", {}]])
+    story.did(1, "txn", [["poll"]], [["poll", {"k": [[0, "a"]]}]])
+    assert story.judged(CHECKER).outcome == VALID
+    own = Log()
+    own.did(0, "txn", [["send", "k", "a"], ["poll"]], [["send", "k", [0, "a"]], ["poll", {"k": [[0, "a"]]}]])
+    assert kinds(own.judged(CHECKER)) == ["precommitted message"]
+    aborted = Log()
+    aborted.failed(0, "txn", [["send", "k", "a"], ["poll"]])
+    assert kinds(aborted.poll((0, "a")).judged(CHECKER)) == ["aborted message (G1a)"]
+    within = Log()
+    within.did(
+        0, "txn", [["send", "k", "a"], ["send", "k", "b"]], [["send", "k", [4, "a"]], ["send", "k", [3, "b"]]]
+    )
+    assert kinds(within.poll((3, "b")).judged(CHECKER)) == ["non-monotonic send"]
+
+
+def test_a_send_may_not_know_its_offset() -> None:
+    assert (
+        Log().send("a", None).send([1, "b"], None).poll((0, "a"), (1, [1, "b"])).judged(CHECKER).outcome
+        == VALID
+    )
+
+
+def test_keys_are_told_by_their_text() -> None:
+    """JSON knows no other keys of mappings: key 1 is sent to, and polled as "1"."""
+    story = Log()
+    story.did(0, "send", [1, "a"], [1, [0, "a"]])
+    story.did(1, "poll", None, {"1": [[0, "a"]]})
+    assert story.judged(CHECKER).outcome == VALID
+
+
+def test_what_cannot_be_judged() -> None:
+    assert two().judged(CHECKER).outcome == UNKNOWN
+    assert two().poll().judged(CHECKER).outcome == UNKNOWN
+    strange = (
+        two()
+        .poll((0, "a"))
+        .did(0, "send", "x")
+        .did(1, "poll", None, [1])
+        .did(1, "poll", None, {"k": [[-1, "a"]]})
+    )
+    strange.did(0, "txn", [["r", "k", None]])
+    strange.did(3, "crash")
+    verdict = strange.judged(CHECKER)
+    assert verdict.outcome == UNKNOWN
+    assert "4 values are not" in verdict.sentence

@@ -1,0 +1,176 @@
+"""Watch streams: each of the nine guarantees broken at its smallest, beside a stream that keeps all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checkers.watch import WatchChecker
+from results.verdict import UNKNOWN, VALID
+from tests.support.stories import Story, kinds
+
+CHECKER = WatchChecker()
+
+
+def put(
+    revision: int, key: str, value: Any, previous: Any = None, is_create: bool | None = None
+) -> dict[str, Any]:
+    return {
+        "revision": revision,
+        "type": "put",
+        "key": key,
+        "value": value,
+        "previous": previous,
+        "is_create": previous is None if is_create is None else is_create,
+    }
+
+
+def delete(revision: int, key: str, previous: Any) -> dict[str, Any]:
+    return {
+        "revision": revision,
+        "type": "delete",
+        "key": key,
+        "value": None,
+        "previous": previous,
+        "is_create": False,
+    }
+
+
+class Watched(Story):
+    def put(self, revision: int, key: str, value: Any) -> Watched:
+        self.did(0, "put", [key, value], [key, value, revision])
+        return self
+
+    def delete(self, revision: int | None, key: str) -> Watched:
+        self.did(0, "delete", key, [key, revision])
+        return self
+
+    def watch(self, asked: dict[str, Any], *batches: list[dict[str, Any]], bookmarks: Any = ()) -> Watched:
+        self.did(1, "watch", asked, {"events": list(batches), "bookmarks": list(bookmarks)})
+        return self
+
+
+def three() -> Watched:
+    """x is made, changed and deleted; y is made between."""
+    return Watched().put(1, "x", "a").put(2, "y", "b").put(3, "x", "c").delete(4, "x").delete(None, "z")
+
+
+X1, Y2, X3, X4 = put(1, "x", "a"), put(2, "y", "b"), put(3, "x", "c", "a"), delete(4, "x", "c")
+ALL = {"prefix": "", "revision": 1}
+
+
+def test_a_stream_that_keeps_all_guarantees() -> None:
+    story = three().watch(ALL, [X1, Y2], [X3], [X4], bookmarks=[[1, 2], [3, 4], 4])
+    verdict = story.judged(CHECKER)
+    assert verdict.outcome == VALID, verdict.sentence
+    assert three().watch({"key": "x", "revision": 2}, [X3, X4]).judged(CHECKER).outcome == VALID
+    assert three().watch({"key": "x"}, [X3]).judged(CHECKER).outcome == VALID
+    assert (
+        three().watch({"start": "x", "end": "y", "revision": 1}, [X1], [X3]).judged(CHECKER).outcome == VALID
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "batches", "bookmarks", "kind"),
+    [
+        ({"key": "x", "revision": 1}, [[X1], [Y2], [X3]], [], "event not asked for (filter)"),
+        ({"prefix": "", "revision": 2}, [[X1, Y2, X3]], [], "event not asked for (filter)"),
+        (ALL, [[X1], [X3], [Y2]], [], "events out of order (ordered)"),
+        (ALL, [[X1], [Y2], [X1], [X3]], [], "event sent twice (unique)"),
+        (ALL, [[X1], [Y2], [X3]], [[2, 3]], "event after its bookmark (bookmarkable)"),
+        (ALL, [[X1], [X3]], [], "event left out (reliable)"),
+        (ALL, [[X1], [Y2]], [[2, 3]], "event left out (reliable)"),
+        (ALL, [[X1], [Y2]], [3], "event left out (reliable)"),
+        (ALL, [[Y2], [X3]], [], "event left out at the start (resumable)"),
+        ({"key": "x", "revision": 2}, [], [4], "event left out at the start (resumable)"),
+        (ALL, [[X1, Y2, put(3, "x", "c", "b")]], [], "wrong previous value"),
+        (ALL, [[X1, Y2, put(3, "x", "c", None, False)]], [], "wrong previous value"),
+        (ALL, [[X1, Y2, X3, delete(4, "x", "a")]], [], "wrong previous value"),
+        (ALL, [[X1, Y2, put(3, "x", "c", "a", True)]], [], "wrong is-create"),
+        (ALL, [[put(1, "x", "a", None, False)]], [], "wrong is-create"),
+        (ALL, [[X1, put(2, "y", "z")]], [], "event never written"),
+        (ALL, [[X1, put(2, "y", "a")]], [], "event never written"),
+    ],
+)
+def test_each_guarantee_broken(asked: Any, batches: Any, bookmarks: Any, kind: str) -> None:
+    assert kind in kinds(three().watch(asked, *batches, bookmarks=bookmarks).judged(CHECKER))
+
+
+def test_a_torn_revision() -> None:
+    """Two keys are changed at one revision (a transaction, which these operations do not have, so two puts say so)."""
+    both = Watched().put(1, "x", "a").put(1, "y", "b")
+    assert both.watch(ALL, [X1, put(1, "y", "b")]).judged(CHECKER).outcome == VALID
+    verdict = Watched().put(1, "x", "a").put(1, "y", "b").watch(ALL, [X1], [put(1, "y", "b")]).judged(CHECKER)
+    assert kinds(verdict) == ["torn revision (atomic)"]
+
+
+def test_streams_that_contradict_each_other_or_a_write() -> None:
+    story = Watched()
+    story.crashed(7, "put", ["x", "a"])
+    story.crashed(8, "put", ["x", "b"])
+    story.watch(ALL, [X1])
+    assert story.judged(CHECKER).outcome == VALID
+    story.watch(ALL, [put(1, "x", "b")])
+    assert kinds(story.judged(CHECKER)) == ["event contradicts another"]
+    assert "event contradicts another" in kinds(
+        Watched().put(1, "x", "a").put(2, "x", "b").watch(ALL, [put(1, "x", "b")]).judged(CHECKER)
+    )
+
+
+def test_what_one_stream_shows_the_other_must_show_too() -> None:
+    story = Watched()
+    story.crashed(7, "put", ["x", "a"])
+    story.put(2, "x", "c").put(3, "x", "d")
+    story.watch({"key": "x", "revision": 2}, [put(2, "x", "c", "a"), put(3, "x", "d", "c")])
+    assert story.judged(CHECKER).outcome == VALID
+    story.watch(ALL, [X1, put(2, "x", "c", "a")])
+    assert story.judged(CHECKER).outcome == VALID
+    story.watch(ALL, [put(2, "x", "c", "a")])
+    assert kinds(story.judged(CHECKER)) == ["event left out at the start (resumable)"]
+
+
+def test_a_write_of_unknown_outcome_excuses_what_it_would_explain() -> None:
+    for crashed, event, outcome in (
+        ([], put(1, "x", "a", "q", False), "wrong previous value"),
+        ([("put", ["x", "q"])], put(1, "x", "a", "q", False), None),
+        ([("put", ["x", "r"])], put(1, "x", "a", "q", False), "wrong previous value"),
+        ([("put", ["y", "q"])], put(1, "x", "a", "q", False), "wrong previous value"),
+        ([("put", ["x", "q"])], put(1, "x", "a", None, True), None),
+    ):
+        story = Watched()
+        for number, (f, asked) in enumerate(crashed):
+            story.crashed(10 + number, f, asked)
+        verdict = story.put(1, "x", "a").watch(ALL, [event]).judged(CHECKER)
+        assert (outcome in kinds(verdict)) if outcome else verdict.outcome == VALID, verdict.sentence
+    gone = Watched().put(1, "x", "a")
+    gone.crashed(9, "delete", "x")
+    assert gone.put(3, "x", "c").watch(ALL, [X1], [put(3, "x", "c", None)]).judged(CHECKER).outcome == VALID
+
+
+def test_events_of_failed_writes_and_fields_that_are_left_out() -> None:
+    story = Watched().put(1, "x", "a")
+    story.failed(3, "put", ["x", "b"])
+    plain = {"revision": 2, "type": "put", "key": "x", "value": "b"}
+    assert kinds(story.watch(ALL, [X1], [plain]).judged(CHECKER)) == ["event of a failed write"]
+    plain = {"revision": 1, "type": "put", "key": "x", "value": "a"}
+    assert Watched().put(1, "x", "a").watch(ALL, [plain]).judged(CHECKER).outcome == VALID
+
+
+def test_what_cannot_be_judged() -> None:
+    assert three().judged(CHECKER).outcome == UNKNOWN
+    assert three().watch({"key": "q", "revision": 1}).judged(CHECKER).outcome == UNKNOWN
+    strange = (
+        three()
+        .watch({"key": 3}, [X1])
+        .did(0, "put", "x")
+        .did(1, "watch", {}, {"events": [[{"type": "put"}]]})
+    )
+    assert strange.judged(CHECKER).outcome == UNKNOWN
+    assert "3 values are not" in strange.judged(CHECKER).sentence
+
+
+def test_a_database_that_was_not_empty() -> None:
+    story = Watched().put(1, "x", "a").watch(ALL, [put(1, "x", "a", "old", False)])
+    assert set(kinds(story.judged(CHECKER))) == {"wrong previous value", "wrong is-create"}
+    assert story.judged(WatchChecker(empty_at_start=False)).outcome == VALID

@@ -77,7 +77,7 @@ class BankChecker:
     """
 
     accounts: Iterable[Any] | None = None
-    total: int | None = None
+    total: float | None = None
     allow_negative: bool = False
     snapshot: bool = True
     name: str = field(default="bank", kw_only=True)
@@ -133,7 +133,7 @@ class BankChecker:
         anomalies = [self._anomaly(kind, found, len(reads)) for kind, found in kinds.items()]
         return conclude(self.name, anomalies, doubts, sentence, details)
 
-    def _suspicious(self, answers: Sequence[Any], names: set[str], total: int | None) -> Sequence[int]:
+    def _suspicious(self, answers: Sequence[Any], names: set[str], total: float | None) -> Sequence[int]:
         """The reads in which something may be wrong: all others have the right accounts, whole numbers, no forbidden
         debt and the right total. Most histories show nothing but these, and they are added up all at once."""
         whole: dict[tuple[Any, ...], bool] = {}
@@ -159,7 +159,7 @@ class BankChecker:
             wrong |= (table < 0).any(axis=1)
         return sorted([*found, *(plain[place] for place in np.flatnonzero(wrong).tolist())])
 
-    def _problems(self, pair: Pair, names: set[str], total: int | None) -> Iterable[tuple[str, _Problem]]:
+    def _problems(self, pair: Pair, names: set[str], total: float | None) -> Iterable[tuple[str, _Problem]]:
         """What is wrong with one read, by kind. A total is only added up where every account has a balance."""
         assert pair.completion is not None, f"the ok read of event {pair.index} has no completion"
         answer = pair.completion.value
@@ -226,12 +226,12 @@ def _usual_accounts(answers: Sequence[Any]) -> set[str]:
     return {str(account) for account in max(seen, key=seen.__getitem__, default=())}
 
 
-def _first_total(answers: Sequence[Any], names: set[str]) -> int | None:
+def _first_total(answers: Sequence[Any], names: set[str]) -> float | None:
     for answer in answers:
         if isinstance(answer, Mapping) and {str(account) for account in answer} == names:
             numbers = list(answer.values())
             if len(numbers) == len(names) and all(_is_number(number) for number in numbers):
-                found: int = sum(numbers)
+                found: float = sum(numbers)
                 return found
     return None
 

@@ -90,12 +90,7 @@ def _sequential(name: str, initial: str | None = None) -> Callable[[Options, His
 def _bank(options: Options, history: History) -> Checker:
     from checkers.bank import BankChecker
 
-    for pair in history.pairs():
-        if pair.f == "read" and pair.type == OK and isinstance(pair.value, Mapping) and pair.value:
-            balances = [balance for balance in pair.value.values() if isinstance(balance, int | float)]
-            total = sum(balances) if options.total is None else options.total
-            return BankChecker(list(pair.value), total, options.allow_negative)
-    return BankChecker(["any"], options.total or 0, options.allow_negative)
+    return BankChecker(None, options.total, options.allow_negative)
 
 
 def _set(options: Options, history: History) -> Checker:
@@ -112,6 +107,14 @@ def _isolation(place: str) -> Callable[[Options, History], Checker]:
 
 def _staleness(options: Options, history: History) -> Checker:
     return _made("checkers.staleness:StalenessChecker", options.bound or 0)
+
+
+def _sessions(options: Options, history: History) -> Checker:
+    transactional = "txn" in function_counts(history)
+    keyed = options.keyed
+    if keyed is None:
+        keyed = transactional or looks_keyed(history)
+    return _made("checkers.sessions:SessionGuaranteesChecker", keyed=keyed, initial=options.initial)
 
 
 def _of(*functions: str) -> frozenset[str]:
@@ -247,6 +250,39 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         _of("acquire", "release"),
         _sequential("semaphore", "permits"),
         _INITIAL,
+    ),
+    "total-queue": Entry(
+        "a queue in any order: nothing lost, made up or delivered twice: enqueue, dequeue, drain",
+        _of("enqueue", "dequeue", "drain"),
+        lambda options, history: _made("checkers.queue:QueueChecker", ordered=False),
+    ),
+    "fifo-queue": Entry(
+        "the same, and what came first leaves first, by the axioms of queues, of any size: enqueue, dequeue, drain",
+        _of("enqueue", "dequeue", "drain"),
+        _simple("checkers.queue:QueueChecker"),
+    ),
+    "long-fork": Entry(
+        "two readers see two writes in opposite orders: write, read, of micro-operations",
+        _of("write", "read"),
+        _simple("checkers.long_fork:LongForkChecker"),
+        needs_real_time=False,
+    ),
+    "log": Entry(
+        "logs as Kafka has them: nothing lost, repeated, reordered or skipped: send, poll, txn, assign, subscribe",
+        _of("send", "poll", "txn", "assign", "subscribe", "crash"),
+        _simple("checkers.log:LogChecker"),
+    ),
+    "watch": Entry(
+        "watch streams with the nine guarantees of etcd: put, delete, watch",
+        _of("put", "delete", "watch"),
+        _simple("checkers.watch:WatchChecker"),
+    ),
+    "sessions": Entry(
+        "session guarantees: monotonic reads and writes, read your writes, writes follow reads: read, write, cas, txn",
+        _of("read", "write", "cas", "txn"),
+        _sessions,
+        _INITIAL,
+        needs_real_time=False,
     ),
 }
 """Name -> who judges histories of it."""

@@ -456,10 +456,12 @@ class _Story:
         writers = self.writers(value, culprit)
         extra: list[Call] = []
         others = [call for call in self.chosen if call is not culprit and call is not replacer]
-        if not writers:
-            sentence += f"; {show(value)} was the initial value and was never written"
+        in_time = [writer for writer in writers if writer.start < culprit.end]
+        if not in_time:
+            when = "was not written before that" if writers else "was never written"
+            sentence += f"; {show(value)} was the initial value and {when}"
         elif self._is_obvious(replacer, value, culprit):
-            writers = [writer for writer in writers if writer.start < culprit.end]
+            writers = in_time
             last = max(writers, key=lambda writer: writer.end)
             extra = [last]
             others = [call for call in others if call is not last]

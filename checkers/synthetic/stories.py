@@ -89,8 +89,9 @@ STORIES: Final[dict[str, Story]] = {
         ),
         Story(
             "garbage-read",
-            {"a": "append x 1", "b": "r x 9"},
-            "+a -a +b -b",
+            # What c saw says that 9 was not there from the beginning either.
+            {"a": "append x 1", "b": "r x 9", "c": "r x"},
+            "+c -c +a -a +b -b",
             breaks=("read-committed",),
         ),
         Story(

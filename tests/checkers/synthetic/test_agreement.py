@@ -45,12 +45,7 @@ def shape(kind, size=SIZE):
     return Shape(size, 10, kind, keys=5, writes_per_key=20, crash_share=0.03, abort_share=0.03)
 
 
-WITHOUT_SESSIONS = {"serializable", "repeatable-read", "snapshot-isolation", "forgotten-own-write"}
-"""Stores and stories that keep read atomic (Bailis; Cerone) only without sessions. Read atomic of Biswas and Enea,
-which AWDIT decides for registers, includes what the session did before."""
-
-
-def verdicts(made, what, seed):
+def verdicts(made, seed):
     """What each checker that knows the kind says about each level that is certain: `(way, level, wanted, verdict)`."""
     columns = made.transactions
     for level in RULES:
@@ -60,14 +55,14 @@ def verdicts(made, what, seed):
         if not columns.of_registers:
             yield "lists", level, wanted, ListAppendChecker(level).check_transactions(columns, LIMITS)
             continue
-        if level in WEAK and not (level == "read-atomic" and what in WITHOUT_SESSIONS):
+        if level in WEAK:
             yield "weak", level, wanted, check_weak(columns, level, LIMITS)
         if level in POLYGRAPH_LEVELS and seed % SOLVER_EVERY == 0:
             yield "solver", level, wanted, check_polygraph(columns, level, LIMITS)
 
 
 def agree(made, what, seed):
-    for way, level, wanted, verdict in verdicts(made, what, seed):
+    for way, level, wanted, verdict in verdicts(made, seed):
         if verdict.outcome == UNKNOWN and way == "lists" and level in UNDECIDED_OF_LISTS:
             continue
         assert verdict.outcome == wanted, f"{what}, seed {seed}, {way} asked for {level}: {verdict.sentence}"
@@ -165,7 +160,7 @@ for kind in agreement.KINDS:
     for level in RULES:
         for stories in ((), ("G1a", "lost-update")):
             made = tell(run_store(agreement.shape(kind, 80), level, 3), stories)
-            for way, asked, _, verdict in agreement.verdicts(made, level, 1):
+            for way, asked, _, verdict in agreement.verdicts(made, 1):
                 print(kind, level, stories, way, asked, verdict.outcome, verdict.sentence)
 for model in sorted(agreement.OBJECTS.keys() - agreement.MAY_GIVE_UP):
     print(model, agreement.judge_object(agreement.run_object(agreement.ObjectShape(model, 40, 3), 3)).outcome)

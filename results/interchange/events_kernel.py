@@ -692,7 +692,7 @@ class Reader:
             time = line * 1_000_000
         if type(process) is not int:
             process = _process_of(process, start)
-        if type_ not in _TYPES:
+        if type(type_) is not str or type_ not in _TYPES:
             type_ = _type_of(type_, start)
         if f is None:
             f = "txn"

@@ -209,6 +209,8 @@ def test_a_completion_of_nothing_is_an_error():
         ("{:process 0, :f :read}", "line 1, column 1 .*the event has no type"),
         ("{:type :ok, :f :read}", "the event has no process"),
         ("{:process 0 :type :what}", "the event's type is 'what'; types are"),
+        ("{:process 0 :type [:ok]}", r"the event's type is \['ok'\]; types are"),
+        ("{:process [0] :type :ok}", r"the event's process is \[0\]"),
         ("{:process 0 :process 1 :type :ok}", "the event has its process twice"),
         ("{:process 0 :type :ok :value [1 2}}", r"column 34 .*'}' where '\]' has to come"),
         ("{:process 0 :type :ok :value {:a}}", "a map has a key without a value"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from checkers.checker import Limits, check_safely
 from checkers.registry import Options, QuestionError, get_entry, guess, make_checker, names
 from results.history import History
 from results.operation import Operation
+from results.transactions import Transactions
 from results.verdict import UNKNOWN, Verdict
 
 STRONGEST_WITHOUT_REAL_TIME: Final = "strong-session-serializable"
@@ -66,6 +67,27 @@ def judge(history: History, question: Question, limits: Limits) -> Verdict:
         )
         return Verdict(UNKNOWN, checker.name, sentence)
     return check_safely(checker.name, checker, history, limits)
+
+
+@dataclass(frozen=True)
+class _OfTransactions:
+    """A checker whose transactions are given as columns."""
+
+    name: str
+    check_transactions: Callable[[Transactions, Limits], Verdict]
+    transactions: Transactions
+
+    def check(self, history: History, limits: Limits) -> Verdict:
+        return self.check_transactions(self.transactions, limits)
+
+
+def judge_transactions(transactions: Transactions, question: Question, limits: Limits) -> Verdict:
+    """The verdict on transactions as columns, by a model for which `takes_columns` holds. Raises QuestionError."""
+    assert question.model is not None, "columns do not tell of which model they are"
+    nothing = History([])
+    checker: Any = make_checker(question.model, question.options, nothing)
+    columns = _OfTransactions(checker.name, checker.check_transactions, transactions)
+    return check_safely(checker.name, columns, nothing, limits)
 
 
 def check(

@@ -56,6 +56,9 @@ class Entry:
     """Whether nothing can be said of a history that records no real time."""
     is_transactional: bool = False
     """Whether it is judged at an isolation level."""
+    reads_registers: bool | None = None
+    """Of checkers that take transactions as columns too (`check_transactions`): whether reads answer one value, or the
+    list that a key holds. None: it takes none."""
 
 
 def _made(place: str, *arguments: Any, **named: Any) -> Checker:
@@ -207,6 +210,7 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         _isolation("checkers.isolation.list_append:ListAppendChecker"),
         needs_real_time=False,
         is_transactional=True,
+        reads_registers=False,
     ),
     "queue": Entry(
         "a first-in-first-out queue, linearizable: enqueue, dequeue",

@@ -212,7 +212,8 @@ def _print_evidence(verdict: Verdict, evidence: list[list[str]]) -> None:
     if not anomalies:
         click.echo(f"  {printable(verdict.sentence)}")
     for number, (_, anomaly) in enumerate(anomalies[:ANOMALIES_SHOWN]):
-        click.echo(f"  - {anomaly.type}: {printable(anomaly.sentence)}")
+        kind = "" if anomaly.sentence.startswith(anomaly.type) else f"{anomaly.type}: "
+        click.echo(f"  - {kind}{printable(anomaly.sentence)}")
         for line in evidence[number] if number < len(evidence) else ():
             click.echo(f"      {line}")
     if len(anomalies) > ANOMALIES_SHOWN:

@@ -99,6 +99,7 @@ class Reader:
     timed = cython.declare(cython.Py_ssize_t, visibility="readonly")
     event_at = cython.declare(cython.Py_ssize_t, visibility="readonly")
     in_list = cython.declare(cython.bint, visibility="readonly")
+    columns: object
     tokens: list
     names: list
     cache: dict
@@ -113,6 +114,7 @@ class Reader:
         self.timed = 0  # Events that had a time.
         self.event_at = self.at  # Where the event began that was read last, or is being read.
         self.in_list = False  # Whether the events are in a list.
+        self.columns = None
         self.tokens = [None] * SLOTS
         self.names = [None] * SLOTS
         self.cache = {}
@@ -140,6 +142,14 @@ class Reader:
         """
         while self._next_event(into):
             pass
+
+    def transactions(self, columns: object) -> None:
+        """Reads the events as `events` does, but into `TransactionColumns`; stops where they are broken."""
+        into: list = []
+        self.columns = columns
+        while not columns.broken and self._next_event(into):
+            into.clear()
+            into.append(None)  # There was an event.
 
     @cython.cfunc
     def _next_event(self, into: list) -> cython.bint:
@@ -652,7 +662,10 @@ class Reader:
                 self._skip(1)
             if self.at < end and data[self.at] == 125:
                 raise FormatError("a map has a key without a value", start)
-            item = self._value(1)
+            if field == 5 and self.columns is not None:
+                item = self._taken()
+            else:
+                item = self._value(1)
             if field >= 0:
                 if seen & (cython.cast(cython.uint, 2) << field):
                     raise FormatError(f"the event has its {_FIELDS[field].decode()} twice", start)
@@ -680,6 +693,7 @@ class Reader:
                 phase = item
             elif field == 10:
                 key = item
+        indexed_before: cython.Py_ssize_t = self.indexed
         if type(index) is int:
             self.indexed += 1
         else:
@@ -698,6 +712,10 @@ class Reader:
             f = "txn"
         elif type(f) is not str:
             f = str(f)
+        if self.columns is not None:
+            given = index if self.indexed > indexed_before else None
+            self.columns.add(given, process, type_, f, 0 if value is None else value)
+            return None
         if seen & (2 << 10):
             value = [key, value]
         if not seen & (2 << 7 | 2 << 8 | 2 << 9):
@@ -714,6 +732,18 @@ class Reader:
             node if type(node) is str else None,
             phase if type(phase) is str else None,
         )
+
+    @cython.cfunc
+    def _taken(self) -> object:
+        """Gives the value that begins here to the columns: 1; 2 if they cannot take it, None if it is nil."""
+        stop: cython.Py_ssize_t = self.columns.take_text(self.data, self.at, self.is_json)
+        if stop >= 0:
+            self.at = stop
+            return 1
+        value = self._value(1)
+        if value is None:
+            return None
+        return 1 if self.columns.take_value(value) else 2
 
     @cython.cfunc
     def _json_field(self, start: cython.Py_ssize_t) -> cython.int:

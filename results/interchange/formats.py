@@ -101,6 +101,11 @@ def read_history(path: Path, format: str | None = None) -> Reading:
     return read_text(read_bytes(path), format, where=str(path))
 
 
+def detect(text: bytes) -> str | None:
+    """The name of the format that a text looks like; None if it is none, or empty."""
+    return next((one.name for one in FORMATS if one.looks_like(text)), None)
+
+
 def read_text(text: bytes, format: str | None = None, *, where: str = "the text") -> Reading:
     """The history in a text of one of `FORMATS`, of the named one if one is named. Raises HistoryError."""
     if format is not None:

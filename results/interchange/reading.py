@@ -50,8 +50,7 @@ def reading_of(
         _sort(events)
         notes.append("the events are not in the order of their indexes in the file: sorted by index")
     renamed, only_completions = order_kernel.number(events)
-    if renamed:
-        notes.append(f"processes that went on after an info got new numbers, {renamed} times")
+    notes += notes_on(renamed=renamed, timed=timed or not events)
     if only_completions:
         has_real_time = False
         events = _with_invocations(events)
@@ -60,9 +59,17 @@ def reading_of(
         )
     elif not has_real_time:
         notes.append("this format records no real time, only the order in each session")
-    if not timed and events:
-        notes.append("the file has no times: in what follows events are a millisecond apart")
     return Reading(History(events, torn=torn, has_real_time=has_real_time), format, notes)
+
+
+def notes_on(*, renamed: int, timed: bool) -> list[str]:
+    """What is said about processes that got new numbers, so many times, and about events without times."""
+    notes = []
+    if renamed:
+        notes.append(f"processes that went on after an info got new numbers, {renamed} times")
+    if not timed:
+        notes.append("the file has no times: in what follows events are a millisecond apart")
+    return notes
 
 
 def _sort(events: list[Operation]) -> None:

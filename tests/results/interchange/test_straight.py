@@ -1,0 +1,151 @@
+"""Transactions straight from the bytes are those of the history that the same bytes make, or this way is not taken."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from results import kernels
+from results.history import HistoryError
+from results.interchange import columns_kernel, straight
+from results.interchange.formats import read_text
+from results.interchange.straight import read_transactions
+from results.operation import Operation, encode_lines
+from results.transaction_columns import transactions_of
+
+INTERPRETED = kernels.load_interpreted(columns_kernel)
+
+
+def told(transactions) -> list:
+    """Everything that the columns say, in words; numbers of keys and values may differ."""
+    return [
+        (
+            int(transactions.process[t]),
+            int(transactions.start[t]),
+            int(transactions.end[t]),
+            int(transactions.outcome[t]),
+            repr(transactions.spelt(t)),
+            transactions.known[transactions.first[t] : transactions.first[t + 1]].tolist(),
+        )
+        for t in range(len(transactions))
+    ]
+
+
+def same(text: bytes, format_: str, of_registers: bool) -> bool:
+    """Whether the straight way was taken; both ways must then say the same."""
+    reading = read_transactions(text, format_, of_registers=of_registers)
+    if reading is None:
+        return False
+    history = read_text(text, format_).history
+    expected = transactions_of(history, of_registers=of_registers)
+    assert told(reading.transactions) == told(expected)
+    assert (reading.events, reading.transactions.of_registers) == (len(history), of_registers)
+    return True
+
+
+LISTS = """{:index 0 :process 0 :type :invoke :f :txn :value [[:append 1 1] [:r :x nil] [:r "a b" nil]]}
+{:index 1 :process 1 :type :invoke :f :txn :value [[:append 1 -2] [:append 12345678901234567890 1.5]]}
+{:index 2 :process 0 :type :ok :f :txn :value [[:append 1 1], [:r :x []], [:r "a b" [1 2 "\\n" nil]]]}
+{:index 3 :process :nemesis :type :info :f :start :value "anything"}
+{:index 4 :process 1 :type :info :f :txn :value [[:append 1 -2] [:append 12345678901234567890 1.5]]}
+{:index 5 :process 1 :type :invoke :value [[:r {:a [1]} nil]]}
+{:index 6 :process 2 :type :invoke :value []}
+{:index 7 :process 2 :type :fail :value []}
+{:index 8 :process 1 :type :ok :value [[:r {:a [1]} [1.0 1 true]]]}
+"""
+
+
+def test_lists_of_all_kinds_of_values():
+    assert same(LISTS.encode(), "edn", of_registers=False)
+    assert same(f"[{LISTS}]".encode(), "edn", of_registers=False)
+
+
+def test_registers():
+    text = b"""{"process":0,"type":"invoke","value":[["w","x",1],["r","y",null]]}
+{"process":0,"type":"ok","value":[["w","x",1] , ["r","y",[1,2]]]}
+{"process":0,"type":"invoke","value":[["w","x",null],["r","y",null]]}
+{"process":0,"type":"ok","value":[["w","x",null],["r","y",null]]}
+{"process":0,"type":"invoke","value":[["r","y",null]]}
+{"process":0,"type":"ok"}
+"""
+    assert same(text, "json", of_registers=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LISTS.replace(":index 5", ":index 50"),
+        LISTS.replace(":value []}\n{:index 8", ":value 7}\n{:index 8").replace(
+            "2 :type :fail", "2 :type :ok"
+        ),
+        LISTS.replace(":f :txn", ":f :read", 1),
+        LISTS.replace(":process 2 :type :invoke", ":process 2 :type :ok"),
+        LISTS.replace(":process 2 :type :invoke", ":process 0 :type :info"),
+        LISTS.replace("[:append 1 1]", "[:scan 1 1]"),
+        LISTS.replace("[:append 1 1]", "[:append 1]"),
+        LISTS + "{:process 3 :type :invoke :value [[:r 1 nil]] ",
+        "",
+        "; nothing",
+    ],
+)
+def test_whatever_is_different_takes_the_other_way(text):
+    assert read_transactions(text.encode(), "edn", of_registers=False) is None
+
+
+def test_damage_in_a_value_is_not_passed_over():
+    for damage in (
+        '["r",1 null]',
+        '["r",1,null',
+        '["r",01,null]',
+        '["r",1,nil]',
+        '["append",1,null]x',
+        '["r",1,[1 2]]',
+    ):
+        text = (
+            '{"process":0,"type":"invoke","value":[["r",1,null]]}\n{"process":0,"type":"ok","value":[%s]}\n'
+        )
+        text = (text + '{"process":1,"type":"invoke","value":[]}') % damage
+        assert read_transactions(text.encode(), "json", of_registers=False) is None, damage
+        with pytest.raises(HistoryError):
+            read_text(text.encode(), "json")
+
+
+VALUES = st.integers(-3, 3) | st.sampled_from(
+    ["a", "b c", "", "ä", 1.5, True, None, [1], 1 << 70, -(1 << 62), {"a": 1}]
+)
+MICRO = st.one_of(
+    st.tuples(st.just("append"), VALUES, VALUES),
+    st.tuples(st.just("w"), VALUES, VALUES),
+    st.tuples(st.just("r"), VALUES, st.none() | VALUES | st.lists(VALUES, max_size=3)),
+)
+TRANSACTIONS = st.lists(MICRO.map(list), max_size=3)
+
+
+@st.composite
+def histories(draw) -> list[Operation]:
+    """Events of three processes that keep the rules, mostly of transactions."""
+    events: list[Operation] = []
+    open_: dict[int, bool] = {}
+    for _ in range(draw(st.integers(1, 12))):
+        process = draw(st.integers(0, 2))
+        if open_.pop(process, False):
+            type_ = draw(st.sampled_from(["ok", "ok", "fail", "info"]))
+            value = draw(st.none() | TRANSACTIONS)
+        else:
+            open_[process], type_ = True, "invoke"
+            value = draw(TRANSACTIONS)
+        events.append(Operation(len(events), 7 * len(events), process, type_, "txn", value))
+    return events
+
+
+@given(histories(), st.booleans())
+def test_both_ways_say_the_same_of_any_transactions(events, of_registers):
+    text = encode_lines(events)
+    taken = same(text, "json", of_registers)
+    kept = straight.TransactionColumns
+    try:
+        straight.TransactionColumns = INTERPRETED.TransactionColumns
+        assert same(text, "json", of_registers) == taken
+    finally:
+        straight.TransactionColumns = kept

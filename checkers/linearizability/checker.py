@@ -9,10 +9,11 @@ import numpy as np
 
 from checkers.checker import Deadline, Limits
 from checkers.linearizability.columns import FAIL_CODE, CallColumns
-from checkers.linearizability.decide import ZONES, ObjectState, decide
+from checkers.linearizability.decide import ELEMENTS, SETS, VERSIONS, ZONES, ObjectState, decide
 from checkers.linearizability.explain import (
     Evidence,
     Values,
+    evidence_of_calls,
     evidence_of_conflict,
     evidence_of_search,
     explain,
@@ -81,25 +82,29 @@ class LinearizabilityChecker:
                 continue
             calls = item.calls()
             each: list[Evidence] = []
-            if item.way == ZONES:
-                assert item.suspects is not None, f"zones found {item.key!r} wrong, but not where"
-                zones = check_zones(item.columns.calls(item.suspects.tolist()), self.model)
+            model = self.model
+            if item.contradiction:
+                each = [evidence_of_calls(item.contradiction, model, patience.expired)]
+            elif item.suspects is not None:
+                if item.versions is not None:
+                    model = item.versions.model_of(item.number, item.columns, item.rows.tolist())
+                zones = check_zones(item.columns.calls(item.suspects.tolist()), model)
                 assert zones is not None, f"the suspects of {item.key!r} are not for zones, the whole was"
                 assert zones.found, f"the suspects of {item.key!r} are no conflict by themselves"
                 for conflict in zones.conflicts:
                     if each and patience.expired():
                         break
-                    each.append(evidence_of_conflict(conflict, self.model, patience.expired))
+                    each.append(evidence_of_conflict(conflict, model, patience.expired))
                 more += zones.found - len(each)
             else:
                 assert item.result is not None, f"the search of {item.key!r} is not over"
                 stuck = item.result.stuck
                 assert stuck is not None, "an illegal history got stuck somewhere"
-                each = [evidence_of_search(calls, stuck, self.model, patience.expired)]
+                each = [evidence_of_search(calls, stuck, model, patience.expired)]
             seen: set[tuple[int, ...]] = set()
-            values = Values(calls, _failed(item, columns), self.model)
+            values = Values(calls, _failed(item, columns), model)
             for evidence in each:
-                anomaly = explain(evidence, values, self.model, item.key)
+                anomaly = explain(evidence, values, model, item.key)
                 if tuple(anomaly.operations) not in seen:
                     seen.add(tuple(anomaly.operations))
                     anomalies.append(anomaly)
@@ -114,6 +119,8 @@ class LinearizabilityChecker:
             "keys": len(objects),
             "operations": operations,
             "decided_by_zones": sum(item.way == ZONES for item in objects),
+            "decided_by_versions": sum(item.way == VERSIONS for item in objects),
+            "decided_by_elements": sum(item.way in (ELEMENTS, SETS) for item in objects),
             "decided_by_search": sum(item.result is not None for item in objects),
             "configurations": sum(item.looked_at for item in objects),
             "wrong_keys": [item.key for item in wrong] if self.split_by_key else [],

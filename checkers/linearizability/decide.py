@@ -18,9 +18,13 @@ from checkers.checker import Deadline, Limits
 from checkers.linearizability import races
 from checkers.linearizability.calls import Call
 from checkers.linearizability.columns import CallColumns
+from checkers.linearizability.elements import KINDS, judge_elements
 from checkers.linearizability.footprints import Footprints, footprints_of
-from checkers.linearizability.models import Model
+from checkers.linearizability.models import AppendMap, GrowSet, Model
+from checkers.linearizability.readable import narrowed
 from checkers.linearizability.search import Search, SearchResult
+from checkers.linearizability.sets import judge_set
+from checkers.linearizability.versions import Versions, versions_of
 from checkers.linearizability.zone_columns import find_zones
 from checkers.linearizability.zones import check_zones
 
@@ -34,6 +38,12 @@ CONFIGURATION_BYTES: Final = 160
 """What one configuration of the plain search takes in memory, about: an int, its places in a set and a list."""
 
 ZONES: Final = "zones"
+VERSIONS: Final = "versions"
+"""Zones, after the appends of a map have been put in order."""
+ELEMENTS: Final = "elements"
+"""Intervals of elements that are put in once."""
+SETS: Final = "sets"
+"""The order of the reads of a growing set."""
 SEARCH: Final = "search"
 
 
@@ -67,6 +77,10 @@ class ObjectState:
     wrong: bool = False
     suspects: NDArray[np.int64] | None = field(default=None, repr=False)
     """Where zones decided: the calls with the contradictions."""
+    contradiction: list[Call] = field(default_factory=list, repr=False)
+    """Where another fast path decided: a few calls that are wrong by themselves."""
+    versions: Versions | None = field(default=None, repr=False)
+    """Where versions decided: those of all keys."""
     result: SearchResult | None = None
     """What the search found, if there was one that ended."""
     looked_at: int = 0
@@ -121,7 +135,23 @@ def decide(
     objects = _objects(columns)
     footprints = footprints_of(columns, model)
     if footprints is not None and zones and not deadline.expired():
-        _judge_by_zones(objects, footprints)
+        _judge_by_zones(objects, footprints, ZONES)
+    if type(model) is AppendMap and zones and not deadline.expired():
+        versions = versions_of(columns, model)
+        _judge_by_zones(objects, versions.footprints, VERSIONS)
+        for item in objects:
+            item.versions = versions if item.way == VERSIONS else None
+    if zones and type(model) in KINDS:
+        for item in objects:
+            if not deadline.expired():
+                _judge_by_elements(item, model)
+    if zones and type(model) is GrowSet:
+        for item in objects:
+            if not deadline.expired():
+                contradiction = judge_set(item.columns.take(item.rows), model)
+                if contradiction is not None:
+                    item.way, item.wrong = SETS, bool(contradiction)
+                    item.contradiction = contradiction
     searched = [item for item in objects if item.way == SEARCH]
     if searched:
         stop_at = limits.clock() + min(limits.time_s if search_s is None else search_s, deadline.remaining())
@@ -146,7 +176,7 @@ def _objects(columns: CallColumns) -> list[ObjectState]:
     ]
 
 
-def _judge_by_zones(objects: Sequence[ObjectState], footprints: Footprints) -> None:
+def _judge_by_zones(objects: Sequence[ObjectState], footprints: Footprints, way: str) -> None:
     found = find_zones(footprints)
     suspects: dict[int, list[int]] = {}
     for row in found.suspects.tolist():
@@ -154,10 +184,18 @@ def _judge_by_zones(objects: Sequence[ObjectState], footprints: Footprints) -> N
     decided, wrong = found.decided.tolist(), found.wrong.tolist()
     for number, item in enumerate(objects):
         if decided[number]:
-            item.way = ZONES
+            item.way = way
             item.wrong = wrong[number]
             if item.wrong:
                 item.suspects = np.array(suspects[number])
+
+
+def _judge_by_elements(item: ObjectState, model: Model) -> None:
+    found = judge_elements(item.columns.take(item.rows), model)
+    if found is not None:
+        item.way = ELEMENTS
+        item.wrong = found.wrong
+        item.contradiction = item.columns.calls(item.rows[list(found.rows)].tolist())
 
 
 @dataclass
@@ -262,12 +300,17 @@ class _Turns:
             program = (
                 races.program_of_footprints(self.footprints, item.rows)
                 if self.footprints is not None
-                else races.program_of_model(item.columns.take(item.rows), self.model, None)
+                else self._program_of_model(item)
             )
             if program is not None:
                 columns = item.columns if self.footprints is not None else item.columns.take(item.rows)
                 return races.Race(program, columns, most_bytes)
-        return _Plain(Search(item.calls(), self.model))
+        model = narrowed(self.model, item.columns.take(item.rows))
+        return _Plain(Search(item.calls(), model))
+
+    def _program_of_model(self, item: ObjectState) -> races.Program | None:
+        columns = item.columns.take(item.rows)
+        return races.program_of_model(columns, narrowed(self.model, columns), None)
 
 
 def out_of_time(limits: Limits) -> str:

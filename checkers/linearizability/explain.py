@@ -25,6 +25,7 @@ import msgspec
 from checkers.linearizability.calls import FOREVER, Call
 from checkers.linearizability.models import CasRegister, Footprint, Model, State, show
 from checkers.linearizability.search import Search, SearchResult
+from checkers.linearizability.versions import VersionedKey
 from checkers.linearizability.zones import Conflict
 from results.history import Pair
 from results.operation import FAIL, INFO, OK
@@ -57,13 +58,20 @@ def evidence_of_conflict(
     """The evidence for a conflict between zones, confirmed by the general search."""
     loosened = {call.start for call in conflict.loosened}
     chosen = {call.start: call for call in (*conflict.support, *conflict.calls)}
-    calls = [_as_write(call) if call.start in loosened else call for _, call in sorted(chosen.items())]
+    calls = [_as_write(call, model) if call.start in loosened else call for _, call in sorted(chosen.items())]
     evidence = Evidence(tuple(calls))
     assert _is_illegal(evidence, model), (
         f"zones found a conflict ({conflict.kind}) that the search does not see; events: "
         f"{[call.start for call in calls]}"
     )
     return reduce(evidence, model, enough)
+
+
+def evidence_of_calls(
+    calls: Sequence[Call], model: Model, enough: Callable[[], bool] = lambda: False
+) -> Evidence:
+    """The evidence when a few calls are known to be wrong by themselves."""
+    return reduce(Evidence(tuple(calls)), model, enough)
 
 
 def evidence_of_search(
@@ -132,8 +140,9 @@ def reduce(evidence: Evidence, model: Model, enough: Callable[[], bool] = lambda
     while position < len(evidence.calls) and not enough():
         call = evidence.calls[position]
         position += 1
-        if isinstance(model, CasRegister) and call.f == "cas":
-            calls = (*evidence.calls[: position - 1], _as_write(call), *evidence.calls[position:])
+        plain = _as_write(call, model)
+        if plain is not call:
+            calls = (*evidence.calls[: position - 1], plain, *evidence.calls[position:])
             loosened = Evidence(calls, evidence.start_states)
             if _is_illegal(loosened, model):
                 smaller = _without_needless(loosened, model, enough)
@@ -233,8 +242,11 @@ class _Ties:
         return gone
 
 
-def _as_write(call: Call) -> Call:
-    if call.f != "cas":
+def _as_write(call: Call, model: Model) -> Call:
+    """The call without its observation, if it observes and writes; else the call itself."""
+    if isinstance(model, VersionedKey):
+        return model.as_write(call)
+    if call.f != "cas" or not isinstance(model, CasRegister):
         return call
     return msgspec.structs.replace(call, f="write", argument=call.argument[1])
 

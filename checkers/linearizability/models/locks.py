@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 from checkers.linearizability.calls import Call
 from checkers.linearizability.models.model import NOTHING, Footprint, SequentialModel, State, no_function
@@ -79,33 +80,43 @@ class FencedLock(SequentialModel):
     by_process = True
 
     def initial_state(self) -> State:
-        return (None, None)
+        return (None, None, True)
 
     def step(self, state: State, call: Call) -> Sequence[State]:
-        assert isinstance(state, tuple), f"the state of a fenced lock is a pair, not {state!r}"
-        holder, last = state
+        assert isinstance(state, tuple), f"the state of a fenced lock is a triple, not {state!r}"
+        holder, last, is_known = state
         match call.f:
             case "acquire":
                 if holder is not None:
                     return NOTHING
                 token = call.result if call.type == OK else None
                 if token is None:
-                    return ((call.process, last + 1 if isinstance(last, int) else last),)
+                    return ((call.process, last, False),)
                 if not isinstance(token, int | float):
                     raise ValueError(f"event {call.start}: a fencing token is a number, not {token!r:.80}")
-                return ((call.process, token),) if last is None or token > last else NOTHING
+                return ((call.process, token, True),) if last is None or token > last else NOTHING
             case "release":
-                if holder != call.process or (
-                    call.argument is not None and last not in (None, call.argument)
-                ):
+                if holder != call.process:
                     return NOTHING
-                return ((None, last),)
+                return self._released(last, is_known, call.argument)
         raise no_function(self, call)
+
+    def _released(self, last: Any, is_known: bool, named: Any) -> Sequence[State]:
+        """The states after a release; where the token is not known, it is greater than the last one."""
+        if is_known:
+            return ((None, last, True),) if named is None or last in (None, named) else NOTHING
+        if named is None:
+            return ((None, last + 1 if isinstance(last, int) else last, True),)
+        return ((None, named, True),) if last is None or named > last else NOTHING
 
     def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
         """With any token: no state allows more."""
         holders = dict.fromkeys(call.process for call in calls)
-        return [(None, None), ("nobody of these", None), *((holder, None) for holder in holders)]
+        return [
+            (None, None, True),
+            ("nobody of these", None, True),
+            *((name, None, True) for name in holders),
+        ]
 
     def atoms(self, call: Call) -> tuple[Hashable, ...]:
         return (call.process,)

@@ -115,6 +115,6 @@ def play_fenced_lock(state: tuple[Any, float], pair: Pair) -> list[Any]:
             return []
         if pair.type == OK and answer(pair) is not None:
             return [(pair.process, answer(pair))] if answer(pair) > last else []
-        return [(pair.process, last + more) for more in range(1, 6)]
+        return [(pair.process, last + more) for more in range(1, 30)]
     named = pair.invocation.value
     return [(None, last)] if holder == pair.process and named in (None, last) else []

@@ -1,0 +1,198 @@
+"""Maps by versions, containers by intervals: the same verdicts as trying every order, on all kinds of tiny histories,
+and as the search on longer ones."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import plain
+import pytest
+from objects import object_history
+
+from checkers.checker import Limits
+from checkers.linearizability import LinearizabilityChecker, elements, elements_kernel
+from checkers.linearizability.columns import CallColumns
+from checkers.linearizability.decide import ELEMENTS, SETS, VERSIONS, ObjectState, decide
+from checkers.linearizability.models import SequentialModel, model_named
+from checkers.linearizability.search import Search
+from results import kernels
+from results.history import History, HistoryBuilder
+from results.verdict import INVALID, VALID
+
+PLAYS: dict[str, tuple[Any, plain.Play]] = {
+    "queue": ([], plain.play_queue),
+    "unordered-queue": ([], plain.play_bag),
+    "stack": ([], plain.play_stack),
+    "priority-queue": ([], plain.play_priority_queue),
+    "set": ([], plain.play_set),
+    "counter": (0, plain.play_counter),
+    "mixed-counter": (0, plain.play_counter),
+    "kv": ("", plain.play_map),
+    "owned-mutex": (None, plain.play_owned_mutex),
+    "fenced-lock": ((None, -1), plain.play_fenced_lock),
+}
+WAYS = {"kv": VERSIONS, "set": SETS} | dict.fromkeys(
+    ("queue", "unordered-queue", "stack", "priority-queue"), ELEMENTS
+)
+
+
+def decided(model: SequentialModel, history: History) -> ObjectState:
+    (found,) = decide(CallColumns.of(history), model, Limits(time_s=600))
+    return found
+
+
+def judged(kind: str, seed: int) -> tuple[str, bool]:
+    source = random.Random(f"{kind} {seed}")
+    history = object_history(
+        kind,
+        source,
+        operations=source.choice([3, 4, 5, 6, 7]),
+        processes=source.choice([2, 3, 4]),
+        crash=source.choice([0, 0, 0.15, 0.3]),
+        lie=source.choice([0, 0.2, 0.5]),
+        repeat=source.choice([0, 0, 0, 0.3]),
+    )
+    start, play = PLAYS[kind]
+    expected = plain.is_linearizable(history, start, play)
+    model = model_named(kind.removeprefix("mixed-"))
+    found = decided(model, history)
+    assert found.wrong == (not expected), f"{kind}, seed {seed}: by {found.way}"
+    calls = CallColumns.of(history).that_matter_to(model).calls()
+    searched = Search(calls, model).run(20_000)
+    assert searched is None or searched.legal == expected, f"{kind}, seed {seed}: by the plain search"
+    if found.wrong and seed % 5 == 0:
+        verdict = LinearizabilityChecker(model, False).check(history, Limits(time_s=5))
+        assert verdict.outcome == INVALID
+        assert 1 <= len(verdict.anomalies[0].evidence["minimal_history"]) <= 7
+        assert verdict.anomalies[0].sentence
+    return found.way, found.wrong
+
+
+@pytest.mark.parametrize("kind", sorted(PLAYS))
+def test_tiny_histories_of_each_object(kind: str) -> None:
+    outcomes = Counter(judged(kind, seed) for seed in range(200))
+    way = WAYS.get(kind, "search")
+    assert outcomes[way, True] >= 8, outcomes
+    assert outcomes[way, False] >= 30, outcomes
+
+
+@pytest.mark.parametrize("kind", sorted(WAYS))
+def test_longer_histories_by_both_ways(kind: str) -> None:
+    model = model_named(kind)
+    outcomes: Counter[bool] = Counter()
+    for seed in range(60):
+        source = random.Random(f"longer {kind} {seed}")
+        history = object_history(
+            kind,
+            source,
+            operations=source.choice([15, 30]),
+            processes=source.choice([2, 4, 5]),
+            crash=source.choice([0, 0, 0.05]),
+            lie=source.choice([0, 0.05]),
+        )
+        calls = CallColumns.of(history).that_matter_to(model).calls()
+        searched = Search(calls, model).run(5_000)
+        if searched is not None:
+            assert decided(model, history).wrong == (not searched.legal), f"seed {seed}"
+            outcomes[searched.legal] += 1
+    assert outcomes[True] >= 8, outcomes
+    assert outcomes[False] >= 4, outcomes
+
+
+@pytest.mark.parametrize("kind", ["stack", "priority-queue"])
+def test_the_kernel_of_elements_says_the_same_interpreted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    interpreted = kernels.load_interpreted(elements_kernel)
+    for name in ("first_bad_stack", "first_blocked"):
+        monkeypatch.setattr(elements, name, getattr(interpreted, name))
+    outcomes = Counter(judged(kind, seed) for seed in range(60))
+    assert outcomes[ELEMENTS, True] >= 3, outcomes
+
+
+def ok(builder: HistoryBuilder, process: int, f: str, asked: Any, answered: Any = None) -> None:
+    builder.invoke(process, f, asked)
+    builder.event(process, "ok", f, asked if answered is None else answered)
+
+
+def test_a_crashed_dequeue_can_have_taken_one_element_but_not_two() -> None:
+    def history(lost: int) -> History:
+        builder = HistoryBuilder()
+        builder.invoke(9, "dequeue")
+        builder.info(9)
+        for element in range(lost + 1):
+            ok(builder, 0, "enqueue", element)
+        ok(builder, 1, "dequeue", None, lost)
+        return builder.done()
+
+    queue = model_named("queue")
+    assert not decided(queue, history(1)).wrong
+    found = decided(queue, history(2))
+    assert (found.way, found.wrong) == (ELEMENTS, True)
+
+
+def test_a_crashed_dequeue_that_began_too_late_helps_nobody() -> None:
+    builder = HistoryBuilder()
+    ok(builder, 0, "enqueue", 1)
+    ok(builder, 0, "enqueue", 2)
+    ok(builder, 1, "dequeue", None, 2)
+    builder.invoke(9, "dequeue")
+    builder.info(9)
+    assert decided(model_named("queue"), builder.done()).wrong
+
+
+def test_the_evidence_of_a_long_stack_is_short() -> None:
+    builder = HistoryBuilder()
+    for element in range(300):
+        ok(builder, 0, "push", element)
+        if element % 2:
+            ok(builder, 1, "pop", None, element)
+    ok(builder, 1, "pop", None, 100)
+    verdict = LinearizabilityChecker(model_named("stack"), False).check(builder.done(), Limits())
+    assert verdict.outcome == INVALID
+    rows = verdict.anomalies[0].evidence["minimal_history"]
+    assert [row["f"] for row in rows] == ["push", "push", "pop"]
+    assert rows[0]["value"] == rows[2]["value"] == 100
+
+
+class TestMaps:
+    def history(self, *rows: tuple[str, str, str | None]) -> History:
+        builder = HistoryBuilder()
+        for number, (f, asked, answered) in enumerate(rows):
+            ok(builder, number, f, ["k", asked or None], ["k", answered if f == "get" else asked])
+        return builder.done()
+
+    def judge(self, *rows: tuple[str, str, str | None]) -> Any:
+        return LinearizabilityChecker(model_named("kv")).check(self.history(*rows), Limits())
+
+    def test_appends_in_the_wrong_order(self) -> None:
+        verdict = self.judge(("append", "a.", None), ("append", "b.", None), ("get", "", "b.a."))
+        assert verdict.outcome == INVALID
+        assert verdict.details["decided_by_versions"] == 1
+
+    def test_a_read_that_misses_an_append(self) -> None:
+        verdict = self.judge(("put", "a.", None), ("append", "b.", None), ("get", "", "a."))
+        assert verdict.outcome == INVALID
+        assert "process 2 got 'a.' of key 'k'" in verdict.sentence
+
+    def test_texts_that_begin_others_are_taken_apart_from_their_ends(self) -> None:
+        rows = [("append", "1,", None), ("append", "11,", None), ("append", "1;", None)]
+        right = self.judge(*rows, ("get", "", "1,11,1;"), ("put", "7,", None), ("get", "", "7,"))
+        assert (right.outcome, right.details["decided_by_versions"]) == (VALID, 1)
+        assert self.judge(*rows, ("get", "", "11,1,1;")).outcome == INVALID
+
+    def test_a_text_that_nobody_can_have_put_together(self) -> None:
+        for answer in ("a.a.", "a", "x", "a.b.c."):
+            verdict = self.judge(("append", "a.", None), ("append", "b.", None), ("get", "", answer))
+            assert verdict.outcome == INVALID, answer
+            assert len(verdict.anomalies[0].evidence["minimal_history"]) <= 2
+
+    def test_the_same_text_twice_is_for_the_search(self) -> None:
+        rows = [("append", "a.", None), ("append", "a.", None), ("get", "", "a.a.")]
+        verdict = self.judge(*rows)
+        assert (verdict.outcome, verdict.details["decided_by_search"]) == (VALID, 1)
+        assert self.judge(*rows[1:]).outcome == INVALID

@@ -6,8 +6,8 @@ where nobody enqueues nil); `drain`, answered with all that was left, in order. 
 - *Delivery* (Jepsen's total-queue), for any values: a value is dequeued no more often than it was enqueued
   (*duplicated*), never if nobody tried to (*unexpected*), nor before that began; and one whose enqueue was acknowledged
   comes out (*lost*). Lost is judged only where the queue was seen empty later: by a drain, or by a dequeue that failed
-  because of that. A dequeue or drain of unknown outcome may have taken a value with it: that many values less are
-  certainly lost.
+  because of that. A dequeue of unknown outcome may have taken a value with it, which explains one that never came
+  out; a drain of unknown outcome may have taken any number, so that nothing can be said.
 - *Order* (with `ordered`), for values that were enqueued once: whatever was certainly enqueued earlier leaves no later.
   Violations are those of the axioms for queues (Henzinger et al. 2013): one value overtakes another that was enqueued
   before it, and is gone before the other one's dequeue begins, or while the other is never dequeued at all; and a
@@ -87,7 +87,7 @@ class QueueChecker:
         anomalies = _surplus(enqueues, entered, tried, out, removals, values)
         anomalies += _too_early(enqueues, entered, possible, removals, values)
         doubts = misshapen.doubts()
-        missing, in_doubt = _lost(enqueues, entered, acknowledged, out, taking, empty, values)
+        missing, in_doubt, explained = _lost(enqueues, entered, acknowledged, out, taking, empty, values)
         anomalies += missing
         doubts += in_doubt
         if self.ordered:
@@ -100,6 +100,12 @@ class QueueChecker:
         )
         if self.ordered:
             valid += ", in order"
+        if explained:
+            details["explained_by_crashed_dequeues"] = explained
+            valid += (
+                f"; {count(explained, 'acknowledged element')} never came out, which as many of the dequeues of "
+                "unknown outcome may have taken"
+            )
         return conclude(self.name, anomalies, doubts, valid, details)
 
 
@@ -216,11 +222,12 @@ def _lost(
     taking: Operations,
     empty: NDArray[np.bool_],
     values: Numbering,
-) -> tuple[list[Anomaly], list[str]]:
-    """Acknowledged values that never came out, though the queue was empty after they had gone in."""
+) -> tuple[list[Anomaly], list[str], int]:
+    """Acknowledged values that never came out, though the queue was empty after they had gone in; what cannot be said;
+    and how many of them dequeues of unknown outcome explain."""
     short = np.maximum(acknowledged - out, 0)
     if not short.any():
-        return [], []
+        return [], [], 0
     empty_at = int(taking.start[empty].max(initial=-1))
     crashed = taking.where(taking.unknown)
     events = taking.history.operations
@@ -238,12 +245,12 @@ def _lost(
             "empty afterwards; a final drain would tell"
         )
     if number <= 0:
-        if certain.any():
+        if certain.any() and drains:
             doubts.append(
-                f"{count(int(certain.sum()), 'acknowledged element')} never came out, which "
-                f"{count(len(crashed), 'dequeue')} of unknown outcome may have taken"
+                f"{count(int(certain.sum()), 'acknowledged element')} never came out, which a drain of unknown outcome "
+                "may have taken; single dequeues at the end would tell"
             )
-        return [], doubts
+        return [], doubts, int(certain.sum())
     emptied = taking.pairs(empty & (taking.start == empty_at))[0]
     excuse = f", and at most {len(crashed)} of them with a crashed dequeue" if len(crashed) else ""
     told = []
@@ -255,7 +262,7 @@ def _lost(
         )
         told.append((text, [giver, emptied]))
     key = values.values[int(np.flatnonzero(certain)[0])]
-    return [anomaly(LOST, told, number, plural="lost elements", key=key)], doubts
+    return [anomaly(LOST, told, number, plural="lost elements", key=key)], doubts, 0
 
 
 def _order(

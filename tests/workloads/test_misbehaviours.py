@@ -25,6 +25,10 @@ FINDS: dict[str, dict[str, float]] = {
     },
     "lock": {"double-grants": 0.05, "repeated-tokens": 0.05, "false-failures": 0.05},
     "monotonic": {"stale-reads": 0.1, "lost-writes": 0.05, "lost-updates": 1.0, "read-committed": 1.0},
+    "long-fork": {"long-fork": 0.5, "torn-reads": 0.2, "false-failures": 0.05},
+    "queue": {
+        "lost-elements": 0.01, "doubled-elements": 0.01, "reordered-elements": 0.05, "false-failures": 0.05,
+    },
     "register": {"stale-reads": 0.1, "lost-writes": 0.1, "false-failures": 0.1},
     "set": {"lost-writes": 0.02, "stale-reads": 0.5, "torn-reads": 0.2, "false-failures": 0.05},
     "unique-ids": {"repeated-ids": 0.01},

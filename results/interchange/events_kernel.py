@@ -95,6 +95,7 @@ class Reader:
     end: cython.Py_ssize_t
     is_json: cython.bint
     closing: cython.int
+    is_strict: cython.bint
     indexed = cython.declare(cython.Py_ssize_t, visibility="readonly")
     timed = cython.declare(cython.Py_ssize_t, visibility="readonly")
     event_at = cython.declare(cython.Py_ssize_t, visibility="readonly")
@@ -114,6 +115,7 @@ class Reader:
         self.timed = 0  # Events that had a time.
         self.event_at = self.at  # Where the event began that was read last, or is being read.
         self.in_list = False  # Whether the events are in a list.
+        self.is_strict = False
         self.columns = None
         self.tokens = [None] * SLOTS
         self.names = [None] * SLOTS
@@ -140,6 +142,15 @@ class Reader:
         Events are the maps at the top level, or in one vector or list there, whatever tags they wear. Without an
         index they get their position, and without a time that many milliseconds.
         """
+        while self._next_event(into):
+            pass
+
+    def own_lines(self, into: list) -> None:
+        """Reads our own JSON lines as they are, an event a line, and appends the events to `into`.
+
+        Raises FormatError also for what `results.operation` may understand: it is asked again then.
+        """
+        self.is_strict = True
         while self._next_event(into):
             pass
 
@@ -693,6 +704,22 @@ class Reader:
                 phase = item
             elif field == 10:
                 key = item
+        if self.is_strict and (
+            seen & 31 << 1 != 31 << 1
+            or seen & (2 << 10)
+            or type(index) is not int
+            or type(time) is not int
+            or (type(process) is not int and type(process) is not str)
+            or type(type_) is not str
+            or type_ not in _TYPES
+            or type(f) is not str
+            or (seen & 7 << 8 and not _are_ours(intended, node, phase))
+            or not -_FARTHEST <= time <= _FARTHEST
+            or self.in_list
+        ):
+            raise FormatError("this is no plain event of ours", start)
+        if self.is_strict:
+            return Operation(index, time, process, type_, f, value, error, intended, node, phase)
         indexed_before: cython.Py_ssize_t = self.indexed
         if type(index) is int:
             self.indexed += 1
@@ -796,6 +823,15 @@ class Reader:
             if name[i] != data[start + i]:
                 return -1
         return field
+
+
+def _are_ours(intended: object, node: object, phase: object) -> bool:
+    """Whether the rarer fields of an event are of their types."""
+    return (
+        (intended is None or type(intended) is int)
+        and (node is None or type(node) is str)
+        and (phase is None or type(phase) is str)
+    )
 
 
 def _decoded(data: bytes, start: cython.Py_ssize_t, stop: cython.Py_ssize_t) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from results.collector import collector_paused
 from results.interchange.columns_kernel import TransactionColumns
 from results.interchange.events_kernel import Reader
 from results.interchange.places import FormatError
 from results.interchange.reading import notes_on
-from results.interchange.structured import collector_paused
 from results.transactions import Transactions
 
 

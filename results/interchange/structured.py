@@ -7,27 +7,11 @@ a line; records such as `#jepsen.history.Op{...}` are the map in them. A `key` b
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from results.history import HistoryError
+from results.collector import collector_paused
 from results.interchange.events_kernel import Reader
 from results.interchange.places import FormatError, place
 from results.interchange.reading import Reading, reading_of
 from results.operation import Operation
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Python's cycle collector rests: what is read holds no cycles, and it would visit millions of new lists."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def read_edn(text: bytes) -> Reading:
@@ -72,6 +56,3 @@ def _after(error: FormatError, events: list[Operation]) -> FormatError:
     return FormatError(
         f"{error.reason} ({before} could be read; cut the file there to judge them)", error.offset
     )
-
-
-__all__ = ["FormatError", "HistoryError", "collector_paused", "read_edn", "read_json"]

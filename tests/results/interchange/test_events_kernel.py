@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from results import kernels
 from results.interchange import events_kernel
 from results.interchange.places import FormatError
+from results.operation import Operation, decode_lines, encode_lines
 
 INTERPRETED = kernels.load_interpreted(events_kernel)
 FORMS = (events_kernel, INTERPRETED)
@@ -197,3 +198,46 @@ TEXTS = st.lists(PIECES, max_size=14).map(" ".join) | st.text(max_size=30)
 def test_both_forms_of_the_kernel_say_the_same_of_any_text(text, is_json, as_events):
     data = text.encode("utf-8", "surrogatepass")
     assert outcome(events_kernel, data, is_json, as_events) == outcome(INTERPRETED, data, is_json, as_events)
+
+
+OWN = st.builds(
+    Operation,
+    st.integers(0, 9),
+    st.integers(0, 10**12),
+    st.integers(0, 5) | st.sampled_from(["nemesis", "7"]),
+    st.sampled_from(["invoke", "ok", "fail", "info"]),
+    st.text(max_size=4),
+    PLAIN,
+    st.none() | st.text(max_size=4),
+    st.none() | st.integers(0, 99),
+    st.none() | st.text(max_size=3),
+    st.none() | st.just("final"),
+)
+
+
+@given(st.lists(OWN, max_size=5))
+def test_our_own_lines_are_read_as_msgspec_reads_them(operations):
+    text = encode_lines(operations)
+    for kernel in FORMS:
+        into: list = []
+        kernel.Reader(text, True).own_lines(into)
+        assert into == decode_lines(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"index":0,"time":0,"process":0,"type":"ok"}',
+        '{"index":0,"time":0.5,"process":0,"type":"ok","f":"x"}',
+        '{"index":0,"time":0,"process":null,"type":"ok","f":"x"}',
+        '{"index":0,"time":0,"process":0,"type":"maybe","f":"x"}',
+        '{"index":0,"time":0,"process":0,"type":"ok","f":"x","key":1}',
+        '{"index":0,"time":0,"process":0,"type":"ok","f":"x","node":1}',
+        '[{"index":0,"time":0,"process":0,"type":"ok","f":"x"}]',
+        '{"index":true,"time":0,"process":0,"type":"ok","f":"x"}',
+    ],
+)
+def test_what_may_not_be_ours_is_left_to_msgspec(line):
+    for kernel in FORMS:
+        with pytest.raises(FormatError):
+            kernel.Reader(line.encode(), True).own_lines([])

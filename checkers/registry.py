@@ -158,7 +158,7 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         _of("linearizable"),
     ),
     "set-full": Entry(
-        "the same as set, element by element; with --linearizable no read may be stale",
+        "the same as set; with --linearizable no read may be stale either: add, read",
         _of("add", "read"),
         _set,
         _of("linearizable"),
@@ -214,13 +214,13 @@ REGISTRY: Final[Mapping[str, Entry]] = {
     ),
     "queue": Entry(
         "a first-in-first-out queue, linearizable: enqueue, dequeue",
-        _of("enqueue", "dequeue", "drain"),
+        _of("enqueue", "dequeue"),
         _sequential("queue"),
         _KEYED,
     ),
     "unordered-queue": Entry(
         "a queue without an order, linearizable: enqueue, dequeue",
-        _of("enqueue", "dequeue", "drain"),
+        _of("enqueue", "dequeue"),
         _sequential("unordered-queue"),
         _KEYED,
     ),

@@ -22,6 +22,9 @@ from checkers.registry import REGISTRY, QuestionError
 from harness.confined import held_mb
 from results import verdict as verdicts
 from results.history import History, HistoryError
+from results.interchange.formats import detect, read_text
+from results.interchange.source import read_bytes
+from results.interchange.straight import read_transactions
 from results.operation import INVOKE, TYPES, Operation
 from results.transactions import Transactions
 from results.verdict import UNKNOWN, Verdict
@@ -103,9 +106,6 @@ def check_file(send: Callable[[bytes], None], task: Task) -> None:
 
 
 def _check(tell: Callable[[Told], None], task: Task) -> None:
-    from results.interchange.formats import read_text
-    from results.interchange.source import read_bytes
-
     started = time.monotonic()
     text = read_bytes(task.path)
     if task.report is None and _check_columns(tell, task, text, started):
@@ -151,9 +151,6 @@ def _check_columns(tell: Callable[[Told], None], task: Task, text: bytes, starte
 
     It needs an eighth of the memory of a history.
     """
-    from results.interchange.formats import detect
-    from results.interchange.straight import read_transactions
-
     format_ = task.format or detect(text)
     model = task.question.model or _model_by_words(text)
     if format_ is None or model not in REGISTRY:

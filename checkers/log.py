@@ -57,8 +57,8 @@ LOST = "lost message"
 
 _UNKNOWN: Final = -2
 """No offset was recorded."""
-_BEGINNING: Final = -1
-"""The position before the first message."""
+_MOST_OFFSET: Final = 1 << 40
+"""More than any offset."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,17 @@ class _Record:
         self.operations = Operations.of(history, "send", "poll", "txn", "assign", "subscribe", "crash")
         self.misshapen = Misshapen("sends, polls or positions of a log")
         self.keys = Numbering()
-        self.messages = Numbering()
-        """`(key, value)` of each message."""
+        self.messages: list[tuple[str, Any]] = []
+        """Key and value of each message."""
         self.polls = 0
         self.begins: set[tuple[int, int]] = set()
         """Readers, each with a key, that begin with its first message."""
         self._first_reader: set[int] = set()
-        self._sent: list[tuple[Any, Any, int, int]] = []
-        self._polled: list[tuple[Any, Any, int, int, int]] = []
+        self._sent: list[tuple[str, Any, int, int]] = []
+        # Of polled messages, which are many: of each list its key, length, operation and reader; then one entry each.
+        self._lists: list[tuple[str, int, int, int]] = []
+        self._values: list[Any] = []
+        self._offsets: list[int] = []
         self._reader: dict[int, int] = {}
         self._loose: set[int] = set()
         """Processes whose positions a group of consumers decides, so that any two polls may be apart."""
@@ -172,23 +175,40 @@ class _Record:
                 self.misshapen.note(self.operations.pair(place))
             if outcome == fail and (event.f == "poll" or (event.f == "txn" and _has_poll(event.value))):
                 self._new_reader(process)
-        sent = self._sent
-        self.sent = _Sent(
-            self.keys.number([key for key, _, _, _ in sent]),
-            self.messages.number([(key, value) for key, value, _, _ in sent]),
-            np.array([offset for _, _, offset, _ in sent], dtype=np.int64),
-            np.array([by for _, _, _, by in sent], dtype=np.int64),
-        )
-        polled = self._polled
-        self.polled = _Polled(
-            self.keys.number([key for key, _, _, _, _ in polled]),
-            self.messages.number([(key, value) for key, value, _, _, _ in polled]),
-            np.array([offset for _, _, offset, _, _ in polled], dtype=np.int64),
-            np.array([by for _, _, _, by, _ in polled], dtype=np.int64),
-            np.array([reader for _, _, _, _, reader in polled], dtype=np.int64),
-        )
+        self.sent, self.polled = self._tables()
         self.from_beginning = from_beginning
         """Readers that begin with the first message: of these keys, or (None) of all."""
+
+    def _tables(self) -> tuple[_Sent, _Polled]:
+        """Everything taken so far, as columns."""
+        sent = self._sent
+        lengths = [length for _, length, _, _ in self._lists]
+        key = self.keys.number([key for key, _, _, _ in sent])
+        polled_key = np.repeat(self.keys.number([key for key, _, _, _ in self._lists]), lengths)
+        values = Numbering()
+        value = values.number([value for _, value, _, _ in sent])
+        polled_value = values.number(self._values)
+        wide = max(1, len(values))
+        both = np.concatenate([key, polled_key]) * wide + np.concatenate([value, polled_value])
+        names, message = np.unique(both, return_inverse=True)
+        self.messages = [
+            (self.keys.values[name // wide], values.values[name % wide]) for name in names.tolist()
+        ]
+        return (
+            _Sent(
+                key,
+                message[: len(sent)],
+                np.array([offset for _, _, offset, _ in sent], dtype=np.int64),
+                np.array([by for _, _, _, by in sent], dtype=np.int64),
+            ),
+            _Polled(
+                polled_key,
+                message[len(sent) :],
+                np.array(self._offsets, dtype=np.int64),
+                np.repeat(np.array([by for _, _, by, _ in self._lists], dtype=np.int64), lengths),
+                np.repeat(np.array([reader for _, _, _, reader in self._lists], dtype=np.int64), lengths),
+            ),
+        )
 
     def _new_reader(self, process: int) -> None:
         self._readers += 1
@@ -246,12 +266,16 @@ class _Record:
     def _take_poll(self, place: int, answer: Any, reader: int) -> bool:
         if not isinstance(answer, Mapping):
             return False
-        for messages in answer.values():
-            if not isinstance(messages, list | tuple) or not all(map(_is_message, messages)):
-                return False
+        found = []
         for key, messages in answer.items():
-            for offset, value in messages:
-                self._polled.append((_key(key), value, whole_number(offset), place, reader))  # type: ignore[arg-type]
+            columns = _columns(messages)
+            if columns is None:
+                return False
+            found.append((_key(key), columns))
+        for name, (offsets, values) in found:
+            self._lists.append((name, len(offsets), place, reader))
+            self._offsets.extend(offsets)
+            self._values.extend(values)
         return True
 
     def _take_transaction(self, place: int, asked: Any, answer: Any, reader: int) -> bool:
@@ -294,11 +318,26 @@ def _offset_of(answer: Any, value: Any) -> int:
     return _UNKNOWN
 
 
+def _columns(messages: Any) -> tuple[Sequence[int], Sequence[Any]] | None:
+    """Offsets and values of a list of messages; None if it is not one."""
+    if not isinstance(messages, list | tuple):
+        return None
+    if not messages:
+        return (), ()
+    if set(map(type, messages)) <= {list, tuple} and set(map(len, messages)) == {2}:
+        offsets, values = zip(*messages, strict=True)
+        if set(map(type, offsets)) == {int} and min(offsets) >= 0 and max(offsets) < _MOST_OFFSET:
+            return offsets, values
+    if not all(map(_is_message, messages)):
+        return None
+    return [int(message[0]) for message in messages], [message[1] for message in messages]
+
+
 def _is_message(message: Any) -> bool:
     if not isinstance(message, list | tuple) or len(message) != 2:
         return False
     offset = whole_number(message[0])
-    return offset is not None and 0 <= offset < 1 << 40
+    return offset is not None and 0 <= offset < _MOST_OFFSET
 
 
 def _has_poll(value: Any) -> bool:
@@ -317,7 +356,7 @@ class _Words:
         return self._record.operations.pair(by)
 
     def message(self, number: int) -> str:
-        return shown(self._record.messages.values[number][1], 40)
+        return shown(self._record.messages[number][1], 40)
 
     def key(self, number: int) -> str:
         return str(shown(self._record.keys.values[number], 40))
@@ -354,8 +393,7 @@ class _Known:
     """Key and offset in one number, sorted, none twice."""
 
 
-_FAR: Final = np.int64(1) << 41
-"""More than any offset."""
+_FAR: Final = np.int64(_MOST_OFFSET)
 
 
 def _known(sent: _Sent, polled: _Polled, acknowledged: NDArray[np.bool_]) -> _Known:
@@ -425,7 +463,7 @@ def _unfounded(record: _Record, words: _Words) -> list[Anomaly]:
             sends = words.sends(number, 1)
             text = (
                 f"process {poll.process} polled {words.message(number)} from key "
-                f"{shown(record.messages.values[number][0], 40)} ({interval(poll)}), "
+                f"{shown(record.messages[number][0], 40)} ({interval(poll)}), "
             )
             if kind == ABORTED:
                 text += (
@@ -531,7 +569,8 @@ def _polls_out_of_order(
     np.add.at(passed, before[ahead] + 1, 1)
     np.add.at(passed, rank[ahead], -1)
     past = np.cumsum(passed)[:-1] > 0
-    seen = np.isin(known.places, polled.key * _FAR + polled.offset)
+    seen = np.zeros(len(known.places), dtype=bool)
+    seen[rank] = True
     seen_until = np.concatenate([[0], np.cumsum(seen)])
     skipped = ahead & (seen_until[rank] > seen_until[np.minimum(before + 1, len(known.places))])
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from checkers.isolation import append_kernel
+from checkers.isolation import append_kernel, dependencies_kernel
 from checkers.isolation.arrays import Arrays
 from checkers.isolation.dependencies import Dependencies, sorted_dependencies
 from results.transactions import Transactions
@@ -73,7 +73,9 @@ class ListVersions:
     dependencies: Dependencies
 
 
-def list_versions(transactions: Transactions, kernel: Any = append_kernel) -> ListVersions:
+def list_versions(
+    transactions: Transactions, kernel: Any = append_kernel, edging: Any = dependencies_kernel
+) -> ListVersions:
     """Finds the versions of all lists, what is wrong with them, and the dependencies between transactions."""
     arrays = Arrays(kernel)
     count, micro_operations, keys = len(transactions), transactions.micro_operations, len(transactions.keys)
@@ -141,8 +143,8 @@ def list_versions(transactions: Transactions, kernel: Any = append_kernel) -> Li
     target = arrays.room(most_edges, np.int32)
     edge_kind = arrays.room(most_edges, np.int8)
     via = arrays.room(most_edges, np.int32)
-    edges = kernel.Edges(source, target, edge_kind, via)
-    nodes = kernel.dependencies(
+    edges = edging.Edges(source, target, edge_kind, via)
+    nodes = edging.list_dependencies(
         count,
         keys,
         key_first,

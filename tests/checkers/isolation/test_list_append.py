@@ -16,6 +16,7 @@ from checkers.isolation import (
     cycles,
     cycles_kernel,
     dependencies,
+    dependencies_kernel,
     list_versions,
 )
 from checkers.isolation.lattice import implied_anomalies
@@ -306,7 +307,7 @@ def test_both_forms_of_the_kernels_say_the_same(history):
     transactions = transactions_of(history, of_registers=False)
     results = []
     for form in (lambda kernel: kernel, kernels.load_interpreted):
-        versions = list_versions.list_versions(transactions, form(append_kernel))
+        versions = list_versions.list_versions(transactions, form(append_kernel), form(dependencies_kernel))
         order = dependencies.orders(transactions)
         count, component = dependencies.components(
             transactions, versions.dependencies, order, form(components_kernel)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from checkers.isolation import cycles_kernel
 from checkers.isolation.arrays import Arrays
-from checkers.isolation.dependencies import PROCESS, REALTIME, RW, WR, Dependencies, Orders
+from checkers.isolation.dependencies import ANY_RW, BY_PROCESS, BY_REALTIME, DERIVED, WR, Dependencies, Orders
 from checkers.isolation.lattice import CYCLES, VARIANTS
 
 PATIENCE: Final = 1_000_000
@@ -28,23 +28,34 @@ class Cycle:
     """The kind of the edge that leads from each transaction to the next."""
     vias: tuple[int, ...]
     """The micro-operation of the next transaction that shows the edge; -1 for sessions and real time."""
+    is_indirect: bool = False
+    """Whether orders of versions follow only if there is a serial order that agrees with real time."""
 
     @property
     def name(self) -> str:
-        """What such a cycle is called (see `lattice`)."""
+        """What such a cycle is called (see `lattice`).
+
+        Where the order of two versions was derived from that of a session, or from real time, either the cycle is
+        there, or the versions are in the opposite order, which makes a cycle of another kind with the order that it
+        was derived from: one with a single rw at best. So less is claimed: never more than that.
+        """
         kinds = self.kinds
-        anti = kinds.count(RW)
+        anti = sum(kind in ANY_RW for kind in kinds)
         if anti == 0:
             name = "G1c" if WR in kinds else "G0"
+            if any(kind in DERIVED for kind in kinds):
+                name = "G-single-item"
         elif anti == 1:
             name = "G-single-item"
-        elif any(kind == RW == kinds[place - 1] for place, kind in enumerate(kinds)):
+        elif any(kind in ANY_RW and kinds[place - 1] in ANY_RW for place, kind in enumerate(kinds)):
             name = "G2-item"
         else:
             name = "G-nonadjacent-item"
-        if REALTIME in kinds:
+        if self.is_indirect:
+            return "G2-item-realtime"
+        if any(kind in BY_REALTIME for kind in kinds):
             return f"{name}-realtime"
-        return f"{name}-process" if PROCESS in kinds else name
+        return f"{name}-process" if any(kind in BY_PROCESS for kind in kinds) else name
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ def find_cycles(
         "last_of_session": arrays.zeros(orders.sessions, np.int32, -1),
         "first": arrays.zeros(most + 1, np.int64),
         "target": arrays.room(most_edges, np.int32),
-        "bit": arrays.room(most_edges, np.int8),
+        "bit": arrays.room(most_edges, np.int32),
         "via": arrays.room(most_edges, np.int32),
         "names": arrays.zeros(most, np.int32),
         "reach": arrays.zeros(most, np.uint64),

@@ -22,6 +22,12 @@ _RW = cython.declare(cython.int, 4)
 _PROCESS = cython.declare(cython.int, 8)
 _REALTIME = cython.declare(cython.int, 16)
 _FREE = cython.declare(cython.int, 32)
+_WW_BY_PROCESS = cython.declare(cython.int, 64)
+_RW_BY_PROCESS = cython.declare(cython.int, 128)
+_WW_BY_REALTIME = cython.declare(cython.int, 256)
+_RW_BY_REALTIME = cython.declare(cython.int, 512)
+_ANY_RW = cython.declare(cython.int, 4 | 128 | 512)
+_ANY = cython.declare(cython.int, 1023)
 
 _MOST_STEPS = cython.declare(cython.longlong, 4_000_000_000)
 
@@ -49,7 +55,7 @@ class Cycles:
     last_of_session: cython.int[:]
     first: cython.longlong[:]
     target: cython.int[:]
-    bit: cython.char[:]
+    bit: cython.int[:]
     via: cython.int[:]
     names: cython.int[:]
     visited: cython.int[:]
@@ -129,7 +135,7 @@ class Cycles:
         least_information: cython.int = 2
         least_anti: cython.int = 5
         self._lay_out(number, members, begin, end, ended, ended_begin, ended_end, transactions)
-        self._components(_WW | _WR | _RW | _PROCESS | _REALTIME | _FREE, False, self.whole)
+        self._components(_ANY, False, self.whole)
         for variant in range(3):
             for kind in range(5):
                 if kind <= _G1C:
@@ -272,7 +278,7 @@ class Cycles:
                         continue
                     y = 2 * self.target[e]
                     if doubled:
-                        if bit == _RW:
+                        if bit & _ANY_RW:
                             if state:
                                 continue
                             y += 1
@@ -312,7 +318,8 @@ class Cycles:
     def _seek(self, number: cython.int, kind: cython.int, variant: cython.int) -> cython.bint:
         """Whether there is a cycle of this kind; the shortest that was met goes to `found`."""
         mask: cython.int = _FREE | _WW
-        start: cython.int = _WW
+        anti: cython.int = _RW
+        start: cython.int
         v: cython.int
         state: cython.int = 0
         e: cython.longlong
@@ -321,20 +328,23 @@ class Cycles:
         complete: cython.bint = True
         shortest: cython.int = 4 if kind == _NONADJACENT else 2
         if variant >= 1:
-            mask |= _PROCESS
+            mask |= _PROCESS | _WW_BY_PROCESS
+            anti |= _RW_BY_PROCESS
         if variant == 2:
-            mask |= _REALTIME
+            mask |= _REALTIME | _WW_BY_REALTIME
+            anti |= _RW_BY_REALTIME
+        start = mask & (_WW | _WW_BY_PROCESS | _WW_BY_REALTIME)
         if kind >= _G1C:
             mask |= _WR
             start = _WR
         if kind >= _SINGLE:
-            start = _RW
+            start = anti
         if kind == _G2 and variant == 2:
             numbers = self.whole
-        elif self._components(mask | (_RW if kind >= _SINGLE else 0), doubled, numbers) == 0:
+        elif self._components(mask | (anti if kind >= _SINGLE else 0), doubled, numbers) == 0:
             return False
         if kind >= _NONADJACENT:
-            mask |= _RW
+            mask |= anti
         if doubled:
             state = 1
         self.best = 2147483647
@@ -344,7 +354,7 @@ class Cycles:
             if numbers[2 * v] < 0:
                 continue
             for e in range(self.first[v], self.first[v + 1]):
-                if self.bit[e] != start or numbers[2 * self.target[e] + state] != numbers[2 * v]:
+                if not self.bit[e] & start or numbers[2 * self.target[e] + state] != numbers[2 * v]:
                     continue
                 if self.effort > self.patience + 8 * self.edges and (self.best_edges or kind == _SINGLE):
                     complete = False
@@ -355,7 +365,7 @@ class Cycles:
             if self.best <= shortest or not complete:
                 break
         if kind == _SINGLE and not self.best_edges and not complete:
-            e = self._single(mask, numbers)
+            e = self._single(mask, anti, numbers)
             if e == -2:
                 self.undecided.append((number, kind, variant))
             if e < 0:
@@ -417,7 +427,7 @@ class Cycles:
                         continue
                     y = 2 * self.target[e]
                     if doubled:
-                        if bit == _RW:
+                        if bit & _ANY_RW:
                             if x & 1:
                                 continue
                             y += 1
@@ -451,7 +461,7 @@ class Cycles:
             length += 1
 
     @cython.cfunc
-    def _single(self, mask: cython.int, numbers: cython.int[:]) -> cython.longlong:
+    def _single(self, mask: cython.int, anti: cython.int, numbers: cython.int[:]) -> cython.longlong:
         """An rw edge from whose target the other edges in `mask` lead back to its source; -1 if there is none, -2 if
         that would take too long to find out."""
         v: cython.int
@@ -463,7 +473,7 @@ class Cycles:
         chosen = []
         for v in range(self.transactions):
             for e in range(self.first[v], self.first[v + 1]):
-                if self.bit[e] == _RW and 0 <= numbers[2 * v] == numbers[2 * self.target[e] + 1]:
+                if self.bit[e] & anti and 0 <= numbers[2 * v] == numbers[2 * self.target[e] + 1]:
                     chosen.append((v, e))
         candidates = len(chosen)
         if (candidates // 64 + 1) * self.edges > (_MOST_STEPS if cython.compiled else _MOST_STEPS // 100):

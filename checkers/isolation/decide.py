@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from checkers.isolation.cycles import Undecided
-from checkers.isolation.lattice import DECIDED, boundary, implied_anomalies, proscribed, ruled_out
+from checkers.isolation.lattice import (
+    DECIDED,
+    IMPLIED_ANOMALIES,
+    boundary,
+    implied_anomalies,
+    proscribed,
+    ruled_out,
+)
 from checkers.words import count, listing
 from results.history import TYPE_CODES
 from results.transactions import READ, SCAN, Transactions
@@ -28,6 +35,10 @@ class Observations:
     undecided: list[Undecided] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     """Why the history cannot be called valid, even if nothing in it is wrong."""
+    is_proved: bool = False
+    """Whether it was proved that the history is as demanded, by other means than that nothing is wrong with it."""
+    is_refuted: bool = False
+    """Whether it was proved that it is not, by whatever anomalies were found."""
     details: dict[str, Any] = field(default_factory=dict)
 
     def add(self, name: str, tell: Callable[[], Anomaly]) -> None:
@@ -50,9 +61,12 @@ def emptiness(transactions: Transactions) -> str | None:
 def verdict_on(name: str, isolation: str, transactions: Transactions, found: Observations) -> Verdict:
     """The verdict on a history that shows these anomalies, when `isolation` was demanded."""
     seen = set(found.counts)
+    known = seen & IMPLIED_ANOMALIES.keys()
     wrong = seen & proscribed(isolation)
-    borders = boundary(seen)
-    left_open = _models_left_open(found.undecided, seen)
+    if found.is_refuted and not wrong:
+        wrong = seen
+    borders = boundary(known, [isolation] if found.is_refuted else [])
+    left_open = _models_left_open(found.undecided, known)
     details: dict[str, Any] = {
         "isolation": isolation,
         "transactions": len(transactions),
@@ -90,7 +104,7 @@ def verdict_on(name: str, isolation: str, transactions: Transactions, found: Obs
         )
     if (empty := emptiness(transactions)) is not None:
         doubts.insert(0, empty)
-    if isolation not in DECIDED:
+    if isolation not in DECIDED and not found.is_proved:
         doubts.append(
             f"nothing speaks against it, but not all that {isolation} proscribes can be seen in such a history "
             f"(levels that can be decided: {', '.join(sorted(DECIDED))})"
@@ -126,7 +140,7 @@ def _models_left_open(undecided: Sequence[Undecided], seen: Iterable[str]) -> fr
 
 def _worst_first(names: Iterable[str]) -> list[str]:
     """Those first that rule out most models."""
-    return sorted(names, key=lambda one: (-len(ruled_out([one])), one))
+    return sorted(names, key=lambda one: (-len(ruled_out([one] if one in IMPLIED_ANOMALIES else [])), one))
 
 
 def _tell(found: Observations, names: Sequence[str], most: int | None) -> Iterable[Anomaly]:

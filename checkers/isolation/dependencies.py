@@ -24,8 +24,17 @@ PROCESS: Final = 3
 REALTIME: Final = 4
 FREE: Final = 5
 """Of edges that continue the edge before, from nodes that are no transactions."""
-KINDS: Final = ("ww", "wr", "rw", "process", "realtime")
+WW_BY_PROCESS: Final = 6
+RW_BY_PROCESS: Final = 7
+WW_BY_REALTIME: Final = 8
+RW_BY_REALTIME: Final = 9
+"""Of edges whose order of versions is not known but derived, from the order of a session or from real time."""
+KINDS: Final = ("ww", "wr", "rw", "process", "realtime", "", "ww", "rw", "ww", "rw")
 """How the kinds of edges are called, by number."""
+ANY_RW: Final = (RW, RW_BY_PROCESS, RW_BY_REALTIME)
+BY_PROCESS: Final = (PROCESS, WW_BY_PROCESS, RW_BY_PROCESS)
+BY_REALTIME: Final = (REALTIME, WW_BY_REALTIME, RW_BY_REALTIME)
+DERIVED: Final = (WW_BY_PROCESS, RW_BY_PROCESS, WW_BY_REALTIME, RW_BY_REALTIME)
 
 
 @dataclass(frozen=True)

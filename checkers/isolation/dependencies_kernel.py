@@ -11,6 +11,7 @@ by free edges.
 from __future__ import annotations
 
 import cython
+import numpy as np
 
 _READ = cython.declare(cython.int, 0)
 _APPEND = cython.declare(cython.int, 1)
@@ -30,25 +31,32 @@ _FREE = cython.declare(cython.int, 5)
 @cython.final
 @cython.cclass
 class Edges:
-    """Dependencies, as they are found: `[source, target, kind, via]` in four arrays (see `Arrays.room`)."""
+    """Dependencies, as they are found."""
 
     source: cython.int[:]
     target: cython.int[:]
     kind: cython.char[:]
     via: cython.int[:]
     count: cython.Py_ssize_t
+    room: cython.Py_ssize_t
 
-    def __init__(self, source, target, kind, via):
-        self.source = source
-        self.target = target
-        self.kind = kind
-        self.via = via
+    def __init__(self):
         self.count = 0
+        self.room = 1024
+        if cython.compiled:
+            self.source = np.empty(self.room, np.int32)
+            self.target = np.empty(self.room, np.int32)
+            self.kind = np.empty(self.room, np.int8)
+            self.via = np.empty(self.room, np.int32)
+        else:
+            self.source, self.target, self.kind, self.via = [], [], [], []
 
     @cython.cfunc
     @cython.inline
     def add(self, source: cython.int, target: cython.int, kind: cython.int, via: cython.int) -> cython.void:
         if cython.compiled:
+            if self.count == self.room:
+                self._grow()
             self.source[self.count] = source
             self.target[self.count] = target
             self.kind[self.count] = kind
@@ -60,9 +68,21 @@ class Edges:
             self.via.append(via)
         self.count += 1
 
-    def found(self) -> int:
-        """How many there are."""
-        return self.count
+    def _grow(self):
+        self.room *= 2
+        self.source = np.resize(self.source, self.room)
+        self.target = np.resize(self.target, self.room)
+        self.kind = np.resize(self.kind, self.room)
+        self.via = np.resize(self.via, self.room)
+
+    def found(self) -> tuple:
+        """The arrays of sources, targets, kinds and vias."""
+        return (
+            np.array(self.source[: self.count], np.int32),
+            np.array(self.target[: self.count], np.int32),
+            np.array(self.kind[: self.count], np.int8),
+            np.array(self.via[: self.count], np.int32),
+        )
 
 
 @cython.cfunc
@@ -249,3 +269,344 @@ def list_dependencies(
                     break
         nodes = _each_before_each(edges, nodes, owner, readers, n_readers, unobserved, n_unobserved)
     return nodes
+
+
+def register_dependencies(
+    nodes: cython.int,
+    keys: cython.Py_ssize_t,
+    key_first: cython.int[:],
+    by_key: cython.int[:],
+    owner: cython.int[:],
+    outcome: cython.char[:],
+    kind: cython.char[:],
+    known: cython.char[:],
+    position: cython.int[:],
+    is_observed: cython.char[:],
+    is_intermediate: cython.char[:],
+    is_spoilt: cython.char[:],
+    has_delete: cython.char[:],
+    start: cython.longlong[:],
+    end: cython.longlong[:],
+    session: cython.int[:],
+    committed_at: cython.longlong[:],
+    by_session: cython.int,
+    by_real_time: cython.int,
+    scratch: dict,
+    is_open: cython.char[:],
+    edges: Edges,
+) -> int:
+    """Writes down the dependencies between transactions on registers; returns the number of nodes.
+
+    What is known of the order of a key's versions: the initial one comes first; a transaction that reads one version
+    and writes another writes a later one; the database's own commit timestamps, where every write of the key has one
+    (`committed_at` is empty where there are none). With `by_session` and `by_real_time`, versions that are known in
+    one transaction come before other versions that are known in a later transaction of the session, or one that was
+    invoked later: 1 writes such edges down as derived from that order, 2 as certain. `is_open` becomes 1 for keys
+    whose versions are not all in one order by the first three.
+    """
+    k: cython.Py_ssize_t
+    i: cython.Py_ssize_t
+    first: cython.Py_ssize_t
+    last: cython.Py_ssize_t
+    mop: cython.int
+    w: cython.int
+    t: cython.int
+    v: cython.int
+    p: cython.int
+    c: cython.int
+    r: cython.int
+    group: cython.int
+    seen: cython.int
+    written: cython.int
+    begin_version: cython.int
+    end_version: cython.int
+    pairs: cython.int
+    count: cython.int
+    children: cython.int
+    place: cython.int
+    low: cython.int
+    high: cython.int
+    best: cython.int
+    derived: cython.int
+    timed: cython.bint
+    most: cython.longlong
+    forever: cython.longlong = 1 << 62
+    version_of: cython.int[:] = scratch["version_of"]
+    write: cython.int[:] = scratch["write"]
+    parent: cython.int[:] = scratch["parent"]
+    known_at: cython.longlong[:] = scratch["known_at"]
+    used_at: cython.longlong[:] = scratch["used_at"]
+    reader_head: cython.int[:] = scratch["reader_head"]
+    reader_tail: cython.int[:] = scratch["reader_tail"]
+    reader_next: cython.int[:] = scratch["reader_next"]
+    child_head: cython.int[:] = scratch["child_head"]
+    child_tail: cython.int[:] = scratch["child_tail"]
+    child_next: cython.int[:] = scratch["child_next"]
+    order: cython.int[:] = scratch["order"]
+    spare: cython.int[:] = scratch["spare"]
+    latest: cython.int[:] = scratch["latest"]
+    runner_up: cython.int[:] = scratch["runner_up"]
+    pair_before: cython.int[:] = scratch["pair_before"]
+    pair_after: cython.int[:] = scratch["pair_after"]
+    last_key: cython.int[:] = scratch["last_key"]
+    last_version: cython.int[:] = scratch["last_version"]
+    readers: cython.int[:] = scratch["readers"]
+    writes: cython.int[:] = scratch["writes"]
+    for k in range(keys):
+        if is_spoilt[k]:
+            is_open[k] = 1
+            continue
+        first = key_first[k]
+        last = key_first[k + 1]
+        # Version 0 is the initial one; the others are committed transactions' last writes of the key.
+        count = 1
+        write[0] = -1
+        timed = len(committed_at) > 0
+        for i in range(first, last):
+            mop = by_key[i]
+            t = owner[mop]
+            if kind[mop] != _WRITE:
+                continue
+            version_of[mop] = -1
+            if is_intermediate[mop] or not (outcome[t] == _OK or (outcome[t] != _FAIL and is_observed[t])):
+                continue
+            version_of[mop] = count
+            write[count] = mop
+            known_at[count] = end[t] if outcome[t] == _OK else forever
+            used_at[count] = start[t]
+            parent[count] = -1
+            if timed and committed_at[t] < 0:
+                timed = False
+            count += 1
+        known_at[0] = -1
+        used_at[0] = -1
+        parent[0] = -1
+        for v in range(count):
+            reader_head[v] = -1
+            child_head[v] = -1
+        pairs = 0
+        i = first
+        while i < last:
+            group = owner[by_key[i]]
+            seen = -1
+            written = -1
+            w = -1
+            mop = by_key[i]
+            if kind[mop] == _READ and known[mop] and outcome[group] == _OK:
+                if position[mop] >= 0:
+                    seen = version_of[position[mop]]
+                elif position[mop] == -1 and not has_delete[k]:
+                    seen = 0
+                if seen >= 0:
+                    reader_next[i - first] = -1
+                    if reader_head[seen] < 0:
+                        reader_head[seen] = i - first
+                    else:
+                        reader_next[reader_tail[seen]] = i - first
+                    reader_tail[seen] = i - first
+                    if end[group] < known_at[seen]:
+                        known_at[seen] = end[group]
+                    if start[group] > used_at[seen]:
+                        used_at[seen] = start[group]
+            while i < last and owner[by_key[i]] == group:
+                mop = by_key[i]
+                if kind[mop] == _WRITE:
+                    written = version_of[mop]
+                elif position[mop] >= 0 and position[mop] != w:
+                    w = position[mop]
+                    edges.add(owner[w], group, _WR, mop)
+                i += 1
+            if written >= 0 and seen >= 0:
+                parent[written] = seen
+            if by_session and outcome[group] == _OK:
+                begin_version = seen if seen >= 0 else written
+                end_version = written if written >= 0 else seen
+                if begin_version >= 0:
+                    t = session[group]
+                    if last_key[t] == k and begin_version > 0 and last_version[t] != begin_version:
+                        pair_before[pairs] = last_version[t]
+                        pair_after[pairs] = begin_version
+                        pairs += 1
+                    last_key[t] = k
+                    last_version[t] = end_version
+        if timed:
+            for v in range(1, count):
+                order[v - 1] = v
+                known_at[v] = committed_at[owner[write[v]]]  # No other use is made of it below.
+            _sort(order, spare, count - 1, known_at)
+            p = 0
+            for place in range(count - 1):
+                v = order[place]
+                if p > 0:
+                    edges.add(owner[write[p]], owner[write[v]], _WW, write[v])
+                child_head[p] = v
+                child_next[v] = -1
+                p = v
+        else:
+            for v in range(1, count):
+                p = parent[v]
+                if p < 0:
+                    is_open[k] = 1
+                    if has_delete[k]:
+                        continue
+                    p = 0
+                child_next[v] = -1
+                if child_head[p] < 0:
+                    child_head[p] = v
+                else:
+                    child_next[child_tail[p]] = v
+                    is_open[k] = 1
+                child_tail[p] = v
+        for p in range(count):
+            children = 0
+            v = child_head[p]
+            while v >= 0:
+                writes[children] = write[v]
+                children += 1
+                v = child_next[v]
+            if children == 0:
+                continue
+            c = 0
+            r = reader_head[p]
+            while r >= 0:
+                readers[c] = by_key[first + r]
+                c += 1
+                r = reader_next[r]
+            nodes = _each_before_each(edges, nodes, owner, readers, c, writes, children)
+        if timed:
+            continue
+        for i in range(pairs):
+            _derived(
+                edges,
+                pair_before[i],
+                pair_after[i],
+                6 if by_session == 1 else 0,
+                first,
+                by_key,
+                owner,
+                write,
+                parent,
+                reader_head,
+                reader_next,
+            )
+        if not by_real_time:
+            continue
+        # Versions by when they are first known; `latest` is, of the first ones in that order, the one used last.
+        c = 0
+        for v in range(count):
+            if known_at[v] < forever:
+                order[c] = v
+                c += 1
+        _sort(order, spare, c, known_at)
+        latest[0] = -1
+        runner_up[0] = -1
+        for place in range(c):
+            v = order[place]
+            if latest[place] < 0 or used_at[v] > used_at[latest[place]]:
+                latest[place + 1] = v
+                runner_up[place + 1] = latest[place]
+            else:
+                latest[place + 1] = latest[place]
+                p = runner_up[place]
+                runner_up[place + 1] = v if p < 0 or used_at[v] > used_at[p] else p
+        derived = 8 if by_real_time == 1 else 0
+        for v in range(1, count):
+            low = 0
+            high = c
+            while low < high:
+                place = (low + high) >> 1
+                if known_at[order[place]] < used_at[v]:
+                    low = place + 1
+                else:
+                    high = place
+            best = latest[low]
+            if best == v:
+                best = runner_up[low]
+            if best < 0:
+                continue
+            # Versions known before `best` is used last come before that one, and need no edge to v themselves.
+            most = used_at[best]
+            _derived(edges, best, v, derived, first, by_key, owner, write, parent, reader_head, reader_next)
+            place = low - 1
+            while place >= 0 and known_at[order[place]] > most:
+                p = order[place]
+                if p != v and p != best:
+                    _derived(
+                        edges, p, v, derived, first, by_key, owner, write, parent, reader_head, reader_next
+                    )
+                place -= 1
+    return nodes
+
+
+@cython.cfunc
+def _derived(
+    edges: Edges,
+    before: cython.int,
+    after: cython.int,
+    derived: cython.int,
+    first: cython.Py_ssize_t,
+    by_key: cython.int[:],
+    owner: cython.int[:],
+    write: cython.int[:],
+    parent: cython.int[:],
+    reader_head: cython.int[:],
+    reader_next: cython.int[:],
+) -> cython.void:
+    """Edges for a version that comes before another; `derived` is the kind of ww edges that are derived, 0 if they
+    are certain; that of rw edges is the next."""
+    r: cython.int
+    u: cython.int = owner[write[after]]
+    if before == 0 or parent[after] == before:
+        return
+    if owner[write[before]] != u:
+        edges.add(owner[write[before]], u, derived if derived else _WW, write[after])
+    r = reader_head[before]
+    while r >= 0:
+        if owner[by_key[first + r]] != u:
+            edges.add(owner[by_key[first + r]], u, derived + 1 if derived else _RW, write[after])
+        r = reader_next[r]
+
+
+@cython.cfunc
+def _sort(
+    order: cython.int[:], spare: cython.int[:], count: cython.int, by: cython.longlong[:]
+) -> cython.void:
+    """Sorts versions by a number, stably: by insertion, or merging runs where there are many."""
+    i: cython.int
+    j: cython.int
+    v: cython.int
+    width: cython.int = 16
+    left: cython.int
+    right: cython.int
+    middle: cython.int
+    end: cython.int
+    at: cython.int
+    for left in range(0, count, width):
+        end = left + width if left + width < count else count
+        for i in range(left + 1, end):
+            v = order[i]
+            j = i - 1
+            while j >= left and by[order[j]] > by[v]:
+                order[j + 1] = order[j]
+                j -= 1
+            order[j + 1] = v
+    while width < count:
+        for left in range(0, count, 2 * width):
+            middle = left + width
+            if middle >= count:
+                break
+            end = middle + width if middle + width < count else count
+            i = left
+            right = middle
+            at = left
+            while at < end:
+                if right >= end or (i < middle and by[order[i]] <= by[order[right]]):
+                    spare[at] = order[i]
+                    i += 1
+                else:
+                    spare[at] = order[right]
+                    right += 1
+                at += 1
+            for at in range(left, end):
+                order[at] = spare[at]
+        width *= 2

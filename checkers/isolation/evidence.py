@@ -75,7 +75,9 @@ class Cast:
         return "; ".join(
             f"{one['name']} = "
             + ", ".join(
-                f"{f} {shown(key)}" if f == "r" and value is None else f"{f} {shown(key)} {shown(value)}"
+                f"{f} {shown(key)}"
+                if f == "r" and value is None and one["type"] != "ok"
+                else f"{f} {shown(key)} {shown(value)}"
                 for f, key, value in one["micro_operations"]
             )
             + f" ({'' if one['type'] == 'ok' else one['type'] + ', '}process {one['process']}, "

@@ -50,7 +50,7 @@ class Model:
 
 
 MODELS: Final[Mapping[str, Model]] = {
-    "read-uncommitted": Model((), ("G0", "duplicate-elements", "cyclic-versions"), "Adya PL-1"),
+    "read-uncommitted": Model((), ("G0", "duplicate-elements"), "Adya PL-1"),
     "read-committed": Model(("read-uncommitted",), ("G1",), "Adya PL-2"),
     "monotonic-view": Model(("read-committed",), ("G-monotonic",), "Adya PL-2L"),
     "monotonic-snapshot-read": Model(("read-committed",), ("G-MSR",), "Adya PL-MSR"),
@@ -206,6 +206,8 @@ IMPLIED_ANOMALIES: Final[Mapping[str, tuple[str, ...]]] = {
     "garbage-read": ("G1a",),
     # A committed version contains what an aborted transaction wrote (Elle).
     "dirty-update": ("G1a",),
+    # Each read a version and wrote the next one, round and round. It needs reads, so it is no G0.
+    "cyclic-versions": ("G1c",),
     # Two read the same version and both overwrote it: whichever came second did not see the first (Berenson P4).
     "lost-update": ("G-single-item",),
     # Two that each did not see what the other wrote, to different keys (Berenson A5B).
@@ -216,7 +218,6 @@ IMPLIED_ANOMALIES: Final[Mapping[str, tuple[str, ...]]] = {
     "causality-violation": (),
     "internal": (),
     "duplicate-elements": (),
-    "cyclic-versions": (),
     "predicate-read-miss": (),
     "G-cursor": (),
     "G-monotonic": (),
@@ -314,8 +315,8 @@ class Boundary:
     """The strongest models that nothing speaks against, of those in `DECIDED`."""
 
 
-def boundary(anomalies: Iterable[str]) -> Boundary:
-    """Where these anomalies leave the models."""
-    out = ruled_out(anomalies)
+def boundary(anomalies: Iterable[str], models: Iterable[str] = ()) -> Boundary:
+    """Where these anomalies leave the models, and `models`, which are known not to hold whatever the reason."""
+    out = ruled_out(anomalies) | stronger_models(models)
     lowest = weakest(out)
     return Boundary(lowest, sorted(out.difference(lowest)), strongest(DECIDED - out))

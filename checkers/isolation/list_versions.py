@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from checkers.isolation import append_kernel, dependencies_kernel
 from checkers.isolation.arrays import Arrays
 from checkers.isolation.dependencies import Dependencies, sorted_dependencies
+from checkers.isolation.grouping import group
 from results.transactions import Transactions
 
 FINDINGS: Final = (
@@ -92,11 +93,8 @@ def list_versions(
     elements = arrays.given(transactions.elements)
     raw = b"" if arrays.compiled else transactions.elements.tobytes()
 
-    owner = arrays.zeros(micro_operations, np.int32)
-    kernel.owners(first, owner)
-    key_first = arrays.zeros(keys + 1, np.int32)
-    by_key = arrays.zeros(micro_operations, np.int32)
-    kernel.group_by_key(key, key_first, by_key, keys)
+    grouping = group(transactions, arrays)
+    owner, key_first, by_key = grouping.owner, grouping.key_first, grouping.by_key
     found: list[tuple[int, int, int, int]] = []
     last_of_key = arrays.zeros(keys, np.int32, -1)
     previous = arrays.zeros(micro_operations, np.int32)
@@ -137,13 +135,7 @@ def list_versions(
         is_spoilt,
         found,
     )
-    reads = int(np.count_nonzero(transactions.kind == 0))
-    most_edges = 8 * (micro_operations - reads) + 6 * reads
-    source = arrays.room(most_edges, np.int32)
-    target = arrays.room(most_edges, np.int32)
-    edge_kind = arrays.room(most_edges, np.int8)
-    via = arrays.room(most_edges, np.int32)
-    edges = edging.Edges(source, target, edge_kind, via)
+    edges = edging.Edges()
     nodes = edging.list_dependencies(
         count,
         keys,
@@ -165,11 +157,10 @@ def list_versions(
         is_observed,
         is_spoilt,
         arrays.zeros(longest_read + 1, np.int32),
-        arrays.zeros(micro_operations, np.int32),
-        arrays.zeros(micro_operations, np.int32),
+        arrays.zeros(grouping.most, np.int32),
+        arrays.zeros(grouping.most, np.int32),
         edges,
     )
-    counted = edges.found()
     return ListVersions(
         transactions=transactions,
         owner=arrays.taken(owner, np.int32),
@@ -177,11 +168,5 @@ def list_versions(
         order_first=arrays.taken(order_first, np.int64),
         order=arrays.taken(order, np.int32),
         findings=[Finding(FINDINGS[code], *rest) for code, *rest in found],
-        dependencies=sorted_dependencies(
-            nodes,
-            arrays.taken(source, np.int32, counted),
-            arrays.taken(target, np.int32, counted),
-            arrays.taken(edge_kind, np.int8, counted),
-            arrays.taken(via, np.int32, counted),
-        ),
+        dependencies=sorted_dependencies(nodes, *edges.found()),
     )

@@ -246,7 +246,7 @@ def levels(history):
     }
 
 
-@settings(max_examples=600)
+@settings(max_examples=250)
 @given(small_histories())
 def test_serializability_agrees_with_trying_every_order(history):
     found = levels(history)
@@ -260,7 +260,7 @@ def test_serializability_agrees_with_trying_every_order(history):
             assert (found[isolation] == "valid") == holds, isolation
 
 
-@settings(max_examples=600)
+@settings(max_examples=250)
 @given(small_histories())
 def test_snapshot_isolation_agrees_with_trying_all_snapshots(history):
     """What is called invalid is; and what is called valid is, if each key has at most one append nobody observed."""
@@ -281,7 +281,7 @@ def test_snapshot_isolation_agrees_with_trying_all_snapshots(history):
         assert len(unobserved) > len(set(unobserved))
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(small_histories())
 def test_cycles_are_what_they_are_called(history):
     """Every edge of every cycle leads on, ends where the next begins, and has a reason."""
@@ -301,7 +301,7 @@ def test_cycles_are_what_they_are_called(history):
     assert implied_anomalies(names) >= set(names)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(small_histories())
 def test_both_forms_of_the_kernels_say_the_same(history):
     transactions = transactions_of(history, of_registers=False)
@@ -327,7 +327,7 @@ def test_both_forms_of_the_kernels_say_the_same(history):
     assert results[0] == results[1]
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(small_histories())
 def test_the_exhaustive_search_finds_the_same_kinds_of_cycles(history):
     """Where no effort is left for short cycles, what exists is still decided."""

@@ -1,0 +1,124 @@
+"""A serial order that explains a history of registers: where one is found, the history is serializable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checkers.isolation import serial_kernel
+from checkers.isolation.arrays import Arrays
+from checkers.isolation.dependencies import Orders
+from checkers.isolation.register_versions import DERIVED, RegisterVersions, register_versions
+from results.transactions import FOREVER, Transactions
+
+REAL_TIME: Final = "real time"
+SESSIONS: Final = "sessions"
+NOTHING: Final = "nothing"
+"""What a serial order may have to agree with."""
+
+ROUNDS: Final = 3
+"""How often the times of transactions and the orders of versions are derived from one another."""
+SWEEPS: Final = 3
+STEPS: Final = 20
+"""Steps that a transaction may take on average before the search is given up."""
+MOST_READY: Final = 4096
+MOST_DEAD: Final = 1 << 20
+"""States that led nowhere and are remembered, at most."""
+
+
+def tightened(
+    transactions: Transactions, orders: Orders, versions: RegisterVersions, kernel: Any = serial_kernel
+) -> RegisterVersions:
+    """The versions with more of their order: if a transaction must come before another, it is over before that one
+    is, and begins earlier; which again says more about the order of versions. It holds for serial orders that agree
+    with real time, and for nothing weaker."""
+    arrays = Arrays(kernel)
+    for _ in range(ROUNDS):
+        dependencies = versions.dependencies
+        further = dependencies.nodes - len(transactions)
+        start = np.concatenate((transactions.start, np.full(further, -1, np.int64)))
+        end = np.concatenate((transactions.end, np.full(further, FOREVER, np.int64)))
+        given_start, given_end = arrays.given(start), arrays.given(end)
+        moved = kernel.tighten(
+            len(transactions),
+            dependencies.nodes,
+            arrays.given(dependencies.edge_first),
+            arrays.given(dependencies.target),
+            given_start,
+            given_end,
+            SWEEPS,
+        )
+        if not moved:
+            break
+        transactions = replace(
+            transactions,
+            start=arrays.taken(given_start, np.int64)[: len(transactions)],
+            end=arrays.taken(given_end, np.int64)[: len(transactions)],
+        )
+        before = len(dependencies.target)
+        versions = register_versions(transactions, orders, by_real_time=DERIVED)
+        if len(versions.dependencies.target) == before:
+            break
+    return versions
+
+
+def find_serial_order(
+    versions: RegisterVersions, orders: Orders, *, agreeing_with: str, kernel: Any = serial_kernel
+) -> NDArray[np.int32] | None:
+    """The committed transactions in an order in which every read sees the latest write; None if none was found,
+    which proves nothing."""
+    transactions, dependencies = versions.transactions, versions.dependencies
+    if versions.has_delete.any():
+        return None  # Which of several absences was read is not known.
+    arrays = Arrays(kernel)
+    count, nodes, keys = len(transactions), dependencies.nodes, len(transactions.keys)
+    completions = len(orders.by_end) if agreeing_with == REAL_TIME else 0
+    is_committed = versions.is_committed
+    # Sessions go on past what is not known to have committed: the next transaction of each that is.
+    successor = np.empty(0, np.int32)
+    if agreeing_with == SESSIONS:
+        counted = np.argsort(orders.session, kind="stable")
+        counted = counted[is_committed[counted]]
+        successor = np.full(count, -1, np.int32)
+        same = orders.session[counted[:-1]] == orders.session[counted[1:]]
+        successor[counted[:-1][same]] = counted[1:][same]
+    due = np.empty(count, np.int64)
+    due[np.lexsort((np.arange(count), transactions.start, transactions.end))] = np.arange(count)
+    order = arrays.zeros(nodes + 1, np.int32)
+    done = kernel.run_all(
+        count,
+        nodes,
+        arrays.given(dependencies.edge_first),
+        arrays.given(dependencies.target),
+        arrays.given(successor),
+        arrays.given(orders.rank),
+        arrays.given(orders.invoked_first),
+        completions,
+        arrays.given(is_committed.view(np.int8)),
+        arrays.given(transactions.first),
+        arrays.given(transactions.kind),
+        arrays.given(transactions.key),
+        arrays.given(versions.position),
+        arrays.given(due),
+        arrays.zeros(nodes, np.int32),
+        arrays.zeros(transactions.micro_operations, np.int32),
+        arrays.zeros(keys, np.int32),
+        arrays.zeros(nodes + 1, np.int32),
+        arrays.zeros(nodes + 1, np.int32),
+        arrays.zeros(nodes + 1, np.int32),
+        arrays.zeros(nodes + 1, np.int32),
+        arrays.zeros(nodes + 1, np.int32),
+        arrays.zeros(nodes + 2, np.int64),
+        arrays.zeros(nodes + 2, np.uint64),
+        arrays.zeros(max(completions, 1), np.int8),
+        order,
+        arrays.zeros(min(MOST_DEAD, 1 << (64 * count + 64).bit_length()), np.uint64),
+        STEPS * nodes + 100_000,
+        MOST_READY,
+    )
+    found = arrays.taken(order, np.int32)[:done]
+    found = found[found < count]
+    return found if len(found) == int(is_committed.sum()) else None

@@ -1,0 +1,311 @@
+"""Registers: each anomaly at its smallest beside an innocent twin, and agreement with brute force."""
+
+import itertools
+import os
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from checkers.checker import Limits
+from checkers.isolation import (
+    components_kernel,
+    cycles,
+    cycles_kernel,
+    dependencies,
+    dependencies_kernel,
+    register_kernel,
+    serial_kernel,
+)
+from checkers.isolation.register_versions import CERTAIN, DERIVED, register_versions
+from checkers.isolation.rw_register import RwRegisterChecker
+from checkers.isolation.serial_order import REAL_TIME, find_serial_order, tightened
+from results import kernels
+from results.history import HistoryBuilder
+from results.interchange import jepsen
+from results.transaction_columns import TransactionsBuilder, transactions_of
+from tests.checkers.isolation.play import is_serializable, is_snapshot_isolated, play
+
+
+def judged(text_or_history, isolation="strict-serializable", **options):
+    history = play(text_or_history) if isinstance(text_or_history, str) else text_or_history
+    return RwRegisterChecker(isolation, **options).check(history, Limits())
+
+
+SMALLEST = {
+    "G1a": ("! wx1 | rx1", "? wx1 | rx1"),
+    "G1b": ("wx1 wx2 | rx1", "wx1 wx2 | rx2"),
+    "G1c": ("wx1 ry2 | wy2 rx1", "wx1 ry2 | wy2 rx"),
+    "G-single-item": ("wx1 wy1 | rx1 ry", "wx1 wy1 | rx1 ry1"),
+    "G-nonadjacent-item": ("wx1 | wy1 | rx1 ry | rx ry1", "wx1 | wy1 | rx1 ry | rx1 ry1"),
+    "G2-item": ("rx wy1 | ry wx1", "rx wy1 | ry1 wx1"),
+    "write-skew": ("rx wy1 | ry wx1", "rx wy1 | ry1 wx1"),
+    "G-single-item-process": ("0: wx1 \n 0: rx", "0: wx1 \n 0: rx1"),
+    "G-single-item-realtime": ("0: wx1 \n 1: rx", "0: wx1 | 1: rx"),
+    "G1c-process": ("0: rx1 \n 0: wx1", "0: rx \n 0: wx1 \n rx1"),
+    "G1c-realtime": ("0: rx1 \n 1: wx1", "0: rx1 | 1: wx1"),
+    "internal": ("wx1 rx", "wx1 rx1"),
+    "future-read": ("rx1 wx1", "rx wx1 | wy1"),
+    "lost-update": ("wx1 | rx1 wx2 | rx1 wx3", "wx1 | rx1 wx2 | rx2 wx3"),
+    "dirty-update": ("! wx1 | rx1 wx2", "? wx1 | rx1 wx2"),
+    "cyclic-versions": ("rx2 wx1 | rx1 wx2", "rx wx1 | rx1 wx2"),
+    "G2-item-realtime": (
+        # x was 2 for somebody who began after another, who saw 1, was over; and later it was 1 again.
+        "wx1 \n wx2 \n rx1",
+        "wx1 \n wx2 \n rx2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_each_anomaly_at_its_smallest_and_its_innocent_twin(name):
+    guilty, innocent = SMALLEST[name]
+    verdict = judged(guilty)
+    assert verdict.outcome == "invalid", verdict.sentence
+    seen = verdict.details["anomaly_types"].keys()
+    assert name in seen or (name.startswith("G2-item-r") and seen & {"G-single-item-realtime"}), (
+        verdict.details
+    )
+    assert all(anomaly.sentence.startswith(anomaly.type) for anomaly in verdict.anomalies)
+    twin = judged(innocent)
+    assert twin.outcome == "valid", twin.sentence
+
+
+def test_the_sentence_says_what_was_read_and_what_was_later():
+    (anomaly,) = judged("0: rx wy1 | 1: ry wx1").anomalies
+    assert anomaly.sentence.startswith(
+        'G2-item (write-skew): T1 read null from key "x" and not T2\'s write of 1, which is later, so T1 came before '
+        'T2; but T2 read null from key "y" and not T1\'s write of 1, which is later, so T2 came before T1: a '
+        "contradiction. Here T1 = "
+    )
+
+
+def test_an_order_that_only_real_time_gives_is_told_with_who_knew_what_when():
+    (anomaly, *_) = judged("wx1 \n wx2 \n rx1").anomalies
+    assert "whoever knew 1 was over by event" in anomaly.sentence or "was over (event" in anomaly.sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "isolation", "options", "outcome"),
+    [
+        # x changes from 2 back to 1 for one session: nothing is wrong unless versions are promised to be in order.
+        ("0: wx1 | 1: wx2 \n 2: rx2 \n 2: rx1", "serializable", {}, "valid"),
+        ("0: wx1 | 1: wx2 \n 2: rx2 \n 2: rx1 \n 2: rx2", "serializable", {}, "valid"),
+        (
+            "0: wx1 | 1: wx2 \n 2: rx2 \n 2: rx1 \n 2: rx2",
+            "serializable",
+            {"sequential_keys": True},
+            "invalid",
+        ),
+        (
+            "0: wx1 | 1: wx2 \n 2: rx2 \n 3: rx1 \n 4: rx2",
+            "serializable",
+            {"linearizable_keys": True},
+            "invalid",
+        ),
+        ("0: wx1 | 1: wx2 \n 2: rx2 \n 2: rx1 \n 2: rx2", "strong-session-serializable", {}, "invalid"),
+        ("rx wy1 | ry wx1", "snapshot-isolation", {}, "valid"),
+        ("rx wy1 | ry wx1", "causal", {}, "valid"),
+        ("rx wy1 | ry wx1", "repeatable-read", {}, "invalid"),
+        ("wx1 wy1 | rx1 ry", "read-atomic", {}, "invalid"),
+        ("wx1 wy1 | rx1 ry", "read-committed", {}, "valid"),
+        ("wx1 | rx1 wy2 | ry2 rx", "read-atomic", {}, "valid"),
+        ("wx1 | rx1 wy2 | ry2 rx", "causal", {}, "invalid"),
+    ],
+)
+def test_each_level_is_judged_by_what_it_promises(text, isolation, options, outcome):
+    assert judged(text, isolation, **options).outcome == outcome
+
+
+def test_commit_timestamps_of_the_database_order_the_versions():
+    """By its own timestamps 2 came last, so a reader that saw 1 and wrote y missed it."""
+    for times, outcome in (((10, 20, 30), "invalid"), ((20, 10, 30), "valid")):
+        builder = TransactionsBuilder(of_registers=True, has_real_time=False)
+        steps = [[["w", "x", 1]], [["w", "x", 2], ["w", "y", 2]], [["r", "x", 1], ["r", "y", 2]]]
+        for number, (plan, time) in enumerate(zip(steps, times, strict=True)):
+            builder.complete(builder.invoke(number, number, plan), number, "ok", plan, committed_at=time)
+        verdict = RwRegisterChecker("serializable").check_transactions(builder.done(), Limits())
+        assert verdict.outcome == outcome, verdict.sentence
+
+
+def test_a_value_that_nobody_wrote_may_have_been_there_before():
+    verdict = judged("wx1 | rx3 \n rx1")
+    assert verdict.outcome == "valid"
+    assert verdict.details["unwritten_values"] == 1
+
+
+def test_values_written_twice_leave_their_key_undecided():
+    verdict = judged("wx1 | wx1 | rx1")
+    assert verdict.outcome == "unknown"
+    assert "writes are not unique" in verdict.sentence
+
+
+@st.composite
+def small_histories(draw, most=4):
+    """Transactions on two registers; reads see any value that is written, or none."""
+    count = draw(st.integers(2, most))
+    numbers = itertools.count(1)
+    plans = []
+    for _ in range(count):
+        plan = [
+            (draw(st.sampled_from("rw")), draw(st.sampled_from("xy"))) for _ in range(draw(st.integers(1, 3)))
+        ]
+        plans.append([(f, key, next(numbers) if f == "w" else None) for f, key in plan])
+    endings = [draw(st.sampled_from(["ok", "ok", "ok", "ok", "info", "fail"])) for _ in range(count)]
+    answers = []
+    for place, plan in enumerate(plans):
+        answer = []
+        own = {}
+        for f, key, value in plan:
+            if f == "w":
+                own[key] = value
+                answer.append(["w", key, value])
+            elif key in own and draw(st.integers(0, 9)):
+                answer.append(["r", key, own[key]])
+            else:
+                written = [
+                    value
+                    for other, others in enumerate(plans)
+                    for f, k, value in others
+                    if f == "w" and k == key and other != place and (endings[other] != "fail")
+                ]
+                seen = draw(st.sampled_from([None, *written]))
+                own.setdefault(key, seen)
+                answer.append(["r", key, own[key]])
+        answers.append(answer)
+    builder = HistoryBuilder()
+    waiting, running = list(range(count)), []
+    free = [0, 1] if draw(st.booleans()) else list(range(count))
+    while waiting or running:
+        if waiting and free and (not running or draw(st.booleans())):
+            number, process = waiting.pop(0), free.pop(0)
+            running.append((number, process))
+            builder.invoke(process, "txn", [[f, k, None if f == "r" else v] for f, k, v in answers[number]])
+        else:
+            number, process = running.pop(draw(st.integers(0, len(running) - 1)))
+            if endings[number] == "ok":
+                builder.ok(process, answers[number])
+            elif endings[number] == "fail":
+                builder.fail(process)
+            else:
+                builder.info(process)
+            free.append(process + 50 if endings[number] == "info" else process)
+    return builder.done()
+
+
+@settings(max_examples=250)
+@given(small_histories())
+def test_serializability_agrees_with_trying_every_order(history):
+    """An invalid history has no serial order, and a valid one has; what is undecided is not counted."""
+    for isolation, holds in (
+        ("strict-serializable", is_serializable(history, strict=True)),
+        ("strong-session-serializable", is_serializable(history, sessions=True)),
+        ("serializable", is_serializable(history)),
+    ):
+        outcome = judged(history, isolation).outcome
+        if outcome != "unknown":
+            assert (outcome == "valid") == holds, isolation
+
+
+@settings(max_examples=150)
+@given(small_histories())
+def test_snapshot_isolation_agrees_with_trying_all_snapshots(history):
+    outcome = judged(history, "snapshot-isolation").outcome
+    if outcome != "unknown":
+        assert (outcome == "valid") == is_snapshot_isolated(history)
+
+
+@settings(max_examples=150)
+@given(small_histories())
+def test_strict_serializability_of_small_histories_is_mostly_decided(history):
+    """Either a cycle or a serial order is found, wherever no key is deleted or written ambiguously."""
+    verdict = judged(history)
+    if any(pair.type == "ok" and any(step[0] == "r" for step in pair.value) for pair in history.pairs()):
+        assert verdict.outcome != "unknown", verdict.sentence
+
+
+@settings(max_examples=150)
+@given(small_histories())
+def test_a_serial_order_that_is_found_explains_every_read(history):
+    transactions = transactions_of(history, of_registers=True)
+    order = dependencies.orders(transactions)
+    versions = tightened(transactions, order, register_versions(transactions, order, by_real_time=DERIVED))
+    found = find_serial_order(versions, order, agreeing_with=REAL_TIME)
+    if found is None or versions.findings:
+        return
+    state = {}
+    for number in found.tolist():
+        for f, key, value in transactions.spelt(number):
+            if f == "w":
+                state[key] = value
+            elif transactions.outcome[number] == 1:
+                assert state.get(key) == value
+    place = {number: at for at, number in enumerate(found.tolist())}
+    for one, other in itertools.permutations(place, 2):
+        if transactions.outcome[one] == 1 and transactions.end[one] < transactions.start[other]:
+            assert place[one] < place[other]
+
+
+@settings(max_examples=60)
+@given(small_histories())
+def test_both_forms_of_the_kernels_say_the_same(history):
+    transactions = transactions_of(history, of_registers=True)
+    order = dependencies.orders(transactions)
+    results = []
+    for form in (lambda kernel: kernel, kernels.load_interpreted):
+        for by_session, by_real_time in ((0, DERIVED), (CERTAIN, 0)):
+            versions = register_versions(
+                transactions,
+                order,
+                by_session=by_session,
+                by_real_time=by_real_time,
+                kernel=form(register_kernel),
+                edging=form(dependencies_kernel),
+            )
+            count, component = dependencies.components(
+                transactions, versions.dependencies, order, form(components_kernel)
+            )
+            found = cycles.find_cycles(
+                len(transactions), versions.dependencies, order, count, component, kernel=form(cycles_kernel)
+            )
+            serial = find_serial_order(versions, order, agreeing_with=REAL_TIME, kernel=form(serial_kernel))
+            results.append(
+                (
+                    versions.findings,
+                    versions.position.tolist(),
+                    versions.open_keys.tolist(),
+                    versions.dependencies.target.tolist(),
+                    versions.dependencies.kind.tolist(),
+                    found,
+                    None if serial is None else serial.tolist(),
+                )
+            )
+    assert results[:2] == results[2:]
+
+
+FOLDER = os.environ.get("HARNESS_HISTORIES")
+recorded = pytest.mark.skipif(not FOLDER, reason="HARNESS_HISTORIES names no folder of recorded histories")
+
+
+@recorded
+@pytest.mark.parametrize("isolation", ["serializable", "strict-serializable"])
+def test_the_recorded_history_of_elle_is_valid(isolation):
+    verdict = judged(jepsen.load(Path(FOLDER) / "elle" / "rw-register.edn"), isolation)
+    assert verdict.outcome == "valid", verdict.sentence
+
+
+@recorded
+def test_a_bug_of_postgresql_violates_serializability():
+    """Sessions, and no times; the values that the first transaction writes are the initial ones."""
+    text = (Path(FOLDER) / "isovista" / "pg_ser_bug.txt").read_text()
+    steps = {}
+    for f, key, value, session, transaction in re.findall(r"([rw])\((\d+),(\d+),(\d+),(\d+)\)", text):
+        steps.setdefault((int(session), int(transaction)), []).append([f, int(key), int(value)])
+    builder = TransactionsBuilder(of_registers=True, has_real_time=False)
+    for number, ((session, _), plan) in enumerate(sorted(steps.items())):
+        builder.complete(builder.invoke(session, number, plan), number, "ok", plan)
+    verdict = RwRegisterChecker("serializable").check_transactions(builder.done(), Limits())
+    assert verdict.outcome == "invalid", verdict.sentence
+    assert "serializable" in verdict.details["not"] + verdict.details["also-not"]

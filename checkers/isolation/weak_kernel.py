@@ -198,8 +198,8 @@ def saturate_causal(
     write_first: cython.longlong[:],
     write_key: cython.int[:],
     heard: cython.int[:],
-    last_writer: cython.int[:],
-    stamp: cython.longlong[:],
+    epoch: cython.longlong,
+    latest: cython.longlong[:],
     demanded: cython.int[:],
     demanded_by: cython.longlong[:],
 ) -> list:
@@ -209,8 +209,9 @@ def saturate_causal(
     others follow. `order` are the committed transactions, sources before readers and sessions in order; `place` says
     of each its position in its session, `session` its session. `heard` (one entry a transaction, and one for the
     initial state) becomes how many transactions of the session happened before it, itself included. An edge is left
-    out if t2 happened before t1 anyway. `last_writer` and `stamp` (-1 before the first call) have one entry a key,
-    `demanded` and `demanded_by` one a transaction and one for the initial state; `demanded` is -1 before and after.
+    out if t2 happened before t1 anyway. `latest` has one entry a key, from calls with lower epochs or -1; a call uses
+    as many epochs as there are sessions, all below 2^31. `demanded` and `demanded_by` have one entry a transaction and
+    one for the initial state; `demanded` is -1 before and after.
     """
     edges: list = []
     s: cython.Py_ssize_t
@@ -223,10 +224,10 @@ def saturate_causal(
     t1: cython.int
     t2: cython.int
     t3: cython.int
-    x: cython.int
     most: cython.int
     own: cython.int
-    base: cython.longlong = source_session * (session_first.shape[0] - 1)
+    mark: cython.longlong
+    found: cython.longlong
     heard[initial] = 0
     for i in range(order.shape[0]):
         t3 = order[i]
@@ -241,6 +242,7 @@ def saturate_causal(
             most = place[t3] + 1
         heard[t3] = most
     for s in range(session_first.shape[0] - 1):
+        mark = (epoch + s) << 32
         q = begin
         for p in range(session_first[s], session_first[s + 1]):
             t3 = sessions[p]
@@ -250,17 +252,16 @@ def saturate_causal(
             while q < begin + most:
                 t2 = sessions[q]
                 for j in range(write_first[t2], write_first[t2 + 1]):
-                    last_writer[write_key[j]] = t2
-                    stamp[write_key[j]] = base + s
+                    latest[write_key[j]] = mark + q
                 q += 1
             if most == 0:
                 continue
             for r in range(read_first[t3], read_first[t3 + 1]):
-                x = read_key[r]
-                if stamp[x] != base + s:
+                found = latest[read_key[r]]
+                if found < mark:
                     continue
                 t1 = read_source[r]
-                t2 = last_writer[x]
+                t2 = sessions[found & 0xFFFFFFFF]
                 if place[t2] < heard[t1]:
                     continue
                 if demanded[t1] < 0 or place[demanded[t1]] < place[t2]:

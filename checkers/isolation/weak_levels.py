@@ -211,8 +211,8 @@ def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) 
     place[found.sessions] = np.arange(len(found.sessions)) - np.repeat(found.session_first[:-1], sizes)
     keys = max(1, len(found.transactions.keys))
     heard = np.zeros(found.initial + 1, dtype=np.int32)
-    last_writer = np.empty(keys, dtype=np.int32)
-    stamp = np.full(keys, -1, dtype=np.int64)
+    latest = np.full(keys, -1, dtype=np.int64)
+    epoch = 0
     demanded = np.full(found.initial + 1, -1, dtype=np.int32)
     demanded_by = np.empty(found.initial + 1, dtype=np.int64)
     parts = []
@@ -223,6 +223,9 @@ def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) 
                 f"the time allowed ({limits.time_s:g} s) ran out after {source_session} of {sessions} sessions; "
                 "allow more"
             )
+        if epoch + sessions >= 1 << 31:
+            latest.fill(-1)
+            epoch = 0
         part = weak_kernel.saturate_causal(
             found.sessions,
             found.session_first,
@@ -237,11 +240,12 @@ def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) 
             found.write_first,
             found.write_key,
             heard,
-            last_writer,
-            stamp,
+            epoch,
+            latest,
             demanded,
             demanded_by,
         )
+        epoch += sessions
         parts.append(_columns(part))
         held += len(part)
         if held * EDGE_BYTES > limits.memory_mb * 1_000_000:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checkers.checker import Limits
-from checkers.conclusion import Misshapen, anomaly, conclude
+from checkers.conclusion import Findings, Misshapen, anomaly, conclude
 from checkers.operations import FOREVER, Operations
 from checkers.values import Numbering
 from checkers.words import count, interval, shown
@@ -64,7 +64,7 @@ class CausalReverseChecker:
         attempted[written[possible]] = True
         ends = np.sort(end[single])
         gaps: list[tuple[str, list[Any]]] = []
-        strange: dict[str, list[tuple[str, list[Any]]]] = {NEVER_WRITTEN: [], FAILED_WRITE: []}
+        strange = Findings()
         number = 0
         judged = 0
         for place, answer in enumerate(reads.answers()):
@@ -80,7 +80,7 @@ class CausalReverseChecker:
                 failed = saw[position] >= 0
                 why = "whose write had failed" if failed else "which nobody wrote"
                 text = f"process {read.process} read {shown(answer[position])} ({interval(read)}), {why}"
-                strange[FAILED_WRITE if failed else NEVER_WRITTEN].append((text, [read]))
+                strange.note(FAILED_WRITE if failed else NEVER_WRITTEN, text, [read])
             latest = int(start[saw].max(initial=-1))
             if latest < 0:
                 continue
@@ -95,9 +95,9 @@ class CausalReverseChecker:
         anomalies: list[Anomaly] = []
         if gaps:
             anomalies.append(anomaly(CAUSAL_REVERSE, gaps, number, plural="causal reverses"))
-        for kind, told in strange.items():
-            if told:
-                anomalies.append(anomaly(kind, told, plural=kind.replace("value", "values", 1)))
+        anomalies += strange.anomalies(
+            {NEVER_WRITTEN: "values never written", FAILED_WRITE: "values of failed writes"}
+        )
         valid = f"{count(judged, 'read')} saw no write without all that had ended before it began"
         return conclude(self.name, anomalies, [*doubts, *misshapen.doubts()], valid, details)
 

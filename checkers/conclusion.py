@@ -42,6 +42,36 @@ class Misshapen:
         return [f"{values} {verb} not {self.shape}, and could not be judged ({'; '.join(self.examples)})"]
 
 
+class Findings:
+    """What is wrong, by kind: all of it counted, the first `EXAMPLES` of each kind told. A history in which a million
+    things are wrong does not keep a million sentences."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, list[tuple[str, Sequence[Pair]]]] = {}
+        self._number: dict[str, int] = {}
+
+    def note(self, kind: str, sentence: str, pairs: Sequence[Pair]) -> None:
+        """One more of a kind, and the operations that show it."""
+        self._number[kind] = self._number.get(kind, 0) + 1
+        told = self._told.setdefault(kind, [])
+        if len(told) < EXAMPLES:
+            told.append((sentence, pairs))
+
+    def __bool__(self) -> bool:
+        return bool(self._told)
+
+    def anomalies(self, plurals: Mapping[str, str]) -> list[Anomaly]:
+        """One for each kind, in the order of the plurals, which name all kinds."""
+        assert self._told.keys() <= plurals.keys(), (
+            f"kinds without a plural: {self._told.keys() - plurals.keys()}"
+        )
+        return [
+            anomaly(kind, self._told[kind], self._number[kind], plural=plural)
+            for kind, plural in plurals.items()
+            if kind in self._told
+        ]
+
+
 def conclude(
     name: str,
     anomalies: Sequence[Anomaly],

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from checkers.checker import Limits
-from checkers.conclusion import Misshapen, anomaly, conclude
+from checkers.conclusion import Findings, Misshapen, anomaly, conclude
 from checkers.isolation.orders import find_cycles, make_order, sort_topologically
 from checkers.operations import Operations
 from checkers.values import Numbering, identity
@@ -54,7 +54,7 @@ class LongForkChecker:
         keys = _keys(writes, misshapen)
         tried = Operations.of(history, "read")
         reads = tried.where(tried.ok)
-        strange: dict[str, list[tuple[str, list[Pair]]]] = {NEVER_WRITTEN: [], FAILED_WRITE: []}
+        strange = Findings()
         saw: list[tuple[int, int]] = []
         missed: list[tuple[int, int]] = []
         widest = 0
@@ -78,9 +78,9 @@ class LongForkChecker:
                     kind = NEVER_WRITTEN if happened is None else FAILED_WRITE
                     why = "which nobody wrote" if happened is None else "whose write had failed"
                     text = f"process {read.process} read {shown(value)} from key {shown(key)} ({interval(read)}), {why}"
-                    strange[kind].append((text, [read]))
+                    strange.note(kind, text, [read])
         details: dict[str, Any] = {"writes": len(writes), "reads": len(reads), "keys": len(keys.numbers)}
-        if widest < 2 and not misshapen.number and not any(strange.values()):
+        if widest < 2 and not misshapen.number and not strange:
             sentence = f"none of {count(len(tried), 'read')} saw two keys at once, so no order was ever seen"
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         doubts = misshapen.doubts()
@@ -91,9 +91,9 @@ class LongForkChecker:
                 "the rw-register checker can"
             )
         anomalies = _forks(writes, reads, keys, saw, missed)
-        for kind, told in strange.items():
-            if told:
-                anomalies.append(anomaly(kind, told, plural=kind.replace("value", "values", 1)))
+        anomalies += strange.anomalies(
+            {NEVER_WRITTEN: "values never written", FAILED_WRITE: "values of failed writes"}
+        )
         valid = (
             f"{count(len(reads), 'read')} of {count(len(keys.numbers), 'key')} saw the writes in one order"
         )

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checkers.checker import Limits
-from checkers.conclusion import Misshapen, anomaly, conclude
+from checkers.conclusion import Findings, Misshapen, conclude
 from checkers.values import identity, whole_number
 from checkers.words import count, interval, listing, shown
 from results.history import History, Pair
@@ -164,14 +164,14 @@ class WatchChecker:
         if not events and not bookmarks and not misshapen.number:
             sentence = f"none of {count(watched, 'watch', 'watches')} was sent an event or a bookmark"
             return Verdict(UNKNOWN, self.name, sentence, details=details)
-        found: dict[str, list[tuple[str, list[Pair]]]] = {kind: [] for kind in KINDS}
+        found = Findings()
         known = _known(writes, streams, found)
         for stream in streams:
             _judge_stream(stream, found)
             _judge_completeness(stream, known, found)
             for event in stream.events:
                 _judge_past(event, stream, known, writes, self.empty_at_start, found)
-        anomalies = [anomaly(kind, told, plural=kind) for kind, told in found.items() if told]
+        anomalies = found.anomalies({kind: kind for kind in KINDS})
         valid = (
             f"{count(len(streams), 'watch', 'watches')} were sent {count(events, 'event')} and "
             f"{count(bookmarks, 'bookmark')}, and all nine guarantees hold"
@@ -230,7 +230,8 @@ class _Writes:
 
     def may_have(self, key: str, type_: str, value: Hashable = None) -> bool:
         """Whether such a write may have happened at a revision that nobody recorded."""
-        return self.loose.get(key, Counter())[type_, value] > 0
+        loose = self.loose.get(key)
+        return loose is not None and loose[type_, value] > 0
 
     def may_have_put(self, key: str) -> bool:
         return any(
@@ -311,9 +312,7 @@ class _KnownPast:
         return found
 
 
-def _known(
-    writes: _Writes, streams: list[_Stream], found: dict[str, list[tuple[str, list[Pair]]]]
-) -> _KnownPast:
+def _known(writes: _Writes, streams: list[_Stream], found: Findings) -> _KnownPast:
     places: dict[tuple[str, int], _Place] = {}
 
     def note(revision: int, type_: str, key: str, value: Any, what: tuple[str, Hashable], pair: Pair) -> None:
@@ -331,14 +330,12 @@ def _known(
             if name not in writes.begun:
                 refused = writes.failed.get(name)
                 if refused is None:
-                    found[NEVER_WRITTEN].append(
-                        (f"{stream.told} was sent {event}, which nobody did", [stream.pair])
+                    found.note(
+                        NEVER_WRITTEN, f"{stream.told} was sent {event}, which nobody did", [stream.pair]
                     )
                 else:
                     why = f"which process {refused.process} had tried in vain ({interval(refused)})"
-                    found[FAILED_WRITE].append(
-                        (f"{stream.told} was sent {event}, {why}", [stream.pair, refused])
-                    )
+                    found.note(FAILED_WRITE, f"{stream.told} was sent {event}, {why}", [stream.pair, refused])
     for place in places.values():
         if len(place.what) > 1:
             parts = [
@@ -347,7 +344,7 @@ def _known(
                 for (type_, value), pair in list(place.what.items())[:4]
             ]
             text = f"revision {place.revision} of {shown(place.key, 40)} is {'; and '.join(parts)}"
-            found[CONTRADICTED].append((text, list(place.what.values())))
+            found.note(CONTRADICTED, text, list(place.what.values()))
         for what in place.what:
             if writes.may_have(place.key, *what) and not any(
                 pair.f != "watch" for pair in place.what.values()
@@ -362,7 +359,7 @@ def _known(
     )
 
 
-def _judge_stream(stream: _Stream, found: dict[str, list[tuple[str, list[Pair]]]]) -> None:
+def _judge_stream(stream: _Stream, found: Findings) -> None:
     """Filter, ordered, unique, atomic and bookmarkable: what a stream shows by itself."""
     seen: dict[tuple[int, str], _Event] = {}
     batch_of: dict[int, int] = {}
@@ -377,14 +374,14 @@ def _judge_stream(stream: _Stream, found: dict[str, list[tuple[str, list[Pair]]]
             bookmark = max(bookmark, marks[passed][1])
             passed += 1
         if not stream.wants(event.key):
-            found[FILTER].append((f"{stream.told} was sent {event}, a key that it had not asked for", pairs))
+            found.note(FILTER, f"{stream.told} was sent {event}, a key that it had not asked for", pairs)
         elif event.revision < stream.revision:
             text = f"{stream.told} was to begin at revision {stream.revision}, and was sent {event}"
-            found[FILTER].append((text, pairs))
+            found.note(FILTER, text, pairs)
         if (event.revision, event.key) in seen:
-            found[UNIQUE].append((f"{stream.told} was sent {event} twice", pairs))
+            found.note(UNIQUE, f"{stream.told} was sent {event} twice", pairs)
         elif before is not None and event.revision < before.revision:
-            found[ORDERED].append((f"{stream.told} was sent {before}, and then {event}", pairs))
+            found.note(ORDERED, f"{stream.told} was sent {before}, and then {event}", pairs)
         first_batch = batch_of.setdefault(event.revision, event.batch)
         if (
             first_batch != event.batch
@@ -396,17 +393,15 @@ def _judge_stream(stream: _Stream, found: dict[str, list[tuple[str, list[Pair]]]
                 f"{stream.told} was sent revision {event.revision} in batches {first_batch} and {event.batch}, and "
                 "could have seen half of it"
             )
-            found[ATOMIC].append((text, pairs))
+            found.note(ATOMIC, text, pairs)
         if event.revision <= bookmark and (event.revision, event.key) not in seen:
             text = f"{stream.told} was told that all up to revision {bookmark} had been sent, and then was sent {event}"
-            found[BOOKMARKABLE].append((text, pairs))
+            found.note(BOOKMARKABLE, text, pairs)
         seen[event.revision, event.key] = event
         before = event
 
 
-def _judge_completeness(
-    stream: _Stream, known: _KnownPast, found: dict[str, list[tuple[str, list[Pair]]]]
-) -> None:
+def _judge_completeness(stream: _Stream, known: _KnownPast, found: Findings) -> None:
     """Reliable and resumable: what is known to have happened, and the stream does not show."""
     revisions = [event.revision for event in stream.events]
     marks = [revision for _, revision in stream.bookmarks]
@@ -439,7 +434,7 @@ def _judge_completeness(
         if len(chosen) > 1:
             others = listing(place.revision for place in chosen[1:])
             text += f" and {count(len(chosen) - 1, 'other event')} (revisions {others})"
-        found[kind].append((text, [stream.pair, witness]))
+        found.note(kind, text, [stream.pair, witness])
 
 
 def _judge_past(
@@ -448,7 +443,7 @@ def _judge_past(
     known: _KnownPast,
     writes: _Writes,
     empty_at_start: bool,
-    found: dict[str, list[tuple[str, list[Pair]]]],
+    found: Findings,
 ) -> None:
     """Previous value and is-create, against what is known to have been there before."""
     revisions, places = known.revisions[event.key], known.by_key[event.key]
@@ -458,21 +453,23 @@ def _judge_past(
         return
     there = place is not None and place.type == "put"
     deleted = writes.may_have(event.key, "delete")
-    pairs = [stream.pair] if place is None else [stream.pair, *place.what.values()]
-    known_before = "nothing had been there" if place is None else f"{place} came before"
+
+    def tell(kind: str, how: str) -> None:
+        before = "nothing had been there" if place is None else f"{place} came before"
+        pairs = [stream.pair] if place is None else [stream.pair, *place.what.values()]
+        found.note(kind, f"{stream.told} was sent {event} {how}, but {before}", pairs)
+
     if "previous" in event.told:
         previous = event.told["previous"]
         expected = place.value if there and place is not None else None
         excused = deleted if previous is None else writes.may_have(event.key, "put", identity(previous))
         if identity(previous) != identity(expected) and not excused:
-            text = f"{stream.told} was sent {event} with the previous value {shown(previous, 40)}, but {known_before}"
-            found[PREVIOUS_VALUE].append((text, pairs))
+            tell(PREVIOUS_VALUE, f"with the previous value {shown(previous, 40)}")
     if isinstance(event.told.get("is_create"), bool):
         creates = event.told["is_create"]
         if event.type == "delete":
             if creates:
-                found[IS_CREATE].append((f"{stream.told} was sent {event} as a creation", pairs))
+                found.note(IS_CREATE, f"{stream.told} was sent {event} as a creation", [stream.pair])
             return
         if creates == there and not (deleted if creates else writes.may_have_put(event.key)):
-            how = "a creation" if creates else "a change of what was there"
-            found[IS_CREATE].append((f"{stream.told} was sent {event} as {how}, but {known_before}", pairs))
+            tell(IS_CREATE, "as a creation" if creates else "as a change of what was there")

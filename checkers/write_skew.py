@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from checkers.checker import Limits
-from checkers.conclusion import Misshapen, anomaly, conclude
+from checkers.conclusion import Findings, Misshapen, conclude
 from checkers.operations import Operations
 from checkers.values import Numbering
 from checkers.words import count, interval, shown
@@ -58,7 +58,7 @@ class WriteSkewChecker:
         for place, number in enumerate(row.tolist()):
             by_row.setdefault(number, []).append(place)
         witnesses: dict[int, Pair] = {}
-        strange: dict[str, list[tuple[str, list[Pair]]]] = {NEVER_INSERTED: [], FAILED_INSERT: []}
+        found = Findings()
         shown_reads = reads.where(reads.ok)
         for place, (pair, answer) in enumerate(zip(shown_reads.asked(), shown_reads.answers(), strict=True)):
             if not isinstance(answer, list | tuple) or len(answer) != 2:
@@ -78,8 +78,7 @@ class WriteSkewChecker:
                         f"process {read.process} read {shown(id_)} on side {side} of pair {shown(pair)} "
                         f"({interval(read)}), {why}"
                     )
-                    strange[FAILED_INSERT if failed else NEVER_INSERTED].append((text, [read, *failed]))
-        told: dict[str, list[tuple[str, list[Pair]]]] = {WRITE_SKEW: [], LOST_UPDATE: []}
+                    found.note(FAILED_INSERT if failed else NEVER_INSERTED, text, [read, *failed])
         places = np.flatnonzero(happened)
         crowded = np.flatnonzero(np.bincount(of_pair[places], minlength=len(pairs)) > 1)
         order = places[np.argsort(of_pair[places], kind="stable")]
@@ -89,13 +88,15 @@ class WriteSkewChecker:
             one = members[0]
             other = next((place for place in members if asked[place][1] != asked[one][1]), members[1])
             kind = WRITE_SKEW if asked[one][1] != asked[other][1] else LOST_UPDATE
-            told[kind].append(_tell(pairs.values[number], inserts, one, other, witnesses))
-        anomalies = [anomaly(kind, found) for kind, found in told.items() if found]
-        anomalies += [
-            anomaly(kind, found, plural=kind.replace("id", "ids", 1))
-            for kind, found in strange.items()
-            if found
-        ]
+            found.note(kind, *_tell(pairs.values[number], inserts, one, other, witnesses))
+        anomalies = found.anomalies(
+            {
+                WRITE_SKEW: "write skews (G2-item)",
+                LOST_UPDATE: "lost updates",
+                NEVER_INSERTED: "ids never inserted",
+                FAILED_INSERT: "ids of failed inserts",
+            }
+        )
         attempts = np.bincount(of_pair, minlength=len(pairs)) if len(of_pair) else np.zeros(0, np.int64)
         contested = int((attempts > 1).sum())
         details: dict[str, Any] = {

@@ -174,3 +174,14 @@ def test_a_database_that_was_not_empty() -> None:
     story = Watched().put(1, "x", "a").watch(ALL, [put(1, "x", "a", "old", False)])
     assert set(kinds(story.judged(CHECKER))) == {"wrong previous value", "wrong is-create"}
     assert story.judged(WatchChecker(empty_at_start=False)).outcome == VALID
+
+
+def test_of_many_mistakes_a_few_are_told_and_all_are_counted() -> None:
+    story = Watched()
+    for revision in range(1, 101):
+        story.put(revision, "x", revision)
+    wrong = [put(revision, "x", revision, "?", False) for revision in range(1, 101)]
+    (anomaly, *_) = story.watch(ALL, wrong).judged(CHECKER).anomalies
+    assert anomaly.evidence["count"] == 100
+    assert len(anomaly.evidence["examples"]) == 20
+    assert anomaly.sentence.startswith("100 wrong previous value: ")

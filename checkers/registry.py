@@ -212,6 +212,14 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         is_transactional=True,
         reads_registers=False,
     ),
+    "rw-register": Entry(
+        "transactions that write registers and read them: txn of w, r and scan",
+        _of("txn"),
+        _isolation("checkers.isolation.rw_register:RwRegisterChecker"),
+        needs_real_time=False,
+        is_transactional=True,
+        reads_registers=True,
+    ),
     "queue": Entry(
         "a first-in-first-out queue, linearizable: enqueue, dequeue",
         _of("enqueue", "dequeue"),

@@ -32,6 +32,7 @@ _G1B = cython.declare(cython.int, 6)
 _FUTURE = cython.declare(cython.int, 7)
 _LOST_UPDATE = cython.declare(cython.int, 8)
 _INTERNAL = cython.declare(cython.int, 9)
+_OWN_ORDER = cython.declare(cython.int, 10)
 
 
 def internal_reads(
@@ -137,6 +138,7 @@ def observe(
     end: cython.Py_ssize_t
     mop: cython.int
     other: cython.int
+    earlier: cython.int
     last: cython.int
     v: cython.int
     t: cython.int
@@ -225,6 +227,7 @@ def observe(
         most_reader = -1
         first_read = -1
         irregular = 0
+        other = -1
         for i in range(begin, end):
             mop = by_key[i]
             t = owner[mop]
@@ -234,13 +237,23 @@ def observe(
                 most_reader = -1
                 first_read = mop if kind[mop] == _READ and known[mop] and outcome[t] == _OK else -1
             if kind[mop] == _APPEND:
+                # What a transaction appended first is also seen first, if anything later of it is seen.
+                if (
+                    other >= 0
+                    and owner[other] == t
+                    and outcome[t] != _FAIL
+                    and position[mop] >= 0
+                    and (position[other] == _UNOBSERVED or position[other] > position[mop])
+                ):
+                    findings.append((_OWN_ORDER, other, best, mop))
+                other = mop
                 if most_seen > position[mop] >= 0:
                     findings.append((_FUTURE, most_reader, mop, 0))
                 if first_read >= 0:
                     if position[first_read] >= 0:
-                        other = first_updater[position[first_read]]
-                        if other >= 0 and key[other] == k:
-                            findings.append((_LOST_UPDATE, other, mop, position[first_read]))
+                        earlier = first_updater[position[first_read]]
+                        if earlier >= 0 and key[earlier] == k:
+                            findings.append((_LOST_UPDATE, earlier, mop, position[first_read]))
                         else:
                             first_updater[position[first_read]] = mop
                     first_read = -1

@@ -121,6 +121,8 @@ DECIDED: Final = frozenset(
     {
         "read-uncommitted",
         "read-committed",
+        "read-atomic",
+        "causal",
         "consistent-view",
         "repeatable-read",
         "snapshot-isolation",

@@ -14,9 +14,10 @@ from checkers.checker import Limits
 from checkers.isolation.cycles import find_cycles
 from checkers.isolation.decide import Observations, verdict_on
 from checkers.isolation.dependencies import components, orders
-from checkers.isolation.lattice import canonical
+from checkers.isolation.lattice import canonical, implied_models
 from checkers.isolation.list_reasons import ListReasons
 from checkers.isolation.list_versions import list_versions
+from checkers.isolation.list_visibility import anomaly_of, overlooked
 from results.history import History
 from results.transaction_columns import transactions_of
 from results.transactions import APPEND, READ, Transactions
@@ -71,6 +72,13 @@ class ListAppendChecker:
         skews = sum(reasons.is_write_skew(cycle) for cycle in cycles.cycles)
         if skews:
             found.counts["write-skew"] = skews
+        partial_views, complete = overlooked(versions, order, component, cycles, deadline.expired)
+        for one in partial_views:
+            found.add(one.name, partial(anomaly_of, one, transactions))
         found.undecided = cycles.undecided
+        if not complete and self.isolation in implied_models(["causal"]):
+            found.doubts.append(
+                "not all components could be searched for reads that saw others in part; allow more time"
+            )
         found.details = {"components": cycles.components, "largest_component": cycles.largest}
         return verdict_on(self.name, self.isolation, transactions, found)

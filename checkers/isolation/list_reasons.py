@@ -9,7 +9,7 @@ from checkers.isolation.dependencies import PROCESS, RW, WR, WW
 from checkers.isolation.evidence import Cast, edge_as_data, order_reason, shown, told
 from checkers.isolation.list_versions import Finding, ListVersions
 from results.history import TYPE_CODES
-from results.transactions import READ
+from results.transactions import APPEND, READ
 from results.verdict import Anomaly
 
 _FAIL: Final = TYPE_CODES["fail"]
@@ -143,6 +143,11 @@ class ListReasons:
             text = (
                 f"{one} and {other} both appended {shown(self._value(finding.first))} to {where}; nothing can be said "
                 "of a key whose appends are not unique"
+            )
+        elif name == "incompatible-order" and int(transactions.kind[finding.first]) == APPEND:
+            text = (
+                f"{one} appended {shown(self._value(finding.first))} to {where} before "
+                f"{shown(self._value(finding.third))}, and {other} observed the second without the first before it"
             )
         elif name == "incompatible-order":
             mine, longest = (transactions.spelt_one(m)[2] for m in (finding.first, finding.second))

@@ -31,6 +31,7 @@ FINDINGS: Final = (
     "future-read",
     "lost-update",
     "internal",
+    "incompatible-order",
 )
 """The names of findings, by the codes of the kernel."""
 
@@ -44,6 +45,7 @@ class Finding:
     | duplicate-appends | append | an earlier append of the same value |
     | garbage-read, duplicate-elements | read | number of the value |
     | incompatible-order | read | the longest read |
+    | incompatible-order | append | the longest read, which saw the third, a later append of the same, before it |
     | G1a, G1b, future-read | read | append that it saw |
     | dirty-update | failed append | committed append that follows it |
     | lost-update | append of who updated first | append of another that had read the same; third: length |

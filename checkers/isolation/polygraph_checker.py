@@ -14,6 +14,7 @@ micro-operations.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy as np
 from checkers.checker import Deadline, Limits
 from checkers.isolation.budget import OutOfBudgetError
 from checkers.isolation.orders import is_acyclic, make_order, sort_by_rank, sort_topologically
-from checkers.isolation.polygraph import LEVELS, Edges, Polygraph, join, make_polygraph
+from checkers.isolation.polygraph import LEVELS, Edges, Level, Polygraph, join, make_polygraph
 from checkers.isolation.polygraph_words import Refutation, tell_lost_update
 from checkers.isolation.predicates import without_scans
 from checkers.isolation.pruning import Reachability, all_choices, prune
@@ -43,24 +44,31 @@ CHOICE_BYTES: Final = 120
 """What one choice takes in memory while it is looked at, about, with its edges."""
 
 
-def check_polygraph(transactions: Transactions, level: str, limits: Limits) -> Verdict:
+def check_polygraph(
+    transactions: Transactions, level: str, limits: Limits, *, sessions: bool | None = None
+) -> Verdict:
     """Judges whether transactions of registers satisfy a level, one of `polygraph.LEVELS`.
 
+    With `sessions` their order counts at levels that do not ask for it, too; None: where transactions have no times,
+    as then it does at the weak levels (see `weak_levels`), and what violates these must violate the stronger ones.
     Unknown, with the reason and the way out, if a limit was reached, if the SAT solver is needed and not installed, or
     if a read may have seen several writes and nothing else is wrong.
     """
     if level not in LEVELS:
         raise ValueError(f"{level!r} is no level that is judged here (levels: {', '.join(LEVELS)})")
+    asked = LEVELS[level]
+    if sessions or (sessions is None and not transactions.has_real_time):
+        asked = replace(asked, sessions=True)
     details: dict[str, Any] = {
         "isolation": level,
         "transactions": len(transactions),
         "micro_operations": transactions.micro_operations,
     }
     try:
-        items = without_scans(transactions, phantoms=LEVELS[level].phantoms, memory_mb=limits.memory_mb)
+        items = without_scans(transactions, phantoms=asked.phantoms, memory_mb=limits.memory_mb)
         found = find_reads_from(items.transactions, items.range)
         details |= {"committed": int(found.committed.sum()), "ambiguous_reads": found.ambiguous}
-        anomalies = _anomalies(found, level, limits, details)
+        anomalies = _anomalies(found, asked, limits, details)
     except OutOfBudgetError as reached:
         return Verdict(UNKNOWN, level, f"{level} could not be decided: {reached}", details=details)
     if anomalies:
@@ -77,18 +85,18 @@ def check_polygraph(transactions: Transactions, level: str, limits: Limits) -> V
     return Verdict(VALID, level, sentence, details=details)
 
 
-def _anomalies(found: ReadsFrom, level: str, limits: Limits, details: dict[str, Any]) -> list[Anomaly]:
+def _anomalies(found: ReadsFrom, level: Level, limits: Limits, details: dict[str, Any]) -> list[Anomaly]:
     """What is wrong; nothing if there is an order. The details say how far the search had to go."""
     deadline = limits.deadline()
     details["decided_by"] = "reads"
     anomalies = find_read_anomalies(found, unrepeatable=True)
     if anomalies:
         return anomalies
-    anomalies = explain_happened_before(found, sessions=LEVELS[level].sessions)
+    anomalies = explain_happened_before(found, sessions=level.sessions)
     if anomalies:
         return anomalies
     versions = find_versions(found)
-    graph = make_polygraph(found, versions, LEVELS[level])
+    graph = make_polygraph(found, versions, level)
     if len(versions.updates_lost):
         return [
             tell_lost_update(graph, int(one), int(other)) for one, other in versions.updates_lost[:LOST_TOLD]

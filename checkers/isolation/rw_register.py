@@ -155,7 +155,7 @@ class RwRegisterChecker:
         if self.isolation in NEED_NO_ORDER and not by_sessions:
             return
         weak = is_weak(self.isolation)
-        if not weak and not versions.open_keys.any():
+        if not weak and transactions.has_real_time and not versions.open_keys.any():
             return
         if not found.counts:
             explained = self._serial_order(versions, order, found, deadline)
@@ -216,7 +216,7 @@ class RwRegisterChecker:
         versions = register_versions(transactions, order, by_session=DERIVED)
         if find_serial_order(versions, order, agreeing_with=SESSIONS) is not None:
             return SESSIONS
-        if any(one.endswith("-process") for one in demanded):
-            return None
+        if any(one.endswith("-process") for one in demanded) or not transactions.has_real_time:
+            return None  # Without times the order of sessions counts at every level (see `weak_levels`).
         versions = register_versions(transactions, order)
         return NOTHING if find_serial_order(versions, order, agreeing_with=NOTHING) is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from checkers.isolation import (
 )
 from checkers.isolation.lattice import ruled_out
 from checkers.isolation.polygraph import LEVELS
-from checkers.isolation.polygraph_checker import check_polygraph
+from checkers.isolation.rw_register import RwRegisterChecker
 from checkers.synthetic.plan import Shape
 from checkers.synthetic.stores import RULES, run_store
 from results.kernels import load_interpreted
@@ -32,6 +33,7 @@ from tests.checkers.isolation.test_weak_levels import read_awdit
 from tests.checkers.linearizability.recorded import recorded
 
 LIMITS = Limits(time_s=600)
+check_polygraph = partial(polygraph_checker.check_polygraph, sessions=False)
 SI, SER, SESSION_SI, SESSION_SER, STRICT = (
     "snapshot-isolation",
     "serializable",
@@ -292,6 +294,18 @@ def test_transactions_that_read_what_they_write_never_need_a_solver():
 def test_a_level_of_another_page_is_refused():
     with pytest.raises(ValueError, match="'causal' is no level that is judged here"):
         verdict_on("causal", "x=1")
+
+
+def test_sessions_count_where_there_are_no_times():
+    """What violates read committed because of sessions violates all above it, though all orders be known."""
+    known = history("y?1 y=2 | x? x=1", "x?1 x=2 | y? y=1")
+    for level in ("read-committed", "causal", SI, SER, SESSION_SER):
+        assert RwRegisterChecker(level).check_transactions(known, LIMITS).outcome == INVALID, level
+    transactions = history("y?1 | x=1", "x?1 | y=1")
+    for level in ("read-committed", "read-atomic", "causal", SI, SER, SESSION_SER):
+        assert RwRegisterChecker(level).check_transactions(transactions, LIMITS).outcome == INVALID, level
+    assert polygraph_checker.check_polygraph(transactions, SER, LIMITS).outcome == INVALID
+    assert check_polygraph(transactions, SER, LIMITS).outcome == VALID
 
 
 def test_a_recorded_long_fork_is_no_snapshot_isolation():

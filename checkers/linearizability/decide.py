@@ -108,7 +108,7 @@ class _Plain:
 
     def run(self, budget: int) -> SearchResult | None:
         search = self.search
-        while self.result is None and search.looked_at < budget:
+        while self.result is None and search.work < budget:
             if next(self._steps, self) is self:
                 self.result = search.result
         self.looked_at = search.looked_at

@@ -80,6 +80,7 @@ def evidence_of_search(
     """The evidence for a search that got stuck at the return of a call."""
     prefix = [_open_at(call, stuck.end) for call in calls if call.start <= stuck.end]
     prefix = [call for call in prefix if not (call.type == INFO and call.f in model.reads)]
+    prefix = _without_unneeded(prefix, model)
     evidence = Evidence(tuple(prefix))
     states = model.possible_states(prefix)
     if states is not None:
@@ -97,6 +98,42 @@ def evidence_of_search(
                     legal = middle
             evidence = _window(prefix, stuck.end - length, model)
     return reduce(evidence, model, enough)
+
+
+def _without_unneeded(calls: list[Call], model: Model) -> list[Call]:
+    """Without crashed calls of a register-like object that cannot matter: those whose value nobody observed, nor a
+    value made of it; and of each value, no more than there are calls that observe it, the first of them."""
+    footprints = [model.footprint(call) for call in calls]
+    observers: dict[Hashable, int] = {}
+    sources: dict[Hashable, list[Hashable]] = {}
+    todo: list[Hashable] = []
+    for call, footprint in zip(calls, footprints, strict=True):
+        if footprint is None:
+            return calls
+        if footprint.observes:
+            observers[footprint.observed] = observers.get(footprint.observed, 0) + 1
+            if not call.crashed:
+                todo.append(footprint.observed)
+            elif footprint.writes:
+                sources.setdefault(footprint.written, []).append(footprint.observed)
+    needed: set[Hashable] = set()
+    while todo:
+        value = todo.pop()
+        if value not in needed:
+            needed.add(value)
+            todo += sources.get(value, ())
+    kept = []
+    alike: dict[Footprint, int] = {}
+    for call, footprint in zip(calls, footprints, strict=True):
+        assert footprint is not None, f"event {call.start} lost its footprint"
+        if call.crashed:
+            alike[footprint] = alike.get(footprint, 0) + 1
+            if not footprint.writes or footprint.written not in needed:
+                continue
+            if alike[footprint] > observers[footprint.written]:
+                continue
+        kept.append(call)
+    return kept
 
 
 def _open_at(call: Call, end: int) -> Call:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from checkers.linearizability.calls import FOREVER
 from checkers.linearizability.columns import FAIL_CODE, OK_CODE, CallColumns
 from checkers.linearizability.models import CasRegister, Model, Register
 
@@ -100,15 +99,3 @@ def _number_of(value: Hashable, columns: CallColumns) -> tuple[int, int]:
         if other == value:
             return number, count
     return count, count + 1
-
-
-def without_needless_crashed(calls: Footprints) -> Footprints:
-    """Without crashed calls that nobody needs: those that only observe, and writes of values that nobody observes.
-
-    Sound where no call observes that a value is not there: a linearization with such a write is one without it.
-    """
-    crashed = calls.end == FOREVER
-    if calls.unequal is not None or not crashed.any():
-        return calls
-    needless = crashed & (calls.written == NONE)
-    return calls.take(~needless) if needless.any() else calls

@@ -19,12 +19,19 @@ from checkers.linearizability import search_kernel
 from checkers.linearizability.calls import FOREVER
 from checkers.linearizability.columns import FAIL_CODE, OK_CODE, CallColumns
 from checkers.linearizability.footprints import NONE, Footprints
+from checkers.linearizability.footprints_kernel import last_observed
 from checkers.linearizability.models import Model, State
 from checkers.linearizability.search import SearchResult, Transitions
 from results import kernels
 
+UNRIVALLED: Final = 2_000
+"""Configurations after which depth first leaves the field to breadth first, if that will soon be done."""
+SOON: Final = 400_000
+"""Configurations that are looked at in some hundredths of a second."""
 MOST_OPEN: Final = 64
 """Calls that return and are open at a time, at most, in the compiled searches."""
+BREADTH: Final = "breadth first"
+DEPTH: Final = "depth first"
 CRASH_BITS: Final = 64
 """Bits that they have for counting crashed calls."""
 INTEGERS = NDArray[np.int64]
@@ -61,12 +68,30 @@ class Program:
 
     def searches(self, most_bytes: int) -> tuple[Any, Any]:
         """Breadth first and depth first."""
+        return self.breadth(most_bytes), self.depth(most_bytes)
+
+    def breadth(self, most_bytes: int) -> Any:
+        """The search that keeps all configurations."""
+        kernel: Any = search_kernel
+        return kernel.Breadth(self.guards, self.start_states, *self._laid_out(), most_bytes)
+
+    def depth(self, most_bytes: int) -> Any:
+        """The search that follows one configuration and goes back."""
+        kernel: Any = search_kernel
         crashed = np.flatnonzero(self.offset >= 0).astype(np.int32)
-        until = self.until[crashed]
-        order = np.argsort(until, kind="stable")
-        order = order[until[order] < FOREVER]
-        model = None if self.transitions is None else self.transitions.after
-        rest = (
+        lapse = _array("i", crashed), _array("q", self.until)
+        return kernel.Depth(self.guards, self.start_states, *lapse, *self._laid_out(), most_bytes)
+
+    def _laid_out(self) -> tuple[Any, ...]:
+        if self.guards:
+            crashed = np.flatnonzero(self.offset >= 0).astype(np.int32)
+            until = self.until[crashed]
+            order = np.argsort(until, kind="stable")
+            order = order[until[order] < FOREVER]
+            retiring = _array("q", until[order]), _array("i", crashed[order])
+        else:
+            retiring = array("q"), array("i")
+        return (
             self.events,
             self.slots,
             _array("i", self.classes),
@@ -76,23 +101,18 @@ class Program:
             _array("b", self.still),
             _array("i", self.observed),
             _array("i", self.written),
-            model,
+            None if self.transitions is None else self.transitions.after,
             self.state_count,
             _array("i", self.offset),
             _array("Q", self.field_of),
-            _array("q", until[order]),
-            _array("i", crashed[order]),
-            most_bytes,
-        )
-        kernel: Any = search_kernel
-        breadth = kernel.Breadth(self.guards, self.start_states, *rest)
-        return breadth, kernel.Depth(
-            self.guards, self.start_states, _array("i", crashed), _array("q", self.until), *rest
+            *retiring,
         )
 
 
-def _array(code: str, column: NDArray[Any]) -> array[int]:
-    """A column as an array of Python's own, whose items are ints where a kernel runs interpreted."""
+def _array(code: str, column: NDArray[Any]) -> Any:
+    """A column as a kernel takes it: an interpreted one needs an array of Python's own, whose items are ints."""
+    if is_compiled() and column.flags.c_contiguous and column.flags.writeable:
+        return column
     copy = array(code)
     copy.frombytes(np.ascontiguousarray(column).tobytes())
     return copy
@@ -109,7 +129,8 @@ def program_of_footprints(calls: Footprints, rows: INTEGERS) -> Program | None:
     if crashed.any():
         kept = ~crashed | (calls.written != NONE)
         if calls.unequal is None:
-            until_of_value = _last_observed(calls, crashed)
+            until_of_value = np.full(values, -1, dtype=np.int64)
+            last_observed(calls.observed, calls.written, calls.end, values, until_of_value)
             kept &= ~crashed | (until_of_value[calls.written] > calls.start)
         if not kept.all():
             calls, rows, crashed = calls.take(kept), rows[kept], crashed[kept]
@@ -167,21 +188,6 @@ def _numbered(
         return number[code], example[present]
     _, examples, classes = np.unique(code, return_index=True, return_inverse=True)
     return classes.astype(np.int32), examples
-
-
-def _last_observed(calls: Footprints, crashed: NDArray[np.bool_]) -> INTEGERS:
-    """For each value, the last return of a call that observes it, or needs what was made of it by crashed cas."""
-    until = np.full(calls.value_count, -1, dtype=np.int64)
-    answered = ~crashed & (calls.observed >= 0)
-    np.maximum.at(until, calls.observed[answered], calls.end[answered])
-    cas = np.flatnonzero(crashed & (calls.observed >= 0) & (calls.written >= 0))
-    while len(cas):
-        before = until[calls.observed[cas]]
-        np.maximum.at(until, calls.observed[cas], until[calls.written[cas]])
-        changed = until[calls.observed[cas]] != before
-        if not changed.any():
-            break
-    return until
 
 
 def program_of_model(
@@ -307,17 +313,18 @@ def _lay_out_crashed(
 
     Counts are of two sizes, one bit for classes with a single crashed call, and one for all others.
     """
-    counts = np.bincount(classes)
+    counts: list[int] = np.bincount(classes).tolist()
+    lapses: list[int] = until.tolist()
     begin: dict[int, int] = {}
     for class_, moment in zip(classes.tolist(), start.tolist(), strict=True):
         begin.setdefault(class_, moment)
-    wide = int(counts.max()).bit_length() + 1
+    wide: int = max(counts).bit_length() + 1
     placed: list[tuple[int, bool, int]] = []
     free: dict[bool, list[int]] = {True: [], False: []}
     busy: list[tuple[int, bool, int]] = []
     number_of = {True: 0, False: 0}
     for class_, moment in begin.items():
-        single = int(counts[class_]) == 1
+        single = counts[class_] == 1
         still_busy = []
         for entry in busy:
             if entry[0] < moment:
@@ -332,15 +339,17 @@ def _lay_out_crashed(
             number_of[single] += 1
             if 2 * number_of[True] + wide * number_of[False] > CRASH_BITS:
                 return None
-        busy.append((int(until[class_]), single, place))
+        busy.append((lapses[class_], single, place))
         placed.append((class_, single, place))
     base = 2 * number_of[True]
     guards = sum(1 << (2 * place + 1) for place in range(number_of[True]))
     guards += sum(1 << (base + wide * place + wide - 1) for place in range(number_of[False]))
+    offsets, fields = offset.tolist(), [0] * len(lapses)
     for class_, single, place in placed:
-        offset[class_] = 2 * place if single else base + wide * place
-        bits = 1 if single else (1 << (wide - 1)) - 1
-        field_of[class_] = np.uint64(bits << int(offset[class_]))
+        offsets[class_] = 2 * place if single else base + wide * place
+        fields[class_] = (1 if single else (1 << (wide - 1)) - 1) << offsets[class_]
+    offset[:] = offsets
+    field_of[:] = np.array(fields, dtype=np.uint64)
     return guards
 
 
@@ -360,16 +369,18 @@ class Race:
     winner: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        breadth, depth = self.program.searches(self.most_bytes)
-        self._runners: list[tuple[str, Any]] = [("breadth first", breadth), ("depth first", depth)]
-        self._looked_at = {"breadth first": 0, "depth first": 0}
-        self._bytes = {"breadth first": 0, "depth first": 0}
+        self._runners: dict[str, Any] = {BREADTH: self.program.breadth(self.most_bytes), DEPTH: None}
+        self._looked_at = {BREADTH: 0, DEPTH: 0}
+        self._bytes = {BREADTH: 0, DEPTH: 0}
 
     def run(self, budget: int) -> SearchResult | None:
         """Goes on until it is decided or each search has looked at `budget` configurations in all."""
-        for name, runner in list(self._runners):
-            if self._looked_at[name] >= budget:
+        for name in list(self._runners):
+            if self._looked_at[name] >= budget or (name == DEPTH and self._is_nearly_over(budget)):
                 continue
+            if self._runners[name] is None:
+                self._runners[name] = self.program.depth(self.most_bytes)
+            runner = self._runners[name]
             status = runner.run(budget)
             looked_at, _, held_bytes, stuck = runner.figures()
             self._looked_at[name] = max(looked_at, budget) if status == search_kernel.PAUSED else looked_at
@@ -382,13 +393,18 @@ class Race:
                 (call,) = self.columns.calls([int(self.program.rows[stuck])])
                 return self._decide(name, SearchResult(False, call))
             if status == search_kernel.FULL:
-                self._runners = [other for other in self._runners if other[0] != name]
+                del self._runners[name]
                 self._bytes[name] = 0
                 self.is_full = not self._runners
         return None
 
+    def _is_nearly_over(self, budget: int) -> bool:
+        """Whether breadth first will soon be done, so that depth first may leave the field to it."""
+        breadth = self._runners.get(BREADTH)
+        return budget > UNRIVALLED and breadth is not None and bool(breadth.needs() < SOON)
+
     def _decide(self, name: str, result: SearchResult) -> SearchResult:
         self.result, self.winner = result, name
-        self._runners = []
+        self._runners = {}
         self.held_bytes = 0
         return result

@@ -32,6 +32,9 @@ from results.operation import FAIL
 PAUSE = 512
 """Configurations that are looked at between two pauses, about."""
 
+MOVES_A_UNIT = 16
+"""Moves that cost about as much as a configuration."""
+
 CHAIN = 64
 """Configurations that a new one is compared with under rule 4, at most."""
 
@@ -56,7 +59,9 @@ class Search:
     start_states: Sequence[State] | None = None
     """Where the object may be at first; the model's initial state if None."""
     looked_at: int = field(default=0, init=False)
-    """Configurations looked at so far: the work done."""
+    """Configurations looked at so far."""
+    work: int = field(default=0, init=False)
+    """The work done: configurations looked at, more where much can happen next."""
     held: int = field(default=0, init=False)
     """Configurations in memory now."""
     width: int = field(default=0, init=False)
@@ -65,9 +70,9 @@ class Search:
     _pause_at: int = field(default=PAUSE, init=False, repr=False)
 
     def run(self, most: int | None = None) -> SearchResult | None:
-        """Goes on to the end, or until it has looked at `most` configurations in all; None in that case."""
+        """Goes on to the end, or until it has done so much work in all; None in that case."""
         for _ in self.steps():
-            if most is not None and self.looked_at > most:
+            if most is not None and self.work > most:
                 return None
         return self.result
 
@@ -106,7 +111,7 @@ class Search:
             frontier = {state: masks for state, masks in found.items() if masks}
             if not frontier:
                 return SearchResult(False, call, tuple(transitions.states[state] for state in before))
-            if self.looked_at >= self._pause_at:
+            if self.work >= self._pause_at:
                 yield from self._pause(frontier)
         return SearchResult(True)
 
@@ -128,6 +133,7 @@ class Search:
                 else:
                     lack.add(mask)
             self.looked_at += len(masks)
+            self.work += len(masks)
             if have:
                 found[state] = have
             if lack:
@@ -170,7 +176,9 @@ class Search:
                     todo = [mask for mask in todo if not _is_beaten(beaten, mask, crash_mask)]
                 if state not in moves:
                     moves[state] = _moves(state, transitions, open_)
+                    self.work += len(open_.crashed) // MOVES_A_UNIT
                 self.looked_at += len(todo)
+                self.work += len(todo) * (1 + len(moves[state]) // MOVES_A_UNIT)
                 for look, want, becomes, gains, uses_crashed in moves[state]:
                     target_found = found.setdefault(becomes, set())
                     target_seen = seen.setdefault(becomes, set())
@@ -189,12 +197,12 @@ class Search:
                             fresh.append(after)
                     if fresh:
                         levels.setdefault(level + uses_crashed, {}).setdefault(becomes, []).extend(fresh)
-                if self.looked_at >= self._pause_at:
+                if self.work >= self._pause_at:
                     yield from self._pause(seen, found)
             del levels[level]
 
     def _pause(self, *held: dict[int, set[int]]) -> Generator[None, None, None]:
-        self._pause_at = self.looked_at + PAUSE
+        self._pause_at = self.work + PAUSE
         self.held = sum(len(masks) for configurations in held for masks in configurations.values())
         yield
 

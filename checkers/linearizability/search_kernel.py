@@ -79,6 +79,7 @@ def lay_out(
     return width
 
 
+@cython.final
 @cython.cclass
 class Pool:
     """Configurations without repetition: a state, the open calls that took effect, and how many crashed ones did.
@@ -119,22 +120,26 @@ class Pool:
         self.stamp = array("i", bytes(4 * 256))
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def size(self) -> cython.longlong:
         """Bytes that it takes."""
         return self.room * 33 + self.cells * 8
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def clear(self) -> cython.void:
         self.count = 0
         self.now += 1
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def place(self, state: cython.longlong, live: cython.ulonglong) -> cython.ulonglong:
         h: cython.ulonglong = (live ^ ((state + 1) * SPREAD & ALL)) * MIX & ALL
         h = (h ^ (h >> 29)) * SPREAD & ALL
         return (h ^ (h >> 32)) & (self.cells - 1)
 
     @cython.cfunc
+    @cython.exceptval(-2)
     def add(self, state: cython.longlong, live: cython.ulonglong, crash: cython.ulonglong) -> cython.int:
         """Enters a configuration and answers its number; -1 if it is needless."""
         cell: cython.ulonglong = self.place(state, live)
@@ -335,6 +340,7 @@ class Walk:
         self.state_count = state_count
 
     @cython.cfunc
+    @cython.exceptval(-2)
     def after(self, state: cython.longlong, class_: cython.int) -> cython.int:
         """The state after a call of the class; `NEVER`, or a place in `several` from `MANY` down."""
         observed: cython.int
@@ -360,6 +366,7 @@ class Walk:
         return self.ask_afar(state, class_, cell)
 
     @cython.cfunc
+    @cython.exceptval(-2)
     def ask_afar(self, state: cython.longlong, class_: cython.int, cell: cython.longlong) -> cython.int:
         """Remembers in a table while that is small, else in a dict."""
         rows: cython.longlong = max(64 * self.class_count, 2 * self.answer_rows)
@@ -379,6 +386,7 @@ class Walk:
         return found
 
     @cython.cfunc
+    @cython.exceptval(-2)
     def ask(self, state: cython.longlong, class_: cython.int) -> cython.int:
         nexts: tuple = self.model(state, class_)
         number: cython.int
@@ -406,6 +414,7 @@ class Walk:
         return bits
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def open_call(self, slot: cython.int, class_: cython.int, end: cython.longlong) -> cython.void:
         other: cython.int
         self.sooner[slot] = 0
@@ -419,6 +428,7 @@ class Walk:
         self.open_end[slot] = end
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def close_call(self, slot: cython.int) -> cython.void:
         other: cython.int
         class_: cython.int = self.open_class[slot]
@@ -428,6 +438,7 @@ class Walk:
                 self.sooner[other] &= ALL ^ (ONE << slot)
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def alike(self, class_: cython.int) -> cython.ulonglong:
         """The open calls of a class."""
         bits: cython.ulonglong = 0
@@ -438,6 +449,7 @@ class Walk:
         return bits
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def invoke(self, row: cython.Py_ssize_t) -> cython.void:
         class_: cython.int = self.classes[row]
         if self.slots[row] >= 0:
@@ -449,6 +461,7 @@ class Walk:
             self.available[class_] += 1
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def undo_invoke(self, row: cython.Py_ssize_t) -> cython.void:
         class_: cython.int = self.classes[row]
         if self.slots[row] >= 0:
@@ -459,6 +472,7 @@ class Walk:
                 self.forget_class(class_)
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def forget_class(self, class_: cython.int) -> cython.void:
         i: cython.int
         for i in range(self.crashed_count):
@@ -468,12 +482,14 @@ class Walk:
                 return
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def moment(self) -> cython.longlong:
         """The time of the next event."""
         code: cython.int = self.events[self.at]
         return self.start[code] if code >= 0 else self.end[-1 - code]
 
 
+@cython.final
 @cython.cclass
 class Breadth(Walk):
     """Keeps all configurations that explain the events so far."""
@@ -574,6 +590,10 @@ class Breadth(Walk):
         held = self.frontier.count + self.seen.count + self.out.count
         return self.looked_at, held, self.bytes_used(), self.stuck
 
+    def needs(self) -> float:
+        """How many configurations the whole history will take, if it goes on as it did."""
+        return self.looked_at * (self.event_count / self.at) if self.at else 0.0
+
     @cython.cfunc
     def bytes_used(self) -> cython.longlong:
         pools: cython.longlong = self.frontier.size() + self.seen.size() + self.out.size()
@@ -642,6 +662,7 @@ class Breadth(Walk):
             self.deepest = level
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def used(self, crash: cython.ulonglong) -> cython.int:
         """How many crashed calls a configuration used."""
         total: cython.ulonglong = 0
@@ -816,6 +837,7 @@ class Breadth(Walk):
             self.most_of[move] = cython.cast(cython.ulonglong, self.available[class_]) << self.offset[class_]
 
 
+@cython.final
 @cython.cclass
 class Depth(Walk):
     """Follows one configuration through the returns, and goes back when it is stuck."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from checkers.linearizability.calls import FOREVER
 from checkers.linearizability.footprints import NONE, Footprints
+from checkers.linearizability.footprints_kernel import is_ambiguous
 
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -38,6 +39,12 @@ def find_zones(calls: Footprints) -> ZoneFindings:
     rows = np.arange(len(calls.start))
     if calls.unequal is not None:
         decided[calls.key[calls.unequal]] = False
+    if calls.key_count == 1 and is_ambiguous(
+        calls.observed, calls.written, calls.end, calls.value_count, calls.initial
+    ):
+        decided[0] = False
+    if not decided.any():
+        return ZoneFindings(decided, wrong, rows[:0])
     clusters = _Clusters.of(calls)
     needed = clusters.needed(calls.end != FOREVER)
     writers = np.bincount(clusters.written[clusters.written >= 0], minlength=clusters.count)

@@ -6,6 +6,7 @@ what it should be ends the connection: `FrameDecoder.feed` raises, and nothing a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
@@ -15,13 +16,14 @@ from .api import ClientReply, ClientRequest, RangeReply, RangeRequest
 from .raft.messages import Message
 from .timestamp import Timestamp
 
-LENGTH_BYTES = 4
+_LENGTHS = struct.Struct(">I")
+LENGTH_BYTES = _LENGTHS.size
 MAX_FRAME_BYTES = 64 << 20
 """No frame is longer; a length above it means that the other side speaks another language."""
 
 PeerMessage = RangeRequest | RangeReply
-Followed = tuple[tuple[int, int], ...]
-"""Range ids, and in which term."""
+Followed = dict[int, int]
+"""Ids of ranges, and in which term."""
 
 
 class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
@@ -33,7 +35,7 @@ class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
     raft: tuple[tuple[int, Message], ...] = ()
     """Range id and Raft message, in the order they were sent."""
     messages: tuple[PeerMessage, ...] = ()
-    follows: Followed = ()
+    follows: Followed | None = None
     """The ranges, with their terms, in which the sender follows the receiver, when it says so: as good as an answer to
     a round of heartbeats that the receiver would have sent for what came with it."""
 
@@ -47,15 +49,13 @@ Content = TypeVar("Content", PeerFrame, ClientRequest, ClientReply)
 
 def encode_frame(content: PeerFrame | ClientRequest | ClientReply, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
     """One frame. Raises FrameError if it would be longer than `max_bytes`."""
-    buffer = bytearray(LENGTH_BYTES)
-    _ENCODER.encode_into(content, buffer, LENGTH_BYTES)
-    length = len(buffer) - LENGTH_BYTES
+    body = _ENCODER.encode(content)
+    length = len(body)
     if length > max_bytes:
         raise FrameError(
             f"a frame of {length} bytes is longer than the limit of {max_bytes}; send smaller values or fewer at once"
         )
-    buffer[:LENGTH_BYTES] = length.to_bytes(LENGTH_BYTES, "big")
-    return bytes(buffer)
+    return _LENGTHS.pack(length) + body
 
 
 def encode_peer_frames(
@@ -63,7 +63,7 @@ def encode_peer_frames(
     clock: Timestamp,
     raft: Sequence[tuple[int, Message]],
     messages: Sequence[PeerMessage] = (),
-    follows: Followed = (),
+    follows: Followed | None = None,
     max_bytes: int = MAX_FRAME_BYTES,
 ) -> list[bytes]:
     """A turn's messages to one peer: one frame, or as many as the limit asks for, in order. Raises FrameError if a
@@ -122,7 +122,7 @@ class FrameDecoder(Generic[Content]):
         view = memoryview(received)
         at, end, needed = 0, len(received), LENGTH_BYTES
         while end - at >= LENGTH_BYTES:
-            length = int.from_bytes(view[at : at + LENGTH_BYTES], "big")
+            (length,) = _LENGTHS.unpack_from(received, at)
             if length > self._max_bytes:
                 raise FrameError(
                     f"a frame of {length} bytes is announced, the limit is {self._max_bytes}; "

@@ -420,7 +420,7 @@ class Node:
         self._heard_at[frame.sender] = self._loop.time()
         clock = self.clock
         clock.forward(frame.clock)
-        if frame.follows:
+        if frame.follows is not None:
             self.store.heard_follower(self._raft_ids[frame.sender], frame.clock, frame.follows)
         if frame.raft:
             self.store.receive(frame.raft)
@@ -554,7 +554,7 @@ class Node:
             if lazy is not None:
                 ours = lazy + ours
             # Whoever is asked or answered may have to know that it still leads.
-            follows = self.store.follows(self._raft_ids[node]) if messages else ()
+            follows = self.store.follows(self._raft_ids[node]) if messages else None
             for frame in self._encode(node, ours, messages, follows):
                 if self._transport.send(node, frame):
                     left += 1
@@ -575,7 +575,7 @@ class Node:
         node: str,
         raft: Sequence[tuple[int, Message]],
         messages: Sequence[PeerMessage],
-        follows: Followed,
+        follows: Followed | None,
     ) -> list[bytes]:
         """The frames of one peer. A message that is too long for any frame is refused or dropped; it ends nothing."""
         try:

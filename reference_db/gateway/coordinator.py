@@ -63,8 +63,8 @@ from reference_db.trace import Trace
 
 HEARTBEAT_S = 1.0
 """How often the record of a transaction that is still committing is told that its coordinator lives."""
-DELETE_RECORDS_S = 0.2
-"""How often records are forgotten."""
+DELETE_RECORDS_S = 1.0
+"""How often records are forgotten. Nobody waits for it, and what is sent together shares turns, frames and syncs."""
 CLEAN_UP_S = 10.0
 """How long a coordinator tries to tidy up behind a decided transaction, before it leaves that to others."""
 READ_AGAIN_MOST = 50

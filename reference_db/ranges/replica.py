@@ -18,7 +18,6 @@ import random
 import struct
 from collections.abc import Callable
 from functools import partial
-from operator import itemgetter
 
 from reference_db.api import (
     Ambiguous,
@@ -82,7 +81,14 @@ SNAPSHOT_PATIENCE_S = 3
 
 _CONTEXT = struct.Struct(">Q")
 _NOTHING: tuple[list[Work], Timestamp] = ([], ZERO)
-_clock_of = itemgetter(1)
+
+Said = dict[int, tuple[Timestamp, dict[int, int]]]
+"""By member, a Raft id: the clock it had when it last said whom it follows, and in which ranges, and terms, that was
+this node."""
+
+
+def _clock_of(said: tuple[int, tuple[Timestamp, dict[int, int]]]) -> Timestamp:
+    return said[1][0]
 
 
 class Work:
@@ -133,8 +139,10 @@ class Replica:
         random_stream: random.Random,
         touch: Callable[[Replica], None],
         trace: Trace | None = None,
+        said: Said | None = None,
     ) -> None:
-        """`names` maps Raft ids to nodes; `touch` asks the store to look at this replica in its next turn."""
+        """`names` maps Raft ids to nodes; `touch` asks the store to look at this replica in its next turn; `said` is
+        filled by the store with what other nodes say."""
         self.descriptor = descriptor
         self.id = descriptor.id
         self._node = node
@@ -190,8 +198,7 @@ class Replica:
         self._confirmed_clock = ZERO
         """A quorum that still followed this leader had clocks of at least this. Later leaders write above it, so a
         read that need not look above a timestamp up to here needs no round of its own (`_needs_no_round`)."""
-        self._followed: dict[int, Timestamp] = {}
-        """By member: the clock it had when it last said that it follows this leader, in the term that is served."""
+        self._said = said if said is not None else {}
         self._confirmed: list[tuple[int, list[Work]]] = []
         """Waiting until that much is applied."""
         self._finished: list[tuple[Work, RangeReply]] = []
@@ -330,13 +337,17 @@ class Replica:
         above. And what was found out at anchors on behalf of the request must be older than that, too: an intent that
         looks undecided here may have been made final under a later leader, and its record forgotten; but then the
         anchor, and so the sender of the request, have heard of the clocks that elected that leader."""
-        request, confirmed = work.request, self._confirmed_clock
-        assert work.timestamp is not None
-        if work.timestamp > confirmed or not (work.is_certain or isinstance(request.operations[0], Refresh)):
+        request, reaches_to = work.request, work.timestamp
+        assert reaches_to is not None
+        if not (work.is_certain or isinstance(request.operations[0], Refresh)):
             return False
-        if not was_pushed_for(request):
-            return True
-        return request.asked_at is not None and request.asked_at <= confirmed
+        if was_pushed_for(request):
+            if request.asked_at is None:
+                return False
+            reaches_to = max(reaches_to, request.asked_at)
+        if reaches_to > self._confirmed_clock:
+            self._believe_followers()
+        return reaches_to <= self._confirmed_clock
 
     def _why_refused(self, request: RangeRequest) -> RangeError | None:
         if request.generation != self.descriptor.generation:
@@ -364,7 +375,6 @@ class Replica:
         self._latches = Latches()
         self._served_term = term
         self._confirmed_clock = ZERO
-        self._followed.clear()
         return True
 
     def _propose(self, proposals: list[Work]) -> None:
@@ -384,20 +394,18 @@ class Replica:
             )
             self._proposed[first + offset] = work
 
-    def heard_follower(self, node: int, clock: Timestamp, term: int) -> None:
-        """A member says that it follows this leader in that term, with that clock: as good as an answer to a round of
-        heartbeats (thesis 6.4) that was sent for what reaches us together with this."""
-        if self.leadership is None or term != self._served_term or term != self.group.term:
-            return
-        if clock <= self._confirmed_clock:
-            return
-        self._followed[node] = clock
+    def _believe_followers(self) -> None:
+        """Take what members have said for what it is: as good as answers to a round of heartbeats (thesis 6.4), up to
+        their clocks of then, where they followed this leader in the term that it serves."""
         members = [self.group.config.node_id]
-        for other, heard in sorted(self._followed.items(), key=_clock_of, reverse=True):
-            members.append(other)
-            if self.group.is_quorum(members):
-                self._confirmed_clock = max(self._confirmed_clock, heard)
+        for node, (clock, followed) in sorted(self._said.items(), key=_clock_of, reverse=True):
+            if clock <= self._confirmed_clock:
                 return
+            if followed.get(self.id) == self._served_term:
+                members.append(node)
+                if self.group.is_quorum(members):
+                    self._confirmed_clock = clock
+                    return
 
     def confirm_leadership(self, works: list[Work]) -> None:
         """Answer these once a quorum has confirmed, after now, that this replica leads."""
@@ -558,6 +566,8 @@ class Replica:
         if work.guard is not None:
             assert work.latches is not None
             work.latches.release(work.guard)
+            # It refers back to the request: let go of, both are freed here and not by the garbage collector.
+            work.guard = None
         work.done(reply)
 
     def _refuse_all(self) -> None:

@@ -2,7 +2,9 @@
 
 A turn, in this order:
 
-1. Take in the Raft messages that arrived; evaluate requests and propose what they write.
+1. Evaluate requests and propose what they write. (Raft messages are taken in when they arrive, or when the turn that is
+   under way has ended. Those after which there is nothing to do, such as the last follower's acknowledgement, cost no
+   turn.)
 2. Take the Ready of every group with work. Log entries, hard states, the effects and indexes of committed entries, and
    the clock's bound go into one batch, which is written (visible, not yet durable).
 3. Messages that need no durability leave. Requests whose entry was applied, and confirmed reads, are answered.
@@ -27,10 +29,11 @@ import msgspec
 
 from reference_db.api import Overloaded, RangeMismatch, RangeReply, RangeRequest
 from reference_db.raft import Message, Ready, Role
+from reference_db.raft.core import RaftCore
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.led import Led
 from reference_db.ranges.options import StoreOptions
-from reference_db.ranges.replica import Done, Replica
+from reference_db.ranges.replica import Done, Replica, Said
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import MAX_SNAPSHOT_BYTES, bootstrap_range
@@ -41,9 +44,6 @@ RANGES_KEY = keys.STORE + b"ranges"
 """The ids of the ranges that have a replica here."""
 CAMPAIGN_TICK = 3
 """When, in a new cluster, preferred leaders campaign: once the nodes have had the time to connect."""
-
-Followed = Sequence[tuple[int, int]]
-"""Range ids, and in which term."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -132,8 +132,10 @@ class Store:
         self._trace = trace
         self._ticks = 0
         self.replicas: dict[int, Replica] = {}
+        self._said: Said = {}
         self._touched: dict[int, Replica] = {}
         """Replicas that the next turn looks at, in the order in which they were touched."""
+        self._cores: dict[int, RaftCore] = {}
         self._inbox: list[tuple[int, Message]] = []
         self._in_flight = False
         """A turn waits for its sync."""
@@ -150,30 +152,39 @@ class Store:
                 random_stream=random.Random(random_stream.getrandbits(64)),
                 touch=self._touch,
                 trace=trace,
+                said=self._said,
             )
+        self._cores = {range_id: replica.group.core for range_id, replica in self.replicas.items()}
 
     # What arrives.
 
     def receive(self, raft: Sequence[tuple[int, Message]]) -> None:
         """Raft messages of a frame. The clock was forwarded already."""
-        self._inbox.extend(raft)
-        self._wake()
+        if self._in_flight:
+            self._inbox.extend(raft)
+        else:
+            self._take_in(raft)
 
-    def follows(self, leader: int) -> tuple[tuple[int, int], ...]:
-        """The ranges in which this node follows that member at this moment, by Raft id, with the term."""
-        found = []
-        for range_id, replica in self.replicas.items():
-            core = replica.group.core
-            if core.leader_id == leader:
-                found.append((range_id, core.term))
-        return tuple(found)
-
-    def heard_follower(self, node: int, clock: Timestamp, followed: Followed) -> None:
-        """What a member says by `follows`, and the clock that it had then."""
-        for range_id, term in followed:
+    def _take_in(self, raft: Sequence[tuple[int, Message]]) -> None:
+        stepped: dict[int, Replica] = {}
+        for range_id, message in raft:
             replica = self.replicas.get(range_id)
             if replica is not None:
-                replica.heard_follower(node, clock, term)
+                replica.step(message)
+                stepped[range_id] = replica
+        for range_id, replica in stepped.items():
+            if replica.has_work:
+                self._touched[range_id] = replica
+        if self._touched:
+            self._wake()
+
+    def follows(self, leader: int) -> dict[int, int]:
+        """The ranges in which this node follows that member, a Raft id, at this moment; with the term."""
+        return {range_id: core.term for range_id, core in self._cores.items() if core.leader_id == leader}
+
+    def heard_follower(self, node: int, clock: Timestamp, followed: dict[int, int]) -> None:
+        """What a member says by `follows`, and the clock that it had then."""
+        self._said[node] = (clock, followed)
 
     def submit(self, request: RangeRequest, done: Done) -> None:
         """A request for a range; `done` is called exactly once."""
@@ -264,13 +275,6 @@ class Store:
         """Run one turn; see the top of the file. Not while another one waits for its sync."""
         assert not self._in_flight, "a turn was started while another one waits for its sync"
         self.counters.turns += 1
-        if self._inbox:
-            inbox, self._inbox = self._inbox, []
-            for range_id, message in inbox:
-                replica = self.replicas.get(range_id)
-                if replica is not None:
-                    replica.step(message)
-                    self._touched[range_id] = replica
         touched, self._touched = self._touched, {}
         batch = WriteBatch()
         under_way: list[tuple[Replica, Ready]] = []
@@ -321,7 +325,10 @@ class Store:
             replica.group.advance(ready)
             if replica.has_work:
                 self._touched[replica.id] = replica
-        if self._touched or self._inbox:
+        if self._inbox:
+            inbox, self._inbox = self._inbox, []
+            self._take_in(inbox)
+        elif self._touched:
             self._wake()
 
     def _post(self, range_id: int, message: Message) -> None:

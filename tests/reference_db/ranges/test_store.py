@@ -272,15 +272,15 @@ def test_a_follower_that_says_so_confirms_its_leader_up_to_its_clock() -> None:
     term = bench.store.replicas[1].group.term
     before, moment = bench.store.clock.now(), bench.store.clock.now()
     sent = len(bench.sent)
-    bench.store.heard_follower(2, before, [(1, term)])
+    bench.store.heard_follower(2, before, {1: term})
     ask_certainly(bench, moment)
     assert bench.replies == [], "its clock was lower than where is read: a later leader might write below"
-    bench.store.heard_follower(2, moment, [(1, term - 1)])
+    bench.store.heard_follower(2, moment, {1: term - 1})
     ask_certainly(bench, moment)
     assert bench.replies == [], "that was another term"
     rounds = len(bench.sent)
     assert rounds > sent
-    bench.store.heard_follower(2, moment, [(1, term)])
+    bench.store.heard_follower(2, moment, {1: term})
     ask_certainly(bench, moment)
     assert len(bench.replies) == 1
     assert len(bench.sent) == rounds, "nobody had to be asked"
@@ -293,10 +293,10 @@ def test_of_five_two_followers_must_have_said_so() -> None:
     bench = leading_bench("n1", "n2", "n3", "n4", "n5")
     term = bench.store.replicas[1].group.term
     moments = [bench.store.clock.now() for _ in range(3)]
-    bench.store.heard_follower(2, moments[2], [(1, term)])
+    bench.store.heard_follower(2, moments[2], {1: term})
     ask_certainly(bench, moments[0])
     assert bench.replies == []
-    bench.store.heard_follower(3, moments[1], [(1, term)])
+    bench.store.heard_follower(3, moments[1], {1: term})
     for moment in moments:
         ask_certainly(bench, moment)
     assert len(bench.replies) == 2, "two clocks reach the first two moments, only one the third"

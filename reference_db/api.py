@@ -534,6 +534,9 @@ class ClientRequest(msgspec.Struct, frozen=True, array_like=True):
     operation: ClientOperation
     timeout_ms: int = 0
     """How long the client waits; 0 leaves it to the node."""
+    quiet: bool = False
+    """Answered only if it is refused. For what a node merely notes: that a transaction begins, what it writes, that it
+    is over. The commit says how many writes there were."""
 
 
 class ClientReply(msgspec.Struct, frozen=True, array_like=True):

@@ -63,6 +63,9 @@ _KINDS: dict[type, str] = {
     TransactionRetry: "conflict",
     Unavailable: "unavailable",
 }
+NOTES_MOST = 64
+"""So much that needs no answer is kept back for the next call."""
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder()
 
@@ -104,6 +107,17 @@ class _Call:
         self.future.exception()
 
 
+class _Noted:
+    """A request that is answered only if it is refused."""
+
+    __slots__ = ("error", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.error: ClientError | None = None
+        """Why it was refused, if it was."""
+
+
 class _Connection(asyncio.Protocol):
     """One connection to one node."""
 
@@ -112,16 +126,13 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._decoder = FrameDecoder(ClientReply)
         self._calls: dict[int, _Call] = {}
+        self._noted: dict[int, _Noted] = {}
         self._last_id = 0
         self._out: list[bytes] = []
+        self._will_flush = False
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
         self.is_lost = False
-
-    @property
-    def last_id(self) -> int:
-        """The id of the newest request."""
-        return self._last_id
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name.
@@ -140,6 +151,7 @@ class _Connection(asyncio.Protocol):
             if not call.future.done():
                 text = f"the connection broke while the request was under way ({error or 'closed'})"
                 call.fail(ClientError(call.is_read, "connection-lost", text))
+        self._noted.clear()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -150,7 +162,12 @@ class _Connection(asyncio.Protocol):
             return
         for reply in replies:
             call = self._calls.pop(reply.request_id, None)
-            if call is None or call.future.done():
+            if call is None:
+                noted = self._noted.pop(reply.request_id, None)
+                if noted is not None and reply.error is not None:
+                    noted.error = _as_client_error(reply.error, True)
+                continue
+            if call.future.done():
                 continue
             if reply.error is None:
                 call.future.set_result(reply.value)
@@ -159,22 +176,38 @@ class _Connection(asyncio.Protocol):
 
     def call(self, operation: ClientOperation, timeout_s: float, is_read: bool) -> asyncio.Future[Any]:
         """Send one request; requests of one loop turn leave in one write."""
-        if self._transport is None:
-            raise ClientError(True, "refused", "there is no connection")
-        self._last_id += 1
-        try:
-            frame = encode_frame(ClientRequest(self._last_id, operation, int(timeout_s * 1000)))
-        except FrameError as error:
-            raise ClientError(True, "bad-request", str(error)) from error
+        self._put(operation, timeout_s, quiet=False)
+        self._flush_soon()
         future: asyncio.Future[Any] = self._loop.create_future()
         deadline = self._loop.time() + timeout_s + GRACE_S
         self._calls[self._last_id] = _Call(future, deadline, is_read)
-        if not self._out:
-            self._loop.call_soon(self._flush)
-        self._out.append(frame)
         if self._sweeper is None or deadline < self._sweep_at:
             self._sweep_not_before(deadline)
         return future
+
+    def note(self, operation: ClientOperation, timeout_s: float) -> _Noted:
+        """Send, with the next call, what is answered only if it is refused; until `forget`."""
+        number = self._put(operation, timeout_s, quiet=True)
+        noted = self._noted[number] = _Noted(number)
+        if len(self._out) >= NOTES_MOST:
+            self._flush_soon()
+        return noted
+
+    def forget(self, noted: Sequence[_Noted]) -> None:
+        """Nobody asks any more whether these were refused."""
+        for one in noted:
+            self._noted.pop(one.number, None)
+
+    def _put(self, operation: ClientOperation, timeout_s: float, *, quiet: bool) -> int:
+        if self._transport is None:
+            raise ClientError(True, "refused", "there is no connection")
+        number = self._last_id = self._last_id + 1
+        try:
+            frame = encode_frame(ClientRequest(number, operation, int(timeout_s * 1000), quiet))
+        except FrameError as error:
+            raise ClientError(True, "bad-request", str(error)) from error
+        self._out.append(frame)
+        return number
 
     def _sweep_not_before(self, when: float) -> None:
         if self._sweeper is not None:
@@ -182,7 +215,13 @@ class _Connection(asyncio.Protocol):
         self._sweep_at = when
         self._sweeper = self._loop.call_at(when, self._sweep)
 
+    def _flush_soon(self) -> None:
+        if not self._will_flush:
+            self._will_flush = True
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
+        self._will_flush = False
         out, self._out = self._out, []
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(out))
@@ -326,8 +365,8 @@ class Transaction:
         self._priority = priority
         self._number = 0
         self._connection: _Connection | None = None
-        self._unanswered: list[asyncio.Future[Any]] = []
-        """That it began, and writes that were sent; their answers are looked at when something else is refused."""
+        self._noted: list[_Noted] = []
+        """That it began, and its writes: whether they were refused is looked at when something else is."""
         self._writes = 0
         """How many were sent."""
 
@@ -336,8 +375,7 @@ class Transaction:
         if not self._client.is_connected:
             await self._client.connect()
         self._connection = self._open(self._client._connection)
-        self._send(BeginTransaction(self._priority))
-        self._number = self._connection.last_id
+        self._number = self._note(BeginTransaction(self._priority))
 
     async def get(self, key: str) -> Any:
         """The value that this transaction sees."""
@@ -349,12 +387,12 @@ class Transaction:
 
     async def put(self, key: str, value: Any) -> None:
         """Write a key when the transaction commits."""
-        self._send(ClientPut(key.encode(), encode_value(value), self._number))
+        self._note(ClientPut(key.encode(), encode_value(value), self._number))
         self._writes += 1
 
     async def delete(self, key: str) -> None:
         """Delete a key when the transaction commits."""
-        self._send(ClientDelete(key.encode(), self._number))
+        self._note(ClientDelete(key.encode(), self._number))
         self._writes += 1
 
     async def scan(
@@ -365,27 +403,40 @@ class Transaction:
         return _pairs(await self._call(operation, is_read=True))
 
     async def commit(self) -> None:
-        """Commit. Raises ClientError, definite unless the outcome is unknown."""
-        await self._call(CommitTransaction(self._number, self._writes), is_read=False)
+        """Commit. Raises ClientError, definite unless the outcome is unknown. A transaction that wrote nothing is done
+        when it has read, and asks nobody."""
+        if self._writes:
+            await self._call(CommitTransaction(self._number, self._writes), is_read=False)
+            self._forget()
+        else:
+            self._open(self._connection)
+            self.abandon()
 
     def abandon(self) -> None:
         """Roll back without waiting for an answer: nothing was written anywhere."""
         if self._connection is not None and not self._connection.is_lost and self._number:
-            self._connection.call(RollbackTransaction(self._number), self._client._timeout_s, True)
+            self._note(RollbackTransaction(self._number))
+            self._forget()
 
-    def _send(self, operation: BeginTransaction | ClientPut | ClientDelete) -> None:
-        """The node only notes it, so its answer need not be waited for: the commit says how many there were."""
-        future = self._open(self._connection).call(operation, self._client._timeout_s, True)
-        self._unanswered.append(future)
+    def _note(self, operation: BeginTransaction | ClientPut | ClientDelete | RollbackTransaction) -> int:
+        """The node only notes it, so nobody waits for an answer: the commit says how many there were."""
+        noted = self._open(self._connection).note(operation, self._client._timeout_s)
+        self._noted.append(noted)
+        return noted.number
+
+    def _forget(self) -> None:
+        assert self._connection is not None
+        self._connection.forget(self._noted)
+        self._noted.clear()
 
     async def _call(self, operation: ClientOperation, is_read: bool) -> Any:
         """Every call but the commit is definite when it fails, since only the commit writes."""
         try:
             return await self._open(self._connection).call(operation, self._client._timeout_s, is_read)
         except ClientError as error:
-            for noted in self._unanswered:
-                if error.definite and noted.done():
-                    noted.result()  # Raises what was refused first.
+            refused = [noted.error for noted in self._noted if noted.error is not None]
+            if error.definite and refused:
+                raise refused[0] from error
             raise
 
     @staticmethod

@@ -642,7 +642,10 @@ class Node:
                 except Failed as failed:
                     self._reply(done, ClientReply(request.request_id, error=failed.error))
                 else:
-                    self._reply(done, ClientReply(request.request_id, value))
+                    if request.quiet:
+                        self._open_client_requests -= 1
+                    else:
+                        self._reply(done, ClientReply(request.request_id, value))
             case Status():
                 self._reply(done, ClientReply(request.request_id, self.status()))
             case _:

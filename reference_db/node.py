@@ -64,6 +64,7 @@ from reference_db.gateway.router import ATTEMPT_S, LOST, Router
 from reference_db.gateway.sweeper import Sweeper
 from reference_db.placement.leaders import choose_handover
 from reference_db.raft import Message, MessageKind
+from reference_db.raft.progress import ProgressState
 from reference_db.ranges.descriptor import bootstrap
 from reference_db.ranges.options import StoreOptions
 from reference_db.ranges.replica import Replica
@@ -507,18 +508,22 @@ class Node:
 
     def _post_raft(self, node: str, range_id: int, message: Message) -> None:
         kind = message.kind
-        if kind == MessageKind.APPEND and not message.entries:
-            # It tells a follower how far it may apply, which nobody waits for.
+        if kind == _APPEND and (not message.entries or self._can_wait(node, range_id, message)):
+            # It tells a follower how far it may apply, or what others acknowledge sooner: nobody waits for it.
             self._outbox_lazy.setdefault(node, []).append((range_id, message))
-        elif (
-            kind == MessageKind.HEARTBEAT
-            and message.context
-            and node not in self._confirming.get(range_id, ())
-        ):
+        elif kind == _HEARTBEAT and message.context and node not in self._confirming.get(range_id, ()):
             # Reads wait for a quorum's answers to a round of heartbeats; the others' would be too many.
             self._outbox_tick.setdefault(node, {})[range_id] = message
         else:
             self._outbox_raft.setdefault(node, []).append((range_id, message))
+
+    def _can_wait(self, node: str, range_id: int, message: Message) -> bool:
+        """Whether these entries may go to a follower with the next frame, or at the next tick: one that keeps up, and
+        is not needed for a quorum with those who are asked at once."""
+        if node in self._confirming.get(range_id, ()):
+            return False
+        follower = self.store.replicas[range_id].group.core.peers.progress.get(message.target)
+        return follower is not None and follower.state == ProgressState.REPLICATE
 
     def _post_request(self, node: str, request: RangeRequest) -> bool:
         if not self._transport.is_up(node):
@@ -940,4 +945,5 @@ def _value(reply: RangeReply) -> Any:
             return None
 
 
+_APPEND, _HEARTBEAT = MessageKind.APPEND, MessageKind.HEARTBEAT
 _NOT_SENT = Unavailable("the connection was clogged or gone; the request was not sent")

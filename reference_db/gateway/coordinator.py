@@ -198,13 +198,21 @@ class Coordinator:
                 transaction=open_one.identity(open_one.priority),
                 pushed=open_one.promise,
             )
-            parts = await self._each(
+            left: list[tuple[int, list[Key]]] = []
+            refusals: list[RangeReply] = []
+            for part, reply in zip(wanted, replies, strict=True):
+                if reply.error is None:
+                    found.update(_values_of(part[1], reply.results))
+                    open_one.reads.update(dict.fromkeys(map(_span_of, part[1])))
+                else:
+                    left.append(part)
+                    refusals.append(reply)
+            for values in await self._each(
                 lambda part, reply: self._get_of_range(open_one, part[0], part[1], deadline, reply),
-                wanted,
-                replies,
-            )
-            for part in parts:
-                found.update(part)
+                left,
+                refusals,
+            ):
+                found.update(values)
         else:
             # Each read may move the timestamp, and with it those before it: one after the other.
             for range_id, mine in wanted:
@@ -223,16 +231,12 @@ class Coordinator:
         results = await self._read(
             open_one,
             range_id,
-            tuple(Get(key) for key in keys),
-            [(key, key + b"\x00") for key in keys],
+            tuple(map(Get, keys)),
+            list(map(_span_of, keys)),
             deadline,
             reply,
         )
-        values: dict[Key, Value | None] = {}
-        for key, result in zip(keys, results, strict=True):
-            assert isinstance(result, ValueResult), f"a get was answered with {result!r}"
-            values[key] = result.value
-        return values
+        return _values_of(keys, results)
 
     async def scan(
         self,
@@ -755,3 +759,17 @@ class Coordinator:
             if isinstance(result, BaseException):
                 raise result
         return results
+
+
+def _span_of(key: Key) -> Span:
+    """That of one key."""
+    return key, key + b"\x00"
+
+
+def _values_of(keys: Sequence[Key], results: Sequence[Result]) -> dict[Key, Value | None]:
+    """What the gets of these keys were answered with."""
+    values: dict[Key, Value | None] = {}
+    for key, result in zip(keys, results, strict=True):
+        assert isinstance(result, ValueResult), f"a get was answered with {result!r}"
+        values[key] = result.value
+    return values

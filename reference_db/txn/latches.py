@@ -69,6 +69,13 @@ class Latches:
         """How many point keys and spans are latched or waited for."""
         return len(self._points) + len(self._spans)
 
+    def are_free(self, spans: Sequence[LatchSpan]) -> bool:
+        """Whether nobody holds or waits for any latch on these points; never says so of spans."""
+        if self._spans:
+            return False
+        points = self._points
+        return all([span.end is None and span.start not in points for span in spans])
+
     def acquire(self, spans: Sequence[LatchSpan], granted: Callable[[], None] | None = None) -> LatchGuard:
         """Queue for latches. If `is_granted` is false on return, `granted` is called once, from within the `release`
         of the last guard in the way. Every guard must be released, granted or not."""

@@ -32,6 +32,8 @@ WORKLOADS: dict[str, str] = {
     "bank": "workloads.bank:Bank",
     "register": "workloads.register:Register",
     "set": "workloads.set:Set",
+    "watch": "workloads.watch:WatchWorkload",
+    "log": "workloads.log:LogWorkload",
     "long-fork": "workloads.long_fork:LongFork",
     "queue": "workloads.queue:QueueWorkload",
     "list-append": "workloads.list_append:ListAppend",

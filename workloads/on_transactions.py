@@ -150,14 +150,19 @@ class OnTransactions:
 
         async def work(transaction: Transaction) -> list[Any]:
             answers: list[Any] = []
+            names = list(dict.fromkeys(step.log for step in steps))
+            found = await read_many(transaction, names)
+            ends = {name: int(end or 0) for name, end in zip(names, found, strict=True)}
+            following = dict(ends)
             for step in steps:
-                end = await transaction.get(step.log) or 0
                 if isinstance(step, Send):
-                    await transaction.put(spread_key(step.log, end), step.value)
-                    await transaction.put(step.log, end + 1)
-                    answers.append(end)
+                    offset = following[step.log]
+                    following[step.log] = offset + 1
+                    await transaction.put(spread_key(step.log, offset), step.value)
+                    await transaction.put(step.log, offset + 1)
+                    answers.append(offset)
                     continue
-                offsets = range(step.offset, min(end, step.offset + step.most))
+                offsets = range(step.offset, min(ends[step.log], step.offset + step.most))
                 values = await read_many(transaction, [spread_key(step.log, offset) for offset in offsets])
                 answers.append([pair for pair in zip(offsets, values, strict=True) if pair[1] is not None])
             return answers

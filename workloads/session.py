@@ -217,8 +217,8 @@ class Log(Protocol):
     """`log`: logs by name, whose entries keep their offsets for ever. Offsets rise, and may have gaps."""
 
     async def exchange(self, steps: Sequence[Send | Poll]) -> list[Any]:
-        """Does the steps one after the other at one moment, all or nothing, and answers each. A poll sees what was
-        sent by steps before it. Steps without a `Send` have no effect, so they may always end in Definite."""
+        """Does the steps at one moment, all or nothing, and answers each, in their order. A poll sees nothing that is
+        sent by the same exchange. Steps without a `Send` have no effect, so they may always end in Definite."""
 
     async def end(self, log: str) -> int:
         """The offset from which only entries will be polled that are sent from now on. Has no effect."""

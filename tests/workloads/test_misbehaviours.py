@@ -25,6 +25,10 @@ FINDS: dict[str, dict[str, float]] = {
     },
     "lock": {"double-grants": 0.05, "repeated-tokens": 0.05, "false-failures": 0.05},
     "monotonic": {"stale-reads": 0.1, "lost-writes": 0.05, "lost-updates": 1.0, "read-committed": 1.0},
+    "log": {
+        "lost-entries": 0.02, "doubled-entries": 0.02, "reordered-entries": 0.02, "skipped-entries": 0.02,
+        "moved-entries": 0.02, "false-failures": 0.05,
+    },
     "long-fork": {"long-fork": 0.5, "torn-reads": 0.2, "false-failures": 0.05},
     "queue": {
         "lost-elements": 0.01, "doubled-elements": 0.01, "reordered-elements": 0.05, "false-failures": 0.05,
@@ -32,6 +36,11 @@ FINDS: dict[str, dict[str, float]] = {
     "register": {"stale-reads": 0.1, "lost-writes": 0.1, "false-failures": 0.1},
     "set": {"lost-writes": 0.02, "stale-reads": 0.5, "torn-reads": 0.2, "false-failures": 0.05},
     "unique-ids": {"repeated-ids": 0.01},
+    "watch": {
+        "skipped-events": 0.01, "doubled-events": 0.01, "reordered-events": 0.01, "late-start": 0.5,
+        "foreign-events": 0.01, "wrong-previous": 0.01, "wrong-creates": 0.01, "early-progress": 0.1,
+        "lost-writes": 0.05, "false-failures": 0.05,
+    },
     "write-skew": {
         "write-skew": 0.5, "lost-updates": 0.5, "read-committed": 0.5, "dirty-reads": 0.5, "long-fork": 0.5,
         "false-failures": 0.05,

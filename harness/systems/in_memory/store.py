@@ -248,13 +248,13 @@ class Store:
     # Logs
 
     def exchange(self, node: str, steps: Sequence[Any]) -> list[Any]:
-        answers: list[Any] = []
-        for step in msgspec.convert(steps, list[Send | Poll]):
-            if isinstance(step, Send):
-                answers.append(self._send(step))
-            else:
-                answers.append(self._poll(step))
-        return answers
+        """Polls come first, so that none sees what is sent here."""
+        asked: list[Send | Poll] = msgspec.convert(steps, list[Send | Poll])
+        polled = {at: self._poll(step) for at, step in enumerate(asked) if isinstance(step, Poll)}
+        return [
+            self._send(step) if isinstance(step, Send) else polled[position]
+            for position, step in enumerate(asked)
+        ]
 
     def _send(self, step: Send) -> int:
         offset = self.log_ends.get(step.log, 0)

@@ -195,10 +195,11 @@ def test_a_watch_goes_on_where_it_stopped() -> None:
     asyncio.run(run())
 
 
-def test_steps_of_an_exchange_see_those_before_them() -> None:
+def test_a_poll_sees_nothing_that_is_sent_with_it() -> None:
     async def run() -> None:
         session = await InMemoryDatabase(random.Random(1)).open_session("n1")
-        assert await session.exchange([Send("l", 5), Poll("l", 0, 9), Send("l", 6)]) == [0, [(0, 5)], 1]
+        assert await session.exchange([Send("l", 5), Poll("l", 0, 9), Send("l", 6)]) == [0, [], 1]
+        assert await session.exchange([Poll("l", 0, 9)]) == [[(0, 5), (1, 6)]]
         assert await session.end("l") == 2
 
     asyncio.run(run())

@@ -17,7 +17,13 @@ from typing import Any, Final
 import msgspec
 
 from checkers.checker import Limits
-from checkers.judge import Question, choose_model, judge, judge_transactions
+from checkers.judge import (
+    STRONGEST_WITHOUT_REAL_TIME,
+    Question,
+    choose_model,
+    judge,
+    judge_transactions,
+)
 from checkers.registry import REGISTRY, QuestionError
 from harness.confined import held_mb
 from results import verdict as verdicts
@@ -103,6 +109,9 @@ def check_file(send: Callable[[bytes], None], task: Task) -> None:
         send(encode(Told(VERDICT, verdict=Verdict(UNKNOWN, task.question.model or "check", sentence))))
     except RecursionError:
         send(encode(Told(FAILED, f"{task.path}: values are nested too deeply to be looked at")))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it, and goes on with other files.
+        text = f"{task.path}: an unexpected {type(error).__name__} in the harness ({error}); please report it"
+        send(encode(Told(FAILED, text)))
 
 
 def _check(tell: Callable[[Told], None], task: Task) -> None:
@@ -168,7 +177,10 @@ def _check_columns(tell: Callable[[Told], None], task: Task, text: bytes, starte
     if limits is None:
         tell(Told(VERDICT, verdict=_read_too_long(task, model)))
         return True
-    verdict = judge_transactions(transactions, replace(task.question, model=model), limits)
+    options = task.question.options
+    if options.isolation is None and not transactions.has_real_time:
+        options = replace(options, isolation=STRONGEST_WITHOUT_REAL_TIME)
+    verdict = judge_transactions(transactions, Question(model, options), limits)
     tell(Told(VERDICT, verdict=verdict, evidence=transaction_lines(transactions, verdict)))
     return True
 
@@ -178,6 +190,10 @@ def _model_by_words(text: bytes) -> str:
     beginning = text[:65536]
     if re.search(rb'\[\s*(?::append\b|"append")', beginning):
         return "list-append"
+    if re.match(rb"\s*(?:invoke|ok|fail|info)[ \t]+\d", beginning):
+        return "list-append" if re.search(rb"\sa\s", beginning) else "rw-register"
+    if re.match(rb"\s*[rw][ \t]", beginning):
+        return "rw-register"
     return "rw-register" if re.search(rb'\[\s*(?::w\s|"w")', beginning) else ""
 
 

@@ -198,9 +198,7 @@ def print_judged(one: Judged) -> None:
     if one.verdict is not None and one.verdict.verdict is not None:
         _print_evidence(one.verdict.verdict, one.verdict.evidence)
     for told in one.problems:
-        click.echo(
-            f"{told.kind}: {printable(told.text) if chr(10) not in told.text else told.text}", err=True
-        )
+        click.echo(f"{told.kind}: {chr(10).join(map(printable, told.text.split(chr(10))))}", err=True)
     if one.report is not None:
         click.echo(f"  report: {one.report}")
 

@@ -411,6 +411,201 @@ class TransactionColumns:
             at += 1
         return -1
 
+    # Texts of lines; `results.interchange.transactions_text` says how they go.
+
+    def micro_operations(self, data: bytes) -> None:
+        """Reads a text of events with micro-operations. What does not fit leaves the columns broken."""
+        self.data = data
+        self.at = 0
+        start: cython.Py_ssize_t
+        kind: cython.int
+        key: cython.int
+        value: cython.int
+        c: cython.int
+        while not self.broken:
+            c = self._blank(False)
+            if c == 0:
+                return
+            start = self.at
+            type_ = data[start : self._word_end()]
+            self._spaces()
+            start = self.at
+            process = data[start : self._word_end()]
+            if type_ not in (b"invoke", b"ok", b"fail", b"info") or not process.isdigit() or len(process) > 9:
+                self.broken = True
+                return
+            while self._spaces():
+                kind = data[self.at]
+                start = self.at
+                if self._word_end() != start + 1 or not self._spaces():
+                    self.broken = True
+                    return
+                kind = _READ if kind == 114 else _APPEND if kind == 97 else _WRITE if kind == 119 else -1
+                # Lists and registers must not be mixed, and the kind of a file is known.
+                if kind < 0 or kind == (_APPEND if self.of_registers else _WRITE):
+                    self.broken = True
+                    return
+                key = self._word(self.keys, 0)
+                if key < 0 or not self._spaces():
+                    self.broken = True
+                    return
+                if kind != _READ:
+                    value = self._word(self.values, 0)
+                    if value < 0:
+                        self.broken = True
+                        return
+                    self._micro_operation(kind, key, value)
+                    continue
+                self._micro_operation(_READ, key, -1)
+                start = self.at
+                if self._is_nothing(start, self._word_end()):
+                    continue
+                self.at = start
+                while True:
+                    value = self._word(self.values, 44)
+                    if value < 0 or (self.of_registers and self.at < len(data) and data[self.at] == 44):
+                        self.broken = True
+                        return
+                    self._element(value)
+                    if self.at >= len(data) or data[self.at] != 44:
+                        break
+                    self.at += 1
+            self.add(None, int(process), type_.decode(), "txn", 1)
+
+    def sessions(self, data: bytes) -> None:
+        """Reads a text of sessions. What does not fit leaves the columns broken."""
+        self.data = data
+        self.at = 0
+        start: cython.Py_ssize_t
+        session: cython.Py_ssize_t = 0
+        key: cython.int
+        value: cython.int
+        c: cython.int
+        while True:
+            c = self._blank(False)
+            if c == 45 or c == 61 or c == 0:
+                self._commit(session)
+                if c == 0:
+                    return
+                start = self.at
+                line = data[start : self._word_end()]
+                if line.strip(b"-" if c == 45 else b"=") or self._spaces():
+                    self.broken = True
+                    return
+                session += c == 61
+                continue
+            start = self.at
+            if (c != 114 and c != 119) or self._word_end() != start + 1 or not self._spaces():
+                self.broken = True
+                return
+            key = self._word(self.keys, 0)
+            if key < 0 or not self._spaces():
+                self.broken = True
+                return
+            start = self.at
+            if self._is_nothing(start, self._word_end()):
+                self._micro_operation(_READ if c == 114 else _WRITE, key, -1)
+            else:
+                self.at = start
+                value = self._word(self.values, 0)
+                if value < 0:
+                    self.broken = True
+                    return
+                self._micro_operation(_READ if c == 114 else _WRITE, key, -1 if c == 114 else value)
+                if c == 114:
+                    self._element(value)
+            if self._spaces():
+                self.broken = True
+                return
+
+    @cython.cfunc
+    def _commit(self, session: cython.Py_ssize_t) -> cython.int:
+        """Ends a transaction of a session, if anything was done in it: it was invoked, and committed."""
+        if self.m == self.m_mark:
+            return 0
+        m: cython.Py_ssize_t = self.m_mark
+        e: cython.Py_ssize_t = self.e_mark
+        self._add(session, "invoke", "txn", 1)
+        self.m_mark, self.e_mark = m, e
+        self._add(session, "ok", "txn", 1)
+        self.m_mark, self.e_mark = self.m, self.e
+        return 0
+
+    @cython.cfunc
+    def _spaces(self) -> cython.bint:
+        """Passes over blanks in the line; whether anything follows in it."""
+        data: bytes = self.data
+        at: cython.Py_ssize_t = self.at
+        end: cython.Py_ssize_t = len(data)
+        c: cython.uchar
+        while at < end:
+            c = data[at]
+            if c != 32 and c != 9 and c != 13:
+                self.at = at
+                return c != 10
+            at += 1
+        self.at = at
+        return False
+
+    @cython.cfunc
+    def _word_end(self) -> cython.Py_ssize_t:
+        """Passes over a word, and gives where it ends."""
+        data: bytes = self.data
+        at: cython.Py_ssize_t = self.at
+        end: cython.Py_ssize_t = len(data)
+        c: cython.uchar
+        while at < end:
+            c = data[at]
+            if c == 32 or c == 9 or c == 13 or c == 10:
+                break
+            at += 1
+        self.at = at
+        return at
+
+    @cython.cfunc
+    def _is_nothing(self, start: cython.Py_ssize_t, stop: cython.Py_ssize_t) -> cython.bint:
+        if stop - start == 1:
+            return self.data[start] == 45
+        return stop - start < 5 and self.data[start:stop] in (b"nil", b"null", b"None")
+
+    @cython.cfunc
+    def _word(self, numbering: Numbering, end_too: cython.int) -> cython.int:
+        """The number of the word that begins here, and ends at a blank or at the byte `end_too`; -1 for nothing, what
+        is no plain ASCII, and what is only nearly a number."""
+        data: bytes = self.data
+        start: cython.Py_ssize_t = self.at
+        at: cython.Py_ssize_t = start
+        end: cython.Py_ssize_t = len(data)
+        first: cython.Py_ssize_t = start
+        number: cython.longlong = 0
+        c: cython.uchar = 0
+        is_number: cython.bint = True
+        if at < end and data[at] == 45:
+            at += 1
+            first = at
+        while at < end:
+            c = data[at]
+            if c == 32 or c == 9 or c == 13 or c == 10 or c == end_too:
+                break
+            if c >= 128 or c < 32:
+                return -1
+            if c < 48 or c > 57:
+                is_number = False
+            elif at - first < 18:
+                number = number * 10 + (c - 48)
+            at += 1
+        self.at = at
+        if at == start or self._is_nothing(start, at):
+            return -1
+        if is_number and first < at:
+            if at - first > 17:
+                return -1
+            return numbering.of_integer(number if first == start else -number)
+        name = data[start:at].decode("ascii")
+        if data[start] == 45 and name.lstrip("-").isdigit():
+            return -1
+        return numbering._of(name, name)
+
     # Events.
 
     def add(self, index: object, process: object, type_: str, f: str, value: cython.int) -> None:

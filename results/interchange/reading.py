@@ -50,21 +50,21 @@ def reading_of(
         _sort(events)
         notes.append("the events are not in the order of their indexes in the file: sorted by index")
     renamed, only_completions = order_kernel.number(events)
-    notes += notes_on(renamed=renamed, timed=timed or not events)
+    notes += notes_on(renamed=renamed, timed=timed or not events, has_real_time=has_real_time)
     if only_completions:
         has_real_time = False
         events = _with_invocations(events)
         notes.append(
             "the file has no invocations: nothing is known about real time, only the order in each process"
         )
-    elif not has_real_time:
-        notes.append("this format records no real time, only the order in each session")
     return Reading(History(events, torn=torn, has_real_time=has_real_time), format, notes)
 
 
-def notes_on(*, renamed: int, timed: bool) -> list[str]:
+def notes_on(*, renamed: int, timed: bool, has_real_time: bool = True) -> list[str]:
     """What is said about processes that got new numbers, so many times, and about events without times."""
     notes = []
+    if not has_real_time:
+        notes.append("this format records no real time, only the order in each session")
     if renamed:
         notes.append(f"processes that went on after an info got new numbers, {renamed} times")
     if not timed:

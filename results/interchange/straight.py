@@ -14,7 +14,7 @@ from results.interchange.columns_kernel import TransactionColumns
 from results.interchange.events_kernel import Reader
 from results.interchange.places import FormatError
 from results.interchange.reading import notes_on
-from results.transactions import Transactions
+from results.transactions import WRITE, Transactions
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,29 @@ def read_transactions(text: bytes, format: str, *, of_registers: bool) -> Transa
 
     `of_registers` says whether reads answer one value (which may be a list), or the list that a key holds.
     """
-    if format not in ("edn", "json"):
-        return None
-    reader = Reader(text, format == "json")
     columns = TransactionColumns(of_registers)
+    timed = False
+    has_real_time = True
     with collector_paused():
-        try:
-            reader.transactions(columns)
-        except FormatError:
-            return None
+        match format:
+            case "edn" | "json":
+                reader = Reader(text, format == "json")
+                try:
+                    reader.transactions(columns)
+                except FormatError:
+                    return None
+                timed = reader.timed > 0
+            case "micro-operations":
+                columns.micro_operations(text)
+            case "sessions" if of_registers:
+                columns.sessions(text)
+                has_real_time = False
+            case _:
+                return None
     if columns.broken or not columns.transactions:
         return None
-    notes = notes_on(renamed=columns.renamed, timed=reader.timed > 0)
-    return TransactionsReading(Transactions(**columns.done()), format, columns.events, notes)
+    transactions = Transactions(**columns.done(), has_real_time=has_real_time)
+    if format == "micro-operations" and of_registers and not (transactions.kind == WRITE).any():
+        return None  # Without a write the text does not say that its keys are registers.
+    notes = notes_on(renamed=columns.renamed, timed=timed, has_real_time=has_real_time)
+    return TransactionsReading(transactions, format, columns.events, notes)

@@ -219,6 +219,10 @@ def test_a_checker_that_breaks_down_is_an_error_and_no_verdict(harness, write, m
     code, out, err = harness("check", write("a.edn", FRESH))
     assert (code, "verdict" in out) == (4, False)
     assert "ended with exit code 3 before it had a verdict" in err
+    monkeypatch.setattr(file_check, "judge", lambda *arguments: [][1])
+    code, out, err = harness("check", write("a.edn", FRESH))
+    assert (code, "verdict" in out, "Traceback" in err) == (4, False, False)
+    assert "an unexpected IndexError in the harness (list index out of range); please report it" in err
 
 
 def test_the_page_about_it_names_every_model_format_and_option():

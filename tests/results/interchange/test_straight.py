@@ -111,6 +111,69 @@ def test_damage_in_a_value_is_not_passed_over():
             read_text(text.encode(), "json")
 
 
+LINES = """invoke 7 a 9 1 r 8 - r x -
+invoke 5 r 9 -
+
+ok 7 a 9 1 r 8 - r x a-b,-3,2
+fail 5 r 9 -
+invoke 5 r 9 - a y z
+info 5 r 9 1 a y z
+invoke 5 r 9 -
+ok 5 r 9 1,2
+invoke 6
+ok 6
+"""
+SESSIONS = "w 0 1\nw k -2\n-----\nr 0 1\nr 1 -\n=====\n-----\nr k a\n====\nw 0 nil\n"
+
+
+def test_texts_of_lines():
+    assert same(LINES.encode(), "micro-operations", of_registers=False)
+    assert same(
+        b"invoke 0 w x 1 r x -\nok 0 w x 1 r x 1\ninvoke 0 r x -\nok 0 r x -", "micro-operations", True
+    )
+    assert same(SESSIONS.encode(), "sessions", of_registers=True)
+    assert same(SESSIONS.replace("\n", "\r\n").encode(), "sessions", of_registers=True)
+
+
+WORDS = st.sampled_from(
+    ["0", "1", "-1", "a", "-", "--", "1-2", "nil", "b.c", "12345678901234567890", "ä", "1,2", "01"]
+)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["-----", "=====", "", "r 0 1", "w 0 1", "w", "r 1 2 3"])
+        | st.tuples(st.sampled_from(["r", "w"]), WORDS, WORDS).map(" ".join),
+        max_size=8,
+    )
+)
+def test_sessions_are_read_alike(lines):
+    text = "\n".join(lines).encode()
+    try:
+        read_text(text, "sessions")
+    except HistoryError:
+        assert read_transactions(text, "sessions", of_registers=True) is None
+        return
+    same(text, "sessions", of_registers=True)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["r", "w", "a"]), WORDS, WORDS).map(" ".join), max_size=3),
+    st.sampled_from(["ok", "fail", "info", "OK"]),
+    st.booleans(),
+)
+def test_micro_operations_are_read_alike(steps, end, of_registers):
+    steps = " ".join(steps)
+    text = f"invoke 3 {steps}\n{end} 3 {steps}\n".encode()
+    try:
+        read_text(text, "micro-operations")
+    except HistoryError:
+        assert read_transactions(text, "micro-operations", of_registers=of_registers) is None
+        return
+    if of_registers or "w " not in steps:
+        same(text, "micro-operations", of_registers)
+
+
 VALUES = st.integers(-3, 3) | st.sampled_from(
     ["a", "b c", "", "ä", 1.5, True, None, [1], 1 << 70, -(1 << 62), {"a": 1}]
 )

@@ -60,6 +60,19 @@ def cases() -> list[tuple[str, str, int]]:
         ("list-append/la-ssi-10000.txt", "--model list-append", VALID),
         ("list-append/la-prefix-10000.txt", "--model list-append --isolation read-uncommitted", INVALID),
     ]
+    levels = ["read-committed", "read-atomic", "causal"]
+    for name in listed("awdit/*/*.txt"):
+        strongest = Path(name).parent.name
+        held = levels.index(strongest) + 1 if strongest in levels else 0
+        for place, level in enumerate(levels):
+            found.append(
+                (name, f"--model rw-register --isolation {level}", VALID if place < held else INVALID)
+            )
+    found += [
+        ("awdit/causal/long-fork.txt", "--model rw-register --isolation snapshot-isolation", INVALID),
+        ("isovista/pg_ser_bug.txt", "--model rw-register --isolation serializable", INVALID),
+    ]
+    found += [(f"elle/rw-register.{end}", "--model rw-register", VALID) for end in ("edn", "json")]
     for end in ("edn", "json"):
         for level, expected in (
             ("read-committed", VALID),

@@ -32,7 +32,14 @@ from checkers.isolation.register_versions import (
     holds_only_registers,
     register_versions,
 )
-from checkers.isolation.serial_order import NOTHING, REAL_TIME, SESSIONS, find_serial_order, tightened
+from checkers.isolation.serial_order import (
+    FEW_STEPS,
+    NOTHING,
+    REAL_TIME,
+    SESSIONS,
+    find_serial_order,
+    tightened,
+)
 from checkers.words import count, listing
 from results.history import History
 from results.transaction_columns import transactions_of
@@ -196,6 +203,8 @@ class RwRegisterChecker:
         if transactions.has_real_time:
             if self._by_real_time == IGNORED:
                 versions = register_versions(transactions, order, by_real_time=DERIVED)
+            if find_serial_order(versions, order, agreeing_with=REAL_TIME, steps=FEW_STEPS) is not None:
+                return REAL_TIME
             closer = tightened(transactions, order, versions)
             if self.isolation == "strict-serializable":
                 number, component = components(transactions, closer.dependencies, order)

@@ -24,6 +24,8 @@ ROUNDS: Final = 3
 SWEEPS: Final = 3
 STEPS: Final = 20
 """Steps that a transaction may take on average before the search is given up."""
+FEW_STEPS: Final = 4
+"""The same for a first try, with less known of the order of versions."""
 MOST_READY: Final = 4096
 MOST_DEAD: Final = 1 << 20
 """States that led nowhere and are remembered, at most."""
@@ -66,7 +68,12 @@ def tightened(
 
 
 def find_serial_order(
-    versions: RegisterVersions, orders: Orders, *, agreeing_with: str, kernel: Any = serial_kernel
+    versions: RegisterVersions,
+    orders: Orders,
+    *,
+    agreeing_with: str,
+    steps: int = STEPS,
+    kernel: Any = serial_kernel,
 ) -> NDArray[np.int32] | None:
     """The committed transactions in an order in which every read sees the latest write; None if none was found,
     which proves nothing."""
@@ -116,7 +123,7 @@ def find_serial_order(
         arrays.zeros(max(completions, 1), np.int8),
         order,
         arrays.zeros(min(MOST_DEAD, 1 << (64 * count + 64).bit_length()), np.uint64),
-        STEPS * nodes + 100_000,
+        steps * nodes + 10_000,
         MOST_READY,
     )
     found = arrays.taken(order, np.int32)[:done]

@@ -103,9 +103,12 @@ def _each_before_each(
     u: cython.int
     own: cython.int
     forward: cython.int
+    product: cython.longlong
     if n_writes == 0 or n_readers == 0:
         return nodes
-    if n_writes * cython.cast(cython.longlong, n_readers) <= 3 * (n_writes + n_readers):
+    product = n_writes
+    product *= n_readers
+    if product <= 3 * (n_writes + n_readers):
         for i in range(n_readers):
             for j in range(n_writes):
                 t = owner[readers[i]]

@@ -16,6 +16,10 @@ import cython
 _READ = cython.declare(cython.int, 0)
 _WRITE = cython.declare(cython.int, 2)
 
+# Of a hash function of numbers (splitmix64).
+_FIRST_FACTOR = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
+_SECOND_FACTOR = cython.declare(cython.ulonglong, 0xBF58476D1CE4E5B9)
+
 
 def tighten(
     transactions: cython.int,
@@ -176,11 +180,12 @@ def run_all(
                     break
             if fits:
                 # A state that led nowhere is not entered again.
-                h = cython.cast(cython.ulonglong, t + 1) * cython.cast(cython.ulonglong, 0x9E3779B97F4A7C15)
+                h = t + 1
+                h = h * _FIRST_FACTOR
                 if not cython.compiled:
                     h &= 0xFFFFFFFFFFFFFFFF
                 h ^= h >> 29
-                h = h * cython.cast(cython.ulonglong, 0xBF58476D1CE4E5B9)
+                h = h * _SECOND_FACTOR
                 if not cython.compiled:
                     h &= 0xFFFFFFFFFFFFFFFF
                 h ^= h >> 32

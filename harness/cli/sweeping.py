@@ -46,6 +46,7 @@ from harness.explore.workers import SeedRun, dask_workers, process_workers, unpa
 from harness.fingerprint import code_digest
 from harness.scenario import Scenario, ScenarioError, parse_options
 from harness.seeds import Seeds
+from results.run_folder import RunFolderError
 
 LINE_INTERVAL_S = 5.0
 ECHO_S = 0.1
@@ -148,6 +149,7 @@ def _go(folder: SweepFolder, tally: Tally, settings: Settings) -> int:
     stop = Stop()
     before = (tally.wall_s, tally.cpu_s, tally.virtual_s)
     end = STOPPED_AT_ONCE
+    full: RunFolderError | None = None
     with _signals(stop, folder), _workers(run, plan, settings) as workers:
         began = time.monotonic()
         click.echo(_plan_line(plan, asked, workers.jobs))
@@ -162,7 +164,11 @@ def _go(folder: SweepFolder, tally: Tally, settings: Settings) -> int:
             unpack=lambda delivered: _unpack(delivered, folder),
         )
         with _display(sys.stdout, asked, tally) as display:
-            end = sweep.run(stop, _Watcher(display, folder, tally, settings.keep))
+            try:
+                end = sweep.run(stop, _Watcher(display, folder, tally, settings.keep))
+            except RunFolderError as error:
+                # No result can be kept any more. What is known is told, here and, if there is room, in the folder.
+                full = error
         wall_s = time.monotonic() - began
         if end == STOPPED_AT_ONCE:
             workers.end(at_once=True)
@@ -171,6 +177,10 @@ def _go(folder: SweepFolder, tally: Tally, settings: Settings) -> int:
     lines = summary_lines(tally, end, effort, _known_marks(plan), asked=asked)
     for line in lines:
         click.echo(line)
+    if full is not None:
+        with contextlib.suppress(RunFolderError):
+            folder.write_summary(_as_markdown(plan, lines))
+        raise full
     folder.write_summary(_as_markdown(plan, lines))
     if end in (STOPPED, STOPPED_AT_ONCE) or (
         end == BUDGET_SPENT and asked is not None and tally.done < asked

@@ -55,8 +55,11 @@ class Workers(Protocol):
     def jobs(self) -> int:
         """How many run at once."""
 
-    def submit(self, seed: int) -> Future[Delivered]:
-        """Run this seed."""
+    def submit(self, seed: int) -> Future[Delivered | None]:
+        """Run this seed; None if it was not begun (`begin_no_more`)."""
+
+    def begin_no_more(self) -> None:
+        """What is submitted and not begun need not run. Idempotent."""
 
     def renew(self) -> None:
         """Put new workers in place of those that broke."""
@@ -170,7 +173,7 @@ class Sweep:
         self._unpack = unpack
         self._clock = clock
         self._give_up_at = None if budget_s is None else clock() + budget_s
-        self._pending: dict[Future[Delivered], int] = {}
+        self._pending: dict[Future[Delivered | None], int] = {}
         self._again: deque[int] = deque()
         """Seeds that were under way when a worker broke; they run alone."""
         self._exhausted = False
@@ -233,11 +236,12 @@ class Sweep:
             self.workers.renew()
 
     def _take_back(self) -> None:
-        """Seeds that no worker has begun need not run."""
+        """Seeds that no worker has begun need not run; also those that an executor has taken in and cancels no more."""
+        self.workers.begin_no_more()
         for future in [future for future in self._pending if future.cancel()]:
             del self._pending[future]
 
-    def _take(self, future: Future[Delivered], watcher: Watcher) -> None:
+    def _take(self, future: Future[Delivered | None], watcher: Watcher) -> None:
         seed = self._pending[future]
         try:
             delivered = future.result()
@@ -251,6 +255,9 @@ class Sweep:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what came of this seed.
             result = self._lost(seed, f"its worker failed: {type(error).__name__}: {error}")
         else:
+            if delivered is None:
+                del self._pending[future]
+                return
             result = self._unpack(delivered)
         del self._pending[future]
         self._keep(result, watcher)
@@ -285,5 +292,5 @@ class Sweep:
         watcher.took(result, self.tally)
 
 
-def _broke(future: Future[Delivered]) -> bool:
+def _broke(future: Future[Delivered | None]) -> bool:
     return isinstance(future.exception(), BrokenExecutor)

@@ -163,10 +163,13 @@ class SweepFolder:
             raise RunFolderError(f"cannot write {self.results_path}: {error.strerror}") from error
 
     def write_summary(self, text: str) -> None:
-        """Puts the summary in place of the last one."""
+        """Puts the summary in place of the last one. Raises RunFolderError where the disk takes no more."""
         temporary = self.path / ".summary.md"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.path / "summary.md")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.path / "summary.md")
+        except OSError as error:
+            raise RunFolderError(f"cannot write {self.path / 'summary.md'}: {error.strerror}") from error
 
     def run_folder(self, seed: int) -> RunFolder:
         """Where the run of a seed is, or would be."""

@@ -123,15 +123,23 @@ class ProcessWorkers:
         self._run = run
         self._jobs = jobs
         self._others: set[BaseProcess] = set(multiprocessing.active_children())
+        self._scratch = tempfile.TemporaryDirectory(prefix="harness-sweep-")
+        self._no_more = Path(self._scratch.name, "begin-no-more")
+        """Once this file is there, workers begin nothing more: an executor keeps some seeds ready that it does not let
+        go of again."""
         self._executor = self._make()
 
     @property
     def jobs(self) -> int:
         return self._jobs
 
-    def submit(self, seed: int) -> Future[Delivered]:
+    def submit(self, seed: int) -> Future[Delivered | None]:
         """See `sweep.Workers`."""
-        return self._executor.submit(self._run, seed)
+        return self._executor.submit(run_unless, str(self._no_more), self._run, seed)
+
+    def begin_no_more(self) -> None:
+        """See `sweep.Workers`."""
+        self._no_more.touch()
 
     def renew(self) -> None:
         """See `sweep.Workers`."""
@@ -143,9 +151,15 @@ class ProcessWorkers:
         if at_once:
             _end_processes(self._others)
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._scratch.cleanup()
 
     def _make(self) -> ProcessPoolExecutor:
         return make_pool(self._jobs)
+
+
+def run_unless(no_more: str, run: RunSeed, seed: int) -> Delivered | None:
+    """In a worker process: what came of the seed; None if the sweep has asked meanwhile that nothing more begins."""
+    return None if os.path.exists(no_more) else run(seed)
 
 
 def make_pool(jobs: int) -> ProcessPoolExecutor:
@@ -180,9 +194,12 @@ class DaskWorkers:
     def jobs(self) -> int:
         return self._jobs
 
-    def submit(self, seed: int) -> Future[Delivered]:
+    def submit(self, seed: int) -> Future[Delivered | None]:
         """See `sweep.Workers`."""
         return self._executor.submit(self._run, seed)
+
+    def begin_no_more(self) -> None:
+        """See `sweep.Workers`. Dask cancels what is not begun."""
 
     def renew(self) -> None:
         """See `sweep.Workers`. Dask starts workers again itself."""

@@ -519,7 +519,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if port is None or options.get("sock") is not None or options.get("ssl"):
             self._refuse("a server over a given socket or TLS", "give a port of the simulated host")
         world = self._world()
-        return await world.network.listen(world.present_host(), int(port), protocol_factory)
+        serves = bool(options.get("start_serving", True))
+        return await world.network.listen(world.present_host(), int(port), protocol_factory, serves=serves)
 
     def _world(self) -> World:
         assert self.world is not None, "a simulated loop is used inside a world"

@@ -66,6 +66,8 @@ class SimulatedServer(asyncio.AbstractServer):
         self.context = context
         self.life = context.get(LIFE)
         self.is_open = True
+        self.serves = False
+        """It accepts connections; until then its port is taken, and whoever comes is refused."""
         self.waiting = 0
         """Connections that were asked for and not accepted."""
         self._network = network
@@ -113,10 +115,13 @@ class SimulatedServer(asyncio.AbstractServer):
 
     def is_serving(self) -> bool:
         """Whether it accepts connections."""
-        return self.is_open
+        return self.is_open and self.serves
 
     async def start_serving(self) -> None:
-        """It does already."""
+        """Accept connections from now on. Idempotent."""
+        if not self.is_open:
+            raise RuntimeError(f"server {self!r} is closed")
+        self.serves = True
 
     async def serve_forever(self) -> None:
         """Wait until cancelled, then close."""
@@ -124,6 +129,7 @@ class SimulatedServer(asyncio.AbstractServer):
             raise RuntimeError(f"server {self!r} is closed")
         if self._forever is not None:
             raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        self.serves = True
         self._forever = self._network.loop.create_future()
         try:
             await self._forever
@@ -253,8 +259,11 @@ class Network:
         stream.begin(protocol)
         return stream, protocol
 
-    async def listen(self, host: Host, port: int, protocol_factory: Callable[[], Any]) -> SimulatedServer:
-        """Listen on a port of `host` (0: one that is free). Raises OSError (EADDRINUSE) if somebody does already."""
+    async def listen(
+        self, host: Host, port: int, protocol_factory: Callable[[], Any], *, serves: bool = True
+    ) -> SimulatedServer:
+        """Take a port of `host` (0: one that is free), and accept connections there, at once or when the server is
+        told to. Raises OSError (EADDRINUSE) if somebody has it already."""
         refuse_the_dead()
         if port == 0:
             port = self.free_port(host)
@@ -264,6 +273,7 @@ class Network:
                 f"cannot listen on port {port} of {host.name}: somebody there does already; use another port or 0",
             )
         server = SimulatedServer(self, host, port, protocol_factory, contextvars.copy_context())
+        server.serves = serves
         self._listeners[host.name, port] = server
         self.emit("listen", host=host.name, port=port)
         return server
@@ -286,8 +296,9 @@ class Network:
                 return port
 
     def listener(self, host: str, port: int) -> SimulatedServer | None:
-        """Who listens there."""
-        return self._listeners.get((host, port))
+        """Who accepts connections there."""
+        server = self._listeners.get((host, port))
+        return server if server is not None and server.serves else None
 
     def open_connection(
         self, source: Host, life: Any, context: contextvars.Context, server: SimulatedServer

@@ -15,7 +15,10 @@ import pytest
 from harness.cli import sweeping
 from harness.cli.app import run
 from harness.cli.sweep import parse_duration
+from harness.explore.sweep_folder import SweepFolder
+from harness.explore.trial import TrialResult
 from harness.scenario import ScenarioError
+from results.run_folder import RunFolderError
 from tests.harness.explore.fakes import InlineWorkers, result
 
 Call = Callable[..., tuple[int, str, str]]
@@ -218,6 +221,27 @@ def test_stopped_twice_it_waits_for_nothing(harness: Call, workers: Any) -> None
     assert code == 3
     assert made[0].ended == [True]
     assert "stopped at once before the last seed" in out
+
+
+def test_on_a_full_disk_what_is_known_is_told_all_the_same(
+    harness: Call, workers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = SweepFolder.append
+
+    def until_full(folder: SweepFolder, one: TrialResult) -> None:
+        if one.seed > 5:
+            raise RunFolderError(f"cannot write {folder.results_path}: No space left on device")
+        append(folder, one)
+
+    monkeypatch.setattr(SweepFolder, "append", until_full)
+    made = workers({3: "invalid"})
+    code, out, err = harness(*SWEEP, "--seeds", "1-20")
+    assert code == 4
+    assert "No space left on device" in err
+    assert "seed 3: invalid" in out, "the summary is shown"
+    folder = next((tmp_path / "runs").glob("sweep-*"))
+    assert "seed 3" in (folder / "summary.md").read_text(), "there was still room for it"
+    assert made[0].ended == [True]
 
 
 def test_other_code_is_gone_on_with_only_if_asked(harness: Call, workers: Any, tmp_path: Path) -> None:

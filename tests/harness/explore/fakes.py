@@ -36,10 +36,14 @@ class InlineWorkers:
         self.jobs = jobs
         self.submitted: list[int] = []
         self.renewed = 0
+        self.is_ending = False
 
-    def submit(self, seed: int) -> Future[Delivered]:
+    def begin_no_more(self) -> None:
+        self.is_ending = True
+
+    def submit(self, seed: int) -> Future[Delivered | None]:
         self.submitted.append(seed)
-        future: Future[Delivered] = Future()
+        future: Future[Delivered | None] = Future()
         outcome = self.outcomes.get(seed, "valid")
         if isinstance(outcome, Exception):
             future.set_exception(outcome)

@@ -130,6 +130,36 @@ def test_asked_once_to_stop_it_hands_out_no_more_and_is_unknown_at_best() -> Non
     assert "stopped before the last seed" in verdict_line(tally, end)
 
 
+def test_seeds_that_an_executor_keeps_ready_are_not_begun_after_a_stop() -> None:
+    class Ready(InlineWorkers):
+        """One seed is under way, and those behind it can be cancelled no more: they look before they begin."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.ready: list[Future[Delivered | None]] = []
+
+        def submit(self, seed: int) -> Future[Delivered | None]:
+            future = super().submit(seed)
+            if seed > 1:
+                future = Future()
+                future.set_running_or_notify_cancel()
+                self.ready.append(future)
+            return future
+
+        def begin_no_more(self) -> None:
+            super().begin_no_more()
+            for future in self.ready:
+                future.set_result(None)
+            self.ready.clear()
+
+    stop, workers = Stop(), Ready()
+    kept, tally = Kept(lambda done: stop.request()), Tally()
+    end = Sweep(workers, kept, iter(range(1, 101)), tally).run(stop, kept)
+    assert end == STOPPED
+    assert workers.submitted == [1, 2]
+    assert tally.seeds == {1}, "the second was not begun, and is left for whoever goes on"
+
+
 def test_a_stopped_sweep_that_found_something_says_so() -> None:
     stop = Stop()
     kept, tally = Kept(lambda done: stop.request()), Tally()

@@ -151,6 +151,33 @@ def test_a_connection_takes_a_round_trip() -> None:
     play(story, options=NetworkOptions(latency_ns=5 * MS, jitter_ns=0))
 
 
+def test_a_server_that_does_not_serve_yet_has_its_port_and_refuses_connections() -> None:
+    async def story(pair: Pair) -> None:
+        loop = asyncio.get_running_loop()
+
+        async def on_b(work: Awaitable[Any]) -> Any:
+            async def do() -> Any:
+                return await work
+
+            return await loop.create_task(do(), context=pair.b.context())
+
+        server = await on_b(loop.create_server(asyncio.Protocol, "b", PORT + 1, start_serving=False))
+        assert not server.is_serving()
+        with pytest.raises(ConnectionRefusedError):
+            await pair.on_a(asyncio.open_connection("b", PORT + 1))
+        with pytest.raises(OSError, match="somebody there does already"):
+            await on_b(loop.create_server(asyncio.Protocol, "b", PORT + 1))
+        await server.start_serving()
+        assert server.is_serving()
+        await pair.on_a(asyncio.open_connection("b", PORT + 1))
+        server.close()
+        assert not server.is_serving()
+        with pytest.raises(RuntimeError, match="is closed"):
+            await server.start_serving()
+
+    play(story)
+
+
 def test_hosts_are_known_by_name_and_address_and_others_are_not() -> None:
     async def story(pair: Pair) -> None:
         for address in ("b", pair.b.address):

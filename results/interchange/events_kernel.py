@@ -211,6 +211,8 @@ class Reader:
         c: cython.uchar
         if self.is_json:
             if cython.compiled:
+                if at < end and data[at] > 32:
+                    return 0
                 while at < end:
                     c = data[at]
                     if c != 32 and c != 10 and c != 13 and c != 9:
@@ -426,6 +428,10 @@ class Reader:
 
     @cython.cfunc
     def _json_colon(self) -> cython.int:
+        data: bytes = self.data
+        if self.at + 1 < self.end and data[self.at] == 58 and data[self.at + 1] > 32:
+            self.at += 1  # Mostly there are no blanks around it.
+            return 0
         self._skip(0)
         if self.at >= self.end or self.data[self.at] != 58:
             raise FormatError("a ':' has to follow a key of JSON", self.at)
@@ -719,6 +725,8 @@ class Reader:
         ):
             raise FormatError("this is no plain event of ours", start)
         if self.is_strict:
+            if not seen & (7 << 8):
+                return Operation(index, time, process, type_, f, value, error)
             return Operation(index, time, process, type_, f, value, error, intended, node, phase)
         indexed_before: cython.Py_ssize_t = self.indexed
         if type(index) is int:

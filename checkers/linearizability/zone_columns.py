@@ -16,6 +16,9 @@ from checkers.linearizability.calls import FOREVER
 from checkers.linearizability.footprints import NONE, Footprints
 from checkers.linearizability.footprints_kernel import is_ambiguous
 
+SHORT = 4096
+"""Calls up to which a look at each is cheaper than a dozen calls of NumPy, whether compiled or not."""
+
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -39,8 +42,10 @@ def find_zones(calls: Footprints) -> ZoneFindings:
     rows = np.arange(len(calls.start))
     if calls.unequal is not None:
         decided[calls.key[calls.unequal]] = False
-    if calls.key_count == 1 and is_ambiguous(
-        calls.observed, calls.written, calls.end, calls.value_count, calls.initial
+    if (
+        calls.key_count == 1
+        and len(rows) <= SHORT
+        and is_ambiguous(calls.observed, calls.written, calls.end, calls.value_count, calls.initial)
     ):
         decided[0] = False
     if not decided.any():

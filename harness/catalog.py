@@ -32,6 +32,7 @@ WORKLOADS: dict[str, str] = {
     "bank": "workloads.bank:Bank",
     "register": "workloads.register:Register",
     "set": "workloads.set:Set",
+    "rw-register": "workloads.rw_register:RwRegister",
     "watch": "workloads.watch:WatchWorkload",
     "log": "workloads.log:LogWorkload",
     "long-fork": "workloads.long_fork:LongFork",

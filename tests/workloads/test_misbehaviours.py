@@ -34,6 +34,10 @@ FINDS: dict[str, dict[str, float]] = {
         "lost-elements": 0.01, "doubled-elements": 0.01, "reordered-elements": 0.05, "false-failures": 0.05,
     },
     "register": {"stale-reads": 0.1, "lost-writes": 0.1, "false-failures": 0.1},
+    "rw-register": {
+        "write-skew": 0.5, "lost-updates": 0.5, "read-committed": 0.5, "dirty-reads": 0.5, "torn-reads": 0.2,
+        "lost-writes": 0.05, "false-failures": 0.05,
+    },
     "set": {"lost-writes": 0.02, "stale-reads": 0.5, "torn-reads": 0.2, "false-failures": 0.05},
     "unique-ids": {"repeated-ids": 0.01},
     "watch": {

@@ -29,11 +29,11 @@ def main() -> int:
     asked = parser.parse_args()
     hypothesis.settings.register_profile("mutation", database=None, derandomize=True, deadline=None)
     hypothesis.settings.load_profile("mutation")
-    pages = {asked.page[0]: tuple(asked.page[1:])} if asked.page else PAGES
-    for page, tests in pages.items():
+    pages = {asked.page[0]: (tuple(asked.page[1:]),)} if asked.page else PAGES
+    for page, stages in pages.items():
         if asked.only and not any(word in page for word in asked.only):
             continue
-        result = run_page(page, tests, asked.budget, asked.seed, lambda text: print(text, flush=True))
+        result = run_page(page, stages, asked.budget, asked.seed, lambda text: print(text, flush=True))
         print(
             f"{page}: {result.tried} of {result.found} mutants tried, {len(result.survivors)} survive",
             flush=True,

@@ -1,32 +1,57 @@
-"""The pages of the checkers that are mutated, each with the tests that have to notice."""
+"""The pages of the checkers that are mutated, each with the tests that have to notice, the quick ones first."""
 
-_LINEARIZABILITY = ("tests/checkers/linearizability",)
-_LISTS = ("tests/checkers/isolation/test_list_append.py",)
+_AGREEMENT = ("tests/checkers/synthetic/test_agreement.py", "-m", "slow")
+"""Generated histories; how many seeds is decided by HARNESS_SYNTHETIC_SEEDS."""
+_SLOW_ONES = "agrees or exhaustive or both_forms or are_what_they_are or recorded"
+_LISTS = "tests/checkers/isolation/test_list_append.py"
+_LINEARIZABILITY = "tests/checkers/linearizability"
 
-PAGES: dict[str, tuple[str, ...]] = {
-    "checkers/linearizability/zone_columns.py": _LINEARIZABILITY,
-    "checkers/linearizability/search_kernel.py": _LINEARIZABILITY,
-    "checkers/linearizability/races.py": _LINEARIZABILITY,
-    "checkers/linearizability/decide.py": _LINEARIZABILITY,
-    "checkers/isolation/append_kernel.py": _LISTS,
-    "checkers/isolation/cycles_kernel.py": _LISTS,
-    "checkers/isolation/components_kernel.py": _LISTS,
-    "checkers/isolation/list_versions.py": _LISTS,
-    "checkers/isolation/cycles.py": _LISTS,
-    "checkers/isolation/decide.py": _LISTS,
-    "checkers/isolation/lattice.py": ("tests/checkers/isolation/test_lattice.py",),
-    "checkers/isolation/weak_levels.py": ("tests/checkers/isolation/test_weak_levels.py",),
-    "checkers/isolation/weak_kernel.py": ("tests/checkers/isolation/test_weak_levels.py",),
-    "checkers/isolation/polygraph.py": ("tests/checkers/isolation/test_polygraph.py",),
-    "checkers/bank.py": ("tests/checkers/test_bank.py",),
-    "checkers/set_full.py": ("tests/checkers/test_set_full.py",),
-    "checkers/counter.py": ("tests/checkers/test_counter.py",),
-    "checkers/queue.py": ("tests/checkers/test_queue.py",),
-    "checkers/unique_ids.py": ("tests/checkers/test_unique_ids.py",),
-    "checkers/monotonic.py": ("tests/checkers/test_monotonic.py",),
-    "checkers/long_fork.py": ("tests/checkers/test_long_fork.py",),
-    "checkers/causal_reverse.py": ("tests/checkers/test_causal_reverse.py",),
-    "checkers/write_skew.py": ("tests/checkers/test_write_skew.py",),
-    "checkers/sessions.py": ("tests/checkers/test_sessions.py",),
-    "checkers/staleness.py": ("tests/checkers/test_staleness.py",),
+_OF_LISTS = (
+    (_LISTS, "-k", f"not ({_SLOW_ONES})"),
+    (*_AGREEMENT, "-k", "list-append and not levels"),
+    (_LISTS, "-k", _SLOW_ONES),
+)
+_OF_WEAK = (("tests/checkers/isolation/test_weak_levels.py",),)
+_OF_ZONES = (
+    (f"{_LINEARIZABILITY}/test_named.py",),
+    (f"{_LINEARIZABILITY}/test_ways.py",),
+    (f"{_LINEARIZABILITY}/test_agreement.py",),
+)
+_OF_SEARCH = (
+    (f"{_LINEARIZABILITY}/test_models.py",),
+    (f"{_LINEARIZABILITY}/test_ways.py",),
+    (f"{_LINEARIZABILITY}/test_search.py",),
+)
+
+PAGES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "checkers/linearizability/zone_columns.py": _OF_ZONES,
+    "checkers/linearizability/search_kernel.py": _OF_SEARCH,
+    "checkers/linearizability/races.py": _OF_SEARCH,
+    "checkers/linearizability/decide.py": _OF_SEARCH,
+    "checkers/isolation/append_kernel.py": _OF_LISTS,
+    "checkers/isolation/components_kernel.py": _OF_LISTS,
+    "checkers/isolation/cycles_kernel.py": _OF_LISTS,
+    "checkers/isolation/cycles.py": _OF_LISTS,
+    "checkers/isolation/list_versions.py": _OF_LISTS,
+    "checkers/isolation/decide.py": _OF_LISTS,
+    "checkers/isolation/lattice.py": (("tests/checkers/isolation/test_lattice.py",),),
+    "checkers/isolation/weak_levels.py": _OF_WEAK,
+    "checkers/isolation/weak_kernel.py": _OF_WEAK,
+    "checkers/isolation/polygraph.py": (("tests/checkers/isolation/test_polygraph.py",),),
+    **{
+        f"checkers/{name}.py": ((f"tests/checkers/test_{name}.py",),)
+        for name in (
+            "bank",
+            "set_full",
+            "counter",
+            "queue",
+            "unique_ids",
+            "monotonic",
+            "long_fork",
+            "causal_reverse",
+            "write_skew",
+            "sessions",
+            "staleness",
+        )
+    },
 }

@@ -168,12 +168,22 @@ def load_history(folder: Path) -> Any:
     return History.load(folder / "history.jsonl")
 
 
+def load_calls(folder: Path, keyed: bool) -> Any:
+    """The history as columns of calls, which is what readers of large files make."""
+    from checkers.linearizability.columns import CallColumns
+
+    return CallColumns.of(load_history(folder), keyed=keyed)
+
+
 def _linearizable(model: str, keyed: bool = False, **arguments: Any) -> Callable[[Any], str]:
     def judge(history: Any) -> str:
         from checkers.linearizability.checker import LinearizabilityChecker
+        from checkers.linearizability.columns import CallColumns
         from checkers.linearizability.models import model_named
 
         checker = LinearizabilityChecker(model_named(model, **arguments), split_by_key=keyed)
+        if isinstance(history, CallColumns):
+            return str(checker.check_columns(history, _limits()).outcome)
         return str(checker.check(history, _limits()).outcome)
 
     return judge
@@ -186,7 +196,7 @@ def _object_row(name: str, words: str, expected: str, break_: str | None = None,
         name,
         f"{words}, seed {SEED}" + (f", broken by {break_}" if break_ else ""),
         _made_object(break_, **shape),
-        load_history,
+        lambda folder: load_calls(folder, keyed),
         _linearizable(shape["model"], keyed),
         shape["operations"],
         expected,
@@ -205,10 +215,12 @@ KV: Final = {"model": "kv", "operations": 2000, "clients": 50, "keys": 10, "read
 
 def _recorded(pattern: str) -> Callable[[Path], Any]:
     def load(_: Path) -> Any:
+        from checkers.linearizability.columns import CallColumns
         from results.interchange import jepsen
 
         paths = sorted(Path(os.environ["HARNESS_HISTORIES"]).glob(pattern))
-        return [jepsen.load(path) for path in paths if path.read_text().strip()]
+        histories = [jepsen.load(path) for path in paths if path.read_text().strip()]
+        return [CallColumns.of(history) for history in histories]
 
     return load
 
@@ -225,12 +237,12 @@ def _judge_all(judge: Callable[[Any], str]) -> Callable[[Any], str]:
     return judge_all
 
 
-def _etcd(history: Any) -> str:
+def _etcd(calls: Any) -> str:
     from checkers.linearizability.checker import LinearizabilityChecker
     from checkers.linearizability.models import model_named
 
     checker = LinearizabilityChecker(model_named("cas-register"), split_by_key=False)
-    return str(checker.check(history, _limits()).outcome)
+    return str(checker.check_columns(calls, _limits()).outcome)
 
 
 def _nothing(_: Path) -> None:
@@ -238,7 +250,7 @@ def _nothing(_: Path) -> None:
 
 
 def _count(histories: list[Any]) -> int:
-    return sum(len(history.pairs()) for history in histories)
+    return sum(len(calls) for calls in histories)
 
 
 # Files.
@@ -261,11 +273,23 @@ def _path(format_: str) -> Callable[[Path], Path]:
     return lambda folder: folder / f"history.{format_}"
 
 
-def _judge_file(model: str) -> Callable[[Path], str]:
-    def judge(path: Path) -> str:
-        from checkers import check  # type: ignore[attr-defined, unused-ignore]
+def _read(path: Path, kind: str) -> Any:
+    from results.interchange.straight import read_transactions
 
-        return str(check(path, model=model, limits=_limits()).outcome)
+    format_ = "edn" if path.suffix == ".edn" else "json"
+    return read_transactions(path.read_bytes(), format_, of_registers=kind == "rw-register")
+
+
+def _parsed(kind: str) -> Callable[[Path], str]:
+    def judge(path: Path) -> str:
+        return f"{len(_read(path, kind).transactions):,} transactions read"
+
+    return judge
+
+
+def _judge_file(kind: str) -> Callable[[Path], str]:
+    def judge(path: Path) -> str:
+        return _isolated(kind, "strict-serializable")(_read(path, kind).transactions)
 
     return judge
 
@@ -364,6 +388,19 @@ def _rows() -> list[Row]:
             for label, count in (("10k", 10_000), ("1m", MILLION))
         ),
     )
+    of_objects = tuple(
+        replace(
+            row,
+            name=f"{row.name}-objects",
+            shape=f"{row.shape}; from operations that are Python objects instead of columns",
+            load=load_history,
+            to_reach_s=None,
+            to_reach_mb=None,
+            porcupine=None,
+        )
+        for row in registers
+        if row.name in ("cas-register-100k", "register-unique-10k", "register-unique-1m")
+    )
     transactions = (
         *(
             _transactions_row(
@@ -409,12 +446,23 @@ def _rows() -> list[Row]:
         ),
     )
     files = tuple(
-        _file_row(f"file-{format_}-{kind}-{label}", format_, kind, count)
+        row
         for kind in ("list-append", "rw-register")
-        for format_ in ("edn", "jsonl")
+        for format_, seconds in (("edn", 4.0), ("jsonl", 1.5))
         for label, count in (("10k", 10_000), ("1m", MILLION))
+        for row in (
+            _file_row(f"file-{format_}-{kind}-{label}", format_, kind, count),
+            replace(
+                _file_row(f"read-{format_}-{kind}-{label}", format_, kind, count),
+                shape=f"reading a file of {format_}, and nothing else: {kind}, {count:,} transactions as above",
+                judge=_parsed(kind),
+                expected=f"{count:,} transactions read",
+                to_reach_s=seconds if (kind, label) == ("rw-register", "1m") else None,
+                elle=None,
+            ),
+        )
     )
-    return [*registers, *transactions, *files]
+    return [*registers, *of_objects, *transactions, *files]
 
 
 ROWS: Final[dict[str, Row]] = {row.name: row for row in _rows()}
@@ -423,6 +471,7 @@ GROWTH: Final = tuple(
     (f"{name}-10k{rest}", f"{name}-1m{rest}", 2.5)
     for name, rest in (
         ("register-unique", ""),
+        ("register-unique", "-objects"),
         ("queue", ""),
         ("stack", ""),
         ("priority-queue", ""),
@@ -435,6 +484,8 @@ GROWTH: Final = tuple(
         ("rw-register", "-causal"),
         ("file-edn-list-append", ""),
         ("file-jsonl-list-append", ""),
+        ("read-edn-rw-register", ""),
+        ("read-jsonl-rw-register", ""),
     )
 )
 """Pairs of rows, and how many times the time an operation may grow from the first to the second."""

@@ -56,33 +56,45 @@ class Mutant:
     """The whole page with the change."""
 
 
-def mutants(source: str) -> Iterator[Mutant]:
-    """All mutants of a page, in the order of their lines."""
+Path = tuple[tuple[str, int | None], ...]
+Place = tuple[int, Path, int]
+"""Where a page may be changed: the line, the way to the node, and which of its changes."""
+
+
+def places(source: str) -> list[Place]:
+    """All places where a page may be changed, in the order of their lines."""
     found = []
-    tree = ast.parse(source)
-    for path, node in _changeable(tree, ()):
+    for path, node in _changeable(ast.parse(source), ()):
         for number, _ in enumerate(_changes(node)):
             found.append((getattr(node, "lineno", 0), path, number))
-    for line, path, number in sorted(found):
-        changed = copy.deepcopy(tree)
-        owner, field, place = _owner(changed, path)
-        value = getattr(owner, field)
-        node = value if place is None else value[place]
-        before = ast.unparse(node)
-        after = list(_changes(node))[number]()
-        if place is None:
-            setattr(owner, field, after)
-        else:
-            value[place] = after
-        change = f"{_short(before)} -> {_short(ast.unparse(after))}"
-        yield Mutant(line, change, ast.unparse(ast.fix_missing_locations(changed)))
+    return sorted(found, key=lambda place: place[0])
+
+
+def mutant_at(source: str, place: Place) -> Mutant:
+    """The page changed at that place."""
+    line, path, number = place
+    tree = ast.parse(source)
+    owner, field, position = _owner(tree, path)
+    value = getattr(owner, field)
+    node = value if position is None else value[position]
+    before = ast.unparse(node)
+    after = list(_changes(node))[number]()
+    if position is None:
+        setattr(owner, field, after)
+    else:
+        value[position] = after
+    change = f"{_short(before)} -> {_short(ast.unparse(after))}"
+    return Mutant(line, change, ast.unparse(ast.fix_missing_locations(tree)))
+
+
+def mutants(source: str) -> Iterator[Mutant]:
+    """All mutants of a page, in the order of their lines."""
+    for place in places(source):
+        yield mutant_at(source, place)
 
 
 def _short(text: str) -> str:
     return " ".join(text.split())[:90]
-
-
-Path = tuple[tuple[str, int | None], ...]
 
 
 def _changeable(node: ast.AST, path: Path) -> Iterator[tuple[Path, ast.AST]]:

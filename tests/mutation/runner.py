@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.mutants import Mutant, mutant_at, places
 
 ROOT = Path(__file__).resolve().parents[2]
 SLACK_S = 10.0
@@ -72,21 +72,22 @@ def run_page(page: str, stages: Stages, budget_s: float, seed: int, say=print) -
             raise RuntimeError(f"the tests of {page} fail as it is ({noticed}): {' '.join(tests)}")
         limits.append(10 * (time.monotonic() - started) + SLACK_S)
     started = time.monotonic()
-    all_of_it = list(mutants(source))
-    drawn = list(all_of_it)
+    found = places(source)
+    drawn = list(found)
     Random(seed).shuffle(drawn)
     survivors = []
     tried = 0
-    for mutant in drawn:
+    for place in drawn:
         if time.monotonic() - started > budget_s:
             break
         tried += 1
+        mutant = mutant_at(source, place)
         if not any(
             _notices(page, mutant.source, tests, limit) for tests, limit in zip(stages, limits, strict=True)
         ):
             survivors.append(mutant)
             say(f"  {page}:{mutant.line} survives: {mutant.change}")
-    return Result(page, len(all_of_it), tried, sorted(survivors, key=lambda mutant: mutant.line))
+    return Result(page, len(found), tried, sorted(survivors, key=lambda mutant: mutant.line))
 
 
 def _notices(page: str, source: str, tests: tuple[str, ...], limit_s: float) -> str:

@@ -37,7 +37,7 @@ SOLVER_EVERY = 10
 """The solver is asked about one seed of so many: it takes a hundred times longer than the rest."""
 UNDECIDED_OF_LISTS = {"read-atomic", "causal", "prefix", "parallel-snapshot-isolation"}
 """Levels of which the checker of lists may say unknown."""
-MAY_GIVE_UP = {"queue", "stack", "priority-queue", "set", "kv"}
+MAY_GIVE_UP = {"stack"}
 """Objects whose states are so many that a search may end in unknown."""
 
 

@@ -153,3 +153,13 @@ def test_a_crashed_transfer_is_under_way_for_ever() -> None:
         assert judge(read(story, balances).done(), snapshot=False).outcome == outcome, balances
     debt = read(builder, {"a": -1, "b": 21})
     assert judge(debt.done(), snapshot=False).outcome == INVALID
+
+
+def test_a_crashed_transfer_of_an_unknown_amount_may_have_done_anything() -> None:
+    for asked in (None, {"from": "a", "to": "b"}, {"amount": "much"}):
+        builder = HistoryBuilder()
+        builder.invoke(0, "transfer", asked)
+        builder.info(0, "timeout")
+        wrong = read(builder, {"a": 1, "b": 1}).done()
+        assert judge(wrong).outcome == INVALID
+        assert judge(wrong, snapshot=False).outcome == UNKNOWN

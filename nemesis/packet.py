@@ -140,6 +140,10 @@ class Packet:
         if not links:
             why = "every link of it is cut by another step" if wanted else "there is no such link"
             return Plan(skipped=f"{picked.how}: {why}")
+        down = [name for name in nodes if situation.states[name] == "down"]
+        if all(source in down or target in down for source, target in links):
+            # Nothing passes there, so nothing would show that the step took effect.
+            return Plan(skipped=f"{picked.how}: no link of it has both ends running ({', '.join(down)} down)")
         conditions = [kind for kind in _LIES_ON.get(shape, ()) if kind in situation.available]
         for link in links:
             for kind in conditions:

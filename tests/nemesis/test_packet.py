@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemesis.cluster import CLIENT
+from nemesis.cluster import CLIENT, NodeState
 from nemesis.holds import Holds
 from nemesis.package import Plan, Situation
 from nemesis.packet import SHAPES, Packet, links_of, worst
@@ -111,6 +111,18 @@ def test_nothing_is_laid_on_a_link_that_is_cut() -> None:
     assert "every link of it is cut by another step" in str(plan.skipped)
     holds.release("cut", ("n3", "n1"), 9)
     assert PACKET.plan(packet(1, 0, 10, "slow", delay_ms=50.0), UP, holds).links == (("n1", "n3"),)
+
+
+def test_where_no_link_has_both_ends_running_the_step_waits() -> None:
+    """Its effect could not be shown there; on one link that works it can."""
+    step = packet(1, 0, 10, "slow", delay_ms=50.0)
+    states: dict[str, NodeState] = dict.fromkeys(NODES, "down")
+    for running, is_skipped in ((NODES[:1], True), (NODES, False)):
+        states.update(dict.fromkeys(running, "up"))
+        plan = PACKET.plan(step, Situation(NODES, states, {}, frozenset(EVERYTHING)), Holds())
+        assert (plan.skipped is not None) is is_skipped
+        if is_skipped:
+            assert "no link of it has both ends running" in str(plan.skipped)
 
 
 def test_what_an_environment_lacks_is_replaced_by_what_it_has() -> None:

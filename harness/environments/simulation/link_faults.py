@@ -123,10 +123,13 @@ class LinkFaults:
         lost_before = [self._network.conditions(link).lost_segments for link in wanted]
         probes = []
         for link, lost in zip(wanted, lost_before, strict=True):
-            if link in self.cut_links:
+            if link in self.cut_links or self._is_dark(link):
                 probes.append(_unseen(link))
                 continue
-            await self._times([link] * LOSS_PROBES, PATIENCE_S)
+            arrived = await self._times([link] * LOSS_PROBES, PATIENCE_S)
+            if not any(arrived) and self._is_dark(link):
+                probes.append(_unseen(link))
+                continue
             seen = self._network.conditions(link).lost_segments - lost
             expected = share * LOSS_PROBES
             # By chance alone none is lost of so many, where the share is small.
@@ -201,6 +204,10 @@ class LinkFaults:
         after = await self._times(open_links, patience_s, size)
         probes = [_unseen(link) for link in wanted if link in self.cut_links]
         for link, early, late in zip(open_links, before, after, strict=True):
+            if late is None and (early is None or link in self.cut_links or self._is_dark(link)):
+                # Nothing came through before either, or something else stops it now: that says nothing of this fault.
+                probes.append(_unseen(link))
+                continue
             shown = late is not None and proves(late, self._network.conditions(link))
             probes.append(
                 {**_what(link), "before": _arrival(early), "after": _arrival(late), "proves": shown}
@@ -229,13 +236,17 @@ class LinkFaults:
         for link in links:
             if link in self.cut_links:
                 shown[link] = ("the link is cut", True)
-            elif any(self._network.is_dark(end) for end in link):
+            elif self._is_dark(link):
                 shown[link] = ("a machine at its end has no power", True)
         asked = [link for link in links if link not in shown]
         # A link that loses much may need a while to let a probe through.
         for link, late in zip(asked, await self._times(asked, PATIENCE_S), strict=True):
             shown[link] = (_arrival(late), late is not None)
         return {link: shown[link] for link in links}
+
+    def _is_dark(self, link: Link) -> bool:
+        """A machine at one of its ends has no power."""
+        return any(self._network.is_dark(end) for end in link)
 
     async def _times(self, links: Sequence[Link], patience_s: float, size: int = 0) -> list[int | None]:
         """How long a probe takes on each of these links, in ns; None: it did not arrive in time."""

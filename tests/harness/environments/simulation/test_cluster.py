@@ -138,6 +138,22 @@ def test_a_link_that_was_bad_before_proves_nothing_by_being_bad(tmp_path: Path) 
     run(tmp_path, story, latency_ms=20, jitter_ms=5)
 
 
+def test_a_link_to_a_machine_without_power_says_nothing_of_what_lies_on_the_others(tmp_path: Path) -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.power_loss("n2")
+        both = [("n1", "n2"), ("n1", "n3")]
+        for evidence in (await cluster.slow(both, 60, 5), await cluster.lose(both, 0.3)):
+            assert evidence.took_effect, "it was seen on the link that can be seen"
+            assert [probe["proves"] for probe in evidence.probes] in ([None, True], [True, None])
+        await cluster.slow(both, 0)
+        await cluster.lose(both, 0.0)
+        for evidence in (await cluster.slow(both[:1], 60, 5), await cluster.lose(both[:1], 0.3)):
+            assert not evidence.took_effect, "nothing could be seen"
+            assert [probe["proves"] for probe in evidence.probes] == [None]
+
+    run(tmp_path, story)
+
+
 def test_a_disk_that_is_slow_by_itself_proves_nothing_by_being_slow(tmp_path: Path) -> None:
     async def story(cluster: SimulatedCluster) -> None:
         disk: Any = cluster.world.host("n1").disk

@@ -189,6 +189,18 @@ def _linearizable(model: str, keyed: bool = False, **arguments: Any) -> Callable
     return judge
 
 
+def _set(history: Any) -> str:
+    from checkers.set_full import SetFullChecker
+
+    return str(SetFullChecker(True).check(history, _limits()).outcome)
+
+
+def _counter(history: Any) -> str:
+    from checkers.counter import CounterChecker
+
+    return str(CounterChecker().check(history, _limits()).outcome)
+
+
 def _object_row(name: str, words: str, expected: str, break_: str | None = None, **more: Any) -> Row:
     shape = more.pop("shape")
     keyed = shape["model"] == "kv" or bool(shape.get("keys"))
@@ -378,15 +390,28 @@ def _rows() -> list[Row]:
                 "valid",
                 shape={"model": model, "operations": count, "clients": 10, "read_share": reads},
             )
-            for model, reads in (
-                ("queue", 0.5),
-                ("stack", 0.5),
-                ("priority-queue", 0.5),
-                ("set", 0.001),
-                ("counter", 0.5),
-            )
+            for model, reads in (("queue", 0.5), ("stack", 0.5), ("priority-queue", 0.5))
             for label, count in (("10k", 10_000), ("1m", MILLION))
         ),
+    )
+    without_search = tuple(
+        replace(
+            _object_row(
+                f"{model}-{label}",
+                f"one {model}, {count:,} operations by 10 clients, {reads:,} of them reads, by its own checker",
+                "valid",
+                shape={"model": model, "operations": count, "clients": 10, "read_share": reads / count},
+            ),
+            load=load_history,
+            judge=judge,
+            porcupine=None,
+        )
+        for model, judge, label, count, reads in (
+            ("set", _set, "10k", 10_000, 20),
+            ("set", _set, "1m", MILLION, 20),
+            ("counter", _counter, "10k", 10_000, 5_000),
+            ("counter", _counter, "1m", MILLION, 500_000),
+        )
     )
     of_objects = tuple(
         replace(
@@ -462,7 +487,7 @@ def _rows() -> list[Row]:
             ),
         )
     )
-    return [*registers, *of_objects, *transactions, *files]
+    return [*registers, *without_search, *of_objects, *transactions, *files]
 
 
 ROWS: Final[dict[str, Row]] = {row.name: row for row in _rows()}

@@ -167,18 +167,23 @@ class RegisterReasons:
         key = transactions.keys[int(transactions.key[finding.first])]
         first = int(owner[finding.first])
         name = finding.name
-        second = first if name == "unwritten-value" else int(owner[finding.second])
+        of_nobody = name in ("unwritten-value", "garbage-read")
+        second = first if of_nobody else int(owner[finding.second])
         cast = Cast(transactions, [first, second])
         one, other = cast.name(first), cast.name(second)
         where = f"key {shown(key)}"
-        written = None if name == "unwritten-value" else shown(self._value(finding.second))
+        written = None if of_nobody else shown(self._value(finding.second))
         if name == "internal":
             before = transactions.spelt_one(finding.second)
             now = transactions.spelt_one(finding.first)
             did = "read" if before[0] == "r" else "wrote"
             text = f"{one} {did} {shown(before[2])} at {where} and then read {shown(now[2])}"
-        elif name == "unwritten-value":
+        elif of_nobody:
             text = f"{one} read {shown(transactions.values[finding.second])} from {where}, which nobody wrote to it"
+            if name == "garbage-read":
+                text += (
+                    ", and something else that nobody wrote was read too: only one can have been there before"
+                )
         elif name == "duplicate-writes":
             text = (
                 f"{one} and {other} both wrote {written} to {where}; nothing can be said of a key whose writes are not "

@@ -18,7 +18,7 @@ from checkers.isolation.arrays import Arrays
 from checkers.isolation.dependencies import Dependencies, Orders, sorted_dependencies
 from checkers.isolation.grouping import group
 from checkers.isolation.list_versions import Finding
-from results.transactions import WRITE, Transactions
+from results.transactions import READ, WRITE, Transactions
 
 FINDINGS: Final = (
     "duplicate-writes",
@@ -38,6 +38,10 @@ DERIVED: Final = 1
 CERTAIN: Final = 2
 """What the order of sessions, or real time, says about the versions of a key: nothing; what must be so if the history
 is as demanded; what was promised to be so."""
+
+
+ABSENT: Final = -1
+"""In `RegisterVersions.position`: the read saw that the register is absent."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,24 @@ def register_versions(
         has_delete=arrays.taken(has_delete, np.int8).astype(np.bool_),
         dependencies=sorted_dependencies(nodes, *edges.found()),
     )
+
+
+def keys_with_garbage(versions: RegisterVersions) -> NDArray[np.bool_]:
+    """[keys] of which different things were read that nobody wrote: only one of them can have been there before the
+    history began. Absence is one of them, unless the key was deleted."""
+    transactions = versions.transactions
+    lowest = np.full(len(transactions.keys), np.iinfo(np.int32).max, dtype=np.int32)
+    highest = np.full(len(transactions.keys), ABSENT, dtype=np.int32)
+    unwritten = np.flatnonzero(versions.is_unwritten)
+    key = transactions.key[unwritten]
+    seen = transactions.elements[transactions.element_first[unwritten]]
+    np.minimum.at(lowest, key, seen)
+    np.maximum.at(highest, key, seen)
+    absent = (transactions.kind == READ) & (versions.position == ABSENT)
+    key = transactions.key[absent]
+    lowest[key[~versions.has_delete[key]]] = ABSENT
+    garbage: NDArray[np.bool_] = lowest < highest
+    return garbage
 
 
 def holds_only_registers(transactions: Transactions) -> bool:

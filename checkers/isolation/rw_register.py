@@ -30,6 +30,7 @@ from checkers.isolation.register_versions import (
     IGNORED,
     RegisterVersions,
     holds_only_registers,
+    keys_with_garbage,
     register_versions,
 )
 from checkers.isolation.serial_order import (
@@ -112,7 +113,10 @@ class RwRegisterChecker:
         )
         reasons = RegisterReasons(versions)
         unwritten = 0
+        garbage = keys_with_garbage(versions)
         for finding in versions.findings:
+            if finding.name == "unwritten-value" and garbage[transactions.key[finding.first]]:
+                finding = replace(finding, name="garbage-read")
             if finding.name == "duplicate-writes":
                 if not found.doubts:
                     found.doubts.append(reasons.of_finding(finding).sentence)

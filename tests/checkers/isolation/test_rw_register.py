@@ -136,6 +136,15 @@ def test_a_value_that_nobody_wrote_may_have_been_there_before():
     assert verdict.details["unwritten_values"] == 1
 
 
+@pytest.mark.parametrize("text", ["rx \n wx1 | rx3 \n rx1", "rx3 | rx4 | wx1", "rx3 \n rx | wx1"])
+def test_only_one_value_can_have_been_there_before(text):
+    """Another that nobody wrote is garbage, and so is any where the key was seen absent."""
+    verdict = judged(text)
+    assert verdict.outcome == "invalid"
+    assert {anomaly.type for anomaly in verdict.anomalies} == {"garbage-read"}
+    assert "only one can have been there before" in verdict.anomalies[0].sentence
+
+
 def test_values_written_twice_leave_their_key_undecided():
     verdict = judged("wx1 | wx1 | rx1")
     assert verdict.outcome == "unknown"

@@ -29,7 +29,7 @@ def judged(history, model, **options):
     if model == "semaphore":
         options = {"initial": 3, **options}
     if model == "set":
-        options.pop("keyed", None)  # A set never is.
+        options = {"linearizable": True}  # It is never keyed.
     verdict = check(history, model, time_limit_s=8, memory_limit_mb=600, **options)
     assert "broke down" not in verdict.sentence, f"{verdict.sentence}: {verdict.details.get('traceback')}"
     if verdict.outcome == UNKNOWN:

@@ -162,6 +162,26 @@ def _made_object(break_: str | None = None, **shape: Any) -> Callable[[Path], No
     return make
 
 
+def _made_set(operations: int, read_share: float) -> Callable[[Path], None]:
+    """A set that is read once more at the end; what nobody could have seen would leave its verdict open."""
+
+    def make(folder: Path) -> None:
+        from checkers.synthetic.formats import json_lines
+        from checkers.synthetic.objects import ObjectShape, run_object
+        from results.history import History
+        from results.operation import INVOKE, OK, Operation
+
+        made = run_object(ObjectShape("set", operations, 10, read_share=read_share), SEED)
+        events = list(made.history().operations)
+        elements = [made.argument[i] for i in made.order if made.f[i] == "add"]
+        time, process = events[-1].time, int(made.process.max()) + 1
+        events.append(Operation(len(events), time + 1, process, INVOKE, "read"))
+        events.append(Operation(len(events), time + 2, process, OK, "read", elements))
+        (folder / "history.jsonl").write_text(json_lines(History(events)))
+
+    return make
+
+
 def load_history(folder: Path) -> Any:
     from results.history import History
 
@@ -402,6 +422,7 @@ def _rows() -> list[Row]:
                 "valid",
                 shape={"model": model, "operations": count, "clients": 10, "read_share": reads / count},
             ),
+            **({"make": _made_set(count, reads / count)} if model == "set" else {}),
             load=load_history,
             judge=judge,
             porcupine=None,

@@ -39,12 +39,16 @@ PAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "checkers/isolation/weak_kernel.py": _OF_WEAK,
     "checkers/isolation/polygraph.py": (("tests/checkers/isolation/test_polygraph.py",),),
     **{
+        f"checkers/{name}.py": (
+            (f"tests/checkers/test_{name}.py",),
+            (*_AGREEMENT, "-k", f"special and {name.partition('_')[0]}"),
+        )
+        for name in ("set_full", "counter", "queue")
+    },
+    **{
         f"checkers/{name}.py": ((f"tests/checkers/test_{name}.py",),)
         for name in (
             "bank",
-            "set_full",
-            "counter",
-            "queue",
             "unique_ids",
             "monotonic",
             "long_fork",

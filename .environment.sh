@@ -20,7 +20,7 @@ prepare_environment() {
     stamp="$root/.venv/.installed-$requirements"
     wanted="$root $(cat "$root"/requirements*.txt | cksum)"
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$root/.venv/bin/python" -c '' 2>/dev/null; then
-        compile_kernels "$root"
+        compile_kernels "$root" "$requirements"
         return 0
     fi
     if ! "$root/.venv/bin/python" -m pip --version >/dev/null 2>&1; then
@@ -45,17 +45,27 @@ import pathlib, sys, sysconfig
 pathlib.Path(sysconfig.get_path("purelib"), "multiraft_harness_checkout.pth").write_text(sys.argv[1] + "\n")
 PYTHON
     echo "$wanted" >"$stamp"
-    compile_kernels "$root"
+    compile_kernels "$root" "$requirements"
 }
 
-# Compiles the checkers' kernels when one has changed. Where that cannot be done they run interpreted, and it is tried
-# again when a kernel or the compiler has changed.
+# Compiles the checkers' kernels when one has changed: for ./check before it goes on, for ./run in the background, since
+# the first run should begin at once. Until one is compiled, and where none can be, they run interpreted, with the same
+# verdicts; it is tried again when a kernel or the compiler has changed.
 compile_kernels() {
     local root="$1" stamp="$1/.venv/.kernels" wanted
     [ -f "$root/build_kernels.py" ] || return 0
     wanted="$root $(command -v cc gcc clang | tr '\n' ' ') $(find "$root/results" "$root/checkers" -name '*_kernel.py' -print0 |
         LC_ALL=C sort -z | xargs -0 cat "$root/build_kernels.py" "$root/requirements.txt" | cksum)"
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+        return 0
+    fi
+    if [ "$2" = requirements.txt ]; then
+        echo "Compiling the checkers' kernels in the background (a minute or two); until then checking is slower ..." >&2
+        (
+            trap '' INT HUP
+            nice -n 5 "$root/.venv/bin/python" "$root/build_kernels.py" --quiet
+            echo "$wanted" >"$stamp"
+        ) </dev/null >"$root/.venv/kernels.log" 2>&1 &
         return 0
     fi
     "$root/.venv/bin/python" "$root/build_kernels.py" --quiet

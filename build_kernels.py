@@ -11,15 +11,20 @@ from; a compiled kernel whose source has changed since is not used.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+ONE = "--kernel"
+"""The option that compiles one kernel, for `build_apart`."""
 PACKAGES = ("results", "checkers")
 """Where kernels may be."""
 
@@ -61,82 +66,80 @@ def is_current(source: Path) -> bool:
         return False
 
 
-def build(sources: list[Path], folder: Path, *, quiet: bool) -> list[Path]:
-    """Compiles kernels with `folder` for what lies about meanwhile; returns those that could not be compiled."""
+def build(source: Path) -> None:
+    """Compiles one kernel in place. Raises whatever Cython or the compiler's driver raises."""
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    digests = {source: digest(source) for source in sources}
-    extensions = cythonize(  # type: ignore[no-untyped-call]
-        [
-            Extension(
-                ".".join(source.relative_to(ROOT).with_suffix("").parts),
-                [str(source.relative_to(ROOT))],
-                extra_compile_args=["-O2", "-Wno-unused-function", "-Wno-unused-variable"],
-            )
-            for source in sources
-        ],
-        build_dir=str(folder),
-        compiler_directives=DIRECTIVES,
-        quiet=quiet,
-    )
-    for extension in extensions:
-        extension.optional = True  # One that cannot be compiled must not keep the others from it.
-    for source in sources:
+    made_from = digest(source)
+    relative = source.relative_to(ROOT)
+    with tempfile.TemporaryDirectory(prefix="kernels-") as folder:
+        extensions = cythonize(  # type: ignore[no-untyped-call]
+            [
+                Extension(
+                    ".".join(relative.with_suffix("").parts),
+                    [str(relative)],
+                    extra_compile_args=["-O2", "-Wno-unused-function", "-Wno-unused-variable"],
+                )
+            ],
+            build_dir=folder,
+            compiler_directives=DIRECTIVES,
+        )
         digest_path(source).unlink(missing_ok=True)
-    command = build_ext(Distribution({"ext_modules": extensions}))
-    command.inplace = True
-    command.build_temp = str(folder)
-    command.parallel = os.cpu_count()
-    command.ensure_finalized()
-    command.run()
-    for source in sources:
-        if compiled_path(source).is_file():
-            digest_path(source).write_text(digests[source])
-    return [source for source in sources if not is_current(source)]
+        command = build_ext(Distribution({"ext_modules": extensions}))
+        command.inplace = True
+        command.build_temp = folder
+        command.ensure_finalized()
+        command.run()
+    digest_path(source).write_text(made_from)
+
+
+def build_apart(source: Path) -> str | None:
+    """Compiles one kernel in a process of its own, as compilers print and may fail; answers what was said if it did."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "build_kernels.py"), ONE, str(source)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return None if is_current(source) else done.stdout
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Nothing is printed inside, by compilers neither, which know only file descriptors."""
-    saved = [os.dup(number) for number in (1, 2)]
-    with open(os.devnull, "w") as nowhere:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        for number in (1, 2):
-            os.dup2(nowhere.fileno(), number)
-        try:
-            yield
-        finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            for number, copy in zip((1, 2), saved, strict=True):
-                os.dup2(copy, number)
-                os.close(copy)
+def alone() -> Iterator[None]:
+    """Nobody else compiles the kernels of this checkout meanwhile: waits for who does."""
+    name = hashlib.blake2b(str(ROOT).encode(), digest_size=8).hexdigest()
+    with open(Path(tempfile.gettempdir(), f"multiraft-kernels-{os.getuid()}-{name}.lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def main(quiet: bool) -> int:
     """0 if every kernel is compiled, 1 if some are not; then they run interpreted."""
-    os.chdir(ROOT)
-    stale = [source for source in kernels() if not is_current(source)]
-    if not stale:
+    with alone():
+        stale = [source for source in kernels() if not is_current(source)]
+        if not stale:
+            return 0
+        print(f"Compiling {len(stale)} kernels of the checkers ...", file=sys.stderr, flush=True)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as several:
+            said = dict(zip(stale, several.map(build_apart, stale), strict=True))
+    left = {source: text for source, text in said.items() if text is not None}
+    if not left:
         return 0
-    print(f"Compiling {len(stale)} kernels of the checkers ...", file=sys.stderr, flush=True)
-    reason = "see the compiler's messages above"
-    with tempfile.TemporaryDirectory(prefix="kernels-") as folder, contextlib.ExitStack() as stack:
-        if quiet:
-            stack.enter_context(_silence())
-            reason = "python build_kernels.py shows why; a C compiler and Python's headers are needed"
-        try:
-            left = build(stale, Path(folder), quiet=quiet)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever is wrong with the compiler, kernels run.
-            left, reason = [s for s in stale if not is_current(s)], f"{type(error).__name__}: {error}"
-    if left:
-        names = ", ".join(str(source.relative_to(ROOT)) for source in left)
-        print(f"Not compiled, so slower, with the same verdicts: {names} ({reason})", file=sys.stderr)
-    return 1 if left else 0
+    if not quiet:
+        print("\n".join(left.values()), file=sys.stderr)
+    names = ", ".join(str(source.relative_to(ROOT)) for source in left)
+    why = "python build_kernels.py shows why; a C compiler and Python's headers are needed"
+    print(f"Not compiled, so slower, with the same verdicts: {names} ({why})", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main("--quiet" in sys.argv[1:]))
+    if ONE in sys.argv:
+        os.chdir(ROOT)
+        build(Path(sys.argv[sys.argv.index(ONE) + 1]))
+    else:
+        sys.exit(main("--quiet" in sys.argv[1:]))

@@ -94,6 +94,11 @@ class QueueChecker:
             wrong, skipped = _order(enqueues, entered, tried, out, removals, taking, empty, values)
             anomalies += wrong
             details["values_without_order"] = skipped
+            if skipped:
+                doubts.append(
+                    f"the order of {count(skipped, 'value')} that went in or came out more than once was not judged; "
+                    "values that are all different would tell"
+                )
         valid = (
             f"{count(len(removals.value), 'element')} of {count(int(enqueues.ok.sum()), 'acknowledged enqueue')} came "
             "out, none twice and none unasked"
@@ -196,22 +201,29 @@ def _too_early(
     removals: _Removals,
     values: Numbering,
 ) -> list[Anomaly]:
-    """Values of one or more enqueues that came out before the first of them began."""
-    begun = np.full(len(values), FOREVER, dtype=np.int64)
-    np.minimum.at(begun, entered[possible], enqueues.start[possible])
-    early = (begun[removals.value] < FOREVER) & (removals.end < begun[removals.value])
+    """Values that came out before they went in: the n-th time before the n-th of their enqueues began."""
+    giving = np.flatnonzero(possible)
+    giving = giving[np.lexsort((enqueues.start[giving], entered[giving]))]
+    taken = np.lexsort((removals.end, removals.value))
+    value, given = removals.value[taken], entered[giving]
+    time = np.arange(len(taken)) - np.searchsorted(value, value)
+    partner = np.searchsorted(given, value) + time
+    has_partner = partner < np.searchsorted(given, value, side="right")  # Those without one are too many.
+    giver_of = giving[np.where(has_partner, partner, 0)] if len(giving) else np.zeros(len(taken), np.int64)
+    early = np.flatnonzero(has_partner)
+    early = early[removals.end[taken[early]] < enqueues.start[giver_of[early]]]
     told = []
-    for place in np.flatnonzero(early)[:20].tolist():
-        taker = removals.operations.pair(int(removals.by[place]))
-        number = int(removals.value[place])
-        giver = enqueues.pairs((entered == number) & possible)[0]
+    for place in early[:20].tolist():
+        taker = removals.operations.pair(int(removals.by[taken[place]]))
+        giver = enqueues.pair(int(giver_of[place]))
+        again = " again" if time[place] else ""
         text = (
-            f"process {taker.process} took out {shown(values.values[number])} ({interval(taker)}) before process "
-            f"{giver.process} began to enqueue it ({interval(giver)})"
+            f"process {taker.process} took out {shown(values.values[int(value[place])])}{again} ({interval(taker)}) "
+            f"before process {giver.process} began to enqueue it{again} ({interval(giver)})"
         )
         told.append((text, [taker, giver]))
     plural = "elements before their enqueues"
-    return [anomaly(TOO_EARLY, told, int(early.sum()), plural=plural)] if told else []
+    return [anomaly(TOO_EARLY, told, len(early), plural=plural)] if told else []
 
 
 def _lost(
@@ -229,7 +241,9 @@ def _lost(
     if not short.any():
         return [], [], 0
     empty_at = int(taking.start[empty].max(initial=-1))
-    crashed = taking.where(taking.unknown)
+    # Whoever began only after the queue had been found empty has not emptied it.
+    until = int(taking.end[empty & (taking.start == empty_at)].max(initial=-1))
+    crashed = taking.where(taking.unknown & (taking.start < until))
     events = taking.history.operations
     drains = any(events[index].f == "drain" for index in crashed.start.tolist())
     # Of the enqueues of a value those acknowledged last may be the ones still inside.
@@ -298,8 +312,11 @@ def _order(
     may_be_gone = (out[settled] == 0) & (len(crashed) > 0)
     leaves = np.where(may_be_gone, crashed[0] if len(crashed) else FOREVER, came_out[settled])
     seen = np.flatnonzero(once & (out == 1))
-    behind = greatest_before(went_in[settled], leaves, begun[seen])
-    wrong = (behind >= 0) & (leaves[np.maximum(behind, 0)] > gone[seen])
+    if len(settled):
+        behind = greatest_before(went_in[settled], leaves, begun[seen])
+        wrong = (behind >= 0) & (leaves[np.maximum(behind, 0)] > gone[seen])
+    else:  # Nothing is known to have gone in.
+        behind, wrong = np.full(len(seen), -1), np.zeros(len(seen), dtype=bool)
     told = []
     for place in np.flatnonzero(wrong)[:20].tolist():
         slow, fast = int(settled[behind[place]]), int(seen[place])

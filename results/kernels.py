@@ -1,8 +1,9 @@
-"""Which kernels run compiled, and which interpreted.
+"""Whether kernels run compiled or interpreted: in one process all do the same.
 
 A *kernel* is a module named `*_kernel.py`, written in Cython's pure-Python mode: one source that runs anywhere and is
-compiled by `build_kernels.py` where there is a C compiler. Importing one gives the compiled form only if it was made
-from the source as it is now; an edited kernel runs interpreted until it is compiled again.
+compiled by `build_kernels.py` where there is a C compiler. Importing one gives the compiled form only if every kernel
+has one that was made from its source as it is now: they hand each other arrays or lists, as their form asks for. So
+while some are still to be compiled, or one was edited, all run interpreted. A process decides once.
 
 The environment variable `HARNESS_KERNELS` decides otherwise: `interpreted` never takes a compiled kernel, `compiled`
 refuses to run one interpreted.
@@ -10,6 +11,7 @@ refuses to run one interpreted.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -28,6 +30,8 @@ INTERPRETED: Final = "interpreted"
 COMPILED: Final = "compiled"
 
 _PACKAGES: Final = ("results.", "checkers.")
+_WITHOUT_KERNELS: Final = frozenset({"__pycache__", "front_end"})
+"""Folders that are not looked into."""
 
 
 class KernelFinder:
@@ -50,15 +54,34 @@ def _spec(name: str, source: Path) -> ModuleSpec | None:
     wanted = os.environ.get(VARIABLE, "")
     if wanted not in ("", INTERPRETED, COMPILED):
         raise ImportError(f"{VARIABLE}={wanted!r} must be {INTERPRETED!r}, {COMPILED!r} or not be set")
-    compiled = source.with_name(source.stem + sysconfig.get_config_var("EXT_SUFFIX"))
-    if wanted != INTERPRETED and _is_current(source, compiled):
+    compiled = _compiled(source)
+    if wanted != INTERPRETED and _is_current(source, compiled) and all_are_current():
         loader = ExtensionFileLoader(name, str(compiled))
         return importlib.util.spec_from_file_location(name, compiled, loader=loader)
     if wanted == COMPILED:
         raise ImportError(
-            f"{VARIABLE}={COMPILED}, but {source.name} is not compiled as it is now; python build_kernels.py does it"
+            f"{VARIABLE}={COMPILED}, but not every kernel is compiled as it is now; python build_kernels.py does it"
         )
     return importlib.util.spec_from_file_location(name, source, loader=SourceFileLoader(name, str(source)))
+
+
+@functools.cache
+def all_are_current() -> bool:
+    """Whether every kernel has a compiled form, made from its source as it is now; looked at once in a process."""
+    root = Path(__file__).resolve().parents[1]
+    for package in _PACKAGES:
+        for folder, inner, names in os.walk(root / package[:-1]):
+            inner[:] = [name for name in inner if name not in _WITHOUT_KERNELS]
+            for name in names:
+                source = Path(folder, name)
+                if name.endswith(f"{SUFFIX}.py") and not _is_current(source, _compiled(source)):
+                    return False
+    return True
+
+
+def _compiled(source: Path) -> Path:
+    """Where the compiled form of a kernel lies for this Python."""
+    return source.with_name(source.stem + sysconfig.get_config_var("EXT_SUFFIX"))
 
 
 def _is_current(source: Path, compiled: Path) -> bool:

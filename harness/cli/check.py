@@ -152,6 +152,13 @@ def command(
         "--report": report,
     }
     given = [name for name, value in about_files.items() if value is not None]
+    if (
+        given
+    ):  # What is neither file nor run was meant as a file: that it cannot be read must not hide the others.
+        missing = [
+            t for t in targets if t != "latest" and not Path(t).exists() and not (runs_dir / t).exists()
+        ]
+        files = [target for target in targets if target in files or target in missing]
     runs = [target for target in targets or ("latest",) if target not in files]
     if given and runs:
         named = ", ".join(runs) if targets else "the latest run, which is what no file means,"

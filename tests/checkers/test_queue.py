@@ -188,3 +188,39 @@ def test_agrees_with_brute_force(history: History) -> None:
     )
     verdict = FIFO.check(told, Limits())
     assert (verdict.outcome == INVALID) == (not expected), verdict.sentence
+
+
+def test_a_crashed_dequeue_that_began_after_the_queue_was_empty_excuses_nothing() -> None:
+    def story(late: bool) -> Queue:
+        told = Queue().put(1)
+        if late:
+            told.drain()
+        told.invoke(2, "dequeue")
+        told.info(2)
+        if not late:
+            told.drain()
+        return told
+
+    for checker in (FIFO, ANY_ORDER):
+        assert kinds(story(late=True).judged(checker)) == ["lost element"]
+        assert story(late=False).judged(checker).outcome == VALID, "this one may have taken it"
+
+
+def test_a_value_that_came_out_twice_before_it_went_in_again() -> None:
+    verdict = Queue().put(1).take(1).take(1).put(1).judged(ANY_ORDER)
+    assert kinds(verdict) == ["element before its enqueue"]
+    assert "took out 1 again" in verdict.sentence
+    assert Queue().put(1).take(1).put(1).take(1).judged(ANY_ORDER).outcome == VALID
+
+
+def test_where_nothing_is_known_to_have_gone_in_order_says_nothing() -> None:
+    story = Queue()
+    story.invoke(0, "enqueue", 1)
+    story.info(0)
+    assert story.take(1).judged(FIFO).outcome == VALID
+
+
+def test_the_order_of_equal_values_is_not_judged_and_that_is_said() -> None:
+    verdict = Queue().put(1).put(1).put(2).take(2).take(1).take(1).judged(FIFO)
+    assert verdict.outcome == UNKNOWN
+    assert "the order of 1 value" in verdict.sentence

@@ -61,8 +61,9 @@ def test_a_wrong_word_in_the_environment_is_told():
     assert "HARNESS_KERNELS='fast' must be" in done.stderr
 
 
-def test_a_kernel_that_was_edited_since_runs_interpreted(tmp_path):
+def test_a_kernel_that_was_edited_since_runs_interpreted(tmp_path, monkeypatch):
     """The digest beside the compiled form belongs to another source: the source counts."""
+    monkeypatch.setattr(kernels, "all_are_current", lambda: True)
     source = tmp_path / "results" / "sum_kernel.py"
     source.parent.mkdir()
     source.write_text("x = 1\n")
@@ -76,6 +77,14 @@ def test_a_kernel_that_was_edited_since_runs_interpreted(tmp_path):
     spec = kernels.KernelFinder.find_spec("results.sum_kernel", [str(source.parent)])
     assert spec is not None
     assert spec.origin == str(compiled)
+
+
+def test_one_kernel_that_is_not_compiled_makes_all_run_interpreted(monkeypatch):
+    """They hand each other arrays or lists: a compiled one cannot take what an interpreted one wants."""
+    monkeypatch.setattr(kernels, "all_are_current", lambda: False)
+    spec = kernels.KernelFinder.find_spec("results.columns_kernel", [str(ROOT / "results")])
+    assert spec is not None
+    assert spec.origin == str(ROOT / "results" / "columns_kernel.py")
 
 
 @pytest.mark.parametrize("source", build_kernels.kernels(), ids=lambda path: path.stem)

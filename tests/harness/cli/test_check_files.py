@@ -117,10 +117,6 @@ def test_a_report_that_cannot_be_written_hides_no_verdict(harness, write, tmp_pa
         (("--model", "registre", "FILE"), "there is no model 'registre'; models are register"),
         (("--isolation", "strong", "FILE"), "'strong' is no consistency model"),
         (("--format", "csv", "FILE"), "'csv' is no format of histories"),
-        (
-            ("--model", "register", "nowhere.edn"),
-            "--model is for history files, and there is no file nowhere.edn",
-        ),
         (("--model", "register"), "--model is for history files, and there is no file the latest run"),
         (("--model", "register", "FOLDER"), "is a folder: a run is judged by its own workload"),
         (("--report", "x.html", "FILE", "FILE"), "for several files name a folder"),
@@ -133,6 +129,15 @@ def test_wrong_usage(harness, write, tmp_path, words, complaint):
     code, _, err = harness("check", *(names.get(word, word) for word in words))
     assert code == 2
     assert complaint in " ".join(err.split())
+
+
+def test_a_file_that_is_not_there_hides_no_other(harness, write):
+    stale = "{:process 0 :type :invoke :f :read}{:process 0 :type :ok :f :read :value 7}"
+    code, out, err = harness("check", "--model", "register", write("a.edn", stale), "nowhere.edn")
+    assert code == 1
+    assert "verdict: invalid" in out
+    assert "nowhere.edn cannot be read" in out + err
+    assert harness("check", "--model", "register", "nowhere.edn")[0] == 4
 
 
 def test_initial_values(harness, write):

@@ -24,8 +24,8 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Final
 
-POLL_S: Final = 0.02
-"""How often the memory is looked at; an allocation gets some tens of megabytes further meanwhile."""
+POLL_S: Final = 0.005
+"""How often the memory is looked at; an allocation gets some megabytes further meanwhile."""
 GRACE_S: Final = 0.7
 """A child may be late by this much, to say by itself what it could not decide."""
 BACKSTOP: Final = 1.5

@@ -1,9 +1,7 @@
 """List-append: each anomaly at its smallest beside an innocent twin, and agreement with brute force."""
 
 import itertools
-import os
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +24,7 @@ from results.history import HistoryBuilder
 from results.interchange import jepsen
 from results.transaction_columns import TransactionsBuilder, transactions_of
 from tests.checkers.isolation.play import is_serializable, is_snapshot_isolated, play
+from tests.checkers.linearizability.recorded import recorded
 
 
 def judged(text_or_history, isolation="strict-serializable"):
@@ -361,19 +360,16 @@ def test_the_exhaustive_search_finds_the_same_kinds_of_cycles(history):
 
 # -- Recorded histories ------------------------------------------------------------------------------------------------
 
-FOLDER = os.environ.get("HARNESS_HISTORIES")
-recorded = pytest.mark.skipif(not FOLDER, reason="HARNESS_HISTORIES names no folder of recorded histories")
-
 
 def read_edn(name):
-    text = (Path(FOLDER) / "elle" / name).read_text()
+    text = (recorded("elle") / name).read_text()
     return jepsen.read(text if ":f :txn" in text else re.sub(r"(:type +:\w+)(?!.*:f )", r"\1 :f :txn", text))
 
 
 def read_lines(name):
     """`invoke|ok|fail PROCESS`, then `a k v` or `r k v,v,..` a micro-operation."""
     builder = HistoryBuilder()
-    for line in (Path(FOLDER) / "list-append" / name).read_text().splitlines():
+    for line in (recorded("list-append") / name).read_text().splitlines():
         type_, process, *words = line.split()
         steps = []
         for f, key, value in zip(words[::3], words[1::3], words[2::3], strict=True):
@@ -390,7 +386,6 @@ def read_lines(name):
     return builder.done()
 
 
-@recorded
 @pytest.mark.parametrize(
     ("name", "isolation", "outcome", "types"),
     [

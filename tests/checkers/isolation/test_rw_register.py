@@ -1,9 +1,7 @@
 """Registers: each anomaly at its smallest beside an innocent twin, and agreement with brute force."""
 
 import itertools
-import os
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +25,7 @@ from results.history import HistoryBuilder
 from results.interchange import jepsen
 from results.transaction_columns import TransactionsBuilder, transactions_of
 from tests.checkers.isolation.play import is_serializable, is_snapshot_isolated, play
+from tests.checkers.linearizability.recorded import recorded
 
 
 def judged(text_or_history, isolation="strict-serializable", **options):
@@ -294,21 +293,15 @@ def test_both_forms_of_the_kernels_say_the_same(history):
     assert results[:2] == results[2:]
 
 
-FOLDER = os.environ.get("HARNESS_HISTORIES")
-recorded = pytest.mark.skipif(not FOLDER, reason="HARNESS_HISTORIES names no folder of recorded histories")
-
-
-@recorded
 @pytest.mark.parametrize("isolation", ["serializable", "strict-serializable"])
 def test_the_recorded_history_of_elle_is_valid(isolation):
-    verdict = judged(jepsen.load(Path(FOLDER) / "elle" / "rw-register.edn"), isolation)
+    verdict = judged(jepsen.load(recorded("elle/rw-register.edn")), isolation)
     assert verdict.outcome == "valid", verdict.sentence
 
 
-@recorded
 def test_a_bug_of_postgresql_violates_serializability():
     """Sessions, and no times; the values that the first transaction writes are the initial ones."""
-    text = (Path(FOLDER) / "isovista" / "pg_ser_bug.txt").read_text()
+    text = recorded("isovista/pg_ser_bug.txt").read_text()
     steps = {}
     for f, key, value, session, transaction in re.findall(r"([rw])\((\d+),(\d+),(\d+),(\d+)\)", text):
         steps.setdefault((int(session), int(transaction)), []).append([f, int(key), int(value)])

@@ -97,7 +97,8 @@ def test_any_number_of_clients(clients):
             wide = Shape(
                 3 * SIZE, clients, kind, keys=4, crash_share=0.02, distribution="zipf", writes_per_key=0
             )
-            for level in ("strict-serializable", "strong-snapshot-isolation", "read-committed"):
+            levels = ("strict-serializable", "strong-snapshot-isolation", "read-committed")
+            for level in levels if clients < 1000 else levels[:1]:
                 agree(run_store(wide, level, seed), level, 1)
 
 

@@ -16,17 +16,19 @@ import hashlib
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from results.kernels import compiled_path, digest, digest_path, is_current, sources
+
+__all__ = ["ROOT", "build", "compiled_path", "digest", "digest_path", "is_current", "main", "sources"]
+
 ROOT = Path(__file__).resolve().parent
 ONE = "--kernel"
 """The option that compiles one kernel, for `build_apart`."""
-PACKAGES = ("results", "checkers")
-"""Where kernels may be."""
+
 
 DIRECTIVES = {
     "language_level": "3",
@@ -36,34 +38,6 @@ DIRECTIVES = {
     "initializedcheck": False,
 }
 """How Cython is to translate: array accesses are not checked, and negative indexes do not count from the end."""
-
-
-def kernels() -> list[Path]:
-    """The sources of all kernels, in order."""
-    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*_kernel.py"))
-
-
-def compiled_path(source: Path) -> Path:
-    """Where the compiled kernel of a source lies for this Python."""
-    return source.with_suffix("").with_name(source.stem + sysconfig.get_config_var("EXT_SUFFIX"))
-
-
-def digest_path(source: Path) -> Path:
-    """Where the digest of the source lies that the compiled kernel was made from."""
-    compiled = compiled_path(source)
-    return compiled.with_name(compiled.name + ".digest")
-
-
-def digest(source: Path) -> str:
-    return hashlib.blake2b(source.read_bytes(), digest_size=16).hexdigest()
-
-
-def is_current(source: Path) -> bool:
-    """Whether the compiled kernel was made from the source as it is now."""
-    try:
-        return compiled_path(source).is_file() and digest_path(source).read_text() == digest(source)
-    except OSError:
-        return False
 
 
 def build(source: Path) -> None:
@@ -120,7 +94,7 @@ def alone() -> Iterator[None]:
 def main(quiet: bool) -> int:
     """0 if every kernel is compiled, 1 if some are not; then they run interpreted."""
     with alone():
-        stale = [source for source in kernels() if not is_current(source)]
+        stale = [source for source in sources() if not is_current(source)]
         if not stale:
             return 0
         print(f"Compiling {len(stale)} kernels of the checkers ...", file=sys.stderr, flush=True)

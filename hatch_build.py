@@ -20,7 +20,7 @@ class KernelsBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         import build_kernels
 
         build_kernels.main(quiet=True)
-        compiled = [source for source in build_kernels.kernels() if build_kernels.is_current(source)]
+        compiled = [source for source in build_kernels.sources() if build_kernels.is_current(source)]
         for source in compiled:
             for path in (build_kernels.compiled_path(source), build_kernels.digest_path(source)):
                 build_data["force_include"][str(path)] = str(path.relative_to(build_kernels.ROOT))

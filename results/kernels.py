@@ -54,8 +54,8 @@ def _spec(name: str, source: Path) -> ModuleSpec | None:
     wanted = os.environ.get(VARIABLE, "")
     if wanted not in ("", INTERPRETED, COMPILED):
         raise ImportError(f"{VARIABLE}={wanted!r} must be {INTERPRETED!r}, {COMPILED!r} or not be set")
-    compiled = _compiled(source)
-    if wanted != INTERPRETED and _is_current(source, compiled) and all_are_current():
+    if wanted != INTERPRETED and is_current(source) and all_are_current():
+        compiled = compiled_path(source)
         loader = ExtensionFileLoader(name, str(compiled))
         return importlib.util.spec_from_file_location(name, compiled, loader=loader)
     if wanted == COMPILED:
@@ -68,32 +68,42 @@ def _spec(name: str, source: Path) -> ModuleSpec | None:
 @functools.cache
 def all_are_current() -> bool:
     """Whether every kernel has a compiled form, made from its source as it is now; looked at once in a process."""
+    return all(is_current(source) for source in sources())
+
+
+def sources() -> list[Path]:
+    """The sources of all kernels, in order."""
     root = Path(__file__).resolve().parents[1]
+    found = []
     for package in _PACKAGES:
         for folder, inner, names in os.walk(root / package[:-1]):
             inner[:] = [name for name in inner if name not in _WITHOUT_KERNELS]
-            for name in names:
-                source = Path(folder, name)
-                if name.endswith(f"{SUFFIX}.py") and not _is_current(source, _compiled(source)):
-                    return False
-    return True
+            found += [Path(folder, name) for name in names if name.endswith(f"{SUFFIX}.py")]
+    return sorted(found)
 
 
-def _compiled(source: Path) -> Path:
+def compiled_path(source: Path) -> Path:
     """Where the compiled form of a kernel lies for this Python."""
     return source.with_name(source.stem + sysconfig.get_config_var("EXT_SUFFIX"))
 
 
-def _is_current(source: Path, compiled: Path) -> bool:
+def digest_path(source: Path) -> Path:
+    """Where the digest of the source lies that the compiled form was made from."""
+    compiled = compiled_path(source)
+    return compiled.with_name(compiled.name + ".digest")
+
+
+def digest(source: Path) -> str:
+    """Tells one state of a source from another."""
+    return hashlib.blake2b(source.read_bytes(), digest_size=16).hexdigest()
+
+
+def is_current(source: Path) -> bool:
+    """Whether the compiled form is there and was made from the source as it is now."""
     try:
-        made_from = compiled.with_name(compiled.name + ".digest").read_text()
-        return compiled.is_file() and made_from == _digest(source)
+        return compiled_path(source).is_file() and digest_path(source).read_text() == digest(source)
     except OSError:
         return False
-
-
-def _digest(source: Path) -> str:
-    return hashlib.blake2b(source.read_bytes(), digest_size=16).hexdigest()
 
 
 def install() -> None:

@@ -87,9 +87,9 @@ def test_one_kernel_that_is_not_compiled_makes_all_run_interpreted(monkeypatch):
     assert spec.origin == str(ROOT / "results" / "columns_kernel.py")
 
 
-@pytest.mark.parametrize("source", build_kernels.kernels(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", build_kernels.sources(), ids=lambda path: path.stem)
 def test_where_kernels_can_be_compiled_they_are(source):
     """`./check` compiles them before it tests; a form that lags behind its source would be tested in vain."""
-    if not any(build_kernels.compiled_path(one).exists() for one in build_kernels.kernels()):
+    if not any(build_kernels.compiled_path(one).exists() for one in build_kernels.sources()):
         pytest.skip("no kernel is compiled here: there is no C compiler, or build_kernels.py was not run")
     assert build_kernels.is_current(source), f"{source.name} was edited: python build_kernels.py compiles it"

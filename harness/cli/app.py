@@ -48,6 +48,10 @@ COMMANDS = {
     "defects": ("harness.cli.defects", "Hunt for the planted defects, and keep the score."),
     "check": ("harness.cli.check", "Judge the history of a saved run again."),
     "report": ("harness.cli.report", "Write the HTML report of a saved run again."),
+    "export": (
+        "harness.cli.export",
+        "Write a history in the notation of Jepsen, Elle, Porcupine, Perfetto, Parquet.",
+    ),
     "heal": ("harness.cli.heal", "Undo the faults, and end the nodes, of a run whose harness was killed."),
     "list": (
         "harness.cli.list",

@@ -168,7 +168,8 @@ class ResolveIntents(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=Fa
 
 
 class DeleteRecord(msgspec.Struct, frozen=True, array_like=True, tag=13):
-    """Forget a decided transaction, all of whose intents are resolved. Result: `RecordState` (MISSING)."""
+    """Forget a decided transaction, all of whose intents are resolved. Result: `RecordState` (MISSING). A request may
+    hold many of these, which are all carried out or none."""
 
     transaction: Transaction
 

@@ -33,6 +33,7 @@ from reference_db.api import (
     HeartbeatRecord,
     IntentConflict,
     Key,
+    Overloaded,
     Pushed,
     RangeOperation,
     RangeReply,
@@ -65,6 +66,10 @@ HEARTBEAT_S = 1.0
 """How often the record of a transaction that is still committing is told that its coordinator lives."""
 DELETE_RECORDS_S = 1.0
 """How often records are forgotten. Nobody waits for it, and what is sent together shares turns, frames and syncs."""
+DELETED_TOGETHER = 100
+"""Records that one request forgets."""
+DELETABLE_MOST = 10_000
+"""How many records wait for room on an overloaded node; more are left to the sweeps of their ranges' leaders."""
 CLEAN_UP_S = 10.0
 """How long a coordinator tries to tidy up behind a decided transaction, before it leaves that to others."""
 READ_AGAIN_MOST = 50
@@ -688,16 +693,26 @@ class Coordinator:
             self._deletable.append((anchor_range, transaction))
 
     async def delete_records(self) -> None:
-        """Called every `DELETE_RECORDS_S`: forgets the records whose intents are all resolved, many in one turn."""
+        """Called every `DELETE_RECORDS_S`: forgets the records whose intents are all resolved, many in one request."""
         deletable, self._deletable = self._deletable, []
         if deletable:
             self._spawn(self._delete(deletable, self._router.now() + CLEAN_UP_S))
 
     async def _delete(self, deletable: list[tuple[int, Transaction]], deadline: float) -> None:
-        await self._router.send_together(
-            [(anchor_range, (DeleteRecord(transaction),)) for anchor_range, transaction in deletable],
-            deadline,
-        )
+        by_range: dict[int, list[Transaction]] = {}
+        for anchor_range, transaction in deletable:
+            by_range.setdefault(anchor_range, []).append(transaction)
+        parts: list[Part] = []
+        sent: list[list[tuple[int, Transaction]]] = []
+        for anchor_range, transactions in sorted(by_range.items()):
+            for start in range(0, len(transactions), DELETED_TOGETHER):
+                some = transactions[start : start + DELETED_TOGETHER]
+                parts.append((anchor_range, tuple(DeleteRecord(transaction) for transaction in some)))
+                sent.append([(anchor_range, transaction) for transaction in some])
+        replies = await self._router.send_together(parts, deadline)
+        for some_sent, reply in zip(sent, replies, strict=True):
+            if isinstance(reply.error, Overloaded) and len(self._deletable) < DELETABLE_MOST:
+                self._deletable += some_sent
 
     async def heartbeat(self) -> None:
         """Called every `HEARTBEAT_S`: tells the records of transactions that are committing that we live."""

@@ -15,6 +15,7 @@ from reference_db.api import (
     Conflict,
     DeleteRecord,
     IntentConflict,
+    Key,
     Overloaded,
     PushKind,
     PushTransaction,
@@ -79,32 +80,65 @@ class Sweeper:
                 self._pusher.clear(IntentConflict(tuple(held), PushKind.ABORT), deadline)
                 for held in by_holder.values()
             ),
-            *(self._finish(record) for record in records[:MOST_AT_ONCE]),
+            *(
+                self._send(
+                    self._range_of(record.transaction.anchor),
+                    (PushTransaction(record.transaction, PushKind.ABORT),),
+                    deadline,
+                )
+                for record in records[:MOST_AT_ONCE]
+                if record.status == TransactionStatus.PENDING
+            ),
+            self._finish(
+                [record for record in records if record.status != TransactionStatus.PENDING][:MOST_AT_ONCE],
+                deadline,
+            ),
         )
 
-    async def _finish(self, record: TransactionRecord) -> None:
-        transaction = record.transaction
-        anchor_range = self._router.directory.find(transaction.anchor).id
-        deadline = self._router.now() + BUDGET_S
-        if record.status == TransactionStatus.PENDING:
-            await self._send(anchor_range, PushTransaction(transaction, PushKind.ABORT), deadline)
-            return
-        by_range: dict[int, list[bytes]] = {}
-        for key in record.keys:
-            by_range.setdefault(self._router.directory.find(key).id, []).append(key)
-        for range_id, mine in sorted(by_range.items()):
-            resolve = ResolveIntents(transaction.id, tuple(mine), record.status, record.commit_timestamp)
-            reply = await self._send(range_id, resolve, deadline)
-            if reply.error is not None:
-                return
-        if self._trace is not None:
-            self._trace.mark("a record without a coordinator was swept")
-        await self._send(anchor_range, DeleteRecord(transaction), deadline)
+    def _range_of(self, key: Key) -> int:
+        return self._router.directory.find(key).id
 
-    async def _send(self, range_id: int, operation: RangeOperation, deadline: float) -> RangeReply:
+    async def _finish(self, records: list[TransactionRecord], deadline: float) -> None:
+        """Resolve the intents of decided records, and forget those of which none is left. One request asks a range for
+        many: a range that has room for few gets through with them all the same."""
+        unresolved: dict[bytes, int] = {}
+        resolved: dict[int, list[ResolveIntents]] = {}
+        for record in records:
+            by_range: dict[int, list[Key]] = {}
+            for key in record.keys:
+                by_range.setdefault(self._range_of(key), []).append(key)
+            unresolved[record.transaction.id] = len(by_range)
+            for range_id, mine in sorted(by_range.items()):
+                resolved.setdefault(range_id, []).append(
+                    ResolveIntents(record.transaction.id, tuple(mine), record.status, record.commit_timestamp)
+                )
+
+        async def resolve_together(range_id: int, together: list[ResolveIntents]) -> None:
+            reply = await self._send(range_id, tuple(together), deadline)
+            if reply.error is None:
+                for one in together:
+                    unresolved[one.transaction_id] -= 1
+
+        await asyncio.gather(
+            *(resolve_together(range_id, some) for range_id, some in sorted(resolved.items()))
+        )
+        forgotten: dict[int, list[DeleteRecord]] = {}
+        for record in records:
+            if not unresolved[record.transaction.id]:
+                anchor_range = self._range_of(record.transaction.anchor)
+                forgotten.setdefault(anchor_range, []).append(DeleteRecord(record.transaction))
+        if forgotten and self._trace is not None:
+            self._trace.mark("a record without a coordinator was swept")
+        await asyncio.gather(
+            *(self._send(range_id, tuple(some), deadline) for range_id, some in sorted(forgotten.items()))
+        )
+
+    async def _send(
+        self, range_id: int, operations: tuple[RangeOperation, ...], deadline: float
+    ) -> RangeReply:
         pause = REFUSED_FIRST_S
         while True:
-            reply = await self._router.send(range_id, (operation,), deadline, repeatable=True)
+            reply = await self._router.send(range_id, operations, deadline, repeatable=True)
             left = deadline - self._router.now()
             if left <= 0 or not isinstance(reply.error, Overloaded):
                 return reply

@@ -73,7 +73,8 @@ from .state import RangeState
 
 _PLAIN_WRITES = (Put, Delete, CompareAndSet)
 _PLAIN_OPERATIONS = (Get, Put, Delete, CompareAndSet)
-_KEYED_WRITES = (Put, Delete, CompareAndSet, WriteIntent, ResolveIntents)
+_KEYED_WRITES = (Put, Delete, CompareAndSet, WriteIntent)
+_TIDYING = (ResolveIntents, DeleteRecord)
 
 PENDING, COMMITTED, ABORTED, MISSING = TransactionStatus
 
@@ -193,6 +194,11 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
                 if key in written:
                     return f"key {key!r} is written twice in one request"
                 written.add(key)
+        elif isinstance(operation, _TIDYING):
+            # Many transactions' intents on one key may be named: at most one of them is there.
+            kind = type(operation)
+            if not all(isinstance(other, kind) for other in request.operations):
+                return f"{kind.__name__} must be alone in its request, or among its like"
         elif not is_read and not isinstance(operation, CreateRecord) and len(request.operations) > 1:
             return f"{type(operation).__name__} must be alone in its request"
     return None
@@ -380,7 +386,7 @@ def evaluate_write(
         case ResolveIntents():
             return _evaluate_resolve(request, state, now, term)
         case DeleteRecord():
-            return _evaluate_delete_record(request, first, state, leadership, now, term)
+            return _evaluate_delete_records(request, state, leadership, now, term)
         case _:
             raise ValueError(f"{type(first).__name__} reads; it isn't evaluated as a write")
 
@@ -628,26 +634,30 @@ def _resolve(
     return 1
 
 
-def _evaluate_delete_record(
-    request: RangeRequest,
-    operation: DeleteRecord,
-    state: RangeState,
-    leadership: Leadership,
-    now: Timestamp,
-    term: int,
+def _evaluate_delete_records(
+    request: RangeRequest, state: RangeState, leadership: Leadership, now: Timestamp, term: int
 ) -> Evaluation:
-    transaction = operation.transaction
-    record = state.records.get(transaction.id)
-    if record is not None and record.status == PENDING:
-        refusal = BadRequest(f"transaction {transaction.id.hex()} is PENDING; end it first")
-        return _refuse(request, refusal, confirm=True)
-    # A late duplicate of its creation must not bring it back to life.
-    leadership.markers.abort(transaction.id, now)
-    leadership.liveness.forget(transaction.id)
-    gone = RecordState(MISSING)
-    if record is None:
-        return _answer(request, gone, confirm=True)
-    return _decide(request, gone, term, now, [RemoveRecord(transaction.anchor, transaction.id)])
+    """All of them are forgotten, or none."""
+    mutations: list[Mutation] = []
+    for operation in request.operations:
+        assert isinstance(operation, DeleteRecord), f"{operation} beside deletions of records"
+        transaction = operation.transaction
+        record = state.records.get(transaction.id)
+        if record is None:
+            continue
+        if record.status == PENDING:
+            refusal = BadRequest(f"transaction {transaction.id.hex()} is PENDING; end it first")
+            return _refuse(request, refusal, confirm=True)
+        mutations.append(RemoveRecord(transaction.anchor, transaction.id))
+    for operation in request.operations:
+        assert isinstance(operation, DeleteRecord)
+        # A late duplicate of its creation must not bring it back to life.
+        leadership.markers.abort(operation.transaction.id, now)
+        leadership.liveness.forget(operation.transaction.id)
+    gone = (RecordState(MISSING),) * len(request.operations)
+    if not mutations:
+        return Evaluation(RangeReply(request.request_id, gone), confirm=True)
+    return Evaluation(RangeReply(request.request_id, gone, now), Command(term, now, tuple(mutations)))
 
 
 # Replies.

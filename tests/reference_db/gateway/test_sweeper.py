@@ -14,7 +14,7 @@ from reference_db.api import (
     Transaction,
     TransactionStatus,
 )
-from reference_db.gateway.sweeper import BUDGET_S, PATIENCE_SWEEPS, Sweeper
+from reference_db.gateway.sweeper import BUDGET_S, MOST_AT_ONCE, PATIENCE_SWEEPS, Sweeper
 from reference_db.storage.engine import MemoryEngine, WriteBatch
 from reference_db.timestamp import Timestamp
 from reference_db.txn.command import Command, PutIntent, PutRecord
@@ -67,14 +67,16 @@ def test_many_intents_whose_anchors_are_unreachable_take_no_longer_than_one() ->
 
 
 class NarrowRouter:
-    """One range on a node that has room for a few requests, each of which takes a moment."""
+    """One range on a node that has room for no request at first, and then for one at a time, which takes a moment."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, refusals: int) -> None:
         self.directory = SimpleNamespace(find=lambda _key: SimpleNamespace(id=1))
+        self.requests = 0
         self.refused = 0
         self.resolved: set[bytes] = set()
         self.deleted: list[bytes] = []
-        self._room = room
+        self._refusals = refusals
+        self._busy = False
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -83,23 +85,25 @@ class NarrowRouter:
         self, _range_id: int, operations: tuple[RangeOperation, ...], _deadline: float, *, repeatable: bool
     ) -> RangeReply:
         assert repeatable
-        if not self._room:
+        if self._busy or self.refused < self._refusals:
             self.refused += 1
-            return RangeReply(0, error=Overloaded("3 requests are under way on n1"))
-        self._room -= 1
-        await asyncio.sleep(0.002)
-        self._room += 1
-        match operations:
-            case (ResolveIntents(transaction_id=resolved),):
-                self.resolved.add(resolved)
-            case (DeleteRecord(transaction=transaction),):
-                assert transaction.id in self.resolved
-                self.deleted.append(transaction.id)
+            return RangeReply(0, error=Overloaded("1 request is under way on n1"))
+        self._busy = True
+        self.requests += 1
+        await asyncio.sleep(0.02)
+        self._busy = False
+        for operation in operations:
+            match operation:
+                case ResolveIntents(transaction_id=resolved):
+                    self.resolved.add(resolved)
+                case DeleteRecord(transaction=transaction):
+                    assert transaction.id in self.resolved
+                    self.deleted.append(transaction.id)
         return RangeReply(0)
 
 
-def test_what_an_overloaded_node_refuses_of_a_sweep_comes_again_within_the_sweep() -> None:
-    """With leftovers by the hundred and one sweep in two seconds, a few a sweep would take minutes (bank seed 2309)."""
+def test_an_overloaded_node_is_tidied_up_with_two_requests_a_sweep() -> None:
+    """Leftovers by the hundred, and room for six requests: one for each of them took minutes (bank seeds 24, 2309)."""
     engine = MemoryEngine()
     state = RangeState(engine, b"", None)
     now = Timestamp(100)
@@ -110,23 +114,24 @@ def test_what_an_overloaded_node_refuses_of_a_sweep_comes_again_within_the_sweep
                 TransactionStatus.ABORTED,
                 now,
                 now,
-                keys=(b"%03d" % number,),
+                keys=(b"%03d" % (number % 8),),
             )
         )
-        for number in range(12)
+        for number in range(MOST_AT_ONCE)
     )
     assert state.apply(Command(1, now, records), 1, WriteBatch())
 
     async def story() -> None:
-        router = NarrowRouter(room=3)
+        router = NarrowRouter(refusals=3)
         sweeper = Sweeper(router, SlowPusher())  # type: ignore[arg-type]
         for _ in range(PATIENCE_SWEEPS):
             await sweeper.sweep([(1, state, 1)])
         assert router.deleted == []
         begin = router.now()
         await sweeper.sweep([(1, state, 1)])
-        assert router.refused > 0
-        assert len(router.deleted) == 12
+        assert router.refused == 3
+        assert router.requests == 2
+        assert len(router.deleted) == MOST_AT_ONCE
         assert router.now() - begin < 1.5 * BUDGET_S
 
     run_virtually(story())

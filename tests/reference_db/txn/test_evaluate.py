@@ -731,6 +731,30 @@ def test_a_pending_record_isnt_deleted(leader: OneLeader) -> None:
     assert isinstance(leader.error(DeleteRecord(owner)), BadRequest)
 
 
+def test_many_records_are_forgotten_together_or_none_is(leader: OneLeader) -> None:
+    decided = [with_intent(leader, number, key) for number, key in ((1, b"a"), (2, b"b"))]
+    for owner in decided:
+        leader.result(EndTransaction(False), transaction=owner)
+    pending = with_intent(leader, 3, b"c")
+    with_pending = [DeleteRecord(owner) for owner in (*decided, pending)]
+    assert isinstance(leader.error(*with_pending), BadRequest)
+    assert len(leader.state.records) == 3
+    reply = leader.ask(*(DeleteRecord(owner) for owner in decided))
+    assert reply.results == (RecordState(MISSING),) * 2
+    assert list(leader.state.records) == [pending.id]
+
+
+def test_intents_of_many_transactions_on_one_key_are_resolved_together(leader: OneLeader) -> None:
+    gone = with_intent(leader, 1)
+    leader.result(EndTransaction(False), transaction=gone)
+    leader.result(ResolveIntents(gone.id, (b"a",), ABORTED))
+    here = with_intent(leader, 2)
+    leader.result(EndTransaction(False), transaction=here)
+    reply = leader.ask(*(ResolveIntents(owner.id, (b"a",), ABORTED) for owner in (gone, here)))
+    assert reply.results == (Resolved(0), Resolved(1))
+    assert not leader.state.locks
+
+
 def test_a_heartbeat_before_the_record_exists_is_a_sign_of_life(leader: OneLeader) -> None:
     owner = without_record(leader, 1)
     push = PushTransaction(owner, PushKind.ABORT, None)
@@ -764,6 +788,10 @@ SOME = Transaction(b"s" * 16, b"m", NOW, NOW)
         (RangeRequest(1, 1, 1, (ResolveIntents(b"s" * 16, (b"m",), PENDING),)), "is PENDING"),
         (RangeRequest(1, 1, 1, (HeartbeatRecord(), Put(b"m", b""))), "needs a transaction"),
         (RangeRequest(1, 1, 1, (DeleteRecord(SOME), Put(b"m", b""))), "must be alone"),
+        (
+            RangeRequest(1, 1, 1, (Put(b"m", b""), ResolveIntents(b"s" * 16, (b"m",), ABORTED))),
+            "among its like",
+        ),
         (RangeRequest(1, 1, 1, (Get(b"m"),), transaction=Transaction(b"x", b"", NOW, NOW)), "has 16 bytes"),
     ],
 )

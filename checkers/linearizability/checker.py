@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +14,14 @@ from checkers.linearizability.decide import ELEMENTS, SETS, VERSIONS, ZONES, Obj
 from checkers.linearizability.explain import (
     Evidence,
     Values,
+    ValuesOfCalls,
     evidence_of_calls,
     evidence_of_conflict,
     evidence_of_search,
     explain,
 )
 from checkers.linearizability.models import Model, show
+from checkers.linearizability.short import ShortRegister, ValuesOfRegister
 from checkers.linearizability.zones import check_zones
 from results.history import History
 from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
@@ -80,9 +83,9 @@ class LinearizabilityChecker:
             if number >= EXPLAINED:
                 more += 1
                 continue
-            calls = item.calls()
             each: list[Evidence] = []
             model = self.model
+            register = item.register or ShortRegister.of(item.columns, model, item.rows)
             if item.contradiction:
                 each = [evidence_of_calls(item.contradiction, model, patience.expired)]
             elif item.suspects is not None:
@@ -100,9 +103,17 @@ class LinearizabilityChecker:
                 assert item.result is not None, f"the search of {item.key!r} is not over"
                 stuck = item.result.stuck
                 assert stuck is not None, "an illegal history got stuck somewhere"
-                each = [evidence_of_search(calls, stuck, model, patience.expired)]
+                found = None if register is None else register.evidence(stuck, patience.expired)
+                if found is None:
+                    found = evidence_of_search(item.calls(), stuck, model, patience.expired)
+                each = [found]
             seen: set[tuple[int, ...]] = set()
-            values = Values(calls, _failed(item, columns), model)
+            failed = functools.partial(_failed, item, columns)
+            values: Values = (
+                ValuesOfCalls(item.calls(), failed, model)
+                if register is None
+                else ValuesOfRegister(register, each, failed)
+            )
             for evidence in each:
                 anomaly = explain(evidence, values, model, item.key)
                 if tuple(anomaly.operations) not in seen:

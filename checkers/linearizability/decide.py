@@ -24,6 +24,7 @@ from checkers.linearizability.models import AppendMap, GrowSet, Model
 from checkers.linearizability.readable import narrowed
 from checkers.linearizability.search import Search, SearchResult
 from checkers.linearizability.sets import judge_set
+from checkers.linearizability.short import SHORT, ShortRegister
 from checkers.linearizability.versions import Versions, versions_of
 from checkers.linearizability.zone_columns import find_zones
 from checkers.linearizability.zones import check_zones
@@ -83,6 +84,8 @@ class ObjectState:
     """Where versions decided: those of all keys."""
     result: SearchResult | None = None
     """What the search found, if there was one that ended."""
+    register: ShortRegister | None = field(default=None, repr=False)
+    """The same calls, ready to be searched for evidence, if they were judged so."""
     looked_at: int = 0
     """Configurations that the search looked at."""
     undecided: str | None = None
@@ -131,6 +134,10 @@ def decide(
     Raises ValueError for calls that the model does not have.
     """
     deadline = limits.deadline()
+    if zones and len(columns.keys) == 1 and len(columns) <= SHORT and not deadline.expired():
+        short = _judge_short(columns, model)
+        if short is not None:
+            return [short]
     columns = columns.that_matter_to(model)
     objects = _objects(columns)
     footprints = footprints_of(columns, model)
@@ -174,6 +181,21 @@ def _objects(columns: CallColumns) -> list[ObjectState]:
         ObjectState(number, key, columns, rows)
         for number, (key, rows) in enumerate(zip(columns.keys, parts, strict=True))
     ]
+
+
+def _judge_short(columns: CallColumns, model: Model) -> ObjectState | None:
+    """The only object, if it is a register of few calls, no case for zones, and soon decided."""
+    register = ShortRegister.of(columns, model)
+    if register is None or not register.is_ambiguous():
+        return None
+    verdict = register.judge()
+    if verdict is None:
+        return None
+    legal, stuck = verdict
+    item = ObjectState(0, columns.keys[0], columns, register.rows)
+    item.result, item.wrong, item.looked_at = SearchResult(legal, stuck), not legal, register.looked_at
+    item.register = register
+    return item
 
 
 def _judge_by_zones(objects: Sequence[ObjectState], footprints: Footprints, way: str) -> None:

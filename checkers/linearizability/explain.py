@@ -2,7 +2,8 @@
 
 Operations may be left out only if that cannot make a right history look wrong. What keeps to this:
 
-- *the end*: events after the return at which the search got stuck go; calls still open there count as crashed;
+- *the end*: events after the return at which the search got stuck go; calls still open there count as crashed, or go
+  if they failed;
 - *a call that only reads*;
 - *a write*, together with every call that observed its value: without readers nobody misses it. As long as one reader
   stays, every write of that value stays, whoever made it;
@@ -11,14 +12,16 @@ Operations may be left out only if that cannot make a right history look wrong. 
 - *the beginning*: a window of the history is judged with the object in any state whatever at its start. Calls that
   were open then may have taken effect before, so they count as crashed from there on.
 
-What remains is judged by the general search again after each step, so that the evidence proves itself.
+What remains is judged by the general search again after each step, so that the evidence proves itself. For registers
+`short_kernel.py` does the same, compiled; this page is the plain form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, Protocol
 
 import msgspec
 
@@ -50,6 +53,8 @@ class Evidence:
     calls: tuple[Call, ...]
     start_states: tuple[State, ...] | None = None
     """If the evidence begins in mid-history: the states, standing for all there are, that it was judged from."""
+    stuck: int | None = None
+    """The event that invoked the call at whose return no order is left, if it is known already."""
 
 
 def evidence_of_conflict(
@@ -58,7 +63,7 @@ def evidence_of_conflict(
     """The evidence for a conflict between zones, confirmed by the general search."""
     loosened = {call.start for call in conflict.loosened}
     chosen = {call.start: call for call in (*conflict.support, *conflict.calls)}
-    calls = [_as_write(call, model) if call.start in loosened else call for _, call in sorted(chosen.items())]
+    calls = [as_write(call, model) if call.start in loosened else call for _, call in sorted(chosen.items())]
     evidence = Evidence(tuple(calls))
     assert _is_illegal(evidence, model), (
         f"zones found a conflict ({conflict.kind}) that the search does not see; events: "
@@ -78,7 +83,11 @@ def evidence_of_search(
     calls: Sequence[Call], stuck: Call, model: Model, enough: Callable[[], bool] = lambda: False
 ) -> Evidence:
     """The evidence for a search that got stuck at the return of a call."""
-    prefix = [_open_at(call, stuck.end) for call in calls if call.start <= stuck.end]
+    prefix = [
+        open_at(call, stuck.end)
+        for call in calls
+        if call.start <= stuck.end and not (call.type == FAIL and call.end > stuck.end)
+    ]
     prefix = [call for call in prefix if not (call.type == INFO and call.f in model.reads)]
     prefix = _without_unneeded(prefix, model)
     evidence = Evidence(tuple(prefix))
@@ -136,7 +145,7 @@ def _without_unneeded(calls: list[Call], model: Model) -> list[Call]:
     return kept
 
 
-def _open_at(call: Call, end: int) -> Call:
+def open_at(call: Call, end: int) -> Call:
     """The call as it looked just after event `end`."""
     if call.end <= end:
         return call
@@ -177,7 +186,7 @@ def reduce(evidence: Evidence, model: Model, enough: Callable[[], bool] = lambda
     while position < len(evidence.calls) and not enough():
         call = evidence.calls[position]
         position += 1
-        plain = _as_write(call, model)
+        plain = as_write(call, model)
         if plain is not call:
             calls = (*evidence.calls[: position - 1], plain, *evidence.calls[position:])
             loosened = Evidence(calls, evidence.start_states)
@@ -279,7 +288,7 @@ class _Ties:
         return gone
 
 
-def _as_write(call: Call, model: Model) -> Call:
+def as_write(call: Call, model: Model) -> Call:
     """The call without its observation, if it observes and writes; else the call itself."""
     if isinstance(model, VersionedKey):
         return model.as_write(call)
@@ -291,37 +300,85 @@ def _as_write(call: Call, model: Model) -> Call:
 # In words
 
 
-class Values:
+Span = tuple[int, int]
+"""The events that invoked a call and completed it, the latter `FOREVER` if it crashed."""
+
+
+class Values(Protocol):
     """Who wrote each value of an object, and which were seen: what the evidence leaves out and a sentence needs."""
 
-    def __init__(self, calls: Sequence[Call], failed: Sequence[Call], model: Model) -> None:
-        self.calls = {call.start: call for call in calls}
-        self.writers: dict[Hashable, list[Call]] = {}
-        self.seen: set[Hashable] = set()
-        """Values that an ok call observed."""
-        self.failed_writers: dict[Hashable, list[Pair]] = {}
+    def call_at(self, start: int) -> Call:
+        """The call, as it was recorded, that event `start` invoked, if it is one of the evidence or a writer."""
+        ...
+
+    def writers_of(self, value: Hashable) -> Sequence[Span]:
+        """Every call of the object that wrote, or may have written, a value, in the order of invocation."""
+        ...
+
+    def was_seen(self, value: Hashable) -> bool:
+        """Whether an ok call observed a value."""
+        ...
+
+    def failed_writers_of(self, value: Hashable) -> Sequence[Pair]:
+        """Operations that would have written a value, and failed."""
+        ...
+
+    def is_written_after(self, write: Call) -> bool:
+        """Whether any write began after this one did: then nobody needed to see this one's value for it to have been
+        there, and what was read late is stale rather than all that is left."""
+        ...
+
+
+class ValuesOfCalls:
+    """The values of an object of any model, from all of its calls."""
+
+    def __init__(self, calls: Sequence[Call], failed: Callable[[], Sequence[Call]], model: Model) -> None:
+        self._calls = {call.start: call for call in calls}
+        self._failed = failed
+        """Answers the failed calls, which are not among the others."""
+        self._model = model
+        self._writers: dict[Hashable, list[Span]] = {}
+        self._seen: set[Hashable] = set()
+        self._last_write = -1
         for call in calls:
             footprint = model.footprint(call)
             if footprint is None:
                 continue
             if footprint.writes:
-                self.writers.setdefault(footprint.written, []).append(call)
+                self._writers.setdefault(footprint.written, []).append((call.start, call.end))
+                self._last_write = max(self._last_write, call.start)
             if footprint.observes and call.type == OK:
-                self.seen.add(footprint.observed)
-        for call in failed:
-            footprint = model.footprint(msgspec.structs.replace(call, type=INFO))
-            if footprint is not None and footprint.writes:
-                self.failed_writers.setdefault(footprint.written, []).append(call.pair)
+                self._seen.add(footprint.observed)
+
+    def call_at(self, start: int) -> Call:
+        return self._calls[start]
+
+    def writers_of(self, value: Hashable) -> Sequence[Span]:
+        return self._writers.get(value, ())
+
+    def was_seen(self, value: Hashable) -> bool:
+        return value in self._seen
+
+    def failed_writers_of(self, value: Hashable) -> Sequence[Pair]:
+        return failed_writers(self._failed(), value, self._model)
 
     def is_written_after(self, write: Call) -> bool:
-        """Whether any write began after this one did: then nobody needed to see this one's value for it to have been
-        there, and what was read late is stale rather than all that is left."""
-        return any(call.start > write.start for calls in self.writers.values() for call in calls)
+        return self._last_write > write.start
+
+
+def failed_writers(failed: Sequence[Call], value: Hashable, model: Model) -> list[Pair]:
+    """Those of the failed calls that would have written a value."""
+    found = []
+    for call in failed:
+        footprint = model.footprint(msgspec.structs.replace(call, type=INFO))
+        if footprint is not None and footprint.writes and footprint.written == value:
+            found.append(call.pair)
+    return found
 
 
 def explain(evidence: Evidence, values: Values, model: Model, key: Any = None) -> Anomaly:
     """The anomaly that the evidence shows; `key` is the object's, as it stands in the history."""
-    chosen = [values.calls[call.start] for call in evidence.calls]
+    chosen = [values.call_at(call.start) for call in evidence.calls]
     story = _Story(evidence, chosen, values, model, key)
     kind, sentence, extra = story.tell()
     told = sorted({call.start: call for call in (*chosen, *extra)}.items())
@@ -369,16 +426,17 @@ class _Story:
         self.seconds = _format_of(chosen)
         self.from_any_state = evidence.start_states is not None
         self.judged = {call.start: call for call in evidence.calls}
-        result = _judge(evidence, model)
-        self.stuck = None if result is None or result.stuck is None else result.stuck.start
+        self.stuck = evidence.stuck
+        if self.stuck is None:
+            result = _judge(evidence, model)
+            self.stuck = None if result is None or result.stuck is None else result.stuck.start
 
     def footprint(self, call: Call) -> Footprint | None:
         return self.model.footprint(call)
 
-    def writers(self, value: Hashable, *but: Call) -> list[Call]:
+    def writers(self, value: Hashable, but: Call) -> list[Span]:
         """Every call of the object that wrote, or may have written, a value."""
-        found = self.values.writers.get(value, ())
-        return [call for call in found if all(call is not other for other in but)]
+        return [writer for writer in self.values.writers_of(value) if writer[0] != but.start]
 
     def observed(self, call: Call) -> Hashable:
         footprint = self.footprint(call)
@@ -409,12 +467,13 @@ class _Story:
             writers = self.writers(value, call)
             if not writers:
                 return self._never_written(call, value)
-            if all(writer.start > call.end for writer in writers):
+            if all(start > call.end for start, _ in writers):
                 return self._before_its_write(call, value, writers)
         cas = [call for call in self.chosen if call.f == "cas" and call.type == OK]
         if len(cas) == 2 and self.observed(cas[0]) == self.observed(cas[1]):
             others = [call for call in self.chosen if call not in cas]
-            if all(call in self.writers(self.observed(cas[0])) for call in others):
+            writers = list(self.values.writers_of(self.observed(cas[0])))
+            if all((call.start, call.end) in writers for call in others):
                 return self._replaced_twice(cas)
         if observers:
             culprit = max(observers, key=lambda call: call.start)
@@ -426,16 +485,16 @@ class _Story:
 
     def _never_written(self, call: Call, value: Hashable) -> tuple[str, str, list[Call]]:
         what = f"{self._did(call)}, but "
-        for pair in self.values.failed_writers.get(value, ()):
+        for pair in self.values.failed_writers_of(value):
             when = f"{self.seconds(pair.start)}–{self.seconds(pair.end or pair.start)} s"
             source = f"process {pair.process}'s {pair.f} ({when}), had failed: it must never show"
             return FAILED_WRITE, f"{what}the only source of {show(value)}, {source}", []
         return NEVER_WRITTEN, f"{what}nothing ever wrote {show(value)} there", []
 
     def _before_its_write(
-        self, call: Call, value: Hashable, writers: list[Call]
+        self, call: Call, value: Hashable, writers: list[Span]
     ) -> tuple[str, str, list[Call]]:
-        first = min(writers, key=lambda writer: writer.start)
+        first = self.values.call_at(min(writers)[0])
         only = "the only call that wrote" if len(writers) == 1 else "the first call that wrote"
         sentence = (
             f"{self._did(call)}; {only} {show(value)}, by process {first.pair.process}, began after that, "
@@ -446,7 +505,7 @@ class _Story:
     def _replaced_twice(self, twins: list[Call]) -> tuple[str, str, list[Call]]:
         one, other = twins
         value = self.observed(one)
-        sources = self.writers(value)
+        sources = [self.values.call_at(start) for start, _ in self.values.writers_of(value)[:2]]
         if len(sources) > 1:
             why = f"{show(value)} was not there again in between"
         elif sources:
@@ -477,8 +536,9 @@ class _Story:
 
     def _is_obvious(self, replacer: Call, value: Hashable, culprit: Call) -> bool:
         """Whether every write of a value that could matter to the culprit was over when its replacement began."""
-        writers = [call for call in self.writers(value, culprit) if call.start < culprit.end]
-        return all(call.end < replacer.start for call in writers)
+        return all(
+            end < replacer.start or start >= culprit.end for start, end in self.writers(value, culprit)
+        )
 
     def _out_of_date(self, culprit: Call) -> tuple[str, str, list[Call]]:
         value = self.observed(culprit)
@@ -494,7 +554,7 @@ class _Story:
             kind == STALE_READ
             and changed is not None
             and changed.writes
-            and replaced_by not in self.values.seen
+            and not self.values.was_seen(replaced_by)
             and not self.values.is_written_after(replacer)
         ):
             kind = LOST_WRITE
@@ -505,24 +565,24 @@ class _Story:
         writers = self.writers(value, culprit)
         extra: list[Call] = []
         others = [call for call in self.chosen if call is not culprit and call is not replacer]
-        in_time = [writer for writer in writers if writer.start < culprit.end]
+        in_time = [writer for writer in writers if writer[0] < culprit.end]
         if not in_time:
             when = "was not written before that" if writers else "was never written"
             sentence += f"; {show(value)} was the initial value and {when}"
         elif self._is_obvious(replacer, value, culprit):
             writers = in_time
-            last = max(writers, key=lambda writer: writer.end)
+            last = self.values.call_at(max(writers, key=itemgetter(1))[0])
             extra = [last]
-            others = [call for call in others if call is not last]
+            others = [call for call in others if call.start != last.start]
             again = "" if len(writers) == 1 else "last "
             sentence += (
                 f"; {show(value)} had {again}been written by process {last.pair.process}, completed at "
                 f"{self._end(last)} s, before that {replacer.f} began at {self.seconds(replacer.pair.start)} s"
             )
         else:
-            past = [writer for writer in writers if writer.end < culprit.start]
-            last = max(past, key=lambda writer: writer.end, default=writers[0])
-            if all(last is not call for call in self.chosen):
+            past = [writer for writer in writers if writer[1] < culprit.start]
+            last = self.values.call_at(max(past, key=itemgetter(1), default=writers[0])[0])
+            if all(last.start != call.start for call in self.chosen):
                 extra = [last]
                 sentence += f"; {show(value)} had last been written by process {last.pair.process}"
                 sentence += f" ({self._when(last)})"

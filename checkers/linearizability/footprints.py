@@ -76,7 +76,7 @@ def footprints_of(columns: CallColumns, model: Model) -> Footprints | None:
         if failed.any():
             unequal = failed
             written[failed] = NONE
-    initial, value_count = _number_of(model.initial_state(), columns)
+    initial, value_count = number_of(model.initial_state(), columns)
     return Footprints(
         columns.start,
         columns.end,
@@ -90,7 +90,7 @@ def footprints_of(columns: CallColumns, model: Model) -> Footprints | None:
     )
 
 
-def _number_of(value: Hashable, columns: CallColumns) -> tuple[int, int]:
+def number_of(value: Hashable, columns: CallColumns) -> tuple[int, int]:
     """The number of a value, a new one if no call names it; and how many there are then."""
     count = len(columns.values)
     if value is None:

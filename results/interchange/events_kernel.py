@@ -1,11 +1,11 @@
 """Reads EDN and JSON, and events of histories without a detour over maps (a kernel: see `results/kernels.py`).
 
 EDN becomes plain values: keywords, symbols and characters are strings (`:ok` is `"ok"`), vectors, lists and sets are
-lists, maps are dicts (keys that are lists become tuples), a tagged value is the value without its tag, metadata and
-what `#_` takes out are gone. Whole numbers are ints of any size; a decimal that no float holds exactly, and a ratio,
-keep their text, so that two that differ never become equal. Written after https://github.com/edn-format/edn and,
-where that is silent, what Clojure's own reader takes. JSON is read strictly, but for NaN and Infinity, which some
-programs write.
+lists (those of sets in one order, however they were printed), maps are dicts (keys that are lists become tuples), a
+tagged value is the value without its tag, metadata and what `#_` takes out are gone. Whole numbers are ints of any
+size; a decimal that no float holds exactly, and a ratio, keep their text, so that two that differ never become equal.
+Written after https://github.com/edn-format/edn and, where that is silent, what Clojure's own reader takes. JSON is read
+strictly, but for NaN and Infinity, which some programs write.
 
 Names are read once and then found again by their bytes: a million events share one string for each name.
 """
@@ -602,7 +602,7 @@ class Reader:
         c: cython.uchar = data[start + 1] if start + 1 < self.end else 0
         if c == 123:
             self.at += 1
-            return self._list(depth, 125)
+            return _in_order(self._list(depth, 125))
         if c == 34:
             self.at += 1
             begin: cython.Py_ssize_t = self.at + 1
@@ -867,6 +867,38 @@ def _unescaped(match: object) -> str:
 def _without_surrogates(text: str) -> str:
     """Two halves of a character that escapes spelt apart become it; a half alone becomes a replacement mark."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _in_order(elements: list) -> list:
+    """The elements of a set in an order that depends on nothing but which they are."""
+    element: object
+    if len(elements) > 1:
+        kind = type(elements[0])
+        if kind is int or kind is str:
+            for element in elements:
+                if type(element) is not kind:
+                    break
+            else:
+                elements.sort()
+                return elements
+        elements.sort(key=_rank)
+    return elements
+
+
+def _rank(value: object) -> tuple:
+    """What values are ordered by, whatever their types. Lists in it come from sets and vectors alike."""
+    kind = type(value)
+    if value is None:
+        return (0,)
+    if kind is bool:
+        return (1, value)
+    if kind is int or kind is float:
+        return (2, value) if value == value else (3,)
+    if kind is str:
+        return (4, value)
+    if isinstance(value, dict):
+        return (6, sorted([(_rank(name), _rank(item)) for name, item in value.items()]))
+    return (5, [_rank(item) for item in value])
 
 
 def _hashable(key: object) -> object:

@@ -61,6 +61,12 @@ def edn(text: str | bytes, kernel=events_kernel) -> list:
         ("\\(", "("),
         ("[1 -2, [], ()]", [1, -2, [], []]),
         ("#{1 2}", [1, 2]),
+        ("#{2 1}", [1, 2]),
+        ('#{"b" :a}', ["a", "b"]),
+        (
+            "#{#{2 1} [3] nil {:b 1 :a 2} 1.5 true 1 :a ##Inf}",
+            [None, True, 1, 1.5, math.inf, "a", [1, 2], [3], {"a": 2, "b": 1}],
+        ),
         ("{:a 1 [1 2] {}}", {"a": 1, (1, 2): {}}),
         ("{{:a [1]} 2}", {(("a", (1,)),): 2}),
         ('#inst "2026"', "2026"),
@@ -76,6 +82,23 @@ def test_edn_values(kernel, text, value):
     (read,) = edn(text, kernel)
     assert read == value
     assert type(read) is type(value)
+
+
+@pytest.mark.parametrize("kernel", FORMS, ids=["compiled", "interpreted"])
+@pytest.mark.parametrize(
+    ("one", "same", "other"),
+    [
+        ("#{1 2 3}", "#{3 1 2}", "#{1 2}"),
+        ("#{:a 1 nil}", "#{nil 1 :a}", "#{:a 1 true}"),
+        ("[#{1 #{:x :y}} {:k #{2 1}}]", "[#{#{:y :x} 1} {:k #{1 2}}]", "[#{1 #{:x :z}} {:k #{1 2}}]"),
+        ("{#{1 2} 3}", "{#{2 1} 3}", "{#{1 3} 3}"),
+        ("{{:a 1 :b 2} 3}", "{{:b 2 :a 1} 3}", "{{:a 2 :b 1} 3}"),
+        ("#{{:a 1 :b 2} {:a 2}}", "#{{:a 2} {:b 2 :a 1}}", "#{{:a 2} {:b 1 :a 1}}"),
+    ],
+)
+def test_the_order_in_which_sets_and_maps_are_printed_means_nothing(kernel, one, same, other):
+    assert edn(one, kernel) == edn(same, kernel)
+    assert edn(one, kernel) != edn(other, kernel)
 
 
 def test_not_a_number_is_a_float():

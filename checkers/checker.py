@@ -11,10 +11,15 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Final, Protocol
+
+import msgspec
 
 from results.history import History
 from results.verdict import UNKNOWN, Verdict, merge
+
+UNSAID: Final[Any] = msgspec.UNSET
+"""For an option that was not given, where None is a value like any other."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
-from checkers.checker import Checker
+from checkers.checker import UNSAID, Checker
+from checkers.values import whole_number
 from results.history import History
 from results.operation import OK
 
@@ -28,8 +29,8 @@ class Options:
 
     isolation: str | None = None
     """Of transactions: the isolation level that has to hold; None is strict serializability."""
-    initial: Any = None
-    """The value before the first operation; None is the model's own."""
+    initial: Any = UNSAID
+    """The value before the first operation; unless it is given, the model's own."""
     keyed: bool | None = None
     """Whether values are `[key, value]`, each key an object of its own; None: as the values look."""
     allow_negative: bool = False
@@ -79,7 +80,7 @@ def _sequential(name: str, initial: str | None = None) -> Callable[[Options, His
         from checkers.linearizability import LinearizabilityChecker
         from checkers.linearizability.models import MODELS
 
-        given = {} if options.initial is None or initial is None else {initial: options.initial}
+        given = {} if options.initial is UNSAID or initial is None else {initial: options.initial}
         model = MODELS[name](**given)
         if model.splits_by_key:
             keyed = True
@@ -101,11 +102,21 @@ def _set(options: Options, history: History) -> Checker:
 
 
 def _counter(options: Options, history: History) -> Checker:
-    return _made("checkers.counter:CounterChecker", initial=options.initial or 0)
+    initial = 0 if options.initial is UNSAID else options.initial
+    if whole_number(initial) is None:
+        raise ValueError(f"a counter begins with a whole number (--initial), not {initial!r}")
+    return _made("checkers.counter:CounterChecker", initial=whole_number(initial))
 
 
 def _isolation(place: str) -> Callable[[Options, History], Checker]:
     return lambda options, history: _made(place, isolation=options.isolation or STRICT_SERIALIZABLE)
+
+
+def _rw_register(options: Options, history: History) -> Checker:
+    isolation = options.isolation or STRICT_SERIALIZABLE
+    return _made(
+        "checkers.isolation.rw_register:RwRegisterChecker", isolation=isolation, initial=options.initial
+    )
 
 
 def _staleness(options: Options, history: History) -> Checker:
@@ -117,7 +128,11 @@ def _sessions(options: Options, history: History) -> Checker:
     keyed = options.keyed
     if keyed is None:
         keyed = transactional or looks_keyed(history)
-    return _made("checkers.sessions:SessionGuaranteesChecker", keyed=keyed, initial=options.initial)
+    return _made(
+        "checkers.sessions:SessionGuaranteesChecker",
+        keyed=keyed,
+        initial=None if options.initial is UNSAID else options.initial,
+    )
 
 
 def _of(*functions: str) -> frozenset[str]:
@@ -215,7 +230,8 @@ REGISTRY: Final[Mapping[str, Entry]] = {
     "rw-register": Entry(
         "transactions that write registers and read them: txn of w, r and scan",
         _of("txn"),
-        _isolation("checkers.isolation.rw_register:RwRegisterChecker"),
+        _rw_register,
+        _of("initial"),
         needs_real_time=False,
         is_transactional=True,
         reads_registers=True,

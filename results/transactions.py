@@ -76,6 +76,8 @@ class Transactions:
     has_real_time: bool = True
     """Whether `start` and `end` say when transactions ran. Formats without times say False: the transactions are then
     in the order of their sessions, and only transactions of one session are known to follow one another."""
+    absent: Any = None
+    """What a register holds that is absent here, as it stands in the history; see `isolation/initial_values.py`."""
 
     def __len__(self) -> int:
         return len(self.start)
@@ -103,7 +105,7 @@ class Transactions:
         kind, key = int(self.kind[micro_operation]), int(self.key[micro_operation])
         if kind in (APPEND, WRITE):
             value = int(self.value[micro_operation])
-            return [KINDS[kind], self.keys[key], None if value == NIL else self.values[value]]
+            return [KINDS[kind], self.keys[key], self.absent if value == NIL else self.values[value]]
         first, end = int(self.element_first[micro_operation]), int(self.element_first[micro_operation + 1])
         seen = self.elements[first:end].tolist()
         if kind == SCAN:
@@ -113,5 +115,5 @@ class Transactions:
             return [KINDS[READ], self.keys[key], None]
         values = [self.values[number] for number in seen]
         if self.of_registers:
-            return [KINDS[READ], self.keys[key], values[0] if values else None]
+            return [KINDS[READ], self.keys[key], values[0] if values else self.absent]
         return [KINDS[READ], self.keys[key], values]

@@ -42,7 +42,8 @@ class RwRegister(Workload):
     def __init__(self, options: WorkloadOptions) -> None:
         own = read_options(self.name, self.known_options, options.extra)
         self.options = own
-        self.checker = RwRegisterChecker(demanded(self.name, "isolation", options.isolation, self.isolations))
+        isolation = demanded(self.name, "isolation", options.isolation, self.isolations)
+        self.checker = RwRegisterChecker(isolation, initial=None)
         self.generator = main_phase(transactions(own, WRITE, options), options)
         self.final_generator = final_transactions(own, options)
 

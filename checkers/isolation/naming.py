@@ -42,7 +42,8 @@ def events_of_all(transactions: Transactions, which: Iterable[int]) -> list[int]
 
 def show_value(transactions: Transactions, value: int) -> str:
     """A value by its number; `NIL` is the absence of one."""
-    return "nil" if value == NIL else show(transactions.values[value])
+    found = transactions.absent if value == NIL else transactions.values[value]
+    return "nil" if found is None else show(found)
 
 
 def show_key(transactions: Transactions, key: int) -> str:

@@ -75,7 +75,7 @@ class RegisterReasons:
 
     def _value(self, write: int) -> Any:
         number = int(self._transactions.value[write])
-        return None if number == NIL else self._transactions.values[number]
+        return self._transactions.absent if number == NIL else self._transactions.values[number]
 
     def _edge(self, kind: int, source: int, target: int, via: int, cast: Cast) -> dict[str, Any]:
         transactions = self._transactions
@@ -97,7 +97,7 @@ class RegisterReasons:
             return edge_as_data(kind, first, second, reason, key=key, value=value, previous=previous)
         read = self._first(source, number)
         seen = int(self._versions.position[read])
-        previous = self._value(seen) if seen >= 0 else None
+        previous = self._value(seen) if seen >= 0 else transactions.absent
         reason = (
             f"{first} read {shown(previous)} from key {shown(key)} and not {second}'s write of {shown(value)}, which "
             f"is later{self._derived(kind, seen, via)}"
@@ -180,7 +180,9 @@ class RegisterReasons:
             text = f"{one} {did} {shown(before[2])} at {where} and then read {shown(now[2])}"
         elif of_nobody:
             text = f"{one} read {shown(transactions.values[finding.second])} from {where}, which nobody wrote to it"
-            if name == "garbage-read":
+            if name == "garbage-read" and self._versions.is_initial_known:
+                text += f", and before anybody wrote, it held {shown(transactions.absent)}"
+            elif name == "garbage-read":
                 text += (
                     ", and something else that nobody wrote was read too: only one can have been there before"
                 )

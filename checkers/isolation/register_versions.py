@@ -64,6 +64,8 @@ class RegisterVersions:
     """[keys] whether somebody wrote that the register is absent, so that an absent one need not be in its initial
     state."""
     dependencies: Dependencies
+    is_initial_known: bool = False
+    """Whether it was said what registers hold at first, and no read can have seen anything else that nobody wrote."""
 
 
 def register_versions(
@@ -187,8 +189,11 @@ def register_versions(
 
 def keys_with_garbage(versions: RegisterVersions) -> NDArray[np.bool_]:
     """[keys] of which different things were read that nobody wrote: only one of them can have been there before the
-    history began. Absence is one of them, unless the key was deleted."""
+    history began. Absence is one of them, unless the key was deleted. Where the initial value is known, any other
+    is garbage."""
     transactions = versions.transactions
+    if versions.is_initial_known:
+        return np.ones(len(transactions.keys), dtype=np.bool_)
     lowest = np.full(len(transactions.keys), np.iinfo(np.int32).max, dtype=np.int32)
     highest = np.full(len(transactions.keys), ABSENT, dtype=np.int32)
     unwritten = np.flatnonzero(versions.is_unwritten)

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from checkers.checker import Deadline, Limits
+from checkers.checker import UNSAID, Deadline, Limits
 from checkers.isolation.cycles import find_cycles
 from checkers.isolation.decide import Observations, verdict_on
 from checkers.isolation.dependencies import Orders, components, orders
+from checkers.isolation.initial_values import with_initial
 from checkers.isolation.lattice import canonical, proscribed
 from checkers.isolation.open_orders import decide, is_weak
 from checkers.isolation.register_reasons import RegisterReasons
@@ -45,7 +46,7 @@ from checkers.words import count, listing
 from results.history import History
 from results.transaction_columns import transactions_of
 from results.transactions import APPEND, Transactions
-from results.verdict import INVALID, UNKNOWN, Verdict
+from results.verdict import INVALID, UNKNOWN, VALID, Verdict
 
 FINDINGS_TOLD: Final = 50
 """Findings of one type that are told; further ones are counted. Cycles are all told."""
@@ -64,7 +65,9 @@ class RwRegisterChecker:
     """Judges histories of transactions that read and write registers; see `lattice` for the names of models.
 
     With `sequential_keys` it is taken for granted that no session sees the versions of a key out of order, with
-    `linearizable_keys` that nobody does who can know better by real time.
+    `linearizable_keys` that nobody does who can know better by real time. `initial` is what every register held before
+    the history, None if it was absent; unless that is said, nothing follows from reads of what nobody wrote (see
+    `initial_values`). Histories without times are of tools that begin with an empty database.
     """
 
     def __init__(
@@ -73,10 +76,12 @@ class RwRegisterChecker:
         *,
         sequential_keys: bool = False,
         linearizable_keys: bool = False,
+        initial: Any = UNSAID,
         name: str = "rw-register",
     ) -> None:
         self.isolation = canonical(isolation)
         self.name = name
+        self.initial = initial
         demanded = proscribed(self.isolation)
         about_real_time = "G2-item-realtime" in demanded or "G-nonadjacent-item-realtime" in demanded
         about_sessions = "G2-item-process" in demanded or "G-nonadjacent-item-process" in demanded
@@ -91,6 +96,9 @@ class RwRegisterChecker:
     def check_transactions(self, transactions: Transactions, limits: Limits) -> Verdict:
         """The verdict on transactions as columns."""
         deadline = limits.deadline()
+        is_initial_known = self.initial is not UNSAID or not transactions.has_real_time
+        if self.initial is not UNSAID:
+            transactions = with_initial(transactions, self.initial)
         if not holds_only_registers(transactions):
             verdict = None
             if not (transactions.kind == APPEND).any():
@@ -111,6 +119,7 @@ class RwRegisterChecker:
             by_session=self._by_session,
             by_real_time=self._by_real_time if transactions.has_real_time else IGNORED,
         )
+        versions = replace(versions, is_initial_known=is_initial_known)
         reasons = RegisterReasons(versions)
         unwritten = 0
         garbage = keys_with_garbage(versions)
@@ -150,7 +159,14 @@ class RwRegisterChecker:
         }
         if not found.counts.keys() & proscribed(self.isolation):
             self._decide_open(versions, order, found, limits, deadline)
-        return verdict_on(self.name, self.isolation, transactions, found)
+        verdict = verdict_on(self.name, self.isolation, transactions, found)
+        if unwritten and verdict.outcome == VALID:
+            more = (
+                f"; nothing follows from {count(unwritten, 'read')} of what nobody wrote, as long as nobody says what "
+                "the registers held before (--initial)"
+            )
+            verdict = msgspec.structs.replace(verdict, sentence=verdict.sentence + more)
+        return verdict
 
     def _decide_open(
         self,

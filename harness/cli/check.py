@@ -175,8 +175,10 @@ def command(
 
 def _value(initial: str | None) -> Any:
     """JSON, or else the text itself."""
+    from checkers.checker import UNSAID
+
     if initial is None:
-        return None
+        return UNSAID
     try:
         return json.loads(initial)
     except ValueError:

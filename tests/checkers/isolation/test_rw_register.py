@@ -25,6 +25,7 @@ from results.history import HistoryBuilder
 from results.interchange import jepsen
 from results.transaction_columns import TransactionsBuilder, transactions_of
 from tests.checkers.isolation.play import is_serializable, is_snapshot_isolated, play
+from tests.checkers.isolation.registers import history as columns
 from tests.checkers.linearizability.recorded import recorded
 
 
@@ -135,6 +136,80 @@ def test_a_value_that_nobody_wrote_may_have_been_there_before():
     assert verdict.details["unwritten_values"] == 1
 
 
+INITIAL_VALUES = {
+    # 9 was there before: whoever sees it missed every write of x. Left guilty, right innocent.
+    "strict-serializable": ("0: wx1 \n 1: rx9", "0: wx1 | 1: rx9"),
+    "strong-session-serializable": ("0: wx1 \n 0: rx9", "0: wx1 \n 1: rx9"),
+    "serializable": ("wx1 wy1 | ry1 rx9", "wx1 wy1 | rx9 ry9"),
+    "snapshot-isolation": ("wx1 wy1 | ry1 rx9", "rx9 wy1 | ry9 wx1"),
+    "repeatable-read": ("rx9 wy1 | ry9 wx1", "rx9 wy1 | ry1 wx1"),
+    "causal": ("wx1 | rx1 wy2 | ry2 rx9", "wx1 | rx9 wy2 | ry2 rx9"),
+    "read-atomic": ("wx1 wy1 | ry1 rx9", "wx1 | rx1 wy2 | ry2 rx9"),
+    "strong-snapshot-isolation": ("rx9 wx1 | rx9 wx2", "rx9 wx1 | rx1 wx2"),
+}
+
+
+@pytest.mark.parametrize("isolation", INITIAL_VALUES)
+def test_a_known_initial_value_is_older_than_every_write(isolation):
+    guilty, innocent = INITIAL_VALUES[isolation]
+    verdict = judged(guilty, isolation, initial=9)
+    assert verdict.outcome == "invalid", verdict.sentence
+    assert {anomaly.type for anomaly in verdict.anomalies}.isdisjoint({"garbage-read", "unwritten-value"})
+    twin = judged(innocent, isolation, initial=9)
+    assert twin.outcome == "valid", twin.sentence
+
+
+@pytest.mark.parametrize("isolation", ["read-committed", "causal", "serializable", "strict-serializable"])
+def test_what_nobody_wrote_is_garbage_where_the_initial_value_is_known(isolation):
+    """Registers that were absent hold no 9, and such with a 9 are never found absent unless one is deleted."""
+    for text, initial in (("wx1 | rx9", None), ("wx1 | rx", 9), ("wx1 | rx8", 9)):
+        verdict = judged(text, isolation, initial=initial)
+        assert verdict.outcome == "invalid", (text, verdict.sentence)
+        assert {anomaly.type for anomaly in verdict.anomalies} == {"garbage-read"}
+        assert f"it held {'null' if initial is None else 9}" in verdict.anomalies[0].sentence
+    for text, initial in (("wx1 | rx", None), ("wx1 | rx9", 9)):
+        assert judged(text, isolation, initial=initial).outcome == "valid", text
+
+
+def test_without_an_initial_value_the_sentence_says_what_was_not_used():
+    verdict = judged("0: wx1 \n 1: rx9")
+    assert verdict.outcome == "valid"
+    assert "nothing follows from 1 read of what nobody wrote" in verdict.sentence
+    assert "--initial" in verdict.sentence
+
+
+def test_the_sentence_names_the_initial_value():
+    (anomaly,) = judged("0: wx1 \n 1: rx9", initial=9).anomalies
+    assert anomaly.type == "G-single-item-realtime"
+    assert 'T1 read 9 from key "x" and not T2\'s write of 1, which is later' in anomaly.sentence
+    assert 'T1 = r "x" 9' in anomaly.sentence
+
+
+def test_a_register_that_is_written_its_initial_value_again_may_have_been_read_before_or_after():
+    """As with a register that is deleted."""
+    for written, seen, initial in (9, 9, 9), (None, None, None):
+        builder = HistoryBuilder()
+        for process, plan, answer in (
+            (0, [["w", "x", 1]], [["w", "x", 1]]),
+            (1, [["w", "x", written]], [["w", "x", written]]),
+            (2, [["r", "x", None]], [["r", "x", seen]]),
+            (3, [["r", "x", None]], [["r", "x", 1]]),
+        ):
+            builder.invoke(process, "txn", plan)
+            builder.ok(process, answer)
+        assert judged(builder.done(), "serializable", initial=initial).outcome in ("valid", "unknown")
+
+
+def test_without_times_nothing_was_there_before():
+    """Such files come from tools that begin with an empty database; all levels agree."""
+    for isolation in ("read-committed", "read-atomic", "causal", "snapshot-isolation", "serializable"):
+        verdict = RwRegisterChecker(isolation).check_transactions(columns("x=1", "x?2"), Limits())
+        assert verdict.outcome == "invalid", isolation
+        assert {anomaly.type for anomaly in verdict.anomalies} == {"garbage-read"}
+        twin = RwRegisterChecker(isolation).check_transactions(columns("x=1", "x?1"), Limits())
+        assert twin.outcome == "valid"
+
+
 @pytest.mark.parametrize("text", ["rx \n wx1 | rx3 \n rx1", "rx3 | rx4 | wx1", "rx3 \n rx | wx1"])
 def test_only_one_value_can_have_been_there_before(text):
     """Another that nobody wrote is garbage, and so is any where the key was seen absent."""
@@ -223,6 +298,23 @@ def test_snapshot_isolation_agrees_with_trying_all_snapshots(history):
     outcome = judged(history, "snapshot-isolation").outcome
     if outcome != "unknown":
         assert (outcome == "valid") == is_snapshot_isolated(history)
+
+
+@settings(max_examples=200)
+@given(
+    small_histories(),
+    st.sampled_from(["strict-serializable", "serializable", "snapshot-isolation", "causal", "read-atomic"]),
+)
+def test_any_value_may_be_the_initial_one(history, isolation):
+    """Where every read of nil is made one of 900, the history is as right or wrong as before."""
+    builder = HistoryBuilder()
+    for event in history.operations:
+        value = event.value
+        if event.type == "ok":
+            value = [["r", key, 900] if (f, v) == ("r", None) else [f, key, v] for f, key, v in value]
+        builder.event(event.process, event.type, event.f, value)
+    moved = judged(builder.done(), isolation, initial=900)
+    assert moved.outcome == judged(history, isolation, initial=None).outcome
 
 
 @settings(max_examples=150)

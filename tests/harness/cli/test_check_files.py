@@ -49,6 +49,47 @@ def test_a_valid_file(harness, write):
     assert out.endswith("verdict: valid\n")
 
 
+SETS = """{:process 0 :type :invoke :f :write :value WRITTEN}
+{:process 0 :type :ok :f :write :value WRITTEN}
+{:process 1 :type :invoke :f :read}
+{:process 1 :type :ok :f :read :value READ}
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "code"),
+    [
+        ("#{1 2}", "#{2 1}", 0),
+        ("#{1 2}", "#{2 3}", 1),
+        ("{:a #{:x 1} :b 2}", "{:b 2 :a #{1 :x}}", 0),
+        ("{:a #{:x 1} :b 2}", "{:b 2 :a #{1 :y}}", 1),
+    ],
+)
+def test_sets_and_maps_are_equal_however_they_were_printed(harness, write, written, read, code):
+    text = SETS.replace("WRITTEN", written).replace("READ", read)
+    assert harness("check", "--model", "register", write("sets.edn", text))[0] == code
+    transactions = text.replace(":write", ":txn").replace(":read", ":txn")
+    transactions = transactions.replace(f":value {written}", f":value [[:w 1 {written}]]")
+    transactions = transactions.replace(f":value {read}", f":value [[:r 1 {read}]]")
+    transactions = transactions.replace(":f :txn}", ":f :txn :value [[:r 1 nil]]}")
+    arguments = ("--model", "rw-register", "--initial", "null")
+    assert harness("check", *arguments, write("sets.edn", transactions))[0] == code
+
+
+@pytest.mark.parametrize(
+    ("initial", "code"), [("x", 2), ("[1]", 2), ("1.5", 2), ("null", 2), ("3", 0), ("4", 1)]
+)
+def test_a_counter_begins_with_a_whole_number(harness, write, initial, code):
+    text = [*STALE.splitlines(keepends=True)[:2], "{:process 1 :type :invoke :f :read}\n"]
+    counter = "".join(text).replace(":write", ":add") + "{:process 1 :type :ok :f :read :value 4}\n"
+    given, _, err = harness(
+        "check", "--model", "counter", "--initial", initial, write("counter.edn", counter)
+    )
+    assert given == code
+    if code == 2:
+        assert "a counter begins with a whole number (--initial), not" in err
+
+
 def test_an_invalid_file_shows_its_evidence_as_lines_of_the_history(harness, write):
     code, out, err = harness("check", write("stale.edn", STALE))
     assert code == 1

@@ -38,6 +38,9 @@ class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
     follows: Followed | None = None
     """The ranges, with their terms, in which the sender follows the receiver, when it says so: as good as an answer to
     a round of heartbeats that the receiver would have sent for what came with it."""
+    follows_version: int = 0
+    """Another one after each change of that, so that the sender need not repeat what the receiver has heard; 0: it says
+    nothing about it."""
 
 
 class FrameError(ValueError):
@@ -63,13 +66,15 @@ def encode_peer_frames(
     clock: Timestamp,
     raft: Sequence[tuple[int, Message]],
     messages: Sequence[PeerMessage] = (),
+    version: int = 0,
     follows: Followed | None = None,
     max_bytes: int = MAX_FRAME_BYTES,
 ) -> list[bytes]:
     """A turn's messages to one peer: one frame, or as many as the limit asks for, in order. Raises FrameError if a
     single message is too long."""
+    whole = PeerFrame(sender, clock, tuple(raft), tuple(messages), follows, version)
     try:
-        return [encode_frame(PeerFrame(sender, clock, tuple(raft), tuple(messages), follows), max_bytes)]
+        return [encode_frame(whole, max_bytes)]
     except FrameError:
         if len(raft) + len(messages) <= 1:
             raise
@@ -81,11 +86,10 @@ def encode_peer_frames(
     else:
         half = len(messages) // 2
         parts = [(raft, messages[:half]), (raft, messages[half:])]
-    return [
-        frame
-        for part in parts
-        for frame in encode_peer_frames(sender, clock, *part, follows, max_bytes=max_bytes)
-    ]
+    frames = []
+    for part in parts:
+        frames += encode_peer_frames(sender, clock, *part, version, follows, max_bytes)
+    return frames
 
 
 class FrameDecoder(Generic[Content]):

@@ -83,6 +83,8 @@ BOUND_MARGIN_NS = 1_000_000_000
 """A turn is run, if only for that, when less than this is left of the clock's durable window."""
 KEEPALIVE_TICKS = 10
 """A peer to which nothing was sent for so many ticks gets an empty frame: a sign of life, and of the clock."""
+TELL_AGAIN_TICKS = 10
+"""What another node should know already is told again after so many ticks: a frame may be lost without a link's end."""
 
 CLOCK_RANGE = 0
 """No range has this id: a request for it asks for nothing but an answer, which carries the node's clock."""
@@ -201,8 +203,13 @@ class Node:
         self._open_client_requests = 0
         self._idle_ticks: dict[str, int] = {node: 0 for node in nodes if node != name}
         self._heard_at: dict[str, float] = {}
-        self._confirming: dict[int, frozenset[str]] = {}
-        """By range: the replicas that make a quorum with this one, and were heard of lately."""
+        self._confirming_order: list[str] = []
+        """The other nodes, those first that were heard of lately."""
+        self._confirming: dict[tuple[str, ...], frozenset[str]] = {}
+        """By the nodes that hold a range's replicas: the first of them that make a quorum with this one."""
+        self._told: dict[str, tuple[int, int]] = {}
+        """By node: the version of whom this node follows that it was told last in full, and in which tick."""
+        self._ticks = 0
         self.frames_sent = 0
         self.bytes_sent = 0
         self.frames_received = 0
@@ -330,11 +337,7 @@ class Node:
 
     async def _sweep(self) -> None:
         await self.sweeper.sweep(
-            [
-                (replica.id, replica.state, replica.group.term)
-                for replica in self.store.replicas.values()
-                if replica.leadership is not None
-            ]
+            [(replica.id, replica.state, replica.group.term) for replica in self.store.unsettled()]
         )
 
     # Turns and ticks.
@@ -395,6 +398,7 @@ class Node:
     def _tick_store(self) -> None:
         if self._stopped:
             return
+        self._ticks += 1
         self._forget_tasks()
         self._choose_confirming()
         self.store.tick()
@@ -421,8 +425,10 @@ class Node:
         self._heard_at[frame.sender] = self._loop.time()
         clock = self.clock
         clock.forward(frame.clock)
-        if frame.follows is not None:
-            self.store.heard_follower(self._raft_ids[frame.sender], frame.clock, frame.follows)
+        if frame.follows_version:
+            self.store.heard_follower(
+                self._raft_ids[frame.sender], frame.clock, frame.follows, frame.follows_version
+            )
         if frame.raft:
             self.store.receive(frame.raft)
         elif clock.is_ahead_of_bound:
@@ -436,7 +442,8 @@ class Node:
                 self.store.submit(message, self._reply_to(frame.sender))
 
     def _choose_confirming(self) -> None:
-        """Whom to ask at once whether this node still leads; the others are asked at the next tick."""
+        """In which order to ask others whether this node still leads: the first that make a quorum with it at once,
+        the others at the next tick."""
         now = self._loop.time()
         place = self.nodes.index(self.name)
         # The same few for all ranges, so that one frame asks for all of them.
@@ -447,10 +454,18 @@ class Node:
                 (self.nodes.index(node) - place) % len(self.nodes),
             ),
         )
-        for range_id, replica in self.store.replicas.items():
-            replicas = replica.descriptor.replicas
-            others = [node for node in order if node in replicas]
-            self._confirming[range_id] = frozenset(others[: len(replicas) // 2])
+        if order != self._confirming_order:
+            self._confirming_order = order
+            self._confirming.clear()
+
+    def _is_confirming(self, node: str, range_id: int) -> bool:
+        """Whether a node is among the first that this range's leader asks."""
+        replicas = self.store.replicas[range_id].descriptor.replicas
+        confirming = self._confirming.get(replicas)
+        if confirming is None:
+            others = [other for other in self._confirming_order if other in replicas]
+            confirming = self._confirming[replicas] = frozenset(others[: len(replicas) // 2])
+        return node in confirming
 
     async def _observe(self, deadline: float) -> Timestamp | None:
         """Hear the clocks of so many nodes that they meet every quorum of every range; answers the latest. None: too
@@ -502,6 +517,7 @@ class Node:
         if self._stopped:
             return
         self._heard_at[node] = -RECENTLY_S
+        self._told.pop(node, None)
         self._choose_confirming()
         self.store.link_lost(node)
         self.router.link_lost(node)
@@ -511,7 +527,7 @@ class Node:
         if kind == _APPEND and (not message.entries or self._can_wait(node, range_id, message)):
             # It tells a follower how far it may apply, or what others acknowledge sooner: nobody waits for it.
             self._outbox_lazy.setdefault(node, []).append((range_id, message))
-        elif kind == _HEARTBEAT and message.context and node not in self._confirming.get(range_id, ()):
+        elif kind == _HEARTBEAT and message.context and not self._is_confirming(node, range_id):
             # Reads wait for a quorum's answers to a round of heartbeats; the others' would be too many.
             self._outbox_tick.setdefault(node, {})[range_id] = message
         else:
@@ -520,7 +536,7 @@ class Node:
     def _can_wait(self, node: str, range_id: int, message: Message) -> bool:
         """Whether these entries may go to a follower with the next frame, or at the next tick: one that keeps up, and
         is not needed for a quorum with those who are asked at once."""
-        if node in self._confirming.get(range_id, ()):
+        if self._is_confirming(node, range_id):
             return False
         follower = self.store.replicas[range_id].group.core.peers.progress.get(message.target)
         return follower is not None and follower.state == ProgressState.REPLICATE
@@ -559,8 +575,8 @@ class Node:
             if lazy is not None:
                 ours = lazy + ours
             # Whoever is asked or answered may have to know that it still leads.
-            follows = self.store.follows(self._raft_ids[node]) if messages else None
-            for frame in self._encode(node, ours, messages, follows):
+            version, follows = self._follows(node) if messages else (0, None)
+            for frame in self._encode(node, ours, messages, version, follows):
                 if self._transport.send(node, frame):
                     left += 1
                 else:
@@ -569,22 +585,34 @@ class Node:
                 self.bytes_sent += len(frame)
             self._idle_ticks[node] = 0
             if refused:
+                self._told.pop(node, None)
                 # Which frame a request was in is not known here: only if none has left, it certainly was not sent.
                 error = LOST if left else _NOT_SENT
                 for message in messages:
                     if isinstance(message, RangeRequest):
                         self.router.receive(RangeReply(message.request_id, error=error))
 
+    def _follows(self, node: str) -> tuple[int, Followed | None]:
+        """What to tell a node of the ranges in which this one follows it: all of them if that has changed, or was not
+        told for a while; else only that it is still the same."""
+        version, followed = self.store.follows(self._raft_ids[node])
+        told, told_at = self._told.get(node, (0, 0))
+        if told == version and self._ticks - told_at < TELL_AGAIN_TICKS:
+            return version, None
+        self._told[node] = (version, self._ticks)
+        return version, followed
+
     def _encode(
         self,
         node: str,
         raft: Sequence[tuple[int, Message]],
         messages: Sequence[PeerMessage],
+        version: int,
         follows: Followed | None,
     ) -> list[bytes]:
         """The frames of one peer. A message that is too long for any frame is refused or dropped; it ends nothing."""
         try:
-            return encode_peer_frames(self.name, self.clock.last, raft, messages, follows)
+            return encode_peer_frames(self.name, self.clock.last, raft, messages, version, follows)
         except FrameError:
             frames = []
             if self._trace is not None:

@@ -7,6 +7,7 @@ whose text says the rule; nothing has changed then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -211,7 +212,13 @@ def restore(
     restored = configuration.conf_state()
     if restored != normalized(conf_state):
         raise ValueError(f"{conf_state} is no possible configuration; the nearest is {restored}")
-    return configuration, progress
+    return _shared(configuration), progress
+
+
+@lru_cache(maxsize=1000)
+def _shared(configuration: Configuration) -> Configuration:
+    """One object for all equal ones: thousands of groups on a node have the same few memberships."""
+    return configuration
 
 
 def normalized(conf_state: ConfState) -> ConfState:

@@ -7,7 +7,6 @@ enough, nothing is sent until the snapshot has arrived or failed. Nothing in thi
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 
 
@@ -24,7 +23,10 @@ _SNAPSHOT = ProgressState.SNAPSHOT
 
 
 class Inflights:
-    """The APPENDs on their way to one follower: (last index, bytes) in sending order."""
+    """The APPENDs on their way to one follower: (last index, bytes) in sending order.
+
+    A list and no deque, which takes 600 bytes even when it is empty: a node holds three windows for each of its ranges.
+    """
 
     __slots__ = ("_bytes", "_max_bytes", "_max_count", "_window")
 
@@ -32,7 +34,7 @@ class Inflights:
         self._max_count = max_count
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._window: deque[tuple[int, int]] = deque()
+        self._window: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
         return len(self._window)
@@ -54,8 +56,14 @@ class Inflights:
     def free_to(self, index: int) -> None:
         """Everything up to `index` has arrived."""
         window = self._window
-        while window and window[0][0] <= index:
-            self._bytes -= window.popleft()[1]
+        arrived = 0
+        for last_index, size_bytes in window:
+            if last_index > index:
+                break
+            self._bytes -= size_bytes
+            arrived += 1
+        if arrived:
+            del window[:arrived]
 
     def clear(self) -> None:
         self._window.clear()

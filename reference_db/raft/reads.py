@@ -14,7 +14,6 @@ Nothing in this file sends anything; the owner of the queue does.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import NamedTuple
 
 from . import quorum
@@ -52,7 +51,7 @@ class ReadQueue:
         self._questions: dict[bytes, tuple[bytes, ...]] = {}
         """By token: what a follower has asked its leader and not heard of, oldest first."""
         self._number = 0
-        self._rounds: deque[Round] = deque()
+        self._rounds: list[Round] = []
         """Sent and not yet confirmed, oldest first."""
         self._acked: dict[int, int] = {}
         """By node: the highest round it answered in this leader's term."""
@@ -99,9 +98,12 @@ class ReadQueue:
         self._acked[self_id] = self._number
         done = quorum.joint_committed(configuration.voters, configuration.outgoing, self._acked)
         confirmed: list[Round] = []
-        while rounds and rounds[0].number <= done:
-            confirmed.append(rounds.popleft())
+        for one in rounds:
+            if one.number > done:
+                break
+            confirmed.append(one)
         if confirmed:
+            del rounds[: len(confirmed)]
             self.confirmed_tick = confirmed[-1].tick
         return confirmed
 

@@ -15,6 +15,10 @@ DIGITS = b"0123456789abcdefghijklmnopqrstuvwxyz"
 """The alphabet over which the keyspace is cut: what keys of programs usually begin with."""
 
 
+MOST_DIGITS = 3
+"""How many characters of a key decide at most in which of the first ranges it lies."""
+
+
 class Descriptor(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One range. `generation` grows with every change of span or replicas; `replicas` names nodes, the preferred
     leader first."""
@@ -41,17 +45,21 @@ class Descriptor(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 def cut_points(ranges: int) -> list[bytes]:
     """The `ranges - 1` keys at which a new keyspace is cut: evenly spaced over the keys' first two characters, taken
-    as base-36 digits (0-9, then a-z). For eight ranges: 4i 90 di i0 mi r0 vi. For more than 1,296 ranges: ValueError.
+    as base-36 digits (0-9, then a-z); over the first three for more than 1,296 ranges. For eight ranges: 4i 90 di i0 mi
+    r0 vi. For more than 46,656 ranges: ValueError.
 
     Keys that begin otherwise (capitals, punctuation, bytes) sort before, between or after these, as bytes do.
     """
-    pairs = len(DIGITS) ** 2
-    if not 1 <= ranges <= pairs:
-        raise ValueError(f"cannot cut the keyspace into {ranges} ranges: at least 1 and at most {pairs}")
+    base = len(DIGITS)
+    if not 1 <= ranges <= base**MOST_DIGITS:
+        raise ValueError(
+            f"cannot cut the keyspace into {ranges} ranges: at least 1 and at most {base**MOST_DIGITS}"
+        )
+    places = 2 if ranges <= base**2 else MOST_DIGITS
     cuts = []
     for number in range(1, ranges):
-        high, low = divmod(number * pairs // ranges, len(DIGITS))
-        cuts.append(bytes((DIGITS[high], DIGITS[low])))
+        at = number * base**places // ranges
+        cuts.append(bytes(DIGITS[at // base**place % base] for place in reversed(range(places))))
     return cuts
 
 

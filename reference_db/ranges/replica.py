@@ -18,6 +18,7 @@ import random
 import struct
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from reference_db.api import (
     Ambiguous,
@@ -82,13 +83,24 @@ SNAPSHOT_PATIENCE_S = 3
 _CONTEXT = struct.Struct(">Q")
 _NOTHING: tuple[list[Work], Timestamp] = ([], ZERO)
 
-Said = dict[int, tuple[Timestamp, dict[int, int]]]
-"""By member, a Raft id: the clock it had when it last said whom it follows, and in which ranges, and terms, that was
-this node."""
+
+class Saying(NamedTuple):
+    """What a member last said of whom it follows."""
+
+    clock: Timestamp
+    """The clock it had then."""
+    followed: dict[int, int]
+    """In which ranges, and terms, it followed this node."""
+    version: int
+    """Its word for all that."""
 
 
-def _clock_of(said: tuple[int, tuple[Timestamp, dict[int, int]]]) -> Timestamp:
-    return said[1][0]
+Said = dict[int, Saying]
+"""By member, a Raft id."""
+
+
+def _clock_of(said: tuple[int, Saying]) -> Timestamp:
+    return said[1].clock
 
 
 class Work:
@@ -123,8 +135,61 @@ class Work:
         """Writes: in which term it was proposed."""
 
 
+class OpenRequests:
+    """How many requests the replicas of one store have under way, all together."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Replica:
     """One replica. Owned by the store of its node; used from its loop only."""
+
+    # A node holds thousands. With `__dict__` what observes or breaks single replicas can still be hung into them; it
+    # takes no room while it is empty.
+    __slots__ = (
+        "__dict__",
+        "_all_open",
+        "_clock",
+        "_conf_state",
+        "_confirmed",
+        "_confirmed_clock",
+        "_contexts",
+        "_finished",
+        "_is_preferred",
+        "_latches",
+        "_lock_waits",
+        "_monotonic_ns",
+        "_names",
+        "_node",
+        "_options",
+        "_preferred_id",
+        "_preferred_seen_at",
+        "_proposed",
+        "_queue",
+        "_reload",
+        "_said",
+        "_served_term",
+        "_snapshot_sent",
+        "_touch",
+        "_trace",
+        "_unconfirmed",
+        "_waiting",
+        "applied_index",
+        "applied_term",
+        "descriptor",
+        "followed",
+        "group",
+        "id",
+        "leader_changed",
+        "leadership",
+        "led_ticks",
+        "log",
+        "open_requests",
+        "state",
+    )
 
     def __init__(
         self,
@@ -140,14 +205,15 @@ class Replica:
         touch: Callable[[Replica], None],
         trace: Trace | None = None,
         said: Said | None = None,
+        all_open: OpenRequests | None = None,
     ) -> None:
-        """`names` maps Raft ids to nodes; `touch` asks the store to look at this replica in its next turn; `said` is
-        filled by the store with what other nodes say."""
+        """`names` maps Raft ids to nodes; `random_stream` may be shared with other replicas; `touch` asks the store to
+        look at this replica in its next turn; `said` is filled by the store with what other nodes say; `all_open`
+        counts the requests of all its replicas."""
         self.descriptor = descriptor
         self.id = descriptor.id
         self._node = node
         self._names = names
-        self._ids = {name: number for number, name in names.items()}
         self._clock = clock
         self._monotonic_ns = monotonic_ns
         self._options = options
@@ -160,11 +226,11 @@ class Replica:
         self.applied_term = applied.term
         self._conf_state = applied.conf_state
         self._is_preferred = descriptor.preferred_leader == node
-        self._preferred_id = self._ids[descriptor.preferred_leader]
+        self._preferred_id = self._id_of(descriptor.preferred_leader)
         self._preferred_seen_at = 0
         self.group = RaftGroup(
             Config(
-                node_id=self._ids[node],
+                node_id=self._id_of(node),
                 election_ticks=options.election_ticks,
                 heartbeat_ticks=options.heartbeat_ticks,
                 max_bytes_per_message=MAX_BYTES_PER_APPEND,
@@ -208,7 +274,14 @@ class Replica:
         self._snapshot_sent: dict[int, int] = {}
         self.leader_changed = True
         """Whether the known leader is another than when the store last asked."""
+        self.followed = (0, 0)
+        """Whom this replica follows, a Raft id, and in which term, as the store last noted it."""
         self.open_requests = 0
+        self._all_open = all_open if all_open is not None else OpenRequests()
+
+    def _id_of(self, node: str) -> int:
+        """A node's Raft id; 0 for one that is no member of the cluster."""
+        return next((number for number, name in self._names.items() if name == node), 0)
 
     def _trace_raft(self, name: str, fields: dict[str, object]) -> None:
         assert self._trace is not None
@@ -249,6 +322,7 @@ class Replica:
             done(RangeReply(request.request_id, error=self.not_leader()))
             return
         self.open_requests += 1
+        self._all_open.count += 1
         self._queue.append(Work(request, done))
         self._touch(self)
 
@@ -418,7 +492,7 @@ class Replica:
         """Take what members have said for what it is: as good as answers to a round of heartbeats (thesis 6.4), up to
         their clocks of then, where they followed this leader in the term that it serves."""
         members = [self.group.config.node_id]
-        for node, (clock, followed) in sorted(self._said.items(), key=_clock_of, reverse=True):
+        for node, (clock, followed, _) in sorted(self._said.items(), key=_clock_of, reverse=True):
             if clock <= self._confirmed_clock:
                 return
             if followed.get(self.id) == self._served_term:
@@ -583,6 +657,7 @@ class Replica:
 
     def _answer(self, work: Work, reply: RangeReply) -> None:
         self.open_requests -= 1
+        self._all_open.count -= 1
         if work.guard is not None:
             assert work.latches is not None
             work.latches.release(work.guard)
@@ -681,7 +756,7 @@ class Replica:
         followers = [
             (peer.match, number)
             for number, peer in self.group.core.peers.progress.items()
-            if number != self._ids[self._node]
+            if number != self.group.config.node_id
             and peer.recent_active
             and peer.state == ProgressState.REPLICATE
         ]
@@ -707,6 +782,6 @@ class Replica:
 
     def report_unreachable(self, node: str) -> None:
         """The link to this node broke."""
-        number = self._ids.get(node)
-        if number is not None and self.group.is_leader:
+        number = self._id_of(node)
+        if number and self.group.is_leader:
             self.group.report_unreachable(number)

@@ -29,11 +29,10 @@ import msgspec
 
 from reference_db.api import Overloaded, RangeMismatch, RangeReply, RangeRequest
 from reference_db.raft import Message, Ready, Role
-from reference_db.raft.core import RaftCore
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.led import Led
 from reference_db.ranges.options import StoreOptions
-from reference_db.ranges.replica import Done, Replica, Said
+from reference_db.ranges.replica import Done, OpenRequests, Replica, Said, Saying
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import MAX_SNAPSHOT_BYTES, bootstrap_range
@@ -46,6 +45,7 @@ CAMPAIGN_TICK = 3
 """When, in a new cluster, preferred leaders campaign: once the nodes have had the time to connect."""
 
 _ENCODER = msgspec.msgpack.Encoder()
+_NOBODY: dict[int, int] = {}
 
 
 @dataclass(slots=True)
@@ -56,6 +56,8 @@ class StoreCounters:
     batches: int = 0
     syncs: int = 0
     raft_messages: int = 0
+    replica_ticks: int = 0
+    """Ticks that passed for single replicas: none for those that sleep."""
     requests: int = 0
     refused: int = 0
     """Requests refused because too many were under way."""
@@ -133,15 +135,23 @@ class Store:
         self._ticks = 0
         self.replicas: dict[int, Replica] = {}
         self._said: Said = {}
+        self._all_open = OpenRequests()
+        self._awake: dict[int, Replica] = {}
+        """Replicas for which time passes. Everything that is done for all replicas is done for these only."""
+        self._followed: dict[int, dict[int, int]] = {}
+        """By leader, a Raft id: the ranges in which this node follows it, with their terms."""
+        self._follows_version = clock.now().wall_ns
+        """Another one after each change of that; other nodes remember what it stood for. No other life of this node has
+        the same ones, since its clock goes on."""
         self._touched: dict[int, Replica] = {}
         """Replicas that the next turn looks at, in the order in which they were touched."""
-        self._cores: dict[int, RaftCore] = {}
         self._inbox: list[tuple[int, Message]] = []
         self._in_flight = False
         """A turn waits for its sync."""
         self.counters = StoreCounters()
+        touch = self._touch  # One bound method for all of them.
         for descriptor in read_descriptors(engine):
-            self.replicas[descriptor.id] = Replica(
+            self._awake[descriptor.id] = self.replicas[descriptor.id] = Replica(
                 descriptor=descriptor,
                 node=node,
                 names=names,
@@ -149,12 +159,12 @@ class Store:
                 clock=clock,
                 monotonic_ns=monotonic_ns,
                 options=options,
-                random_stream=random.Random(random_stream.getrandbits(64)),
-                touch=self._touch,
+                random_stream=random_stream,
+                touch=touch,
                 trace=trace,
                 said=self._said,
+                all_open=self._all_open,
             )
-        self._cores = {range_id: replica.group.core for range_id, replica in self.replicas.items()}
 
     # What arrives.
 
@@ -178,13 +188,40 @@ class Store:
         if self._touched:
             self._wake()
 
-    def follows(self, leader: int) -> dict[int, int]:
-        """The ranges in which this node follows that member, a Raft id, at this moment; with the term."""
-        return {range_id: core.term for range_id, core in self._cores.items() if core.leader_id == leader}
+    def follows(self, leader: int) -> tuple[int, dict[int, int]]:
+        """The ranges in which this node follows that member, a Raft id, at this moment, with the term; and the version
+        of all that: as long as it stays the same, so does the rest."""
+        for replica in self._touched.values():
+            self._note_whom_it_follows(replica)
+        return self._follows_version, self._followed.get(leader, _NOBODY)
 
-    def heard_follower(self, node: int, clock: Timestamp, followed: dict[int, int]) -> None:
-        """What a member says by `follows`, and the clock that it had then."""
-        self._said[node] = (clock, followed)
+    def _note_whom_it_follows(self, replica: Replica) -> None:
+        """Called for each replica that was touched. What a turn in flight will change is not there yet, and need not
+        be: what other nodes are told holds up to the clock that goes with it, and whatever is promised to another
+        leader leaves later, with a later clock."""
+        core = replica.group.core
+        now = (core.leader_id, core.term)
+        if now == replica.followed:
+            return
+        followed = self._followed.get(replica.followed[0])
+        if followed is not None:
+            followed.pop(replica.id, None)
+        if core.leader_id:
+            self._followed.setdefault(core.leader_id, {})[replica.id] = core.term
+        replica.followed = now
+        self._follows_version += 1
+
+    def heard_follower(
+        self, node: int, clock: Timestamp, followed: dict[int, int] | None, version: int = 0
+    ) -> None:
+        """What a member says by `follows`, and the clock that it had then. Without ranges: those of the same version,
+        if that was heard."""
+        before = self._said.get(node)
+        if followed is None:
+            if before is None or before.version != version:
+                return
+            followed = before.followed
+        self._said[node] = Saying(clock, followed, version)
 
     def submit(self, request: RangeRequest, done: Done) -> None:
         """A request for a range; `done` is called exactly once."""
@@ -205,12 +242,14 @@ class Store:
     @property
     def open_requests(self) -> int:
         """Requests that have not been answered yet."""
-        return sum([replica.open_requests for replica in self.replicas.values()])
+        return self._all_open.count
 
     def tick(self) -> None:
         """One tick passes for all groups."""
         self._ticks += 1
-        for replica in self.replicas.values():
+        awake = list(self._awake.values())
+        self.counters.replica_ticks += len(awake)
+        for replica in awake:
             replica.tick()
             if replica.has_work:
                 self._touch(replica)
@@ -223,9 +262,8 @@ class Store:
 
     def _upkeep(self) -> None:
         """Once a second or so."""
-        for replica in self.replicas.values():
+        for replica in self._awake.values():
             replica.look_after_snapshots()
-            self._touch(replica)
             size = replica.log.oversized_bytes
             if size and replica.id not in self._oversized and self._alarm is not None:
                 self._oversized.add(replica.id)
@@ -239,7 +277,15 @@ class Store:
 
     def led_for_others(self) -> list[Led]:
         """The ranges that this node leads though another replica is preferred."""
-        return [led for replica in self.replicas.values() if (led := replica.led()) is not None]
+        return [led for replica in self._awake.values() if (led := replica.led()) is not None]
+
+    def unsettled(self) -> list[Replica]:
+        """Those that serve, and hold intents or records of transactions."""
+        return [
+            replica
+            for replica in self._awake.values()
+            if replica.leadership is not None and (replica.state.records or len(replica.state.locks))
+        ]
 
     def hand_over(self, range_id: int) -> None:
         """Ask the preferred replica of a range that this node leads to take over."""
@@ -281,6 +327,7 @@ class Store:
         must_sync = False
         for replica in touched.values():
             replica.evaluate()
+            self._note_whom_it_follows(replica)
         for replica in touched.values():
             group = replica.group
             if not group.has_ready():

@@ -16,6 +16,7 @@ import msgspec
 from reference_db.node import NodeOptions
 
 Address = tuple[str, int]
+RANGES_MOST = 10_000
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,8 +54,8 @@ def parse_config(content: bytes) -> tuple[ServerConfig, NodeOptions]:
         wrong.append(
             f"replication is {config.replication}: it must be between 1 and {len(config.nodes)} (the nodes)"
         )
-    if not 1 <= config.ranges <= 1024:
-        wrong.append(f"ranges is {config.ranges}: it must be between 1 and 1024")
+    if not 1 <= config.ranges <= RANGES_MOST:
+        wrong.append(f"ranges is {config.ranges}: it must be between 1 and {RANGES_MOST}")
     options = NodeOptions()
     try:
         options = msgspec.convert(config.options, type=NodeOptions)

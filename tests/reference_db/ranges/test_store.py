@@ -383,3 +383,35 @@ def test_a_folder_of_another_node_is_refused() -> None:
     bootstrap_store(engine, "n1", ["n1", "n2"], bootstrap(2, ["n1", "n2"], 2))
     with pytest.raises(ValueError, match="belongs to"):
         bootstrap_store(engine, "n2", ["n1", "n2"], bootstrap(2, ["n1", "n2"], 2))
+
+
+def test_whom_a_node_follows_is_said_under_a_version_that_changes_with_it() -> None:
+    bench = Bench(("n1", "n2", "n3"))
+    assert bench.store.follows(2)[1] == {}
+    bench.store.receive([(1, Message(MessageKind.HEARTBEAT, 1, 2, 5))])
+    version, followed = bench.store.follows(2)
+    assert followed == {1: 5}, "also before the turn that makes the term durable"
+    bench.settle()
+    bench.store.receive([(1, Message(MessageKind.HEARTBEAT, 1, 2, 5))])
+    bench.settle()
+    assert bench.store.follows(2)[0] == version
+    bench.store.receive([(1, Message(MessageKind.HEARTBEAT, 1, 3, 6))])
+    assert bench.store.follows(2)[1] == {}
+    assert bench.store.follows(3)[1] == {1: 6}
+    assert bench.store.follows(3)[0] > version
+
+
+def test_what_a_follower_says_again_in_one_word_counts_only_if_that_was_heard() -> None:
+    bench = leading_bench("n1", "n2", "n3")
+    term = bench.store.replicas[1].group.term
+    moments = [bench.store.clock.now() for _ in range(4)]
+    bench.store.heard_follower(2, moments[0], None, version=7)
+    ask_certainly(bench, moments[0])
+    assert bench.replies == [], "7 was never heard"
+    bench.store.heard_follower(2, moments[1], {1: term}, version=8)
+    bench.store.heard_follower(2, moments[2], None, version=8)
+    bench.store.heard_follower(2, moments[3], None, version=9)
+    ask_certainly(bench, moments[2])
+    assert len(bench.replies) == 1
+    ask_certainly(bench, moments[3])
+    assert len(bench.replies) == 1, "9 may be another leader"

@@ -14,6 +14,7 @@ import msgspec
 
 from .api import ClientReply, ClientRequest, RangeReply, RangeRequest
 from .raft.messages import Message
+from .ranges.heartbeats import Heartbeats
 from .timestamp import Timestamp
 
 _LENGTHS = struct.Struct(">I")
@@ -41,6 +42,8 @@ class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
     follows_version: int = 0
     """Another one after each change of that, so that the sender need not repeat what the receiver has heard; 0: it says
     nothing about it."""
+    heartbeats: Heartbeats | None = None
+    """Of all ranges at once."""
 
 
 class FrameError(ValueError):
@@ -68,11 +71,12 @@ def encode_peer_frames(
     messages: Sequence[PeerMessage] = (),
     version: int = 0,
     follows: Followed | None = None,
+    heartbeats: Heartbeats | None = None,
     max_bytes: int = MAX_FRAME_BYTES,
 ) -> list[bytes]:
     """A turn's messages to one peer: one frame, or as many as the limit asks for, in order. Raises FrameError if a
     single message is too long."""
-    whole = PeerFrame(sender, clock, tuple(raft), tuple(messages), follows, version)
+    whole = PeerFrame(sender, clock, tuple(raft), tuple(messages), follows, version, heartbeats)
     try:
         return [encode_frame(whole, max_bytes)]
     except FrameError:
@@ -88,7 +92,8 @@ def encode_peer_frames(
         parts = [(raft, messages[:half]), (raft, messages[half:])]
     frames = []
     for part in parts:
-        frames += encode_peer_frames(sender, clock, *part, version, follows, max_bytes)
+        frames += encode_peer_frames(sender, clock, *part, version, follows, heartbeats, max_bytes)
+        heartbeats = None
     return frames
 
 

@@ -66,7 +66,8 @@ from reference_db.placement.leaders import choose_handover
 from reference_db.raft import Message, MessageKind
 from reference_db.raft.progress import ProgressState
 from reference_db.ranges.descriptor import bootstrap
-from reference_db.ranges.options import StoreOptions
+from reference_db.ranges.heartbeats import Heartbeats
+from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.ranges.replica import Replica
 from reference_db.ranges.store import Store, bootstrap_store
 from reference_db.storage import keys
@@ -194,6 +195,9 @@ class Node:
         self._outbox_raft: dict[str, list[tuple[int, Message]]] = {}
         self._outbox_lazy: dict[str, list[tuple[int, Message]]] = {}
         """Messages that don't make a frame of their own: they go with the next one, or at the next tick."""
+        self._outbox_single: dict[str, list[tuple[int, Message]]] = {}
+        """Without coalescing: heartbeats and their answers, each of which makes a frame of its own."""
+        self._coalescing = is_on(self.options.coalescing)
         self._outbox_tick: dict[str, dict[int, Message]] = {}
         """By node and range: questions whether this node still leads, for those who need not be asked as long as the
         others answer. They go at the next tick; a newer one stands for all before it."""
@@ -402,6 +406,8 @@ class Node:
         self._forget_tasks()
         self._choose_confirming()
         self.store.tick()
+        if self.store.heartbeats:
+            self._schedule_flush()
         self.router.sweep()
         if self.clock.bound_ns < max(self._wall_ns(), self.clock.last.wall_ns) + BOUND_MARGIN_NS:
             self._wake()
@@ -433,6 +439,10 @@ class Node:
             self.store.receive(frame.raft)
         elif clock.is_ahead_of_bound:
             self._wake()
+        if frame.heartbeats is not None:
+            self.store.receive_heartbeats(self._raft_ids[frame.sender], frame.heartbeats)
+            if self.store.heartbeats:
+                self._schedule_flush()
         for message in frame.messages:
             if isinstance(message, RangeReply):
                 self.router.receive(message)
@@ -524,7 +534,9 @@ class Node:
 
     def _post_raft(self, node: str, range_id: int, message: Message) -> None:
         kind = message.kind
-        if kind == _APPEND and (not message.entries or self._can_wait(node, range_id, message)):
+        if not self._coalescing and not message.context and kind in (_HEARTBEAT, _HEARTBEAT_RESPONSE):
+            self._outbox_single.setdefault(node, []).append((range_id, message))
+        elif kind == _APPEND and (not message.entries or self._can_wait(node, range_id, message)):
             # It tells a follower how far it may apply, or what others acknowledge sooner: nobody waits for it.
             self._outbox_lazy.setdefault(node, []).append((range_id, message))
         elif kind == _HEARTBEAT and message.context and not self._is_confirming(node, range_id):
@@ -560,14 +572,18 @@ class Node:
 
     def _flush(self) -> None:
         """Everything in the outbox leaves, one frame a peer; unless the clock is ahead of what is durable."""
-        if not self._outbox_raft and not self._outbox:
+        heartbeats, single = self.store.heartbeats, self._outbox_single
+        if not (self._outbox_raft or self._outbox or heartbeats or single):
             return
         if self.clock.is_ahead_of_bound:
             self._wake()
             return
         raft, self._outbox_raft = self._outbox_raft, {}
         others, self._outbox = self._outbox, {}
-        for node in sorted(raft.keys() | others.keys()) if others else raft:
+        if single:
+            self._flush_single()
+        nodes = sorted(raft.keys() | others.keys() | heartbeats.nodes()) if others or heartbeats else raft
+        for node in nodes:
             messages = others.get(node, ())
             left = refused = 0
             ours = raft.get(node, [])
@@ -576,7 +592,11 @@ class Node:
                 ours = lazy + ours
             # Whoever is asked or answered may have to know that it still leads.
             version, follows = self._follows(node) if messages else (0, None)
-            for frame in self._encode(node, ours, messages, version, follows):
+            beats = heartbeats.take(node)
+            if beats is not None:
+                self.store.counters.heartbeat_envelopes += bool(beats.beats)
+                self.store.counters.answer_envelopes += bool(beats.answers)
+            for frame in self._encode(node, ours, messages, version, follows, beats):
                 if self._transport.send(node, frame):
                     left += 1
                 else:
@@ -591,6 +611,22 @@ class Node:
                 for message in messages:
                     if isinstance(message, RangeRequest):
                         self.router.receive(RangeReply(message.request_id, error=error))
+
+    def _flush_single(self) -> None:
+        """Without coalescing: a frame for each heartbeat, and for each answer."""
+        single, self._outbox_single = self._outbox_single, {}
+        counters = self.store.counters
+        for node, messages in single.items():
+            for one in messages:
+                for frame in encode_peer_frames(self.name, self.clock.last, (one,)):
+                    self._transport.send(node, frame)
+                    self.frames_sent += 1
+                    self.bytes_sent += len(frame)
+                if one[1].kind == _HEARTBEAT:
+                    counters.heartbeat_envelopes += 1
+                else:
+                    counters.answer_envelopes += 1
+            self._idle_ticks[node] = 0
 
     def _follows(self, node: str) -> tuple[int, Followed | None]:
         """What to tell a node of the ranges in which this one follows it: all of them if that has changed, or was not
@@ -609,10 +645,11 @@ class Node:
         messages: Sequence[PeerMessage],
         version: int,
         follows: Followed | None,
+        beats: Heartbeats | None,
     ) -> list[bytes]:
         """The frames of one peer. A message that is too long for any frame is refused or dropped; it ends nothing."""
         try:
-            return encode_peer_frames(self.name, self.clock.last, raft, messages, version, follows)
+            return encode_peer_frames(self.name, self.clock.last, raft, messages, version, follows, beats)
         except FrameError:
             frames = []
             if self._trace is not None:
@@ -919,6 +956,11 @@ class Node:
                 "requests": store.requests,
                 "refused": store.refused,
                 "raft_messages": store.raft_messages,
+                "replica_ticks": store.replica_ticks,
+                "heartbeats": store.heartbeats,
+                "heartbeat_answers": store.heartbeat_answers,
+                "heartbeat_envelopes": store.heartbeat_envelopes,
+                "answer_envelopes": store.answer_envelopes,
                 "frames_sent": self.frames_sent,
                 "frames_received": self.frames_received,
                 "bytes_sent": self.bytes_sent,
@@ -974,4 +1016,5 @@ def _value(reply: RangeReply) -> Any:
 
 
 _APPEND, _HEARTBEAT = MessageKind.APPEND, MessageKind.HEARTBEAT
+_HEARTBEAT_RESPONSE = MessageKind.HEARTBEAT_RESPONSE
 _NOT_SENT = Unavailable("the connection was clogged or gone; the request was not sent")

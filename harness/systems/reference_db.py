@@ -67,7 +67,9 @@ LOG_PATTERNS = (
 )
 """Lines of a node's log that count as errors: a broken assertion, an unexpected exception, a panic of the engine."""
 
-HEALTHY_OPTIONS = "reads (only read-index), tick_ms, election_ticks, heartbeat_ticks, timeout_ms"
+HEALTHY_OPTIONS = (
+    "reads (only read-index), tick_ms, election_ticks, heartbeat_ticks, timeout_ms, coalescing (on or off)"
+)
 
 
 def defect_sheets() -> dict[str, DefectSheet]:
@@ -271,6 +273,7 @@ class ReferenceDatabase:
             "requests_most": random.choice((5000, 6, 5000, 5000, 5000, 5000, 5000, 5000)),
             # Without waiting, whoever meets an intent pushes its holder at once.
             "lock_wait_ticks": random.choice((0, 1, 1, 3)),
+            "coalescing": random.choice((True, True, True, False)),
         }
 
     async def status(self, address: Addresses) -> dict[str, Any]:

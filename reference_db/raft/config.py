@@ -59,6 +59,9 @@ class Config:
     announce_commits: bool = True
     """Coalesced appends only: a new commit index leaves by itself where no entries go with it. Off, followers learn it
     with the next entries or the next heartbeat, at most `heartbeat_ticks` later: half the messages of a lone write."""
+    own_heartbeats: bool = True
+    """A leader's ticks make heartbeats. Off: the owner asks for them (`RaftGroup.heartbeats`), those of many groups at
+    the same moment, and sends them together."""
     refusals_carry_commit: bool = True
     """A refused vote tells the candidate how far the refuser knows the log as committed. Without it a group can get
     stuck after a leader's removal, see `elections.refuse`. Off: as in etcd's raft."""

@@ -22,7 +22,7 @@ from random import Random
 
 import msgspec
 
-from . import elections, following, leading, quorum, replication
+from . import beats, elections, following, leading, quorum, replication
 from .config import Config, ReadMode
 from .core import RaftCore, Trace
 from .log import payload_of
@@ -244,6 +244,28 @@ class RaftGroup:
                 if self.core.trace is not None:
                     details = {"source": message.source, "reason": str(dropped)}
                     self.core.trace("proposal-dropped", details)
+
+    # Heartbeats that an owner of many groups sends for all of them, see `beats`.
+
+    def heartbeats(self) -> tuple[int, list[tuple[int, int]]]:
+        """Leader: the round of reads that its heartbeats of now ask for (0: none), and for each other member how far
+        it may commit. They may leave at once."""
+        return beats.due(self.core)
+
+    def hear_heartbeat(self, source: int, term: int, commit: int) -> bool:
+        """A heartbeat arrived; may be called at any time. False, with nothing changed: step it as a message. Else it
+        is answered at once."""
+        committed = self.core.log.committed
+        if not beats.heard(self.core, source, term, commit):
+            return False
+        if self.core.log.committed != committed:
+            self._maybe_ready = True
+        return True
+
+    def hear_answer(self, source: int, term: int, number: int) -> bool:
+        """An answer to a heartbeat arrived; may be called at any time. False, with nothing changed: step it as a
+        message."""
+        return beats.answered(self.core, source, term, number)
 
     def _refused(self, reason: str, message: Message) -> None:
         if self.core.trace is not None:

@@ -50,18 +50,23 @@ def tick(raft: RaftCore) -> bool:
         raft.transfer_target = NO_NODE
     if raft.heartbeat_elapsed >= config.heartbeat_ticks:
         raft.heartbeat_elapsed = 0
-        heartbeat(raft)
-        return True
+        if config.own_heartbeats:
+            heartbeat(raft)
+            return True
     return acted
 
 
 def heartbeat(raft: RaftCore) -> None:
-    """An ordinary round of heartbeats. In lease mode each one is numbered, since it may extend the lease."""
+    """An ordinary round of heartbeats."""
+    replication.broadcast_heartbeat(raft, heartbeat_context(raft))
+
+
+def heartbeat_context(raft: RaftCore) -> bytes:
+    """What an ordinary round of heartbeats carries. In lease mode each one is numbered, since it may extend the
+    lease."""
     if raft.config.read_mode == ReadMode.LEASE and raft.committed_in_term and not raft.peers.is_singleton:
-        context = raft.reads.open_round(raft.term, raft.log.committed, raft.ticks)
-    else:
-        context = raft.reads.newest_context(raft.term)
-    replication.broadcast_heartbeat(raft, context)
+        return raft.reads.open_round(raft.term, raft.log.committed, raft.ticks)
+    return raft.reads.newest_context(raft.term)
 
 
 def check_quorum(raft: RaftCore) -> None:

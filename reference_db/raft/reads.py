@@ -24,6 +24,16 @@ _MAX_QUESTIONS = 1024
 """Questions to the leader without an answer; beyond it the oldest counts as lost."""
 
 
+def context_of(term: int, number: int) -> bytes:
+    """What a round's heartbeats carry; nothing for number 0."""
+    return _CONTEXT.pack(term, number) if number else b""
+
+
+def number_of(context: bytes) -> int:
+    """A round's number; 0 for what is no round's context."""
+    return _CONTEXT.unpack(context)[1] if len(context) == _CONTEXT.size else 0
+
+
 class ReadRequest(NamedTuple):
     """Reads that came together: the owner's contexts, or one token of a follower; handed back with the answer."""
 

@@ -8,7 +8,17 @@ before anybody campaigns.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+Switch = bool | Literal["on", "off"]
+"""A technique that can be left out, so that its effect can be measured."""
+
+
+def is_on(switch: Switch) -> bool:
+    """What a switch says, however it is written."""
+    return switch is True or switch == "on"
 
 
 class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +37,9 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How long a leader keeps a request that met an intent, before the sender is told to push; 0: not at all."""
     settled_ticks: int = 30
     """How long a leader leads before it hands over to the preferred replica."""
+    coalescing: Switch = True
+    """The heartbeats of all ranges leave together, one envelope a node and interval. Off: a frame for each, and for
+    each answer."""
 
     def problems(self) -> list[str]:
         """What is wrong with the numbers, one sentence each."""

@@ -52,7 +52,7 @@ from reference_db.ranges.certain_reads import evaluate_certain_read, is_certain,
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.led import Led
 from reference_db.ranges.lock_waits import LockWaits
-from reference_db.ranges.options import StoreOptions
+from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import RaftLog
 from reference_db.storage.range_snapshot import AppliedState, put_applied_state
@@ -238,6 +238,7 @@ class Replica:
                 priority=1 if self._is_preferred else 0,
                 # Nobody reads from followers: they apply with the next entries or the next round of heartbeats.
                 announce_commits=False,
+                own_heartbeats=not is_on(options.coalescing),
                 group_id=self.id,
             ),
             self.log,
@@ -753,11 +754,14 @@ class Replica:
         """This node is about to stop: ask the follower that is closest behind to take over, if one answers."""
         if not self.group.is_leader:
             return
+        core = self.group.core
+        # Raft forgets who was heard once an election timeout; until the next answers nobody is known to be silent.
+        was_forgotten = core.election_elapsed <= self._options.heartbeat_ticks
         followers = [
             (peer.match, number)
-            for number, peer in self.group.core.peers.progress.items()
+            for number, peer in core.peers.progress.items()
             if number != self.group.config.node_id
-            and peer.recent_active
+            and (peer.recent_active or was_forgotten)
             and peer.state == ProgressState.REPLICATE
         ]
         if followers:

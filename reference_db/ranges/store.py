@@ -28,10 +28,12 @@ from typing import Any
 import msgspec
 
 from reference_db.api import Overloaded, RangeMismatch, RangeReply, RangeRequest
-from reference_db.raft import Message, Ready, Role
+from reference_db.raft import Message, MessageKind, Ready, Role, beats
+from reference_db.raft.reads import number_of
 from reference_db.ranges.descriptor import Descriptor
+from reference_db.ranges.heartbeats import ANSWER_NUMBERS, BEAT_NUMBERS, HeartbeatOutbox, Heartbeats
 from reference_db.ranges.led import Led
-from reference_db.ranges.options import StoreOptions
+from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.ranges.replica import Done, OpenRequests, Replica, Said, Saying
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
@@ -45,6 +47,7 @@ CAMPAIGN_TICK = 3
 """When, in a new cluster, preferred leaders campaign: once the nodes have had the time to connect."""
 
 _ENCODER = msgspec.msgpack.Encoder()
+_HEARTBEAT, _HEARTBEAT_RESPONSE = MessageKind.HEARTBEAT, MessageKind.HEARTBEAT_RESPONSE
 _NOBODY: dict[int, int] = {}
 
 
@@ -58,6 +61,13 @@ class StoreCounters:
     raft_messages: int = 0
     replica_ticks: int = 0
     """Ticks that passed for single replicas: none for those that sleep."""
+    heartbeats: int = 0
+    """Heartbeats sent, one for each range and follower, in whatever envelopes."""
+    heartbeat_answers: int = 0
+    heartbeat_envelopes: int = 0
+    """Frames with heartbeats in them."""
+    answer_envelopes: int = 0
+    """Frames with answers to heartbeats in them."""
     requests: int = 0
     refused: int = 0
     """Requests refused because too many were under way."""
@@ -136,6 +146,10 @@ class Store:
         self.replicas: dict[int, Replica] = {}
         self._said: Said = {}
         self._all_open = OpenRequests()
+        self._id = next(number for number, name in names.items() if name == node)
+        self._coalescing = is_on(options.coalescing)
+        self.heartbeats = HeartbeatOutbox()
+        """To be sent with the node's next frames."""
         self._awake: dict[int, Replica] = {}
         """Replicas for which time passes. Everything that is done for all replicas is done for these only."""
         self._followed: dict[int, dict[int, int]] = {}
@@ -186,6 +200,35 @@ class Store:
             if replica.has_work:
                 self._touched[range_id] = replica
         if self._touched:
+            self._wake()
+
+    def receive_heartbeats(self, source: int, heartbeats: Heartbeats) -> None:
+        """An envelope of another member, a Raft id. What is only to be noted is noted, and answered, at once, even
+        while a turn waits for its sync: it promises nothing that is not durable."""
+        messages: list[tuple[int, Message]] = []
+        replicas, touched = self.replicas, self._touched
+        row = heartbeats.beats
+        for at in range(0, len(row), BEAT_NUMBERS):
+            range_id, term, commit, number = row[at : at + BEAT_NUMBERS]
+            replica = replicas.get(range_id)
+            if replica is None:
+                continue
+            if replica.group.hear_heartbeat(source, term, commit):
+                self.counters.heartbeat_answers += 1
+                self.heartbeats.answer(self._names[source], range_id, term, number)
+                if replica.has_work:
+                    touched[range_id] = replica
+            else:
+                messages.append((range_id, beats.heartbeat(source, self._id, term, commit, number)))
+        row = heartbeats.answers
+        for at in range(0, len(row), ANSWER_NUMBERS):
+            range_id, term, number = row[at : at + ANSWER_NUMBERS]
+            replica = replicas.get(range_id)
+            if replica is not None and not replica.group.hear_answer(source, term, number):
+                messages.append((range_id, beats.answer(source, self._id, term, number)))
+        if messages:
+            self.receive(messages)
+        elif touched:
             self._wake()
 
     def follows(self, leader: int) -> tuple[int, dict[int, int]]:
@@ -249,8 +292,12 @@ class Store:
         self._ticks += 1
         awake = list(self._awake.values())
         self.counters.replica_ticks += len(awake)
+        # All at the same ticks, so that they share envelopes.
+        beats_now = self._coalescing and self._ticks % self._options.heartbeat_ticks == 0
         for replica in awake:
             replica.tick()
+            if beats_now and replica.group.is_leader:
+                self._beat(replica)
             if replica.has_work:
                 self._touch(replica)
         if self._ticks == CAMPAIGN_TICK:
@@ -259,6 +306,14 @@ class Store:
                 self._touch(replica)
         if self._ticks % max(1000 // self._options.tick_ms, 1) == 0:
             self._upkeep()
+
+    def _beat(self, replica: Replica) -> None:
+        """The heartbeats of a range that is led here."""
+        group = replica.group
+        number, told = group.heartbeats()
+        self.counters.heartbeats += len(told)
+        for member, commit in told:
+            self.heartbeats.beat(self._names[member], replica.id, group.term, commit, number)
 
     def _upkeep(self) -> None:
         """Once a second or so."""
@@ -379,6 +434,18 @@ class Store:
             self._wake()
 
     def _post(self, range_id: int, message: Message) -> None:
+        kind, context = message.kind, message.context
+        if kind is _HEARTBEAT:
+            self.counters.heartbeats += 1
+            if self._coalescing and not context:
+                self.heartbeats.beat(self._names[message.target], range_id, message.term, message.commit, 0)
+                return
+        elif kind is _HEARTBEAT_RESPONSE:
+            self.counters.heartbeat_answers += 1
+            if self._coalescing:
+                number = number_of(context)
+                self.heartbeats.answer(self._names[message.target], range_id, message.term, number)
+                return
         self.counters.raft_messages += 1
         self._send(self._names[message.target], range_id, message)
 

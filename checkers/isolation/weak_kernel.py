@@ -184,95 +184,227 @@ def saturate_read_atomic(
     return edges
 
 
-def saturate_causal(
+def hear(
     sessions: cython.int[:],
     session_first: cython.longlong[:],
     initial: cython.int,
     order: cython.int[:],
     place: cython.int[:],
     session: cython.int[:],
-    source_session: cython.int,
     read_first: cython.longlong[:],
-    read_key: cython.int[:],
     read_source: cython.int[:],
+    begin: cython.int,
+    width: cython.int,
+    heard: cython.int[:],
+) -> None:
+    """Sets how many transactions of each of the sessions `begin` to `begin + width` happened before each transaction,
+    itself included: `heard[t * width + s - begin]`.
+
+    `order` are the committed transactions, sources before readers and sessions in order; `place` says of each its
+    position in its session, `session` its session. `heard` has room for one transaction more, the initial state.
+    """
+    i: cython.Py_ssize_t
+    r: cython.longlong
+    row: cython.longlong
+    other: cython.longlong
+    b: cython.int
+    own: cython.int
+    t1: cython.int
+    t3: cython.int
+    for b in range(width):
+        heard[cython.cast(cython.longlong, initial) * width + b] = 0
+    for i in range(order.shape[0]):
+        t3 = order[i]
+        row = cython.cast(cython.longlong, t3) * width
+        if place[t3] > 0:
+            other = sessions[session_first[session[t3]] + place[t3] - 1]
+            other *= width
+            for b in range(width):
+                heard[row + b] = heard[other + b]
+        else:
+            for b in range(width):
+                heard[row + b] = 0
+        for r in range(read_first[t3], read_first[t3 + 1]):
+            t1 = read_source[r]
+            if t1 == initial:
+                continue
+            own = session[t1] - begin
+            if 0 <= own < width and heard[row + own] > place[t1]:
+                continue  # What it heard of, t3 has heard of.
+            other = cython.cast(cython.longlong, t1) * width
+            for b in range(width):
+                if heard[other + b] > heard[row + b]:
+                    heard[row + b] = heard[other + b]
+        own = session[t3] - begin
+        if 0 <= own < width:
+            heard[row + own] = place[t3] + 1
+
+
+def group_writes(
+    writers: cython.int[:],
+    session: cython.int[:],
     write_first: cython.longlong[:],
     write_key: cython.int[:],
+    key_first: cython.longlong[:],
+    writer: cython.int[:],
+    group_first: cython.longlong[:],
+) -> int:
+    """Puts the writes of some sessions in order by key, session and place, and answers how many groups there are, of
+    one key and session each.
+
+    `writers` are the transactions by session and place. `key_first`, all 0, has two entries more than there are keys,
+    and becomes the first group of each key; `writer` gets the transactions, `group_first` where each group begins in
+    there, with an end; both have room for all writes, the latter for one more.
+    """
+    i: cython.Py_ssize_t
+    j: cython.longlong
+    t2: cython.int
+    x: cython.Py_ssize_t
+    keys: cython.Py_ssize_t = key_first.shape[0] - 2
+    groups: cython.longlong = 0
+    end: cython.longlong
+    at: cython.longlong = 0
+    for i in range(writers.shape[0]):
+        t2 = writers[i]
+        for j in range(write_first[t2], write_first[t2 + 1]):
+            key_first[write_key[j] + 2] += 1
+    for x in range(keys):
+        key_first[x + 2] += key_first[x + 1]
+    for i in range(writers.shape[0]):
+        t2 = writers[i]
+        for j in range(write_first[t2], write_first[t2 + 1]):
+            x = write_key[j] + 1
+            writer[key_first[x]] = t2
+            key_first[x] += 1
+    for x in range(keys):  # key_first[x] is where the writes of key x - 1 end, for now.
+        end = key_first[x + 1]
+        key_first[x] = groups
+        while at < end:
+            group_first[groups] = at
+            groups += 1
+            at += 1
+            while at < end and session[writer[at]] == session[writer[at - 1]]:
+                at += 1
+    key_first[keys] = groups
+    group_first[groups] = at
+    return groups
+
+
+def group_reads(
+    readers: cython.int[:],
+    read_first: cython.longlong[:],
+    read_source: cython.int[:],
+    source_first: cython.longlong[:],
+    reads: cython.longlong[:],
+    reader: cython.int[:],
+) -> None:
+    """Puts the reads of the transactions `readers` in order by their source, and sets the reader of each.
+
+    `source_first`, all 0, has three entries more than there are transactions, and becomes the first of each source,
+    the initial state included.
+    """
+    i: cython.Py_ssize_t
+    r: cython.longlong
+    t: cython.Py_ssize_t
+    for i in range(readers.shape[0]):
+        for r in range(read_first[readers[i]], read_first[readers[i] + 1]):
+            source_first[read_source[r] + 2] += 1
+    for t in range(source_first.shape[0] - 2):
+        source_first[t + 2] += source_first[t + 1]
+    for i in range(readers.shape[0]):
+        for r in range(read_first[readers[i]], read_first[readers[i] + 1]):
+            t = read_source[r] + 1
+            reads[source_first[t]] = r
+            reader[source_first[t]] = readers[i]
+            source_first[t] += 1
+
+
+def saturate_causal(
+    sources: cython.int[:],
+    session: cython.int[:],
+    place: cython.int[:],
+    begin: cython.int,
+    width: cython.int,
     heard: cython.int[:],
-    epoch: cython.longlong,
-    latest: cython.longlong[:],
+    source_first: cython.longlong[:],
+    reads: cython.longlong[:],
+    reader: cython.int[:],
+    read_key: cython.int[:],
+    key_first: cython.longlong[:],
+    group_first: cython.longlong[:],
+    writer: cython.int[:],
+    cursor: cython.longlong[:],
     demanded: cython.int[:],
     demanded_by: cython.longlong[:],
 ) -> list:
-    """If t3 reads x from t1, and t2 wrote x and happened before t3, then t2 -> t1; for the t2 of one session.
+    """If t3 reads x from t1, and t2 wrote x and happened before t3, then t2 -> t1; for the t1 in `sources`, and the t2
+    of the sessions that `heard` is of (see `hear`; the writes and reads are in order by `group_writes`, of the same
+    sessions, and `group_reads`).
 
-    Of the session only the last writer of x that t3 has heard of counts, and of several t2 for one t1 the last: the
-    others follow. `order` are the committed transactions, sources before readers and sessions in order; `place` says
-    of each its position in its session, `session` its session. `heard` (one entry a transaction, and one for the
-    initial state) becomes how many transactions of the session happened before it, itself included. An edge is left
-    out if t2 happened before t1 anyway. `latest` has one entry a key, from calls with lower epochs or -1; a call uses
-    as many epochs as there are sessions, all below 2^31. `demanded` and `demanded_by` have one entry a transaction and
-    one for the initial state; `demanded` is -1 before and after.
+    Of a session only the last writer of x that t3 has heard of counts, and of several t2 for one t1 the last: the
+    others follow. An edge is left out if t2 happened before t1 anyway. `cursor` says of each group where a write was
+    found before, as what is looked for next is mostly near (at first where the group begins). `demanded` and
+    `demanded_by` have one entry a session; `demanded` is -1 before and after.
     """
     edges: list = []
-    s: cython.Py_ssize_t
     i: cython.Py_ssize_t
-    p: cython.longlong
-    q: cython.longlong
-    r: cython.longlong
-    j: cython.longlong
-    begin: cython.longlong = session_first[source_session]
+    k: cython.longlong
+    g: cython.longlong
+    low: cython.longlong
+    high: cython.longlong
+    middle: cython.longlong
+    row: cython.longlong
+    known: cython.longlong
     t1: cython.int
     t2: cython.int
     t3: cython.int
-    most: cython.int
-    own: cython.int
-    mark: cython.longlong
-    found: cython.longlong
-    heard[initial] = 0
-    for i in range(order.shape[0]):
-        t3 = order[i]
-        most = 0
-        if place[t3] > 0:
-            most = heard[sessions[session_first[session[t3]] + place[t3] - 1]]
-        for r in range(read_first[t3], read_first[t3 + 1]):
-            own = heard[read_source[r]]
-            if own > most:
-                most = own
-        if session[t3] == source_session:
-            most = place[t3] + 1
-        heard[t3] = most
-    for s in range(session_first.shape[0] - 1):
-        mark = (epoch + s) << 32
-        q = begin
-        for p in range(session_first[s], session_first[s + 1]):
-            t3 = sessions[p]
-            most = heard[t3]
-            if s == source_session:
-                most -= 1
-            while q < begin + most:
-                t2 = sessions[q]
-                for j in range(write_first[t2], write_first[t2 + 1]):
-                    latest[write_key[j]] = mark + q
-                q += 1
-            if most == 0:
-                continue
-            for r in range(read_first[t3], read_first[t3 + 1]):
-                found = latest[read_key[r]]
-                if found < mark:
+    x: cython.int
+    s: cython.int
+    before: cython.int
+    touched: cython.int
+    for i in range(sources.shape[0]):
+        t1 = sources[i]
+        known = cython.cast(cython.longlong, t1) * width
+        touched = 0
+        for k in range(source_first[t1], source_first[t1 + 1]):
+            t3 = reader[k]
+            row = cython.cast(cython.longlong, t3) * width
+            x = read_key[reads[k]]
+            for g in range(key_first[x], key_first[x + 1]):
+                low = group_first[g]
+                high = group_first[g + 1]
+                s = session[writer[low]] - begin
+                before = heard[row + s]
+                if session[t3] - begin == s:
+                    before -= 1
+                if before <= heard[known + s] or before <= place[writer[low]]:
                     continue
-                t1 = read_source[r]
-                t2 = sessions[found & 0xFFFFFFFF]
-                if place[t2] < heard[t1]:
+                # The last write before place `before`, which is at `low` or later.
+                middle = cursor[g]
+                if place[writer[middle]] >= before:
+                    high = middle
+                elif middle + 1 == high or place[writer[middle + 1]] >= before:
+                    low = middle
+                    high = middle + 1
+                else:
+                    low = middle + 1
+                while high - low > 1:
+                    middle = (low + high) >> 1
+                    if place[writer[middle]] < before:
+                        low = middle
+                    else:
+                        high = middle
+                cursor[g] = low
+                t2 = writer[low]
+                if place[t2] < heard[known + s]:
                     continue
-                if demanded[t1] < 0 or place[demanded[t1]] < place[t2]:
-                    demanded[t1] = t2
-                    demanded_by[t1] = r
-    for i in range(order.shape[0]):
-        t1 = order[i]
-        if demanded[t1] >= 0:
-            edges.append((demanded[t1], t1, demanded_by[t1]))
-            demanded[t1] = NONE
-    if demanded[initial] >= 0:
-        edges.append((demanded[initial], initial, demanded_by[initial]))
-        demanded[initial] = NONE
+                touched = 1
+                if demanded[s] < 0 or place[demanded[s]] < place[t2]:
+                    demanded[s] = t2
+                    demanded_by[s] = reads[k]
+        if touched:
+            for s in range(width):
+                if demanded[s] >= 0:
+                    edges.append((demanded[s], t1, demanded_by[s]))
+                    demanded[s] = NONE
     return edges

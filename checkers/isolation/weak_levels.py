@@ -52,6 +52,13 @@ EXPLAINED: Final = 8
 EDGE_BYTES: Final = 120
 """What one demanded edge takes in memory, about: a tuple of three numbers, its place in a list, then in columns."""
 
+MOST_HEARD: Final = 16_000_000
+"""How many numbers of transactions heard of are held at a time, one a transaction and session; about."""
+LEAST_WIDTH: Final = 8
+"""Sessions that are looked at together at least."""
+AT_ONCE: Final = 20_000
+"""Transactions whose readers are looked at between two looks at the clock."""
+
 TYPES: Final = {
     READ_COMMITTED: "G-monotonic",
     READ_ATOMIC: "fractured-read",
@@ -209,49 +216,71 @@ def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) 
     sizes = np.diff(found.session_first)
     session[found.sessions] = np.repeat(np.arange(sessions, dtype=np.int32), sizes)
     place[found.sessions] = np.arange(len(found.sessions)) - np.repeat(found.session_first[:-1], sizes)
-    keys = max(1, len(found.transactions.keys))
-    heard = np.zeros(found.initial + 1, dtype=np.int32)
-    latest = np.full(keys, -1, dtype=np.int64)
-    epoch = 0
-    demanded = np.full(found.initial + 1, -1, dtype=np.int32)
-    demanded_by = np.empty(found.initial + 1, dtype=np.int64)
+    keys = len(found.transactions.keys)
+    source_first = np.zeros(found.initial + 3, dtype=np.int64)
+    reads = np.empty(len(found.read_source), dtype=np.int64)
+    reader = np.empty(len(found.read_source), dtype=np.int32)
+    weak_kernel.group_reads(found.sessions, found.read_first, found.read_source, source_first, reads, reader)
+    sources = np.append(order, np.int32(found.initial))
+    width = max(1, min(sessions, max(LEAST_WIDTH, MOST_HEARD // (found.initial + 1))))
+    heard = np.empty((found.initial + 1) * width, dtype=np.int32)
+    demanded = np.full(width, -1, dtype=np.int32)
+    demanded_by = np.empty(width, dtype=np.int64)
     parts = []
     held = 0
-    for source_session in range(sessions):
-        if deadline.expired():
-            raise OutOfBudgetError(
-                f"the time allowed ({limits.time_s:g} s) ran out after {source_session} of {sessions} sessions; "
-                "allow more"
-            )
-        if epoch + sessions >= 1 << 31:
-            latest.fill(-1)
-            epoch = 0
-        part = weak_kernel.saturate_causal(
+    for begin in range(0, sessions, width):
+        width = min(width, sessions - begin)
+        members = found.sessions[found.session_first[begin] : found.session_first[begin + width]]
+        writes = int((found.write_first[members + 1] - found.write_first[members]).sum())
+        key_first = np.zeros(keys + 2, dtype=np.int64)
+        writer = np.empty(writes, dtype=np.int32)
+        group_first = np.empty(writes + 1, dtype=np.int64)
+        groups = weak_kernel.group_writes(
+            members, session, found.write_first, found.write_key, key_first, writer, group_first
+        )
+        cursor = group_first[:groups].copy()
+        weak_kernel.hear(
             found.sessions,
             found.session_first,
             found.initial,
             order,
             place,
             session,
-            source_session,
             found.read_first,
-            found.read_key,
             found.read_source,
-            found.write_first,
-            found.write_key,
+            begin,
+            width,
             heard,
-            epoch,
-            latest,
-            demanded,
-            demanded_by,
         )
-        epoch += sessions
-        parts.append(_columns(part))
-        held += len(part)
-        if held * EDGE_BYTES > limits.memory_mb * 1_000_000:
-            raise OutOfBudgetError(
-                f"the commit order that is demanded needs more than the {limits.memory_mb} MB allowed; allow more"
+        for first in range(0, len(sources), AT_ONCE):
+            if deadline.expired():
+                raise OutOfBudgetError(
+                    f"the time allowed ({limits.time_s:g} s) ran out after {begin} of {sessions} sessions; allow more"
+                )
+            part = weak_kernel.saturate_causal(
+                sources[first : first + AT_ONCE],
+                session,
+                place,
+                begin,
+                width,
+                heard,
+                source_first,
+                reads,
+                reader,
+                found.read_key,
+                key_first,
+                group_first,
+                writer,
+                cursor,
+                demanded,
+                demanded_by,
             )
+            parts.append(_columns(part))
+            held += len(part)
+            if held * EDGE_BYTES > limits.memory_mb * 1_000_000:
+                raise OutOfBudgetError(
+                    f"the commit order that is demanded needs more than the {limits.memory_mb} MB allowed; allow more"
+                )
     return np.concatenate(parts) if parts else _columns([])
 
 

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkers.checker import Limits
-from checkers.isolation import order_kernel, reads_from_kernel, weak_kernel, weak_levels
+from checkers.isolation import order_kernel, reads_from, reads_from_kernel, weak_kernel, weak_levels
 from checkers.isolation.lattice import ruled_out
 from checkers.isolation.weak_levels import CAUSAL, LEVELS, READ_ATOMIC, READ_COMMITTED, check_weak
+from checkers.synthetic.plan import Shape
+from checkers.synthetic.stores import run_store
 from results.kernels import load_interpreted
 from results.verdict import INVALID, UNKNOWN, VALID
 from tests.checkers.isolation.brute_weak import satisfies
@@ -187,6 +189,25 @@ def test_both_forms_of_the_kernels_say_the_same(transactions, level):
         patch.setattr("checkers.isolation.orders.order_kernel", load_interpreted(order_kernel))
         patch.setattr(weak_levels, "weak_kernel", load_interpreted(weak_kernel))
         assert check_weak(found, level, LIMITS) == compiled
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_few_sessions_at_a_time_demand_the_same_order(seed, monkeypatch):
+    """What was heard of is held for as many sessions as there is room for, and edges are sought in parts."""
+    shape = Shape(transactions=300, clients=7, kind="rw-register", keys=4, writes_per_key=0)
+    store = ("strict-serializable", "causal", "read-committed")[seed % 3]
+    transactions = run_store(shape, store, seed).transactions
+    found = reads_from.find_reads_from(transactions)
+    edges = weak_levels.happened_before(found)
+    demanded = []
+    for width, at_once in ((7, 1_000), (3, 1_000), (2, 17), (1, 5)):
+        monkeypatch.setattr(weak_levels, "MOST_HEARD", 0)
+        monkeypatch.setattr(weak_levels, "LEAST_WIDTH", width)
+        monkeypatch.setattr(weak_levels, "AT_ONCE", at_once)
+        rows = weak_levels._causal(found, edges, LIMITS, LIMITS.deadline())
+        demanded.append(sorted(map(tuple, rows.tolist())))
+    assert demanded[0]
+    assert demanded == demanded[:1] * 4
 
 
 def read_awdit(path):

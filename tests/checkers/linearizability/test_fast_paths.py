@@ -16,7 +16,13 @@ import pytest
 from objects import object_history
 
 from checkers.checker import Limits
-from checkers.linearizability import LinearizabilityChecker, elements, elements_kernel
+from checkers.linearizability import (
+    LinearizabilityChecker,
+    elements,
+    elements_kernel,
+    versions,
+    versions_kernel,
+)
 from checkers.linearizability.columns import CallColumns
 from checkers.linearizability.decide import ELEMENTS, SETS, VERSIONS, ObjectState, decide
 from checkers.linearizability.models import SequentialModel, model_named
@@ -196,3 +202,26 @@ class TestMaps:
         verdict = self.judge(*rows)
         assert (verdict.outcome, verdict.details["decided_by_search"]) == (VALID, 1)
         assert self.judge(*rows[1:]).outcome == INVALID
+
+    def test_both_forms_of_the_kernel_find_the_same_versions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        model = model_named("kv")
+        interpreted: Any = kernels.load_interpreted(versions_kernel)
+        for seed in range(40):
+            source = random.Random(seed)
+            history = object_history(
+                "kv", source, operations=30, processes=4, crash=0.1, lie=source.choice([0, 0.3]), repeat=0.02
+            )
+            found = []
+            for kernel in (versions_kernel, interpreted):
+                monkeypatch.setattr(versions, "find_versions", kernel.find_versions)
+                each = versions.versions_of(CallColumns.of(history).that_matter_to(model), model)
+                texts = [
+                    key and [key.text_of(n) for n in range(1 + max(key_seen(each)))] for key in each.keys
+                ]
+                found.append((each.footprints.observed.tolist(), each.footprints.written.tolist(), texts))
+            assert found[0] == found[1], f"seed {seed}"
+
+
+def key_seen(found: versions.Versions) -> list[int]:
+    """The versions that a get saw, and the one of a key that nobody wrote."""
+    return [0, *found.footprints.observed.tolist()]

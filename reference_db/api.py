@@ -20,6 +20,9 @@ from .timestamp import ZERO, Timestamp
 Key = bytes
 Value = bytes
 
+SYSTEM_END = b"\x01"
+"""Keys before this one are the system's own: clients can neither read nor write them, and no scan shows them."""
+
 MAX_WRITE_BYTES = 8 << 20
 """Most bytes of the keys and values of one write, and of all writes of one transaction together. A log entry, and every
 message about it, then fits a frame (`codec.MAX_FRAME_BYTES`) with room to spare: one that doesn't would be committed
@@ -174,6 +177,14 @@ class DeleteRecord(msgspec.Struct, frozen=True, array_like=True, tag=13):
     transaction: Transaction
 
 
+class SplitRange(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
+    """Cut the range in two before a key of it. `right_id` becomes the id of the new range, which takes what is from the
+    key on; no range may ever have had it. Result: `Reshaped`, also where a range begins at the key already."""
+
+    key: Key
+    right_id: int
+
+
 ReadOperation = Get | Scan | Refresh
 READ_OPERATIONS = (Get, Scan, Refresh)
 """For `isinstance`: much faster than the union."""
@@ -188,7 +199,10 @@ WriteOperation = (
     | PushTransaction
     | ResolveIntents
     | DeleteRecord
+    | SplitRange
 )
+CHANGES = (SplitRange,)
+"""Operations that change the range itself; each is alone in its request."""
 RangeOperation = ReadOperation | WriteOperation
 
 
@@ -223,6 +237,29 @@ class RangeRequest(msgspec.Struct, frozen=True, array_like=True, tag=20):
     def is_read(self) -> bool:
         """Does it only read? Then it needs a confirmed leader and no log entry."""
         return isinstance(self.operations[0], READ_OPERATIONS)
+
+
+def spans_of(request: RangeRequest) -> list[tuple[Key, Key | None]]:
+    """The keys that decide which range a request is for, as spans."""
+    spans: list[tuple[Key, Key | None]] = []
+    for operation in request.operations:
+        keys: tuple[Key, ...]
+        match operation:
+            case Scan(start=start, end=end) | Refresh(start=start, end=end):
+                spans.append((start, end))
+                continue
+            case ResolveIntents():
+                keys = operation.keys
+            case PushTransaction(pushee=transaction) | DeleteRecord(transaction=transaction):
+                keys = (transaction.anchor,)
+            case CreateRecord() | HeartbeatRecord() | EndTransaction():
+                keys = () if request.transaction is None else (request.transaction.anchor,)
+                if isinstance(operation, EndTransaction):
+                    keys += operation.local_keys
+            case _:
+                keys = (operation.key,)
+        spans += [(key, key + b"\x00") for key in keys]
+    return spans
 
 
 # Results, one for each operation.
@@ -268,7 +305,12 @@ class Resolved(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """How many intents were there."""
 
 
-Result = ValueResult | ScanResult | Refreshed | Written | Compared | RecordState | Resolved
+class Reshaped(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    descriptors: tuple[bytes, ...]
+    """Encoded: of the ranges that came of it, in key order."""
+
+
+Result = ValueResult | ScanResult | Refreshed | Written | Compared | RecordState | Resolved | Reshaped
 
 
 # Errors.
@@ -290,6 +332,8 @@ class RangeMismatch(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=Fals
     range_id: int
     descriptor: bytes = b""
     """The encoded current descriptor, if this node has one."""
+    others: tuple[bytes, ...] = ()
+    """Encoded descriptors of the ranges that hold the request's keys now, as far as this node knows."""
 
 
 class Conflict(msgspec.Struct, frozen=True, array_like=True):
@@ -495,6 +539,13 @@ class ReplicaStates(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=Fal
     """With digests, for which the node reads all its data."""
 
 
+class ClientSplit(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
+    """Cut the range of a key in two before that key. Reply: [[id, start, end, generation], ...] of the ranges that came
+    of it, in key order; of one range if one begins there already."""
+
+    key: Key
+
+
 class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
     """One replica between two turns."""
 
@@ -526,6 +577,7 @@ ClientOperation = (
     | Status
     | ClientGetMany
     | ReplicaStates
+    | ClientSplit
 )
 
 

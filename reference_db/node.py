@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from reference_db.api import (
     MAX_WRITE_BYTES,
+    SYSTEM_END,
     Ambiguous,
     BadRequest,
     BeginTransaction,
@@ -28,6 +29,7 @@ from reference_db.api import (
     ClientReply,
     ClientRequest,
     ClientScan,
+    ClientSplit,
     CommitTransaction,
     CompareAndSet,
     Compared,
@@ -38,6 +40,7 @@ from reference_db.api import (
     Overloaded,
     Pushed,
     Put,
+    RangeMismatch,
     RangeReply,
     RangeRequest,
     ReadUncertain,
@@ -60,12 +63,13 @@ from reference_db.gateway.coordinator import (
 )
 from reference_db.gateway.directory import Directory
 from reference_db.gateway.pusher import Pusher
+from reference_db.gateway.reshaping import Reshaper
 from reference_db.gateway.router import ATTEMPT_S, LOST, Router
 from reference_db.gateway.sweeper import Sweeper
 from reference_db.placement.leaders import choose_handover
 from reference_db.raft import Message, MessageKind
 from reference_db.raft.progress import ProgressState
-from reference_db.ranges.descriptor import bootstrap
+from reference_db.ranges.descriptor import Descriptor, bootstrap
 from reference_db.ranges.heartbeats import Heartbeats
 from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.ranges.replica import Replica
@@ -239,9 +243,13 @@ class Node:
             wake=self._wake,
             leader_changed=self._note_leader,
             alarm=self._alarm,
+            descriptor_changed=self._note_descriptor,
             trace=trace,
         )
         self.directory = Directory(descriptors)
+        for replica in self.store.replicas.values():
+            if replica.descriptor.is_known:
+                self.directory.learn(replica.descriptor)
         self.router = Router(
             node=name,
             directory=self.directory,
@@ -264,6 +272,7 @@ class Node:
             observe=self._observe,
             trace=trace,
         )
+        self.reshaper = Reshaper(self.router, random.Random(random_stream.getrandbits(64)), ranges)
         self.sweeper = Sweeper(self.router, self.pusher, trace)
 
     # Its life.
@@ -678,6 +687,14 @@ class Node:
             term = self.store.replicas[range_id].group.term
             self._notice(f"range {range_id}", f"{leader} leads in term {term}")
 
+    def _note_descriptor(self, descriptor: Descriptor) -> None:
+        self.directory.learn(descriptor)
+        if self._notice is not None:
+            start, end = descriptor.start, descriptor.end
+            self._notice(
+                f"range {descriptor.id}", f"holds {start!r} to {'the end' if end is None else repr(end)}"
+            )
+
     # Clients.
 
     def handle(self, request: ClientRequest, connection: ClientConnection, done: DoneWithClient) -> None:
@@ -688,9 +705,9 @@ class Node:
             reason = f"{CLIENT_REQUESTS_MOST} client requests are under way on {self.name}"
             done(ClientReply(request.request_id, error=Overloaded(reason)))
             return
-        too_large = _why_too_large(request.operation)
-        if too_large is not None:
-            done(ClientReply(request.request_id, error=BadRequest(too_large)))
+        refusal = _why_refused(request.operation)
+        if refusal is not None:
+            done(ClientReply(request.request_id, error=BadRequest(refusal)))
             return
         self._open_client_requests += 1
         timeout_ms = request.timeout_ms or self.options.timeout_ms
@@ -778,6 +795,9 @@ class Node:
                     return
                 case NotLeader(leader=leader):
                     self.router.learn(range_id, asked, leader)
+                case RangeMismatch() as mismatch:
+                    if not self.router.learn_ranges(asked, mismatch):
+                        self.directory.forget_leader(range_id, asked)
                 case IntentConflict() as conflict:
                     cleared = await self.pusher.clear(conflict, deadline, None, pushed)
                     if cleared.error is not None:
@@ -802,9 +822,7 @@ class Node:
                     refusal = Unavailable(f"range {range_id} cannot be served: {error}")
                     self._reply(done, ClientReply(request.request_id, error=refusal))
                     return
-            reply = await self.router.send(
-                range_id, (operation,), deadline, repeatable=repeatable, pushed=pushed
-            )
+            reply = await self.router.send((operation,), deadline, repeatable=repeatable, pushed=pushed)
 
     # Transactions and scans.
 
@@ -898,6 +916,12 @@ class Node:
                 return [
                     await self._replica_state(replica, digests)
                     for _, replica in sorted(self.store.replicas.items())
+                    if replica.descriptor.is_known
+                ]
+            case ClientSplit(key=key):
+                return [
+                    [one.id, one.start, one.end, one.generation]
+                    for one in await self.reshaper.split(key, deadline)
                 ]
             case _:
                 raise Failed(BadRequest(f"{type(operation).__name__} is not understood"))
@@ -982,6 +1006,25 @@ def _find(connection: ClientConnection, number: int) -> OpenTransaction:
     if open_one is None:
         raise Failed(BadRequest(f"no transaction {number} is open on this connection"))
     return open_one
+
+
+def _why_refused(operation: ClientOperation) -> str | None:
+    """The rule for keys and sizes that a client's request breaks; the coordinator asks of writes in transactions."""
+    match operation:
+        case (
+            ClientGet(key=key)
+            | ClientPut(key=key, transaction=0)
+            | ClientDelete(key=key, transaction=0)
+            | ClientCompareAndSet(key=key)
+        ):
+            lowest = key
+        case ClientGetMany(keys=keys):
+            lowest = min(keys, default=SYSTEM_END)
+        case _:
+            lowest = SYSTEM_END
+    if lowest < SYSTEM_END:
+        return f"key {lowest!r} is the system's: keys of clients begin at {SYSTEM_END!r}"
+    return _why_too_large(operation)
 
 
 def _why_too_large(operation: ClientOperation) -> str | None:

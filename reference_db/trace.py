@@ -41,6 +41,12 @@ MARKS = {
     "an aborted transaction came to commit": "the record says no to its own coordinator",
     "a compare-and-set found another value": "a conditional write that wrote nothing",
     "a leader handed over to the preferred replica": "placement evens out who leads",
+    "a range was split": "one entry made two of it",
+    "a leader campaigned for the range that it had cut off": "so nobody waits for an election timeout",
+    "a request was under way when its range was split": "it is refused, and finds its range anew",
+    "a replica took part in a range that it did not know yet": "it was asked to vote before it had applied the split",
+    "a split met a replica that had voted before it": "the vote is kept",
+    "a snapshot was refused because another range holds its keys yet": "its range is still part of that one here",
     "a request was refused because too many are under way": "a node is overloaded",
     # Nodes.
     "a node started with what an earlier life left": "recovery from its own disk",
@@ -49,6 +55,9 @@ MARKS = {
     "a node gave away what it led before it stopped": "in a planned stop, so that nobody waits for an election",
     # Gateways.
     "a request was sent on to another leader": "a hint was wrong",
+    "a stale descriptor was refused, and replaced by the current one": "a range was split or merged meanwhile",
+    "a request was cut in pieces because its range was split": "each range carries out its part",
+    "a transaction's anchor and its other keys were parted by a split": "they are made final by themselves",
     "a link broke while a request was under way": "it may have been carried out, or not",
     "a request got no answer in time": "it may have been carried out, or not, or later",
     "a reply came too late for anybody to wait for it": "what it answers was given up",

@@ -23,10 +23,10 @@ def plant(node: Node) -> None:
     send, again = node.router.send, node._single_again
 
     async def send_again_and_again(
-        range_id: int, operations: Any, deadline: float, *, repeatable: bool, **options: Any
+        operations: Any, deadline: float, *, repeatable: bool, **options: Any
     ) -> RangeReply:
         plain = isinstance(operations[0], (Put, Delete, CompareAndSet))
-        return await send(range_id, operations, deadline, repeatable=repeatable or plain, **options)
+        return await send(operations, deadline, repeatable=repeatable or plain, **options)
 
     async def single_again(
         request: ClientRequest, operation: Any, range_id: int, asked: str, reply: RangeReply, deadline: float,

@@ -32,12 +32,12 @@ class ImpatientRouter:
         self.directory = router.directory
         self.now = router.now
 
-    async def send(self, range_id: int, operations: Any, deadline: float, **options: Any) -> RangeReply:
+    async def send(self, operations: Any, deadline: float, **options: Any) -> RangeReply:
         """As the router's, but a push that is not answered soon is answered with ABORTED."""
         if not isinstance(operations[0], PushTransaction):
-            return await self._router.send(range_id, operations, deadline, **options)
+            return await self._router.send(operations, deadline, **options)
         limit = min(deadline, self.now() + PATIENCE_S)
-        reply = await self._router.send(range_id, operations, limit, **options)
+        reply = await self._router.send(operations, limit, **options)
         if reply.error is None:
             return reply
         return RangeReply(reply.request_id, (RecordState(TransactionStatus.ABORTED),))

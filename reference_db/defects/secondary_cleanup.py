@@ -38,18 +38,13 @@ def plant(node: Node) -> None:
     decide = coordinator._decide
 
     async def decide_impatiently(
-        open_one: OpenTransaction, transaction: Any, by_range: Any, anchor_range: int, commit_at: Timestamp,
-        local: Any, deadline: float,
-    ) -> Timestamp:  # fmt: skip
-        deciding = asyncio.ensure_future(
-            decide(open_one, transaction, by_range, anchor_range, commit_at, local, deadline)
-        )
+        open_one: OpenTransaction, transaction: Any, keys: Any, commit_at: Timestamp, local: Any, deadline: float,
+    ) -> tuple[Timestamp, tuple[bytes, ...]]:  # fmt: skip
+        deciding = asyncio.ensure_future(decide(open_one, transaction, keys, commit_at, local, deadline))
         await asyncio.wait([deciding], timeout=PATIENCE_S)
         if not deciding.done():
-            secondaries = {range_id: keys for range_id, keys in by_range.items() if range_id != anchor_range}
-            coordinator._spawn(
-                coordinator._finish(transaction, secondaries, anchor_range, TransactionStatus.ABORTED, ZERO)
-            )
+            secondaries = [key for key in keys if key not in local]
+            coordinator._spawn(coordinator._finish(transaction, secondaries, TransactionStatus.ABORTED, ZERO))
         return await deciding
 
     coordinator._decide = decide_impatiently  # type: ignore[method-assign]

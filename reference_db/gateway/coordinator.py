@@ -24,6 +24,7 @@ from typing import Any
 
 from reference_db.api import (
     MAX_WRITE_BYTES,
+    SYSTEM_END,
     Ambiguous,
     BadRequest,
     CreateRecord,
@@ -35,6 +36,7 @@ from reference_db.api import (
     Key,
     Overloaded,
     Pushed,
+    RangeMismatch,
     RangeOperation,
     RangeReply,
     ReadUncertain,
@@ -56,6 +58,7 @@ from reference_db.api import (
     WriteIntent,
 )
 from reference_db.api import ClientError as Refusal
+from reference_db.gateway.cutting import cut, group_keys, range_of
 from reference_db.gateway.pusher import Pusher
 from reference_db.gateway.router import ATTEMPT_S, LOST, SILENT, Part, Router
 from reference_db.ranges.certain_reads import certainty
@@ -154,8 +157,8 @@ class Coordinator:
         self._trace = trace
         self._committing: dict[bytes, Transaction] = {}
         """Those whose record may exist and be PENDING: they are kept alive by heartbeats."""
-        self._deletable: list[tuple[int, Transaction]] = []
-        """Anchor range and transaction of records that nobody needs any more."""
+        self._deletable: list[Transaction] = []
+        """Whose records nobody needs any more."""
         self._aborted: set[bytes] = set()
         """Committing transactions whose record a heartbeat found ABORTED."""
 
@@ -175,8 +178,7 @@ class Coordinator:
             self._check_open(open_one)
             if key in open_one.writes:
                 return open_one.writes[key]
-            range_id = self._router.directory.find(key).id
-            return (await self._get_of_range(open_one, range_id, [key], deadline))[key]
+            return (await self._get_of_range(open_one, [key], deadline))[key]
 
     async def get_many(
         self, open_one: OpenTransaction, keys: Sequence[Key], deadline: float
@@ -189,45 +191,41 @@ class Coordinator:
     async def _get_many(
         self, open_one: OpenTransaction, keys: Sequence[Key], deadline: float
     ) -> list[Value | None]:
-        by_range: dict[int, list[Key]] = {}
-        for key in sorted(set(keys) - open_one.writes.keys()):
-            by_range.setdefault(self._router.directory.find(key).id, []).append(key)
         found = dict(open_one.writes)
         await self._observe_once(open_one, deadline)
-        wanted = sorted(by_range.items())
+        wanted = group_keys(sorted(set(keys) - open_one.writes.keys()), self._router.directory)
         if open_one.promise:
             replies = await self._router.send_together(
-                [(range_id, tuple(map(Get, mine))) for range_id, mine in wanted],
+                [tuple(map(Get, mine)) for mine in wanted],
                 deadline,
                 timestamp=open_one.read_timestamp,
                 transaction=open_one.identity(open_one.priority),
                 pushed=open_one.promise,
             )
-            left: list[tuple[int, list[Key]]] = []
+            left: list[list[Key]] = []
             refusals: list[RangeReply] = []
-            for part, reply in zip(wanted, replies, strict=True):
+            for mine, reply in zip(wanted, replies, strict=True):
                 if reply.error is None:
-                    found.update(_values_of(part[1], reply.results))
-                    open_one.reads.update(dict.fromkeys(map(_span_of, part[1])))
+                    found.update(_values_of(mine, reply.results))
+                    open_one.reads.update(dict.fromkeys(map(_span_of, mine)))
                 else:
-                    left.append(part)
+                    left.append(mine)
                     refusals.append(reply)
             for values in await self._each(
-                lambda part, reply: self._get_of_range(open_one, part[0], part[1], deadline, reply),
+                lambda mine, reply: self._get_of_range(open_one, mine, deadline, reply),
                 left,
                 refusals,
             ):
                 found.update(values)
         else:
             # Each read may move the timestamp, and with it those before it: one after the other.
-            for range_id, mine in wanted:
-                found.update(await self._get_of_range(open_one, range_id, mine, deadline))
+            for mine in wanted:
+                found.update(await self._get_of_range(open_one, mine, deadline))
         return [found[key] for key in keys]
 
     async def _get_of_range(
         self,
         open_one: OpenTransaction,
-        range_id: int,
         keys: list[Key],
         deadline: float,
         reply: RangeReply | None = None,
@@ -235,7 +233,6 @@ class Coordinator:
         """`reply`: what the range has said already."""
         results = await self._read(
             open_one,
-            range_id,
             tuple(map(Get, keys)),
             list(map(_span_of, keys)),
             deadline,
@@ -255,6 +252,9 @@ class Coordinator:
         """Read a span over all its ranges. Raises Failed."""
         async with open_one.one_at_a_time:
             self._check_open(open_one)
+            start = max(start, SYSTEM_END)
+            if end is not None and end <= start:
+                return []
             return await self._scan(open_one, start, end, limit, reverse, deadline)
 
     async def _scan(
@@ -274,12 +274,12 @@ class Coordinator:
         wanted = limit + len(own) if limit else 0
         parts = self._router.directory.overlapping(start, end)
         pairs: dict[Key, Value] = {}
-        for descriptor, low, high in reversed(parts) if reverse else parts:
+        for _, low, high in reversed(parts) if reverse else parts:
             first: Key = low
             last: Key | None = high
             while not wanted or len(pairs) < wanted:
                 operation = Scan(first, last, wanted - len(pairs) if wanted else 0, reverse)
-                (result,) = await self._read(open_one, descriptor.id, (operation,), [(first, last)], deadline)
+                (result,) = await self._read(open_one, (operation,), [(first, last)], deadline)
                 assert isinstance(result, ScanResult), f"a scan was answered with {result!r}"
                 pairs.update(result.pairs)
                 if result.resume is None:
@@ -300,6 +300,9 @@ class Coordinator:
         """Write a key when the transaction commits; None deletes it. Raises Failed; after a write that is refused the
         transaction is over, since it must not commit without it."""
         self._check_open(open_one)
+        if key < SYSTEM_END:
+            open_one.over = True
+            raise Failed(BadRequest(f"key {key!r} is the system's: keys of clients begin at {SYSTEM_END!r}"))
         size = open_one.written_bytes + len(key) + len(value or b"")
         if key in open_one.writes:
             size -= len(key) + len(open_one.writes[key] or b"")
@@ -372,7 +375,6 @@ class Coordinator:
     async def _read(
         self,
         open_one: OpenTransaction,
-        range_id: int,
         operations: tuple[Get | Scan, ...],
         spans: list[Span],
         deadline: float,
@@ -388,7 +390,6 @@ class Coordinator:
             is_first = not open_one.reads and not open_one.promise
             if reply is None:
                 reply = await self._router.send(
-                    range_id,
                     operations,
                     deadline,
                     repeatable=True,
@@ -439,15 +440,13 @@ class Coordinator:
         target: Timestamp,
         deadline: float,
     ) -> None:
-        by_range: dict[int, list[RangeOperation]] = {}
-        for start, end in open_one.reads:
-            for descriptor, low, high in self._router.directory.overlapping(start, end):
-                by_range.setdefault(descriptor.id, []).append(Refresh(low, high, since))
-        parts = [(range_id, tuple(operations)) for range_id, operations in sorted(by_range.items())]
+        refreshes = tuple([Refresh(start, end, since) for start, end in open_one.reads])
+        pieces = cut(refreshes, identity, self._router.directory)
+        parts = [piece.operations for piece in sorted(pieces, key=lambda piece: piece.descriptor.id)]
         replies = await self._router.send_together(parts, deadline, timestamp=target, transaction=identity)
         await self._each(
-            lambda part, reply: self._refresh_range(
-                open_one, identity, part[0], part[1], target, deadline, reply
+            lambda operations, reply: self._refresh_range(
+                open_one, identity, operations, target, deadline, reply
             ),
             parts,
             replies,
@@ -457,7 +456,6 @@ class Coordinator:
         self,
         open_one: OpenTransaction,
         identity: Transaction,
-        range_id: int,
         operations: tuple[RangeOperation, ...],
         target: Timestamp,
         deadline: float,
@@ -477,7 +475,6 @@ class Coordinator:
                 case _:
                     raise self._failed(open_one, reply)
             reply = await self._router.send(
-                range_id,
                 operations,
                 deadline,
                 repeatable=True,
@@ -489,24 +486,25 @@ class Coordinator:
     # Committing.
 
     async def _commit(self, open_one: OpenTransaction, transaction: Transaction, deadline: float) -> None:
-        by_range: dict[int, list[Key]] = {}
-        for key in open_one.writes:
-            by_range.setdefault(self._router.directory.find(key).id, []).append(key)
-        anchor_range = self._router.directory.find(transaction.anchor).id
+        written_keys = tuple(open_one.writes)
+        local: tuple[Key, ...] = ()
         reads = bool(open_one.reads)
         start = open_one.read_timestamp if open_one.read_timestamp is not None else self._clock.now()
         parts: list[Part] = []
-        for range_id, mine in sorted(by_range.items()):
+        for mine in group_keys(written_keys, self._router.directory):
             intents = tuple([WriteIntent(key, open_one.writes[key], 1) for key in mine])
-            record = (CreateRecord(tuple(open_one.writes)),) if range_id == anchor_range else ()
-            parts.append((range_id, (*record, *intents)))
+            if transaction.anchor in mine:
+                local = tuple(mine)
+                parts.append((CreateRecord(written_keys), *intents))
+            else:
+                parts.append(intents)
         try:
             replies = await self._router.send_together(
                 parts, deadline, timestamp=start, transaction=transaction
             )
             written = await self._each(
-                lambda part, reply: self._write_range(
-                    open_one, transaction, part[0], part[1], start, deadline, reply
+                lambda operations, reply: self._write_range(
+                    open_one, transaction, operations, start, deadline, reply
                 ),
                 parts,
                 replies,
@@ -516,19 +514,16 @@ class Coordinator:
                 await self._move_reads(open_one, transaction, commit_at, deadline)
         except BaseException:
             # Certainly not committed: nobody but us may, and we never asked to.
-            self._spawn(self._abandon(transaction, by_range, anchor_range))
+            self._spawn(self._abandon(transaction, written_keys))
             raise
-        local = tuple(by_range[anchor_range])
-        commit_at = await self._decide(
-            open_one, transaction, by_range, anchor_range, commit_at, local, deadline
-        )
-        self._spawn(self._finish(transaction, by_range, anchor_range, TransactionStatus.COMMITTED, commit_at))
+        commit_at, local = await self._decide(open_one, transaction, written_keys, commit_at, local, deadline)
+        left = [key for key in written_keys if key not in set(local)]
+        self._spawn(self._finish(transaction, left, TransactionStatus.COMMITTED, commit_at))
 
     async def _write_range(
         self,
         open_one: OpenTransaction,
         transaction: Transaction,
-        range_id: int,
         operations: tuple[RangeOperation, ...],
         start: Timestamp,
         deadline: float,
@@ -552,7 +547,6 @@ class Coordinator:
                 case _:
                     raise self._failed(open_one, reply)
             reply = await self._router.send(
-                range_id,
                 operations,
                 deadline,
                 repeatable=True,
@@ -565,13 +559,14 @@ class Coordinator:
         self,
         open_one: OpenTransaction,
         transaction: Transaction,
-        by_range: dict[int, list[Key]],
-        anchor_range: int,
+        keys: tuple[Key, ...],
         commit_at: Timestamp,
         local: tuple[Key, ...],
         deadline: float,
-    ) -> Timestamp:
-        """Make the record COMMITTED; returns the commit timestamp. Raises Failed."""
+    ) -> tuple[Timestamp, tuple[Key, ...]]:
+        """Make the record COMMITTED, and with it the intents on the `local` keys final; returns the commit timestamp,
+        and the keys for which the latter is certain. These only ever become fewer: whichever of several requests to
+        commit is carried out, it has named them all. Raises Failed."""
         asked_before = False
         may_forward = not open_one.reads
         while True:
@@ -580,10 +575,9 @@ class Coordinator:
                 if asked_before:
                     self._mark_ambiguous()
                     raise Failed(Ambiguous("nobody answered whether the transaction has committed"))
-                self._spawn(self._abandon(transaction, by_range, anchor_range))
+                self._spawn(self._abandon(transaction, keys))
                 raise Failed(TimedOut("the transaction's record could not be reached"))
             reply = await self._router.send(
-                anchor_range,
                 (EndTransaction(True, may_forward, asked_before, local),),
                 min(deadline, now + ATTEMPT_S),
                 repeatable=False,
@@ -597,7 +591,13 @@ class Coordinator:
                     assert state.status == TransactionStatus.COMMITTED, (
                         f"a commit was answered with {state!r}"
                     )
-                    return state.commit_timestamp
+                    return state.commit_timestamp, local
+                case RangeMismatch():
+                    # Some keys have left the anchor's range, and are seen to by themselves.
+                    anchored = self._router.directory.find(transaction.anchor)
+                    local = tuple(filter(anchored.contains, local))
+                    if self._trace is not None:
+                        self._trace.mark("a transaction's anchor and its other keys were parted by a split")
                 case TransactionPushed(floor=floor):
                     try:
                         await self._move_reads(open_one, transaction, floor, deadline)
@@ -606,11 +606,11 @@ class Coordinator:
                     except Failed as failed:
                         # An earlier request to commit may still arrive, unless the abort gets there first.
                         raise await self._abort_first(
-                            failed, asked_before, transaction, by_range, anchor_range, deadline
+                            failed, asked_before, transaction, keys, deadline
                         ) from failed
                     commit_at = max(commit_at, floor)
                 case TransactionAborted(reason=why):
-                    self._spawn(self._abandon(transaction, by_range, anchor_range))
+                    self._spawn(self._abandon(transaction, keys))
                     raise Failed(TransactionRetry(why, open_one.priority))
                 case Ambiguous() as error if asked_before and error is not SILENT and error is not LOST:
                     # The anchor itself cannot know: the record is gone, and we have asked before.
@@ -624,45 +624,38 @@ class Coordinator:
                     continue
                 case _:
                     reason = self._failed(open_one, reply)
-                    raise await self._abort_first(
-                        reason, asked_before, transaction, by_range, anchor_range, deadline
-                    )
+                    raise await self._abort_first(reason, asked_before, transaction, keys, deadline)
 
     async def _abort_first(
         self,
         failed: Failed,
         asked_before: bool,
         transaction: Transaction,
-        by_range: dict[int, list[Key]],
-        anchor_range: int,
+        keys: tuple[Key, ...],
         deadline: float,
     ) -> Failed:
         """The error to give up with. Where a request to commit may still be under way, only the record can tell."""
         if not asked_before:
-            self._spawn(self._abandon(transaction, by_range, anchor_range))
+            self._spawn(self._abandon(transaction, keys))
             return failed
         abort = EndTransaction(False, asked_before=True)
-        reply = await self._router.send(
-            anchor_range, (abort,), deadline, repeatable=True, transaction=transaction
-        )
+        reply = await self._router.send((abort,), deadline, repeatable=True, transaction=transaction)
         if reply.error is None:
             state = reply.results[0]
             assert isinstance(state, RecordState), f"an abort was answered with {state!r}"
             if state.status == TransactionStatus.ABORTED:
-                self._spawn(self._abandon(transaction, by_range, anchor_range))
+                self._spawn(self._abandon(transaction, keys))
                 return failed
         self._mark_ambiguous()
         return Failed(Ambiguous("a request to commit is unanswered, and so is whether it was carried out"))
 
-    async def _abandon(
-        self, transaction: Transaction, by_range: dict[int, list[Key]], anchor_range: int
-    ) -> None:
+    async def _abandon(self, transaction: Transaction, keys: tuple[Key, ...]) -> None:
         """Abort the record, then remove the intents."""
         if self._trace is not None:
             self._trace.mark("a transaction was abandoned")
         deadline = self._router.now() + CLEAN_UP_S
         reply = await self._router.send(
-            anchor_range, (EndTransaction(False),), deadline, repeatable=True, transaction=transaction
+            (EndTransaction(False),), deadline, repeatable=True, transaction=transaction
         )
         if reply.error is not None and not isinstance(reply.error, TransactionAborted):
             return
@@ -671,26 +664,25 @@ class Coordinator:
             assert isinstance(state, RecordState), f"an abort was answered with {state!r}"
             if state.status == TransactionStatus.COMMITTED:
                 return
-        await self._finish(transaction, by_range, anchor_range, TransactionStatus.ABORTED, ZERO)
+        await self._finish(transaction, keys, TransactionStatus.ABORTED, ZERO)
 
     async def _finish(
         self,
         transaction: Transaction,
-        by_range: dict[int, list[Key]],
-        anchor_range: int,
+        keys: Sequence[Key],
         status: TransactionStatus,
         commit_at: Timestamp,
     ) -> None:
-        """Make the intents final or gone; once all are, forget the record. Others do it if we cannot."""
+        """Make the intents on these keys, which are all that are left, final or gone; then forget the record. Others do
+        it if we cannot."""
         deadline = self._router.now() + CLEAN_UP_S
-        others: list[Part] = [
-            (range_id, (ResolveIntents(transaction.id, tuple(keys), status, commit_at),))
-            for range_id, keys in sorted(by_range.items())
-            if range_id != anchor_range or status != TransactionStatus.COMMITTED
+        parts: list[Part] = [
+            (ResolveIntents(transaction.id, tuple(mine), status, commit_at),)
+            for mine in group_keys(keys, self._router.directory)
         ]
-        replies = await self._router.send_together(others, deadline)
+        replies = await self._router.send_together(parts, deadline)
         if all(reply.error is None for reply in replies):
-            self._deletable.append((anchor_range, transaction))
+            self._deletable.append(transaction)
 
     async def delete_records(self) -> None:
         """Called every `DELETE_RECORDS_S`: forgets the records whose intents are all resolved, many in one request."""
@@ -698,21 +690,21 @@ class Coordinator:
         if deletable:
             self._spawn(self._delete(deletable, self._router.now() + CLEAN_UP_S))
 
-    async def _delete(self, deletable: list[tuple[int, Transaction]], deadline: float) -> None:
-        by_range: dict[int, list[Transaction]] = {}
-        for anchor_range, transaction in deletable:
-            by_range.setdefault(anchor_range, []).append(transaction)
-        parts: list[Part] = []
-        sent: list[list[tuple[int, Transaction]]] = []
-        for anchor_range, transactions in sorted(by_range.items()):
-            for start in range(0, len(transactions), DELETED_TOGETHER):
-                some = transactions[start : start + DELETED_TOGETHER]
-                parts.append((anchor_range, tuple(DeleteRecord(transaction) for transaction in some)))
-                sent.append([(anchor_range, transaction) for transaction in some])
+    async def _delete(self, deletable: list[Transaction], deadline: float) -> None:
+        by_range: dict[tuple[int, int], list[Transaction]] = {}
+        for transaction in deletable:
+            at = range_of(transaction.anchor, self._router.directory)
+            by_range.setdefault(at, []).append(transaction)
+        sent = [
+            transactions[start : start + DELETED_TOGETHER]
+            for _, transactions in sorted(by_range.items(), key=lambda one: one[0])
+            for start in range(0, len(transactions), DELETED_TOGETHER)
+        ]
+        parts: list[Part] = [tuple(map(DeleteRecord, some)) for some in sent]
         replies = await self._router.send_together(parts, deadline)
-        for some_sent, reply in zip(sent, replies, strict=True):
+        for some, reply in zip(sent, replies, strict=True):
             if isinstance(reply.error, Overloaded) and len(self._deletable) < DELETABLE_MOST:
-                self._deletable += some_sent
+                self._deletable += some
 
     async def heartbeat(self) -> None:
         """Called every `HEARTBEAT_S`: tells the records of transactions that are committing that we live."""
@@ -721,7 +713,6 @@ class Coordinator:
 
     async def _heartbeat_one(self, transaction: Transaction) -> None:
         reply = await self._router.send(
-            self._router.directory.find(transaction.anchor).id,
             (HeartbeatRecord(),),
             self._router.now() + HEARTBEAT_S,
             repeatable=True,

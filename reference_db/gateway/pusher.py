@@ -24,6 +24,7 @@ from reference_db.api import (
     Transaction,
     TransactionStatus,
 )
+from reference_db.gateway.cutting import group_keys
 from reference_db.gateway.router import Router
 from reference_db.timestamp import Timestamp
 from reference_db.trace import Trace
@@ -78,9 +79,8 @@ class Pusher:
         holder = held[0].transaction
         pause = POLL_FIRST_S
         while True:
-            anchor_range = self._router.directory.find(holder.anchor).id
             reply = await self._router.send(
-                anchor_range, (PushTransaction(holder, kind, pusher, above),), deadline, repeatable=True
+                (PushTransaction(holder, kind, pusher, above),), deadline, repeatable=True
             )
             if reply.error is not None:
                 # A push changes nothing of the request itself, so whatever happened to it, the request has not.
@@ -113,12 +113,9 @@ class Pusher:
                 self._trace.mark("somebody resolved the intents of a committed transaction")
             else:
                 self._trace.mark("somebody resolved the intents of an aborted transaction")
-        by_range: dict[int, list[bytes]] = {}
-        for one in held:
-            by_range.setdefault(self._router.directory.find(one.key).id, []).append(one.key)
-        for range_id, keys in sorted(by_range.items()):
+        for keys in group_keys([one.key for one in held], self._router.directory):
             resolve = ResolveIntents(held[0].transaction.id, tuple(keys), status, state.commit_timestamp)
-            reply = await self._router.send(range_id, (resolve,), deadline, repeatable=True)
+            reply = await self._router.send((resolve,), deadline, repeatable=True)
             if reply.error is not None:
                 return TimedOut(f"resolving an intent: {getattr(reply.error, 'reason', reply.error)}")
         return None

@@ -2,7 +2,8 @@
 
 What is safe to send again decides everything here:
 
-- a refusal (`NotLeader`, no connection) means that nothing was proposed: any request goes on to the next candidate;
+- a refusal (`NotLeader`, `RangeMismatch`, no connection) means that nothing was proposed: any request goes on to the
+  next candidate;
 - silence after a request left may mean anything: a request that may be carried out twice (reads, intents, pushes) is
   sent again, any other ends as `Ambiguous`, at once when the link broke, else at its deadline.
 
@@ -19,6 +20,7 @@ from functools import partial
 
 from reference_db.api import (
     Ambiguous,
+    EndTransaction,
     NotLeader,
     Overloaded,
     Pushed,
@@ -30,13 +32,17 @@ from reference_db.api import (
     Transaction,
     Unavailable,
 )
+from reference_db.gateway.cutting import Piece, cut, join, place_of
 from reference_db.gateway.directory import Directory
+from reference_db.ranges.descriptor import Descriptor, decode_descriptor
 from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.trace import Trace
 
 Done = Callable[[RangeReply], None]
-Part = tuple[int, tuple[RangeOperation, ...]]
-"""A range, and what it is asked for."""
+Part = tuple[RangeOperation, ...]
+"""What one range is asked for."""
+Asked = tuple[str, Descriptor, RangeReply]
+"""A node that was asked, for which range, and what it said."""
 
 ATTEMPT_S = 1.0
 """How long a request that may be repeated waits for one node before it tries the next."""
@@ -143,7 +149,6 @@ class Router:
 
     async def send(
         self,
-        range_id: int,
         operations: tuple[RangeOperation, ...],
         deadline: float,
         *,
@@ -152,30 +157,52 @@ class Router:
         transaction: Transaction | None = None,
         pushed: tuple[Pushed, ...] = (),
         may_forward: bool = False,
-        first: tuple[str, RangeReply] | None = None,
+        first: Asked | None = None,
     ) -> RangeReply:
         """Send until somebody answers. The reply is the leader's, or carries `TimedOut`, `Unavailable` or
         `Overloaded` (certainly nothing happened) or `Ambiguous`. `first`: a node that was asked already, and what it
-        said."""
+        said.
+
+        The operations go where their keys are. If they are in several ranges, because one of them was split after
+        they were put together, each range gets its part (`cutting`). The end of a transaction is not taken apart: with
+        keys that are not in the anchor's range any more it comes back as `RangeMismatch`."""
         may_have_arrived = False
         pause = PAUSE_FIRST_S
         quick = 3
         refusal = ""
+        piece: Piece | None = None
         while True:
             now = self.now()
             if first is not None:
-                (node, reply), first = first, None
+                (node, descriptor, reply), first = first, None
             elif now >= deadline:
                 if may_have_arrived:
                     return RangeReply(0, error=SILENT)
-                return RangeReply(0, error=TimedOut(f"range {range_id}: {refusal or 'no time was left'}"))
+                return RangeReply(0, error=TimedOut(refusal or "no time was left"))
             else:
-                node = self.directory.candidate(range_id)
+                if piece is None:
+                    pieces = cut(operations, transaction, self.directory)
+                    if len(pieces) > 1:
+                        return await self._send_pieces(
+                            operations,
+                            pieces,
+                            deadline,
+                            repeatable=repeatable,
+                            timestamp=timestamp,
+                            transaction=transaction,
+                            pushed=pushed,
+                            may_forward=may_forward,
+                        )
+                    (piece,) = pieces
+                descriptor = piece.descriptor
+                if _sticks_out(piece):
+                    return RangeReply(0, error=RangeMismatch(descriptor.id))
+                node = self.directory.candidate(descriptor.id)
                 request = RangeRequest(
                     self.next_id(),
-                    range_id,
-                    self.directory.get(range_id).generation,
-                    operations,
+                    descriptor.id,
+                    descriptor.generation,
+                    piece.operations,
                     timestamp,
                     transaction,
                     pushed,
@@ -184,26 +211,86 @@ class Router:
                 )
                 attempt_deadline = min(deadline, now + ATTEMPT_S) if repeatable else deadline
                 reply = await self._ask(node, request, attempt_deadline)
+            range_id = descriptor.id
             match reply.error:
                 case NotLeader(leader=leader):
                     self.learn(range_id, node, leader)
-                    refusal = f"{node} does not lead it"
+                    refusal = f"range {range_id}: {node} does not lead it"
                     if leader is not None and leader != node and quick:
                         quick -= 1
                         continue
-                case RangeMismatch() | Unavailable():
+                case RangeMismatch() as mismatch:
+                    refusal = f"range {range_id}: {node} knows it otherwise"
+                    piece = None
+                    if self.learn_ranges(node, mismatch):
+                        continue
                     self.directory.forget_leader(range_id, node)
-                    refusal = f"{node} cannot serve it"
+                case Unavailable():
+                    self.directory.forget_leader(range_id, node)
+                    refusal = f"range {range_id}: {node} cannot serve it"
                 case Ambiguous():
                     self.directory.forget_leader(range_id, node)
                     if not repeatable:
                         return reply
                     may_have_arrived = True
-                    refusal = f"{node} did not answer"
+                    refusal = f"range {range_id}: {node} did not answer"
+                case None:
+                    if piece is None or piece.operations == operations:
+                        return reply
+                    return join(operations, (piece,), (reply,))
                 case _:
                     return reply
+            piece = None
             await asyncio.sleep(min(pause * (0.5 + self._random.random()), max(deadline - self.now(), 0.0)))
             pause = min(2 * pause, PAUSE_MOST_S)
+
+    async def _send_pieces(
+        self,
+        operations: tuple[RangeOperation, ...],
+        pieces: Sequence[Piece],
+        deadline: float,
+        *,
+        repeatable: bool,
+        timestamp: Timestamp | None,
+        transaction: Transaction | None,
+        pushed: tuple[Pushed, ...],
+        may_forward: bool,
+    ) -> RangeReply:
+        """The parts of a request, at the same time where that is the same; and one reply for all of them."""
+        if self._trace is not None:
+            self._trace.mark("a request was cut in pieces because its range was split")
+        replies: list[RangeReply] = []
+        if may_forward or (timestamp is None and pieces[0].is_read):
+            # The first read says at which timestamp; the others must not choose another.
+            for piece in pieces:
+                reply = await self.send(
+                    piece.operations,
+                    deadline,
+                    repeatable=repeatable,
+                    timestamp=timestamp,
+                    transaction=transaction,
+                    pushed=pushed,
+                    may_forward=may_forward,
+                )
+                replies.append(reply)
+                if reply.error is not None:
+                    return reply
+                timestamp, may_forward = reply.timestamp, False
+            return join(operations, pieces, replies)
+        replies = await asyncio.gather(
+            *(
+                self.send(
+                    piece.operations,
+                    deadline,
+                    repeatable=repeatable,
+                    timestamp=timestamp,
+                    transaction=transaction,
+                    pushed=pushed,
+                )
+                for piece in pieces
+            )
+        )
+        return join(operations, pieces, replies)
 
     async def send_together(
         self,
@@ -215,12 +302,13 @@ class Router:
         pushed: tuple[Pushed, ...] = (),
     ) -> list[RangeReply]:
         """As `send`, for several repeatable requests at the same time; their replies in the same order. All go their
-        first way without tasks, and the caller wakes once; the few that must be sent again go on as tasks."""
+        first way without tasks, and the caller wakes once; the few that must be sent again go on as tasks. Each should
+        be for one range, as far as is known."""
         now = self.now()
         if not parts or now >= deadline:
             return [
-                await self.send(range_id, operations, deadline, repeatable=True)
-                for range_id, operations in parts
+                await self.send(operations, deadline, repeatable=True, transaction=transaction)
+                for operations in parts
             ]
         attempt_deadline = min(deadline, now + ATTEMPT_S)
         replies: dict[int, RangeReply] = {}
@@ -231,13 +319,14 @@ class Router:
             if len(replies) == len(parts) and not all_answered.done():
                 all_answered.set_result(None)
 
-        asked: list[tuple[str, int]] = []
-        for place, (range_id, operations) in enumerate(parts):
-            node = self.directory.candidate(range_id)
+        asked: list[tuple[str, Descriptor, int]] = []
+        for place, operations in enumerate(parts):
+            descriptor = self.directory.find(place_of(operations[0], transaction))
+            node = self.directory.candidate(descriptor.id)
             request = RangeRequest(
                 self.next_id(),
-                range_id,
-                self.directory.get(range_id).generation,
+                descriptor.id,
+                descriptor.generation,
                 operations,
                 timestamp,
                 transaction,
@@ -245,12 +334,12 @@ class Router:
                 False,
                 self._clock.last if pushed else None,
             )
-            asked.append((node, request.request_id))
+            asked.append((node, descriptor, request.request_id))
             self.ask(node, request, attempt_deadline, partial(answered, place))
         try:
             await all_answered
         except asyncio.CancelledError:
-            for _, request_id in asked:
+            for _, _, request_id in asked:
                 self._pending.pop(request_id, None)
             raise
         again = [place for place in range(len(parts)) if isinstance(replies[place].error, _ASK_AGAIN)]
@@ -258,19 +347,35 @@ class Router:
             later = await asyncio.gather(
                 *(
                     self.send(
-                        *parts[place],
+                        parts[place],
                         deadline,
                         repeatable=True,
                         timestamp=timestamp,
                         transaction=transaction,
                         pushed=pushed,
-                        first=(asked[place][0], replies[place]),
+                        first=(*asked[place][:2], replies[place]),
                     )
                     for place in again
                 )
             )
             replies.update(zip(again, later, strict=True))
         return [replies[place] for place in range(len(parts))]
+
+    def learn_ranges(self, node: str, mismatch: RangeMismatch) -> bool:
+        """A node knows other ranges. Says whether that was news; then it is worth asking again at once."""
+        is_news = False
+        for encoded in (mismatch.descriptor, *mismatch.others):
+            if not encoded:
+                continue
+            descriptor = decode_descriptor(encoded)
+            if self.directory.learn(descriptor):
+                is_news = True
+                if self.directory.leader_hint(descriptor.id) is None and node in descriptor.replicas:
+                    # Whoever led the range that was split leads its parts, most often.
+                    self.directory.learn_leader(descriptor.id, node)
+        if is_news and self._trace is not None:
+            self._trace.mark("a stale descriptor was refused, and replaced by the current one")
+        return is_news
 
     def learn(self, range_id: int, refused_by: str, leader: str | None) -> None:
         """A node refused; it may know better."""
@@ -298,6 +403,12 @@ class Router:
 
 _ASK_AGAIN = (NotLeader, RangeMismatch, Unavailable, Ambiguous)
 """After these a repeatable request is sent again."""
+
+
+def _sticks_out(piece: Piece) -> bool:
+    """Whether a transaction is to be ended together with intents that are not in its anchor's range."""
+    only = piece.operations[0]
+    return isinstance(only, EndTransaction) and not all(map(piece.descriptor.contains, only.local_keys))
 
 
 def _failed(request: RangeRequest, error: Overloaded | Unavailable) -> RangeReply:

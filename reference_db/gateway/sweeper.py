@@ -15,7 +15,6 @@ from reference_db.api import (
     Conflict,
     DeleteRecord,
     IntentConflict,
-    Key,
     Overloaded,
     PushKind,
     PushTransaction,
@@ -24,6 +23,7 @@ from reference_db.api import (
     ResolveIntents,
     TransactionStatus,
 )
+from reference_db.gateway.cutting import group_keys, range_of
 from reference_db.gateway.pusher import Pusher
 from reference_db.gateway.router import Router
 from reference_db.trace import Trace
@@ -81,11 +81,7 @@ class Sweeper:
                 for held in by_holder.values()
             ),
             *(
-                self._send(
-                    self._range_of(record.transaction.anchor),
-                    (PushTransaction(record.transaction, PushKind.ABORT),),
-                    deadline,
-                )
+                self._send((PushTransaction(record.transaction, PushKind.ABORT),), deadline)
                 for record in records[:MOST_AT_ONCE]
                 if record.status == TransactionStatus.PENDING
             ),
@@ -95,50 +91,42 @@ class Sweeper:
             ),
         )
 
-    def _range_of(self, key: Key) -> int:
-        return self._router.directory.find(key).id
-
     async def _finish(self, records: list[TransactionRecord], deadline: float) -> None:
         """Resolve the intents of decided records, and forget those of which none is left. One request asks a range for
         many: a range that has room for few gets through with them all the same."""
+        if not records:
+            return
+        directory = self._router.directory
         unresolved: dict[bytes, int] = {}
-        resolved: dict[int, list[ResolveIntents]] = {}
+        resolved: dict[tuple[int, int], list[ResolveIntents]] = {}
         for record in records:
-            by_range: dict[int, list[Key]] = {}
-            for key in record.keys:
-                by_range.setdefault(self._range_of(key), []).append(key)
-            unresolved[record.transaction.id] = len(by_range)
-            for range_id, mine in sorted(by_range.items()):
-                resolved.setdefault(range_id, []).append(
+            groups = group_keys(record.keys, directory)
+            unresolved[record.transaction.id] = len(groups)
+            for mine in groups:
+                resolved.setdefault(range_of(mine[0], directory), []).append(
                     ResolveIntents(record.transaction.id, tuple(mine), record.status, record.commit_timestamp)
                 )
 
-        async def resolve_together(range_id: int, together: list[ResolveIntents]) -> None:
-            reply = await self._send(range_id, tuple(together), deadline)
+        async def resolve_together(together: list[ResolveIntents]) -> None:
+            reply = await self._send(tuple(together), deadline)
             if reply.error is None:
                 for one in together:
                     unresolved[one.transaction_id] -= 1
 
-        await asyncio.gather(
-            *(resolve_together(range_id, some) for range_id, some in sorted(resolved.items()))
-        )
-        forgotten: dict[int, list[DeleteRecord]] = {}
+        await asyncio.gather(*(resolve_together(some) for _, some in sorted(resolved.items())))
+        forgotten: dict[tuple[int, int], list[DeleteRecord]] = {}
         for record in records:
             if not unresolved[record.transaction.id]:
-                anchor_range = self._range_of(record.transaction.anchor)
-                forgotten.setdefault(anchor_range, []).append(DeleteRecord(record.transaction))
+                at = range_of(record.transaction.anchor, directory)
+                forgotten.setdefault(at, []).append(DeleteRecord(record.transaction))
         if forgotten and self._trace is not None:
             self._trace.mark("a record without a coordinator was swept")
-        await asyncio.gather(
-            *(self._send(range_id, tuple(some), deadline) for range_id, some in sorted(forgotten.items()))
-        )
+        await asyncio.gather(*(self._send(tuple(some), deadline) for _, some in sorted(forgotten.items())))
 
-    async def _send(
-        self, range_id: int, operations: tuple[RangeOperation, ...], deadline: float
-    ) -> RangeReply:
+    async def _send(self, operations: tuple[RangeOperation, ...], deadline: float) -> RangeReply:
         pause = REFUSED_FIRST_S
         while True:
-            reply = await self._router.send(range_id, operations, deadline, repeatable=True)
+            reply = await self._router.send(operations, deadline, repeatable=True)
             left = deadline - self._router.now()
             if left <= 0 or not isinstance(reply.error, Overloaded):
                 return reply

@@ -229,6 +229,9 @@ class RangeTruth:
         """A node, whose image holds its batch already, has raised its commit index from `before`. `quorums` are the
         voters (two sets in a joint configuration) that it counted."""
         commit = image.hard_state.commit
+        if not self._terms and self.committed < image.base:
+            # A range that came from a split has its first entry after that index.
+            self._first = image.base + 1
         found = self._compare(node, image, before, commit)
         if found or commit <= self.committed:
             return found

@@ -1,4 +1,8 @@
-"""The ranges tile the keyspace: every key belongs to exactly one, and a generation of a range has one descriptor."""
+"""The ranges tile the keyspace: every key belongs to exactly one, and a generation of a range has one descriptor.
+
+Ranges split and merge, and not at the same moment on all nodes: of the descriptors that were ever seen, the newest of
+each range counts, unless a later one of another range has taken over all that it held.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,8 @@ class Keyspace:
         """A node has these, together."""
         found = []
         for descriptor in descriptors:
+            if not descriptor.is_known:
+                continue
             known = self._known.setdefault((descriptor.id, descriptor.generation), descriptor)
             if known != descriptor:
                 text = f"range {descriptor.id}: {node} has {descriptor}, others have {known} as the same generation"
@@ -36,8 +42,20 @@ class Keyspace:
         """Once all nodes were heard: whether the newest descriptors leave no gap and don't overlap."""
         return [
             Violation(_NAME, text, None, node)
-            for text in check_tiling([descriptor for _, descriptor in sorted(self._newest.items())])
+            for text in check_tiling(without_absorbed([one for _, one in sorted(self._newest.items())]))
         ]
+
+
+def without_absorbed(descriptors: Sequence[Descriptor]) -> list[Descriptor]:
+    """Those of whose span no later descriptor holds everything."""
+    return [
+        one
+        for one in descriptors
+        if not any(
+            other.generation > one.generation and other.contains_span(one.start, one.end)
+            for other in descriptors
+        )
+    ]
 
 
 def check_tiling(descriptors: Sequence[Descriptor]) -> list[str]:

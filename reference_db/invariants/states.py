@@ -8,7 +8,7 @@ restored must come to the same number as one that applied every entry.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.storage import keys
@@ -33,14 +33,20 @@ class ReplicaDigest:
 
     def load(self, reader: Reader, descriptor: Descriptor) -> None:
         """Compute it from everything that an engine holds of the range."""
+        self.take(pairs_of(reader, descriptor))
+
+    def take(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Compute it from these pairs."""
         self.value = 0
         self._replaceable.clear()
-        for pair in pairs_of(reader, descriptor):
+        for pair in pairs:
             self._put(*pair)
 
     def change(self, changes: Sequence[Change]) -> None:
         """Follow what applying an entry does."""
         for kind, key, value in changes:
+            if key[:1] not in _KINDS:
+                continue
             if kind == PUT:
                 self._put(key, value)
             else:
@@ -77,6 +83,8 @@ class RangeStates:
             if index > self.frontier:
                 self.frontier = index
                 for kind, key, value in effects:
+                    if key[:1] not in _KINDS:
+                        continue
                     if kind == PUT:
                         self.pairs[key] = value
                     else:
@@ -88,9 +96,38 @@ class RangeStates:
             return None
         return None if known[0] == digest else known[1]
 
+    def cut(self, right: Descriptor) -> RangeStates:
+        """The range was split: what all replicas of the new one must begin with."""
+        other = RangeStates()
+        other.pairs = {key: value for key, value in self.pairs.items() if holds(right, key)}
+        for key in other.pairs:
+            del self.pairs[key]
+        return other
+
     def effects(self, index: int) -> tuple[Change, ...] | None:
         """What the entry at an index did on the replica that was there first, if it is not too long ago."""
         return self._effects.get(index)
+
+
+def pairs_with(reader: Reader, descriptor: Descriptor, changes: Sequence[Change]) -> dict[bytes, bytes]:
+    """What an engine will hold of a range once these changes, which are about to be written, are."""
+    pairs = dict(pairs_of(reader, descriptor))
+    for kind, key, value in changes:
+        if holds(descriptor, key):
+            if kind == PUT:
+                pairs[key] = value
+            else:
+                pairs.pop(key, None)
+    return pairs
+
+
+def holds(descriptor: Descriptor, key: bytes) -> bool:
+    """Whether an engine's key is one of the range's versions, intents or records."""
+    kind = key[:1]
+    if kind not in _KINDS:
+        return False
+    start, end = keys.span(kind, descriptor.start, descriptor.end)
+    return start <= key < end
 
 
 def pairs_of(reader: Reader, descriptor: Descriptor) -> list[tuple[bytes, bytes]]:

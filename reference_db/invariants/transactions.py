@@ -43,7 +43,9 @@ class _Fate:
     commit_timestamp: Timestamp
     floor: Timestamp
     keys: tuple[bytes, ...]
+    anchor: bytes
     range_id: int
+    """Where the record is."""
     is_forgotten: bool = False
     """The record was removed."""
 
@@ -73,6 +75,12 @@ class TransactionTruth:
             key, timestamp = keys.split_version_key(encoded)
             if timestamp > self._newest.get(key, ZERO):
                 self._newest[key] = timestamp
+
+    def moved(self, source_id: int, target: Descriptor) -> None:
+        """What a range held of this span is another's now."""
+        for fate in self._fates.values():
+            if fate.range_id == source_id and target.contains(fate.anchor):
+                fate.range_id = target.id
 
     def applied(self, node: str, range_id: int, index: int, command: Command) -> list[Violation]:
         """A command is applied for the first time anywhere."""
@@ -275,7 +283,8 @@ class TransactionTruth:
 
 
 def _fate(record: TransactionRecord, range_id: int) -> _Fate:
-    return _Fate(record.status, record.commit_timestamp, record.floor, record.keys, range_id)
+    anchor = record.transaction.anchor
+    return _Fate(record.status, record.commit_timestamp, record.floor, record.keys, anchor, range_id)
 
 
 def _shown(mutations: Sequence[Mutation]) -> str:

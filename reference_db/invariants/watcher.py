@@ -28,16 +28,17 @@ from reference_db.invariants.disk_image import (
 )
 from reference_db.invariants.durability import BelievedSync, Durability, durability_of
 from reference_db.invariants.keyspace import Keyspace
-from reference_db.invariants.states import RangeStates, ReplicaDigest, pairs_of, shown_changes
+from reference_db.invariants.states import RangeStates, ReplicaDigest, pairs_of, pairs_with, shown_changes
 from reference_db.invariants.transactions import TransactionTruth
 from reference_db.invariants.violation import Violation
 from reference_db.node import Node
 from reference_db.raft import Ready
 from reference_db.raft.messages import Entry, EntryKind, Message, MessageKind
+from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.replica import Replica
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
-from reference_db.txn.command import decode_command
+from reference_db.txn.command import SplitAt, decode_command
 
 _APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
 _VOTE_RESPONSE = MessageKind.VOTE_RESPONSE
@@ -146,6 +147,9 @@ class Watcher:
             believed = watched.durability = BelievedSync()
             node.store._sync = partial(believed.sync, node.store._sync)
         node.store._engine = _EngineTap(self, watched)
+        node.store._add = partial(  # type: ignore[method-assign]
+            self._on_add, watched, node.store._add
+        )
         node.store._send = partial(self._on_send, watched, node.store._send)
         node._transport = _TransportTap(self, watched)
         descriptors = [replica.descriptor for replica in node.store.replicas.values()]
@@ -162,10 +166,13 @@ class Watcher:
         truth = self._truths.get(range_id)
         if truth is None:
             truth = self._truths[range_id] = RangeTruth(range_id, self._images)
+        if range_id not in self._states:
             self._states[range_id] = RangeStates()
         image = read_image(engine, range_id)
-        # A replica that appears while its node runs is not durable yet: its batch is among the pending ones.
-        durable = RangeImage() if is_new else image.copy()
+        # A replica that appears while its node runs is not durable yet: its batch is among the pending ones. Nor is
+        # one that takes the place of another, which knew nothing yet.
+        earlier = watched.replicas.get(range_id)
+        durable = image.copy() if not is_new else RangeImage() if earlier is None else earlier.durable
         one = _WatchedReplica(replica, image, durable, ReplicaDigest())
         watched.replicas[range_id] = one
         left = None
@@ -177,7 +184,7 @@ class Watcher:
         self._found += truth.started(watched.name, image, read_entries(engine, range_id), left)
         one.digest.load(engine, replica.descriptor)
         states = self._states[range_id]
-        if image.applied > states.frontier:
+        if image.applied > states.frontier and not is_new:
             self._transactions.load(engine, replica.descriptor)
             states.pairs = dict(pairs_of(engine, replica.descriptor))
         self._reached(watched, one, image.applied, ())
@@ -187,6 +194,18 @@ class Watcher:
         replica._apply = partial(  # type: ignore[method-assign]
             self._on_apply, watched, one, replica._apply
         )
+
+    def _on_add(
+        self, watched: _WatchedNode, original: Callable[[Descriptor], Replica], descriptor: Descriptor
+    ) -> Replica:
+        __tracebackhide__ = True
+        replica = original(descriptor)
+        if watched.alive:
+            try:
+                self._attach_replica(watched, replica, None, is_new=True)
+            except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
+                self._broken = error
+        return replica
 
     def detach(self, name: str) -> None:
         """The node died. What was durable of it counts as durable; what comes of its callbacks is not looked at."""
@@ -221,7 +240,7 @@ class Watcher:
                 continue
             for range_id, one in sorted(watched.replicas.items()):
                 states = self._states[range_id]
-                if one.written.applied == states.frontier:
+                if one.replica.descriptor.is_known and one.written.applied == states.frontier:
                     held = dict(pairs_of(watched.engine, one.replica.descriptor))
                     yield name, range_id, held, states.pairs
 
@@ -282,11 +301,11 @@ class Watcher:
         batch: WriteBatch,
     ) -> None:
         __tracebackhide__ = True
-        before = len(batch.changes)
+        before, generation = len(batch.changes), one.replica.descriptor.generation
         original(entry, batch)
         if watched.alive:
             try:
-                self._look_at_applied(watched, one, entry, batch.changes[before:])
+                self._look_at_applied(watched, one, entry, batch.changes, before, generation)
             except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
                 self._broken = error
 
@@ -295,16 +314,32 @@ class Watcher:
         watched: _WatchedNode,
         one: _WatchedReplica,
         entry: Entry,
-        effects: Sequence[tuple[int, bytes, bytes]],
+        changes: Sequence[tuple[int, bytes, bytes]],
+        first: int,
+        generation: int,
     ) -> None:
+        """`changes` of the batch from `first` on are this entry's; `generation` is the range's of before."""
+        effects = changes[first:]
         one.applied.append(entry)
         one.digest.change(effects)
         states = self._states[one.replica.id]
-        if entry.index > states.frontier and entry.kind == _NORMAL and entry.data:
+        if entry.kind == _NORMAL and entry.data:
             command = decode_command(entry.data)
-            if command.term == entry.term:
+            happened = command.term == entry.term and command.generation == generation
+            is_first = entry.index > states.frontier
+            if happened and is_first:
                 self._found += self._transactions.applied(watched.name, one.replica.id, entry.index, command)
+            if happened and isinstance(command.change, SplitAt):
+                one.digest.take(pairs_with(watched.engine, one.replica.descriptor, changes).items())
+                if is_first:
+                    self._split(one.replica.id, one.replica.split_off[-1].right)
         self._reached(watched, one, entry.index, effects)
+
+    def _split(self, left_id: int, right: Descriptor) -> None:
+        """A range is split for the first time anywhere: what was known of it is known of two."""
+        self._states[right.id] = self._states[left_id].cut(right)
+        self._truths[right.id] = self._truths.get(right.id) or RangeTruth(right.id, self._images)
+        self._transactions.moved(left_id, right)
 
     def _reached(
         self,
@@ -360,16 +395,13 @@ class Watcher:
             return
         for range_id in change.ranges:
             one = watched.replicas.get(range_id)
-            if one is not None:
+            if one is not None and one.replica.descriptor.is_known:
                 one.digest.load(watched.engine, one.replica.descriptor)
                 self._reached(watched, one, one.written.applied, ())
         if change.descriptors:
             self._found += self._keyspace.learn(watched.name, change.descriptors)
             if self._is_whole:
                 self._found += self._keyspace.check(watched.name)
-        replicas = watched.node.store.replicas
-        for range_id in sorted(replicas.keys() - watched.replicas.keys()):
-            self._attach_replica(watched, replicas[range_id], None, is_new=True)
 
     def _on_send(
         self,

@@ -2,7 +2,8 @@
 
 Rules that live here: spans are half-open, an `end` of None is the end of the keyspace; the descriptors of a cluster
 tile the keyspace exactly once. Two nodes given the same arguments bootstrap the same descriptors, so no node has to
-tell another.
+tell another. Later ranges split and merge: of all descriptors that ever held a key, those that came later have larger
+generations, whatever their ids, so whoever meets two of them knows which one is older.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ class Descriptor(msgspec.Struct, frozen=True, array_like=True, gc=False):
     replicas: tuple[str, ...]
     generation: int = 1
 
+    @property
+    def is_known(self) -> bool:
+        """False for a replica that was asked to take part before it knows its range (`unknown_range`)."""
+        return self.generation > 0
+
+    def overlaps(self, start: bytes, end: bytes | None) -> bool:
+        """Whether any key lies both in the span and in `[start, end)`."""
+        return self.is_known and (end is None or self.start < end) and (self.end is None or start < self.end)
+
     def contains(self, key: bytes) -> bool:
         """Whether the key lies in the span."""
         return self.start <= key and (self.end is None or key < self.end)
@@ -38,9 +48,24 @@ class Descriptor(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.start <= start and (self.end is None or (end is not None and end <= self.end))
 
     @property
-    def preferred_leader(self) -> str:
-        """The replica that should lead when it can."""
-        return self.replicas[0]
+    def preferred_leader(self) -> str | None:
+        """The replica that should lead when it can; None if the range is not known."""
+        return self.replicas[0] if self.replicas else None
+
+
+def unknown_range(range_id: int) -> Descriptor:
+    """In place of the descriptor of a range of which nothing but its id is known: it holds no key."""
+    return Descriptor(range_id, b"", b"", (), 0)
+
+
+def encode_descriptor(descriptor: Descriptor) -> bytes:
+    """As it is kept in the engine and told to others."""
+    return _ENCODER.encode(descriptor)
+
+
+def decode_descriptor(data: bytes) -> Descriptor:
+    """Raises msgspec.DecodeError for anything that `encode_descriptor` has not made."""
+    return _DECODER.decode(data)
 
 
 def cut_points(ranges: int) -> list[bytes]:
@@ -83,3 +108,7 @@ def bootstrap(ranges: int, nodes: Sequence[str], replication: int) -> list[Descr
         )
         for number in range(ranges)
     ]
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Descriptor)

@@ -21,6 +21,7 @@ from functools import partial
 from typing import NamedTuple
 
 from reference_db.api import (
+    CHANGES,
     Ambiguous,
     BadRequest,
     CompareAndSet,
@@ -35,6 +36,7 @@ from reference_db.api import (
     RangeRequest,
     RecordState,
     Refresh,
+    SplitRange,
     TransactionAborted,
 )
 from reference_db.raft import (
@@ -42,6 +44,7 @@ from reference_db.raft import (
     Entry,
     EntryKind,
     Message,
+    MessageKind,
     ProposalDropped,
     RaftGroup,
     Ready,
@@ -49,16 +52,18 @@ from reference_db.raft import (
 )
 from reference_db.raft.progress import ProgressState
 from reference_db.ranges.certain_reads import evaluate_certain_read, is_certain, was_pushed_for
-from reference_db.ranges.descriptor import Descriptor
+from reference_db.ranges.descriptor import Descriptor, decode_descriptor, encode_descriptor
 from reference_db.ranges.led import Led
 from reference_db.ranges.lock_waits import LockWaits
 from reference_db.ranges.options import StoreOptions, is_on
+from reference_db.ranges.split import FIRST_TERM, SplitOff, evaluate_split, split_descriptor
+from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import RaftLog
 from reference_db.storage.range_snapshot import AppliedState, put_applied_state
 from reference_db.timestamp import ZERO, HybridClock, Timestamp
 from reference_db.trace import RAFT_MARKS, Trace
-from reference_db.txn.command import Command, decode_command
+from reference_db.txn.command import Change, Command, SplitAt, decode_command
 from reference_db.txn.evaluate import (
     Evaluation,
     Leadership,
@@ -80,6 +85,7 @@ COMPACT_STEP = 500
 SNAPSHOT_PATIENCE_S = 3
 """A follower that was sent a snapshot and has not answered: assume that it was lost."""
 
+_APPEND = MessageKind.APPEND
 _CONTEXT = struct.Struct(">Q")
 _NOTHING: tuple[list[Work], Timestamp] = ([], ZERO)
 
@@ -152,12 +158,15 @@ class Replica:
     __slots__ = (
         "__dict__",
         "_all_open",
+        "_changing_at",
         "_clock",
         "_conf_state",
         "_confirmed",
         "_confirmed_clock",
         "_contexts",
+        "_early_ticks",
         "_finished",
+        "_heritage",
         "_is_preferred",
         "_latches",
         "_lock_waits",
@@ -165,6 +174,7 @@ class Replica:
         "_names",
         "_node",
         "_options",
+        "_patience_ticks",
         "_preferred_id",
         "_preferred_seen_at",
         "_proposed",
@@ -177,17 +187,21 @@ class Replica:
         "_trace",
         "_unconfirmed",
         "_waiting",
+        "_whose",
         "applied_index",
         "applied_term",
         "descriptor",
+        "descriptor_changed",
         "followed",
         "group",
         "id",
+        "is_retired",
         "leader_changed",
         "leadership",
         "led_ticks",
         "log",
         "open_requests",
+        "split_off",
         "state",
     )
 
@@ -206,10 +220,12 @@ class Replica:
         trace: Trace | None = None,
         said: Said | None = None,
         all_open: OpenRequests | None = None,
+        whose: Callable[[RangeRequest], tuple[bytes, ...]] = lambda _request: (),
     ) -> None:
         """`names` maps Raft ids to nodes; `random_stream` may be shared with other replicas; `touch` asks the store to
         look at this replica in its next turn; `said` is filled by the store with what other nodes say; `all_open`
-        counts the requests of all its replicas."""
+        counts the requests of all its replicas; `whose` answers with the encoded descriptors of the ranges here that
+        hold a request's keys."""
         self.descriptor = descriptor
         self.id = descriptor.id
         self._node = node
@@ -218,6 +234,7 @@ class Replica:
         self._monotonic_ns = monotonic_ns
         self._options = options
         self._touch = touch
+        self._whose = whose
         self._trace = trace
         self.log = RaftLog(engine, self.id, lambda: (self.descriptor.start, self.descriptor.end))
         self.state = RangeState(engine, descriptor.start, descriptor.end)
@@ -259,6 +276,25 @@ class Replica:
         self._lock_waits = LockWaits(options.lock_wait_ticks)
         self._proposed: dict[int, Work] = {}
         """By log index: waiting to be applied."""
+        self._changing_at = 0
+        """Index of an entry that changes the range itself and was proposed in the term that is served: until it is
+        applied nothing else is evaluated, so that nothing is decided, and no read is noted, for a range that is about
+        to be another one. 0: there is none."""
+        self.split_off: tuple[SplitOff, ...] = ()
+        """New ranges, cut off in this turn's batch: the store makes their replicas."""
+        self.descriptor_changed = False
+        """Whether the descriptor is another than when the store last asked."""
+        self.is_retired = False
+        """Another replica of this range has taken its place in the store."""
+        self._heritage: Leadership | None = None
+        """What the leader of the range that this one was cut off from remembered, while that may be gone on with."""
+        self._patience_ticks = 0
+        """This node led the range that this one was cut off from, and campaigns: so long are requests kept for it."""
+        self._early_ticks = 0
+        """A replica that knows nothing of its range yet answers no entries for so long: most often it is about to apply
+        the split that the range comes from, and an answer would only bring a snapshot that it does not need."""
+        if not descriptor.is_known:
+            self._early_ticks = options.election_ticks
         self._contexts = 0
         self._unconfirmed: dict[bytes, tuple[list[Work], Timestamp]] = {}
         """Waiting for a round of heartbeats, by its context; and this node's clock when the round was opened."""
@@ -280,7 +316,7 @@ class Replica:
         self.open_requests = 0
         self._all_open = all_open if all_open is not None else OpenRequests()
 
-    def _id_of(self, node: str) -> int:
+    def _id_of(self, node: str | None) -> int:
         """A node's Raft id; 0 for one that is no member of the cluster."""
         return next((number for number, name in self._names.items() if name == node), 0)
 
@@ -319,7 +355,7 @@ class Replica:
 
     def submit(self, request: RangeRequest, done: Done) -> None:
         """A request for this range. `done` is called exactly once, now or in a later turn."""
-        if not self.group.is_leader:
+        if not self.group.is_leader and not self._patience_ticks:
             done(RangeReply(request.request_id, error=self.not_leader()))
             return
         self.open_requests += 1
@@ -329,6 +365,8 @@ class Replica:
 
     def step(self, message: Message) -> None:
         """A Raft message of another member."""
+        if self._early_ticks and not self.descriptor.is_known and message.kind == _APPEND:
+            return
         self.group.step(message)
 
     def not_leader(self) -> NotLeader:
@@ -348,9 +386,10 @@ class Replica:
         if not self._queue:
             return
         if not self.group.is_leader:
-            self._refuse_all()
+            if not self._patience_ticks:
+                self._refuse_all()
             return
-        if not self._may_serve():
+        if self._changing_at or not self._may_serve():
             return
         leadership = self.leadership
         assert leadership is not None
@@ -358,8 +397,22 @@ class Replica:
         proposals: list[Work] = []
         to_confirm: list[Work] = []
         term = self.group.term
-        for work in queue:
+        for number, work in enumerate(queue, 1):
             request = work.request
+            if request.generation != self.descriptor.generation:
+                self._answer(work, self._mismatch(request))
+                continue
+            if isinstance(request.operations[0], CHANGES):
+                evaluation = self._evaluate_change(request)
+                work.reply = evaluation.reply
+                if evaluation.command is None:
+                    to_confirm.append(work)
+                    continue
+                work.command, work.term = evaluation.command, term
+                self._clock.forward(evaluation.command.timestamp)
+                proposals.append(work)
+                self._queue = queue[number:] + self._queue
+                break
             if work.guard is None:
                 refusal = self._why_refused(request)
                 if refusal is not None:
@@ -444,9 +497,22 @@ class Replica:
             self._believe_followers()
         return reaches_to <= self._confirmed_clock
 
+    def _mismatch(self, request: RangeRequest) -> RangeReply:
+        """The refusal of a request that was sent to this range as it was, or is not yet."""
+        mine = encode_descriptor(self.descriptor) if self.descriptor.is_known else b""
+        error = RangeMismatch(self.id, mine, self._whose(request))
+        return RangeReply(request.request_id, error=error)
+
+    def _evaluate_change(self, request: RangeRequest) -> Evaluation:
+        """A request that changes the range itself."""
+        operation = request.operations[0]
+        if len(request.operations) > 1:
+            error = BadRequest(f"{type(operation).__name__} must be alone in its request")
+            return Evaluation(RangeReply(request.request_id, error=error))
+        assert isinstance(operation, SplitRange), f"{operation} does not change a range"
+        return evaluate_split(request, operation, self.descriptor, self._clock.now(), self.group.term)
+
     def _why_refused(self, request: RangeRequest) -> RangeError | None:
-        if request.generation != self.descriptor.generation:
-            return RangeMismatch(self.id)
         invalid = why_invalid(request, self.state)
         return None if invalid is None else BadRequest(invalid)
 
@@ -464,9 +530,14 @@ class Replica:
             return True
         if self.applied_term != term:
             return False
-        # Above every timestamp that an earlier leader has served: those who confirmed its reads have heard of them,
-        # and a quorum of them has elected this one.
-        self.leadership = Leadership(self._clock.now(), self._options.transaction_expiry_ms * 1_000_000)
+        heritage, self._heritage, self._patience_ticks = self._heritage, None, 0
+        if heritage is not None and term == FIRST_TERM + 1:
+            # Nobody has led this range before, and this node has led the one that it was a part of.
+            self.leadership = heritage
+        else:
+            # Above every timestamp that an earlier leader has served: those who confirmed its reads have heard of
+            # them, and a quorum of them has elected this one.
+            self.leadership = Leadership(self._clock.now(), self._options.transaction_expiry_ms * 1_000_000)
         self._latches = Latches()
         self._served_term = term
         self._confirmed_clock = ZERO
@@ -488,6 +559,9 @@ class Replica:
                 f"{self._proposed[first + offset].request} in term {self._proposed[first + offset].term}"
             )
             self._proposed[first + offset] = work
+        last = proposals[-1].command
+        if last is not None and last.change is not None:
+            self._changing_at = first + len(proposals) - 1
 
     def _believe_followers(self) -> None:
         """Take what members have said for what it is: as good as answers to a round of heartbeats (thesis 6.4), up to
@@ -513,11 +587,21 @@ class Replica:
         """Put everything that a Ready wants kept, and the effects of what is committed, into the turn's batch."""
         if ready.soft_state is not None:
             self.leader_changed = True
+            if self._patience_ticks and self.group.leader_id not in (0, self.group.config.node_id):
+                # Another one won.
+                self._patience_ticks = 0
+                self._touch(self)
         if self.leadership is not None and (not self.group.is_leader or self.group.term != self._served_term):
             self._refuse_all()
         if ready.snapshot is not None:
             assert not ready.committed_entries, f"range {self.id}: entries to apply beside a snapshot"
-            self.log.restore(batch, ready.snapshot)
+            before = self.descriptor
+            if before.is_known:
+                # It may hold less by now: what it has lost is for others to bring.
+                for kind in (keys.VERSION, keys.LOCK, keys.RECORD):
+                    batch.delete_range(*keys.span(kind, before.start, before.end))
+            self._become(decode_descriptor(self.log.restore(batch, ready.snapshot).descriptor))
+            self.state.start, self.state.end = self.descriptor.start, self.descriptor.end
             self.applied_index, self.applied_term = ready.snapshot.index, ready.snapshot.term
             self._conf_state = ready.snapshot.conf_state
             self._reload = True
@@ -560,7 +644,11 @@ class Replica:
             command = work.command if is_ours and work is not None else decode_command(entry.data)
             assert command is not None
             self._clock.forward(command.timestamp)
-            happened = self.state.apply(command, entry.term, batch)
+            happened = command.generation == self.descriptor.generation and self.state.apply(
+                command, entry.term, batch
+            )
+            if happened and command.change is not None:
+                self._carry_out(command.change, entry.term, batch)
             if happened and self._lock_waits:
                 for freed in self._lock_waits.freed_by(command.mutations):
                     self._queue.append(freed)
@@ -568,6 +656,9 @@ class Replica:
             if not happened and self._trace is not None:
                 self._trace.mark("a command of another term was dropped when applied")
         self.applied_index = index
+        if self._changing_at and index >= self._changing_at:
+            self._changing_at = 0
+            self._touch(self)
         if entry.term > self.applied_term:
             self.applied_term = entry.term
             self._answer_lost(entry.term)
@@ -580,11 +671,53 @@ class Replica:
                 # The quorum that took the entry heard at least this clock with it, and followed this leader.
                 self._confirmed_clock = work.command.timestamp
             self._finished.append((work, work.reply))
+        elif work.term == entry.term:
+            # It was evaluated for the range as it was, and has had no effect.
+            self._finished.append((work, self._mismatch(work.request)))
         else:
             # The index went to another term's entry, so this one can never be committed.
             if self._trace is not None:
                 self._trace.mark("a proposal was lost with its leadership")
             self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
+
+    def _carry_out(self, change: Change, term: int, batch: WriteBatch) -> None:
+        """An entry of this term changes the range itself; what other ranges have to do with it is for the store."""
+        match change:
+            case SplitAt(key=key):
+                left, right = split_descriptor(self.descriptor, change)
+                self._become(left)
+                batch.put(keys.descriptor_key(self.id), encode_descriptor(left))
+                self.state.narrow(key)
+                leads = self.group.is_leader and self.group.term == term == self._served_term
+                heritage = self.leadership.copy() if leads and self.leadership is not None else None
+                self.split_off += (SplitOff(right, self._conf_state, leads, heritage),)
+                if leads:
+                    # So that followers hear at once that it is committed, apply it too, and can take the new range's
+                    # entries.
+                    self.confirm_leadership([])
+        if self._lock_waits:
+            self._queue += self._lock_waits.take_all()
+
+    def _become(self, descriptor: Descriptor) -> None:
+        """The range is another one from now on."""
+        self.descriptor = descriptor
+        self.descriptor_changed = True
+        self._preferred_id = self._id_of(descriptor.preferred_leader)
+        is_preferred = descriptor.preferred_leader == self._node
+        if is_preferred != self._is_preferred:
+            self._is_preferred = is_preferred
+            self.group.set_priority(1 if is_preferred else 0)
+
+    def begin(self, origin: SplitOff) -> None:
+        """This replica was just made by a split."""
+        self._heritage = origin.heritage
+        if origin.is_heir:
+            if self._trace is not None:
+                self._trace.mark("a leader campaigned for the range that it had cut off")
+            self._patience_ticks = self._options.election_ticks
+            # Nobody else leads yet, so there is nobody whom a campaign without being asked first could disturb.
+            me = self.group.config.node_id
+            self.group.step(Message(MessageKind.TIMEOUT_NOW, me, me, self.group.term))
 
     def _answer_lost(self, term: int) -> None:
         """An entry of this term was committed, so no entry of an earlier term that comes after it ever will be: in
@@ -631,6 +764,10 @@ class Replica:
     def _evaluate_confirmed(self, work: Work) -> Evaluation:
         if self.leadership is None:
             return Evaluation(RangeReply(work.request.request_id, error=self.not_leader()))
+        if work.request.generation != self.descriptor.generation:
+            if self._trace is not None:
+                self._trace.mark("a request was under way when its range was split")
+            return Evaluation(self._mismatch(work.request))
         if work.reply is not None:
             return Evaluation(work.reply)
         assert work.timestamp is not None
@@ -668,7 +805,8 @@ class Replica:
 
     def _refuse_all(self) -> None:
         """This replica does not lead any more. What was proposed may still be committed, so it stays."""
-        self.leadership = None
+        self.leadership = self._heritage = None
+        self._changing_at = self._patience_ticks = 0
         works = [*self._queue, *self._waiting.values(), *self._lock_waits.take_all()]
         self._queue.clear()
         self._waiting.clear()
@@ -689,7 +827,11 @@ class Replica:
         """Whether a turn would do something here."""
         return bool(
             self._finished
-            or (self._queue and (self.leadership is not None or not self.group.is_leader))
+            or (
+                self._queue
+                and not self._changing_at
+                and (self.leadership is not None if self.group.is_leader else not self._patience_ticks)
+            )
             or self.group.has_ready()
         )
 
@@ -698,6 +840,10 @@ class Replica:
         if self._lock_waits:
             self._finished += self._lock_waits.tick()
         self.group.tick()
+        if self._early_ticks:
+            self._early_ticks -= 1
+        if self._patience_ticks:
+            self._patience_ticks -= 1
         if not self.group.is_leader:
             self.led_ticks = 0
             return

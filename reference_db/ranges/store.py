@@ -27,17 +27,24 @@ from typing import Any
 
 import msgspec
 
-from reference_db.api import Overloaded, RangeMismatch, RangeReply, RangeRequest
-from reference_db.raft import Message, MessageKind, Ready, Role, beats
+from reference_db.api import Overloaded, RangeMismatch, RangeReply, RangeRequest, spans_of
+from reference_db.raft import ConfState, HardState, Message, MessageKind, Ready, Role, beats
 from reference_db.raft.reads import number_of
-from reference_db.ranges.descriptor import Descriptor
+from reference_db.ranges.descriptor import (
+    Descriptor,
+    decode_descriptor,
+    encode_descriptor,
+    unknown_range,
+)
 from reference_db.ranges.heartbeats import ANSWER_NUMBERS, BEAT_NUMBERS, HeartbeatOutbox, Heartbeats
 from reference_db.ranges.led import Led
 from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.ranges.replica import Done, OpenRequests, Replica, Said, Saying
+from reference_db.ranges.split import SplitOff, write_right
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
-from reference_db.storage.raft_log import MAX_SNAPSHOT_BYTES, bootstrap_range
+from reference_db.storage.raft_log import MAX_SNAPSHOT_BYTES, begin_range, bootstrap_range
+from reference_db.storage.range_snapshot import snapshot_span
 from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.trace import Trace
 
@@ -48,7 +55,10 @@ CAMPAIGN_TICK = 3
 
 _ENCODER = msgspec.msgpack.Encoder()
 _HEARTBEAT, _HEARTBEAT_RESPONSE = MessageKind.HEARTBEAT, MessageKind.HEARTBEAT_RESPONSE
+_SNAPSHOT = MessageKind.SNAPSHOT
 _NOBODY: dict[int, int] = {}
+_INVITATIONS = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE, MessageKind.HEARTBEAT, _SNAPSHOT})
+"""Messages after which a node takes part in a range that it does not know."""
 
 
 @dataclass(slots=True)
@@ -71,6 +81,10 @@ class StoreCounters:
     requests: int = 0
     refused: int = 0
     """Requests refused because too many were under way."""
+    splits: int = 0
+    """Ranges that this node has seen cut in two."""
+    snapshots: int = 0
+    """Snapshots sent to followers."""
 
 
 def bootstrap_store(
@@ -91,7 +105,7 @@ def bootstrap_store(
     mine = [descriptor for descriptor in descriptors if node in descriptor.replicas]
     for descriptor in mine:
         voters = [nodes.index(replica) + 1 for replica in descriptor.replicas]
-        bootstrap_range(batch, descriptor.id, _ENCODER.encode(descriptor), voters)
+        bootstrap_range(batch, descriptor.id, encode_descriptor(descriptor), voters)
     batch.put(RANGES_KEY, _ENCODER.encode([descriptor.id for descriptor in mine]))
     batch.put(keys.STORE_IDENTITY, identity)
     engine.write(batch)
@@ -101,8 +115,11 @@ def bootstrap_store(
 def read_descriptors(engine: Engine) -> list[Descriptor]:
     """The ranges that have a replica in this engine."""
     ids = msgspec.msgpack.decode(engine.get(RANGES_KEY) or b"\x90", type=list[int])
-    decoder = msgspec.msgpack.Decoder(Descriptor)
-    return [decoder.decode(engine.get(keys.descriptor_key(range_id)) or b"") for range_id in ids]
+    found = []
+    for range_id in ids:
+        encoded = engine.get(keys.descriptor_key(range_id))
+        found.append(unknown_range(range_id) if encoded is None else decode_descriptor(encoded))
+    return found
 
 
 class Store:
@@ -123,12 +140,14 @@ class Store:
         wake: Callable[[], None],
         leader_changed: Callable[[int, str | None], None],
         alarm: Callable[[str, str], None] | None = None,
+        descriptor_changed: Callable[[Descriptor], None] | None = None,
         trace: Trace | None = None,
     ) -> None:
         """`names` maps Raft ids to nodes. `send(node, range, message)` puts a message into the node's outbox;
         `sync(done)` makes what was written durable, then calls `done`; `wake` asks for a turn soon;
         `leader_changed(range, node)` says who leads now, as far as this node knows; `alarm(area, text)` hears, once,
-        what somebody must do something about."""
+        what somebody must do something about; `descriptor_changed` hears of every range of which this node has another
+        descriptor than before."""
         self.node = node
         self._names = names
         self._engine = engine
@@ -138,7 +157,10 @@ class Store:
         self._sync = sync
         self._wake = wake
         self._leader_changed = leader_changed
+        self._descriptor_changed = descriptor_changed
         self._alarm = alarm
+        self._monotonic_ns = monotonic_ns
+        self._random = random_stream
         self._oversized: set[int] = set()
         """Ranges whose snapshot is known to be too large to be sent."""
         self._trace = trace
@@ -160,25 +182,38 @@ class Store:
         self._touched: dict[int, Replica] = {}
         """Replicas that the next turn looks at, in the order in which they were touched."""
         self._inbox: list[tuple[int, Message]] = []
+        self._strangers: list[tuple[int, Message]] = []
+        """Messages for ranges that are not here. They wait for the end of a turn, which may bring the range."""
         self._in_flight = False
         """A turn waits for its sync."""
         self.counters = StoreCounters()
-        touch = self._touch  # One bound method for all of them.
+        # One bound method for all replicas.
+        self._touch_one, self._whose_one = self._touch, self._whose
         for descriptor in read_descriptors(engine):
-            self._awake[descriptor.id] = self.replicas[descriptor.id] = Replica(
-                descriptor=descriptor,
-                node=node,
-                names=names,
-                engine=engine,
-                clock=clock,
-                monotonic_ns=monotonic_ns,
-                options=options,
-                random_stream=random_stream,
-                touch=touch,
-                trace=trace,
-                said=self._said,
-                all_open=self._all_open,
-            )
+            self._add(descriptor)
+
+    def _add(self, descriptor: Descriptor) -> Replica:
+        """Make the replica of a range whose state is in the engine."""
+        replica = Replica(
+            descriptor=descriptor,
+            node=self.node,
+            names=self._names,
+            engine=self._engine,
+            clock=self.clock,
+            monotonic_ns=self._monotonic_ns,
+            options=self._options,
+            random_stream=self._random,
+            touch=self._touch_one,
+            trace=self._trace,
+            said=self._said,
+            all_open=self._all_open,
+            whose=self._whose_one,
+        )
+        before = self.replicas.get(descriptor.id)
+        if before is not None:
+            replica.followed = before.followed
+        self._awake[descriptor.id] = self.replicas[descriptor.id] = replica
+        return replica
 
     # What arrives.
 
@@ -193,13 +228,15 @@ class Store:
         stepped: dict[int, Replica] = {}
         for range_id, message in raft:
             replica = self.replicas.get(range_id)
-            if replica is not None:
+            if replica is None:
+                self._strangers.append((range_id, message))
+            elif message.kind is not _SNAPSHOT or self._has_room_for(range_id, message):
                 replica.step(message)
                 stepped[range_id] = replica
         for range_id, replica in stepped.items():
             if replica.has_work:
                 self._touched[range_id] = replica
-        if self._touched:
+        if self._touched or self._strangers:
             self._wake()
 
     def receive_heartbeats(self, source: int, heartbeats: Heartbeats) -> None:
@@ -212,6 +249,7 @@ class Store:
             range_id, term, commit, number = row[at : at + BEAT_NUMBERS]
             replica = replicas.get(range_id)
             if replica is None:
+                messages.append((range_id, beats.heartbeat(source, self._id, term, commit, number)))
                 continue
             if replica.group.hear_heartbeat(source, term, commit):
                 self.counters.heartbeat_answers += 1
@@ -230,6 +268,48 @@ class Store:
             self.receive(messages)
         elif touched:
             self._wake()
+
+    def _has_room_for(self, range_id: int, message: Message) -> bool:
+        """Whether what a snapshot holds belongs to no other range here. What one range has not given up yet, another
+        cannot have: it must wait until the split is applied that parts them."""
+        assert message.snapshot is not None, f"a SNAPSHOT of range {range_id} without one"
+        start, end = snapshot_span(message.snapshot.data)
+        for other in self.replicas.values():
+            if other.id != range_id and other.descriptor.overlaps(start, end):
+                if self._trace is not None:
+                    self._trace.mark("a snapshot was refused because another range holds its keys yet")
+                return False
+        return True
+
+    def _take_strangers(self) -> None:
+        """Messages for ranges that even the latest turn has not brought. Who is asked for its vote takes part without
+        knowing anything of the range: a quorum may need that vote. It learns the rest from the split, or a snapshot."""
+        strangers, self._strangers = self._strangers, []
+        for range_id, message in strangers:
+            if range_id not in self.replicas:
+                if message.kind not in _INVITATIONS:
+                    continue
+                if self._trace is not None:
+                    self._trace.mark("a replica took part in a range that it did not know yet")
+                batch = WriteBatch()
+                begin_range(batch, range_id, b"", ConfState())
+                batch.put(RANGES_KEY, self._ids_with(range_id))
+                self.counters.batches += 1
+                self._engine.write(batch)
+                self._add(unknown_range(range_id))
+            self._take_in([(range_id, message)])
+
+    def _ids_with(self, *new: int) -> bytes:
+        return _ENCODER.encode(sorted({*self.replicas, *new}))
+
+    def _whose(self, request: RangeRequest) -> tuple[bytes, ...]:
+        """Descriptors of the ranges here that hold a request's keys, encoded."""
+        wanted = spans_of(request)
+        return tuple(
+            encode_descriptor(replica.descriptor)
+            for _, replica in sorted(self.replicas.items())
+            if any(replica.descriptor.overlaps(start, end) for start, end in wanted)
+        )
 
     def follows(self, leader: int) -> tuple[int, dict[int, int]]:
         """The ranges in which this node follows that member, a Raft id, at this moment, with the term; and the version
@@ -271,7 +351,8 @@ class Store:
         self.counters.requests += 1
         replica = self.replicas.get(request.range_id)
         if replica is None:
-            done(RangeReply(request.request_id, error=RangeMismatch(request.range_id)))
+            error = RangeMismatch(request.range_id, b"", self._whose(request))
+            done(RangeReply(request.request_id, error=error))
             return
         if self.open_requests >= self._options.requests_most:
             self.counters.refused += 1
@@ -379,13 +460,14 @@ class Store:
         touched, self._touched = self._touched, {}
         batch = WriteBatch()
         under_way: list[tuple[Replica, Ready]] = []
+        split_off: list[SplitOff] = []
         must_sync = False
         for replica in touched.values():
             replica.evaluate()
             self._note_whom_it_follows(replica)
         for replica in touched.values():
             group = replica.group
-            if not group.has_ready():
+            if replica.is_retired or not group.has_ready():
                 continue
             ready = group.ready()
             replica.take_ready(ready, batch)
@@ -395,6 +477,11 @@ class Store:
                 self._post(replica.id, message)
             if ready.committed_entries:
                 replica.compact(batch)
+            if replica.split_off:
+                for origin in replica.split_off:
+                    self._write_right(origin, batch)
+                split_off += replica.split_off
+                replica.split_off = ()
         bound = self.clock.bound_to_persist()
         if bound is not None:
             batch.put(keys.CLOCK_BOUND, bound.to_bytes(8, "big"))
@@ -402,8 +489,13 @@ class Store:
         if len(batch):
             self.counters.batches += 1
             self._engine.write(batch)
+        for origin in split_off:
+            self._begin_right(origin)
         for replica in touched.values():
             replica.answer()
+            if replica.descriptor_changed:
+                replica.descriptor_changed = False
+                self._tell_descriptor(replica.descriptor)
             if replica.leader_changed:
                 replica.leader_changed = False
                 self._leader_changed(replica.id, replica.leader)
@@ -425,13 +517,45 @@ class Store:
             for message in ready.messages_after_append:
                 self._post(replica.id, message)
             replica.group.advance(ready)
-            if replica.has_work:
+            if replica.has_work and not replica.is_retired:
                 self._touched[replica.id] = replica
+        if self._strangers:
+            self._take_strangers()
         if self._inbox:
             inbox, self._inbox = self._inbox, []
             self._take_in(inbox)
         elif self._touched:
             self._wake()
+
+    def _write_right(self, origin: SplitOff, batch: WriteBatch) -> None:
+        """A range was cut off in this batch: put its first state here beside it."""
+        early = HardState()
+        before = self.replicas.get(origin.right.id)
+        if before is not None:
+            assert not before.descriptor.is_known, (
+                f"{origin.right} is split off, and {before.descriptor} is here"
+            )
+            # What it has been asked since its last turn is forgotten with it; what it has promised is not.
+            early = HardState(before.group.core.term, before.group.core.vote)
+            before.is_retired = True
+            if self._trace is not None and early.vote:
+                self._trace.mark("a split met a replica that had voted before it")
+        write_right(batch, origin.right, origin.conf_state, early)
+        batch.put(RANGES_KEY, self._ids_with(origin.right.id))
+        self.counters.splits += 1
+
+    def _begin_right(self, origin: SplitOff) -> None:
+        """The batch is written: the new range begins."""
+        if self._trace is not None:
+            self._trace.mark("a range was split")
+        replica = self._add(origin.right)
+        replica.begin(origin)
+        self._touch(replica)
+        self._tell_descriptor(origin.right)
+
+    def _tell_descriptor(self, descriptor: Descriptor) -> None:
+        if self._descriptor_changed is not None:
+            self._descriptor_changed(descriptor)
 
     def _post(self, range_id: int, message: Message) -> None:
         kind, context = message.kind, message.context
@@ -447,6 +571,8 @@ class Store:
                 self.heartbeats.answer(self._names[message.target], range_id, message.term, number)
                 return
         self.counters.raft_messages += 1
+        if kind is _SNAPSHOT:
+            self.counters.snapshots += 1
         self._send(self._names[message.target], range_id, message)
 
     # Looking in.
@@ -466,6 +592,7 @@ class Store:
                         else replica.descriptor.end.decode(errors="backslashreplace")
                     ),
                     "replicas": list(replica.descriptor.replicas),
+                    "generation": replica.descriptor.generation,
                     "leader": replica.leader,
                     "serves": replica.leadership is not None,
                     "role": Role(group.role).name.lower(),

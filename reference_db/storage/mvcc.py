@@ -152,6 +152,11 @@ class Mvcc:
         batch.put(keys.version_key(key, timestamp), _TOMBSTONE if value is None else _LIVE + value)
         self._remember(key, Version(timestamp, value))
 
+    def forget_from(self, start: bytes) -> None:
+        """The keys from this one on are somebody else's now."""
+        for key in [key for key in self._newest if key >= start]:
+            del self._newest[key]
+
     def forget(self) -> None:
         """The engine's data has changed in another way."""
         self._newest.clear()

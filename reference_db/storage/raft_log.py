@@ -43,11 +43,27 @@ def bootstrap_range(
     descriptor: bytes,
     voters: Sequence[int],
 ) -> None:
-    """The first state of a new range, the same on every replica: an empty log, nothing applied, these voters."""
-    batch.put(keys.descriptor_key(range_id), descriptor)
-    batch.put(keys.hard_state_key(range_id), _ENCODER.encode(HardState()))
-    batch.put(keys.truncated_key(range_id), _ENCODER.encode(TruncatedState()))
-    put_applied_state(batch, range_id, AppliedState(0, 0, ConfState(voters=tuple(sorted(voters)))))
+    """The first state of one of a cluster's first ranges: an empty log, nothing applied, these voters."""
+    begin_range(batch, range_id, descriptor, ConfState(voters=tuple(sorted(voters))))
+
+
+def begin_range(
+    batch: WriteBatch,
+    range_id: int,
+    descriptor: bytes,
+    conf_state: ConfState,
+    *,
+    index: int = 0,
+    term: int = 0,
+    hard_state: HardState | None = None,
+) -> None:
+    """The first state of a new range, the same on every replica: an empty log after `index` and `term`, and everything
+    up to there applied. Without a descriptor nothing of the range is known yet but that it exists."""
+    if descriptor:
+        batch.put(keys.descriptor_key(range_id), descriptor)
+    batch.put(keys.hard_state_key(range_id), _ENCODER.encode(hard_state or HardState()))
+    batch.put(keys.truncated_key(range_id), _ENCODER.encode(TruncatedState(index, term)))
+    put_applied_state(batch, range_id, AppliedState(index, term, conf_state))
 
 
 class RaftLog:

@@ -35,9 +35,23 @@ class RangeSnapshot(msgspec.Struct, frozen=True, array_like=True):
         return _ENCODER.encode(self)
 
 
+class _Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How it begins."""
+
+    range_id: int
+    start: bytes
+    end: bytes | None
+
+
 def decode_range_snapshot(data: bytes) -> RangeSnapshot:
     """Raises msgspec.DecodeError for anything that `encode` has not made."""
     return _DECODER.decode(data)
+
+
+def snapshot_span(data: bytes) -> tuple[bytes, bytes | None]:
+    """The span of an encoded snapshot, without looking at the rest. Raises msgspec.DecodeError."""
+    head = _HEAD_DECODER.decode(data)
+    return head.start, head.end
 
 
 def take_snapshot(reader: Reader, range_id: int, start: bytes, end: bytes | None) -> RangeSnapshot:
@@ -73,4 +87,5 @@ def _spans(start: bytes, end: bytes | None) -> list[tuple[bytes, bytes]]:
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(RangeSnapshot)
+_HEAD_DECODER = msgspec.msgpack.Decoder(_Head)
 _APPLIED_DECODER = msgspec.msgpack.Decoder(AppliedState)

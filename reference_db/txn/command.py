@@ -2,7 +2,8 @@
 
 A command is a list of mutations that every replica carries out without looking at anything, so applying is
 deterministic by construction. It holds for the state it was evaluated on: latches keep that state still until it is
-applied, and the term rule keeps it from being applied on top of another leader's work.
+applied, the term rule keeps it from being applied on top of another leader's work, and the generation from being
+applied to a range that has another span by now.
 """
 
 from __future__ import annotations
@@ -51,6 +52,17 @@ class RemoveRecord(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False
 Mutation = PutVersion | PutIntent | RemoveIntent | PutRecord | RemoveRecord
 
 
+class SplitAt(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """The range gives everything from this key on to a new one."""
+
+    key: bytes
+    right_id: int
+
+
+Change = SplitAt
+"""What a command may do to the range itself. It is the command's only effect."""
+
+
 class Command(msgspec.Struct, frozen=True, array_like=True):
     """The data of a normal Raft entry. An entry without data is a leader's first and changes nothing."""
 
@@ -59,6 +71,9 @@ class Command(msgspec.Struct, frozen=True, array_like=True):
     timestamp: Timestamp
     """The largest timestamp in it, and not below any that its evaluation has seen: applying forwards the clock."""
     mutations: tuple[Mutation, ...]
+    generation: int = 0
+    """Of the descriptor under which it was evaluated: a range of another generation drops it."""
+    change: Change | None = None
 
     def encode(self) -> bytes:
         return _ENCODER.encode(self)

@@ -90,6 +90,14 @@ class Leadership:
         self.markers = TransactionMarkers(low_water)
         self.liveness = Liveness(expiry_ns)
 
+    def copy(self) -> Leadership:
+        """The same memories, which change by themselves from now on."""
+        other = Leadership(self.reads.low_water)
+        other.reads = self.reads.copy()
+        other.markers = self.markers.copy()
+        other.liveness = self.liveness.copy()
+        return other
+
 
 class Evaluation(msgspec.Struct, frozen=True):
     """What came of a request."""
@@ -430,7 +438,7 @@ def _evaluate_plain_writes(
     reply = RangeReply(request.request_id, tuple(results), highest)
     if not mutations:
         return Evaluation(reply, confirm=True)
-    return Evaluation(reply, Command(term, highest, tuple(mutations)))
+    return Evaluation(reply, Command(term, highest, tuple(mutations), request.generation))
 
 
 def _evaluate_intents(
@@ -493,7 +501,7 @@ def _evaluate_intents(
     reply = RangeReply(request.request_id, tuple(results), highest)
     if not mutations:
         return Evaluation(reply, confirm=True)
-    return Evaluation(reply, Command(term, max(now, highest), tuple(mutations)))
+    return Evaluation(reply, Command(term, max(now, highest), tuple(mutations), request.generation))
 
 
 def _evaluate_heartbeat(
@@ -612,7 +620,7 @@ def _evaluate_resolve(request: RangeRequest, state: RangeState, now: Timestamp, 
     if not mutations:
         # "Nothing to do" lets the record be deleted: only a leader may say so.
         return Evaluation(reply, confirm=True)
-    return Evaluation(reply, Command(term, highest, tuple(mutations)))
+    return Evaluation(reply, Command(term, highest, tuple(mutations), request.generation))
 
 
 def _resolve(
@@ -657,7 +665,8 @@ def _evaluate_delete_records(
     gone = (RecordState(MISSING),) * len(request.operations)
     if not mutations:
         return Evaluation(RangeReply(request.request_id, gone), confirm=True)
-    return Evaluation(RangeReply(request.request_id, gone, now), Command(term, now, tuple(mutations)))
+    command = Command(term, now, tuple(mutations), request.generation)
+    return Evaluation(RangeReply(request.request_id, gone, now), command)
 
 
 # Replies.
@@ -676,7 +685,7 @@ def _answer(request: RangeRequest, result: Result, confirm: bool = False) -> Eva
 def _decide(
     request: RangeRequest, result: Result, term: int, timestamp: Timestamp, mutations: list[Mutation]
 ) -> Evaluation:
-    command = Command(term, timestamp, tuple(mutations))
+    command = Command(term, timestamp, tuple(mutations), request.generation)
     return Evaluation(RangeReply(request.request_id, (result,), timestamp), command)
 
 

@@ -32,6 +32,14 @@ class TimestampCache:
         self._point_limit = point_limit
         self._span_limit = span_limit
 
+    def copy(self) -> TimestampCache:
+        """Another one that knows the same."""
+        other = TimestampCache(self.low_water, self._point_limit, self._span_limit)
+        other._points = self._points.copy()
+        other._spans = list(self._spans)
+        other._highest_span = self._highest_span
+        return other
+
     def record(self, key: bytes, timestamp: Timestamp, transaction_id: bytes | None = None) -> None:
         """A key was read at a timestamp."""
         points = self._points

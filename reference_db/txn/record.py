@@ -53,6 +53,12 @@ class TransactionMarkers:
         self._markers: OrderedDict[bytes, Marker] = OrderedDict()
         self._limit = limit
 
+    def copy(self) -> TransactionMarkers:
+        """Another one that has promised the same."""
+        other = TransactionMarkers(self.low_water, self._limit)
+        other._markers = self._markers.copy()
+        return other
+
     def abort(self, transaction_id: bytes, now: Timestamp) -> None:
         """Promise that this transaction never gets a record (again)."""
         self._keep(transaction_id, Marker(now, aborted=True))
@@ -102,6 +108,12 @@ class Liveness:
         self._expiry_ns = expiry_ns
         self._heard: OrderedDict[bytes, int] = OrderedDict()
         self._limit = limit
+
+    def copy(self) -> Liveness:
+        """Another one that has heard the same."""
+        other = Liveness(self._expiry_ns, self._limit)
+        other._heard = self._heard.copy()
+        return other
 
     def heard(self, transaction_id: bytes, monotonic_ns: int) -> None:
         """A sign of life."""

@@ -44,6 +44,16 @@ class RangeState:
         )
         self.records = {record.transaction.id: record for record in records}
 
+    def narrow(self, end: bytes) -> None:
+        """The range ends before this key from now on: what is from there on is no longer its own."""
+        self.end = end
+        self.mvcc.forget_from(end)
+        for key, _ in list(self.locks.in_span(end, None)):
+            self.locks.remove(key)
+        gone = [one for one, record in self.records.items() if record.transaction.anchor >= end]
+        for one in gone:
+            del self.records[one]
+
     def contains(self, key: bytes) -> bool:
         return self.start <= key and (self.end is None or key < self.end)
 

@@ -38,6 +38,7 @@ EVERY_OPERATION: list[api.RangeOperation] = [
     api.PushTransaction(TRANSACTION, api.PushKind.ABORT, None, NOW),
     api.ResolveIntents(b"t" * 16, (b"k",), api.TransactionStatus.COMMITTED, NOW),
     api.DeleteRecord(TRANSACTION),
+    api.SplitRange(b"k", 9),
 ]
 EVERY_RESULT: list[api.Result] = [
     api.ValueResult(None),
@@ -47,10 +48,11 @@ EVERY_RESULT: list[api.Result] = [
     api.Compared(False, b"x", NOW),
     api.RecordState(api.TransactionStatus.PENDING, NOW, NOW),
     api.Resolved(2),
+    api.Reshaped((b"left", b"right")),
 ]
 EVERY_ERROR: list[api.RangeError] = [
     api.NotLeader(1, "n2"),
-    api.RangeMismatch(1, b"descriptor"),
+    api.RangeMismatch(1, b"descriptor", (b"another",)),
     api.IntentConflict((api.Conflict(b"k", TRANSACTION, NOW),), api.PushKind.TIMESTAMP, NOW),
     api.ReadUncertain(NOW),
     api.RefreshFailed(b"k"),

@@ -66,7 +66,7 @@ class Nodes:
     async def send(self, operation: Get | Put, repeatable: bool, seconds: float = 3.0) -> RangeReply:
         sweeper = asyncio.create_task(self.sweep())
         deadline = asyncio.get_running_loop().time() + seconds
-        reply = await self.router.send(1, (operation,), deadline, repeatable=repeatable)
+        reply = await self.router.send((operation,), deadline, repeatable=repeatable)
         sweeper.cancel()
         return reply
 

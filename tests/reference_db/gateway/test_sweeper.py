@@ -70,7 +70,7 @@ class NarrowRouter:
     """One range on a node that has room for no request at first, and then for one at a time, which takes a moment."""
 
     def __init__(self, refusals: int) -> None:
-        self.directory = SimpleNamespace(find=lambda _key: SimpleNamespace(id=1))
+        self.directory = SimpleNamespace(find=lambda _key: SimpleNamespace(id=1, generation=1))
         self.requests = 0
         self.refused = 0
         self.resolved: set[bytes] = set()
@@ -82,7 +82,7 @@ class NarrowRouter:
         return asyncio.get_running_loop().time()
 
     async def send(
-        self, _range_id: int, operations: tuple[RangeOperation, ...], _deadline: float, *, repeatable: bool
+        self, operations: tuple[RangeOperation, ...], _deadline: float, *, repeatable: bool
     ) -> RangeReply:
         assert repeatable
         if self._busy or self.refused < self._refusals:

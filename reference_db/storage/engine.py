@@ -16,6 +16,9 @@ from typing import Protocol
 
 PUT, DELETE, DELETE_RANGE = 0, 1, 2
 
+FEW_KEYS = 64
+"""Up to so many new keys are put into an ordered list one by one; more are sorted with it."""
+
 Pair = tuple[bytes, bytes]
 
 
@@ -83,39 +86,74 @@ class Engine(Reader, Protocol):
 
 
 class MemoryReader:
-    """A sorted map in memory."""
+    """A sorted map in memory. Nodes write much and seldom ask for an order: it is made when somebody asks."""
 
-    __slots__ = ("_keys", "_values")
+    __slots__ = ("_moved", "_order", "_values")
 
     def __init__(self, values: dict[bytes, bytes]) -> None:
         self._values = values
-        self._keys = sorted(values)
+        self._order = sorted(values)
+        """The keys in order, but for those in `_moved`."""
+        self._moved: dict[bytes, None] = {}
+        """Keys that have come or gone since `_order` was right: those in just one of `_order` and `_values`."""
+
+    @property
+    def _keys(self) -> list[bytes]:
+        """All keys, in order."""
+        moved = self._moved
+        if moved:
+            self._moved = {}
+            order, values = self._order, self._values
+            come = []
+            for key in moved:
+                if key in values:
+                    come.append(key)
+                else:
+                    del order[bisect.bisect_left(order, key)]
+            if len(come) < FEW_KEYS:
+                for key in come:
+                    bisect.insort(order, key)
+            else:
+                # Two ordered runs, which the sort finds and merges.
+                order += sorted(come)
+                order.sort()
+        return self._order
 
     def get(self, key: bytes) -> bytes | None:
         return self._values.get(key)
 
     def first(self, start: bytes, end: bytes) -> Pair | None:
-        at = bisect.bisect_left(self._keys, start)
-        if at == len(self._keys) or self._keys[at] >= end:
+        keys = self._keys
+        at = bisect.bisect_left(keys, start)
+        if at == len(keys) or keys[at] >= end:
             return None
-        return self._keys[at], self._values[self._keys[at]]
+        return keys[at], self._values[keys[at]]
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[Pair]:
-        low, high = bisect.bisect_left(self._keys, start), bisect.bisect_left(self._keys, end)
-        pairs = [(key, self._values[key]) for key in self._keys[low:high]]
+        keys, values = self._keys, self._values
+        low, high = bisect.bisect_left(keys, start), bisect.bisect_left(keys, end)
+        pairs = [(key, values[key]) for key in keys[low:high]]
         return reversed(pairs) if reverse else iter(pairs)
 
     def _change(self, batch: WriteBatch) -> None:
-        values, keys = self._values, self._keys
+        values, moved = self._values, self._moved
         for change, key, value in batch.changes:
             if change == PUT:
                 if key not in values:
-                    bisect.insort(keys, key)
+                    if key in moved:
+                        del moved[key]
+                    else:
+                        moved[key] = None
                 values[key] = value
             elif change == DELETE:
                 if values.pop(key, None) is not None:
-                    del keys[bisect.bisect_left(keys, key)]
+                    if key in moved:
+                        del moved[key]
+                    else:
+                        moved[key] = None
             else:
+                keys = self._keys
+                moved = self._moved
                 low, high = bisect.bisect_left(keys, key), bisect.bisect_left(keys, value)
                 for gone in keys[low:high]:
                     del values[gone]
@@ -168,7 +206,7 @@ class MemoryEngine(MemoryReader):
             self._durable._change(batch)
         self._unsynced.clear()
         self._values = dict(self._durable._values)
-        self._keys = list(self._durable._keys)
+        self._order, self._moved = list(self._durable._keys), {}
         return lost
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ def test_a_disk_that_lies_about_syncs_is_caught() -> None:
             del world.nodes[name]
             world.engines[name].sync()
             lying = LyingEngine()
-            lying._values, lying._keys = world.engines[name]._values, world.engines[name]._keys
+            lying._values, lying._order = world.engines[name]._values, world.engines[name]._keys
             lying._durable = world.engines[name]._durable
             world.engines[name] = lying
         return await lose_power_at_random_moments(1, world)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_db.storage.engine import Engine, MemoryEngine, WriteBatch
+from reference_db.storage.engine import FEW_KEYS, Engine, MemoryEngine, WriteBatch
 from reference_db.storage.file_engine import FileEngine
 from reference_db.storage.rocks_engine import RocksEngine
 from tests.reference_db.storage.disks import RealDisk, make_disk
@@ -184,6 +184,19 @@ def test_the_engine_in_memory_agrees_with_a_plain_dict(
     assert list(engine.scan(start, end)) == inside
     assert list(engine.scan(start, end, reverse=True)) == inside[::-1]
     assert engine.first(start, end) == (inside[0] if inside else None)
+
+
+def test_the_engine_in_memory_keeps_its_order_through_many_changes() -> None:
+    """Few and many changes between two questions for the order, among them keys that come and go unseen."""
+    engine, model, draw = MemoryEngine(), dict[bytes, bytes](), random.Random(7)
+    for size in (1, FEW_KEYS - 1, FEW_KEYS, 3 * FEW_KEYS, 2, 1000):
+        batch = WriteBatch()
+        kinds = ("p", "p", "p", "d", "d")
+        fill(batch, model, [(draw.choice(kinds), b"%03d" % draw.randrange(999), b"v") for _ in range(size)])
+        engine.write(batch)
+        assert list(engine.scan(b"", b"z")) == sorted(model.items())
+        above = (item for item in model.items() if item[0] >= b"5")
+        assert engine.first(b"5", b"z") == min(above, default=None)
 
 
 @settings(max_examples=20)

@@ -19,6 +19,7 @@ from .timestamp import Timestamp
 
 _LENGTHS = struct.Struct(">I")
 LENGTH_BYTES = _LENGTHS.size
+_announced = _LENGTHS.unpack_from
 MAX_FRAME_BYTES = 64 << 20
 """No frame is longer; a length above it means that the other side speaks another language."""
 
@@ -120,6 +121,10 @@ class FrameDecoder(Generic[Content]):
     def feed(self, received: bytes) -> list[Content]:
         """The frames that are complete now. Raises FrameError for a length above the limit and for a body that isn't
         what this connection carries; the decoder is of no use afterwards."""
+        size = len(received) - LENGTH_BYTES
+        if not self._parts and 0 <= size <= self._max_bytes and _announced(received)[0] == size:
+            # One whole frame, as most often.
+            return [self._decode(memoryview(received)[LENGTH_BYTES:])]
         if self._parts:
             self._parts.append(received)
             self._size += len(received)
@@ -141,16 +146,19 @@ class FrameDecoder(Generic[Content]):
             if stop > end:
                 needed = LENGTH_BYTES + length
                 break
-            try:
-                frames.append(self._decoder.decode(view[at + LENGTH_BYTES : stop]))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise FrameError(f"a frame of {length} bytes is no {self._name}: {error}") from error
+            frames.append(self._decode(view[at + LENGTH_BYTES : stop]))
             at = stop
         self._size = end - at
         self._needed = needed
         if at < end:
             self._parts.append(bytes(view[at:]))
         return frames
+
+    def _decode(self, body: memoryview) -> Content:
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise FrameError(f"a frame of {len(body)} bytes is no {self._name}: {error}") from error
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -228,6 +228,7 @@ class Replica:
         hold a request's keys."""
         self.descriptor = descriptor
         self.id = descriptor.id
+        self._area = f"range {self.id}"
         self._node = node
         self._names = names
         self._clock = clock
@@ -322,7 +323,7 @@ class Replica:
 
     def _trace_raft(self, name: str, fields: dict[str, object]) -> None:
         assert self._trace is not None
-        self._trace.event(f"range {self.id}", name, **fields)
+        self._trace.event(self._area, name, **fields)
         mark = RAFT_MARKS.get(name)
         if mark is not None:
             self._trace.mark(mark)

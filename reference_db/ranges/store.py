@@ -186,6 +186,8 @@ class Store:
         """Messages for ranges that are not here. They wait for the end of a turn, which may bring the range."""
         self._in_flight = False
         """A turn waits for its sync."""
+        self._room = 0
+        """So many more requests may come before they must be counted again: some will have been answered by then."""
         self.counters = StoreCounters()
         # One bound method for all replicas.
         self._touch_one, self._whose_one = self._touch, self._whose
@@ -354,7 +356,8 @@ class Store:
             error = RangeMismatch(request.range_id, b"", self._whose(request))
             done(RangeReply(request.request_id, error=error))
             return
-        if self.open_requests >= self._options.requests_most:
+        self._room -= 1
+        if self._room < 0 and not self._has_room():
             self.counters.refused += 1
             if self._trace is not None:
                 self._trace.mark("a request was refused because too many are under way")
@@ -362,6 +365,12 @@ class Store:
             done(RangeReply(request.request_id, error=Overloaded(reason)))
             return
         replica.submit(request, done)
+
+    def _has_room(self) -> bool:
+        """Counts what is open, and says whether one more may come."""
+        room = self._options.requests_most - self.open_requests
+        self._room = max(room - 1, 0)
+        return room > 0
 
     @property
     def open_requests(self) -> int:

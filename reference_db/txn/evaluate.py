@@ -146,7 +146,7 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
     if request.transaction is not None and len(request.transaction.id) != TRANSACTION_ID_BYTES:
         return f"a transaction's id has {TRANSACTION_ID_BYTES} bytes, got {request.transaction.id!r}"
     is_read = request.is_read
-    too_large = _why_too_large(request)
+    too_large = None if is_read else _why_too_large(request)
     if too_large is not None:
         return too_large
     if len(request.operations) == 1 and request.transaction is None:
@@ -157,6 +157,11 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
     for operation in request.operations:
         if isinstance(operation, READ_OPERATIONS) is not is_read:
             return "a request holds reads only or writes only"
+        if type(operation) is Get:
+            # Of all operations most.
+            if not state.contains(operation.key):
+                return f"key {operation.key!r} isn't in {_shown(state)}"
+            continue
         match operation:
             case Scan() | Refresh():
                 if not state.contains_span(operation.start, operation.end):
@@ -166,12 +171,10 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
                 ):
                     return "a refresh needs a transaction and a timestamp"
                 continue
-            case Get():
-                keys: tuple[bytes, ...] = (operation.key,)
             case Put() | Delete() | CompareAndSet():
                 if request.transaction is not None:
                     return "writes inside a transaction are intents"
-                keys = (operation.key,)
+                keys: tuple[bytes, ...] = (operation.key,)
             case WriteIntent():
                 if request.transaction is None or request.timestamp is None:
                     return "an intent needs a transaction and a timestamp"

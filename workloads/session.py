@@ -154,8 +154,11 @@ class ReadsRanges(Protocol):
 
 async def read_many(transaction: Transaction, keys: Sequence[str]) -> Sequence[Value | None]:
     """The values of several keys, in one go where the transaction can, else one after the other."""
-    if isinstance(transaction, ReadsMany):
-        return await transaction.get_many(keys)
+    # Not `isinstance(transaction, ReadsMany)`: that looks at all members of both, each time.
+    get_many = getattr(transaction, "get_many", None)
+    if get_many is not None:
+        values: Sequence[Value | None] = await get_many(keys)
+        return values
     return [await transaction.get(key) for key in keys]
 
 

@@ -125,7 +125,8 @@ class WorldTrace:
     def mark(self, name: str, **fields: Any) -> None:
         """See `reference_db.trace.Trace`."""
         self._world.mark(name)
-        self.event("mark", name, **fields)
+        if self._is_traced:
+            self.event("mark", name, **fields)
 
 
 def _shown(value: Any) -> Any:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _OUR_OWN = frozenset(f"harness.environments.simulation.{name}" for name in ("guards", "known_places"))
-"""What keeps the real ones on purpose."""
+_KEPT = ("_real_clock", "_real_all_tasks")
+"""What keeps the real ones on purpose: modules, and names of others."""
 
 Place = tuple[Callable[[Any], object], Any, Any]
 """How to put something there, what is there, what shall be there."""
@@ -34,7 +35,7 @@ def known_elsewhere(by_identity: dict[int, tuple[Any, Any]]) -> list[Place]:
             for name, value in list(vars(module).items()):
                 new = _instead(value, by_identity)
                 if new is not None:
-                    if name != "_real_clock":
+                    if name not in _KEPT:
                         found.append((functools.partial(setattr, module, name), value, new))
                 elif isinstance(value, type):
                     if value.__module__ == module_name:

@@ -21,7 +21,6 @@ import math
 import random
 import sys
 import time
-import weakref
 from asyncio import events as asyncio_events
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
@@ -49,7 +48,8 @@ REFUSED_WAY_OUT = "the simulated world is one process on virtual time"
 INSTEAD_OF_SOCKETS = "use asyncio.open_connection and asyncio.start_server"
 
 _real_clock = time.perf_counter
-"""Taken before the guards replace it."""
+_real_all_tasks = asyncio.all_tasks
+"""Both taken before the guards replace them."""
 
 
 class SimulationHung(RuntimeError):
@@ -155,7 +155,6 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._closed = False
         self._debug = False
         self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
-        self._tasks: weakref.WeakSet[SimulatedTask] = weakref.WeakSet()
         self._tasks_made = 0
         self._names_given = 0
         """How many tasks of the harness got their name from us."""
@@ -247,13 +246,12 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             giver._names_given += 1
             name = f"Task-{giver._names_given}"
         self._tasks_made += 1
-        task = SimulatedTask(coro, loop=self, name=name, context=context, life=life, number=self._tasks_made)
-        self._tasks.add(task)
-        return task
+        return SimulatedTask(coro, loop=self, name=name, context=context, life=life, number=self._tasks_made)
 
     def tasks(self, life: Life | bool | None = False) -> list[SimulatedTask]:
         """The tasks that are not done, in the order they were made: all, or those of one life (None: the harness)."""
-        pending = [task for task in self._tasks if not task.done()]
+        # Asyncio keeps account of its tasks by itself; a set of our own would cost each task as much again.
+        pending = [task for task in _real_all_tasks(self) if isinstance(task, SimulatedTask)]
         if life is not False:
             pending = [task for task in pending if task.life is life]
         return sorted(pending, key=lambda task: task.number)

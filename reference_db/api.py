@@ -41,7 +41,7 @@ class TransactionStatus(IntEnum):
     MISSING = 3
 
 
-class Transaction(msgspec.Struct, frozen=True, array_like=True):
+class Transaction(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Who holds an intent, and where its fate is written. The same in all its requests and intents."""
 
     id: bytes
@@ -149,7 +149,7 @@ class PushKind(IntEnum):
     """A writer: be done, or die if I am older (or you are dead)."""
 
 
-class PushTransaction(msgspec.Struct, frozen=True, array_like=True, tag=11):
+class PushTransaction(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
     """May I pass you? Asked at the anchor of `pushee`. Result: `RecordState`; PENDING after `ABORT` means wait and ask
     again, PENDING after `TIMESTAMP` means that `floor` is above `above`."""
 
@@ -170,7 +170,7 @@ class ResolveIntents(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=Fa
     commit_timestamp: Timestamp = ZERO
 
 
-class DeleteRecord(msgspec.Struct, frozen=True, array_like=True, tag=13):
+class DeleteRecord(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
     """Forget a decided transaction, all of whose intents are resolved. Result: `RecordState` (MISSING). A request may
     hold many of these, which are all carried out or none."""
 
@@ -213,7 +213,7 @@ class Pushed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     floor: Timestamp
 
 
-class RangeRequest(msgspec.Struct, frozen=True, array_like=True, tag=20):
+class RangeRequest(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
     """Operations for one range, evaluated together by its leader."""
 
     request_id: int
@@ -336,7 +336,7 @@ class RangeMismatch(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=Fals
     """Encoded descriptors of the ranges that hold the request's keys now, as far as this node knows."""
 
 
-class Conflict(msgspec.Struct, frozen=True, array_like=True):
+class Conflict(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An intent in the way."""
 
     key: Key
@@ -344,7 +344,7 @@ class Conflict(msgspec.Struct, frozen=True, array_like=True):
     timestamp: Timestamp
 
 
-class IntentConflict(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class IntentConflict(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     """Push these transactions, resolve those that are decided, then send the request again."""
 
     definite: ClassVar[bool] = True
@@ -453,7 +453,7 @@ ClientError = (
 )
 
 
-class RangeReply(msgspec.Struct, frozen=True, array_like=True, tag=21):
+class RangeReply(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
     """One result per operation, or one error for all of them."""
 
     request_id: int
@@ -581,7 +581,7 @@ ClientOperation = (
 )
 
 
-class ClientRequest(msgspec.Struct, frozen=True, array_like=True):
+class ClientRequest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     request_id: int
     """Chosen by the client; unique on its connection. Replies may come in another order."""
     operation: ClientOperation
@@ -592,7 +592,7 @@ class ClientRequest(msgspec.Struct, frozen=True, array_like=True):
     is over. The commit says how many writes there were."""
 
 
-class ClientReply(msgspec.Struct, frozen=True, array_like=True):
+class ClientReply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     request_id: int
     value: Any = None
     error: ClientError | None = None

@@ -28,7 +28,7 @@ Followed = dict[int, int]
 """Ids of ranges, and in which term."""
 
 
-class PeerFrame(msgspec.Struct, frozen=True, array_like=True):
+class PeerFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one node has to say to another in one turn."""
 
     sender: str

@@ -122,7 +122,9 @@ class HybridClock:
 
     def bound_to_persist(self) -> int | None:
         """A bound to write in this turn's batch and to sync, or None while more than half of the window is left."""
-        reached = max(self._last.wall_ns, self._wall_ns())
+        reached, wall = self._last.wall_ns, self._wall_ns()
+        if wall > reached:
+            reached = wall
         if reached + self._window_ns // 2 <= self._proposed_ns:
             return None
         self._proposed_ns = reached + self._window_ns

@@ -528,8 +528,9 @@ class RaftGroup:
     def is_quorum(self, members: Collection[int]) -> bool:
         """Whether these members decide in the present configuration, in both halves of a joint one."""
         configuration = self.core.peers.configuration
-        votes = dict.fromkeys(members, True)
-        return quorum.joint_vote(configuration.voters, configuration.outgoing, votes) is quorum.VoteResult.WON
+        return quorum.is_majority(configuration.voters, members) and quorum.is_majority(
+            configuration.outgoing, members
+        )
 
     @property
     def is_leader(self) -> bool:

@@ -51,6 +51,11 @@ def majority_vote(voters: Collection[int], votes: Mapping[int, bool]) -> VoteRes
     return VoteResult.LOST
 
 
+def is_majority(voters: Collection[int], members: Collection[int]) -> bool:
+    """Whether these members alone decide: what `majority_vote` answers when they, and nobody else, say yes."""
+    return not voters or 2 * len([voter for voter in voters if voter in members]) > len(voters)
+
+
 def joint_vote(incoming: Collection[int], outgoing: Collection[int], votes: Mapping[int, bool]) -> VoteResult:
     """Won if both halves are won, lost if one is lost, else pending."""
     first, second = majority_vote(incoming, votes), majority_vote(outgoing, votes)

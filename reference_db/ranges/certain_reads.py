@@ -72,11 +72,13 @@ def evaluate_certain_read(request: RangeRequest, state: RangeState, timestamp: T
         start: bytes
         end: bytes | None
         if isinstance(operation, Get):
-            start, end = operation.key, operation.key + b"\x00"
             version = state.mvcc.get(operation.key, timestamp)
             results.append(
                 ValueResult(None) if version is None else ValueResult(version.value, version.timestamp)
             )
+            if operation.key not in state.locks:
+                continue
+            start, end = operation.key, operation.key + b"\x00"
         else:
             assert isinstance(operation, Scan), f"{operation} beside reads passed the validation"
             scanned = state.mvcc.scan(

@@ -28,7 +28,7 @@ class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: bytes | None
 
 
-class Scanned(msgspec.Struct, frozen=True):
+class Scanned(msgspec.Struct, frozen=True, gc=False):
     """What a scan has found."""
 
     pairs: tuple[tuple[bytes, bytes], ...]

@@ -23,7 +23,7 @@ class PutVersion(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     value: bytes | None
 
 
-class PutIntent(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class PutIntent(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     """Lock a key, or replace its intent by a newer one of the same transaction."""
 
     key: bytes
@@ -36,7 +36,7 @@ class RemoveIntent(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False
     key: bytes
 
 
-class PutRecord(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class PutRecord(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     """Create or change a transaction's record."""
 
     record: TransactionRecord
@@ -63,7 +63,7 @@ Change = SplitAt
 """What a command may do to the range itself. It is the command's only effect."""
 
 
-class Command(msgspec.Struct, frozen=True, array_like=True):
+class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The data of a normal Raft entry. An entry without data is a leader's first and changes nothing."""
 
     term: int

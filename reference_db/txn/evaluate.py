@@ -99,7 +99,7 @@ class Leadership:
         return other
 
 
-class Evaluation(msgspec.Struct, frozen=True):
+class Evaluation(msgspec.Struct, frozen=True, gc=False):
     """What came of a request."""
 
     reply: RangeReply

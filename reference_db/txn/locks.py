@@ -16,7 +16,7 @@ from ..api import Transaction
 from ..timestamp import Timestamp
 
 
-class Intent(msgspec.Struct, frozen=True, array_like=True):
+class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A write that isn't decided: it becomes a version at the commit timestamp, or nothing."""
 
     transaction: Transaction
@@ -37,6 +37,9 @@ class LockTable:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._intents
 
     def get(self, key: bytes) -> Intent | None:
         return self._intents.get(key)

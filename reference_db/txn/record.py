@@ -20,7 +20,7 @@ from ..api import Transaction, TransactionStatus
 from ..timestamp import ZERO, Timestamp
 
 
-class TransactionRecord(msgspec.Struct, frozen=True, array_like=True):
+class TransactionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The replicated fate of a transaction."""
 
     transaction: Transaction

@@ -11,6 +11,7 @@ from reference_db.raft.quorum import (
     NO_LIMIT,
     VoteResult,
     draw_acknowledged,
+    is_majority,
     joint_committed,
     joint_vote,
     majority_committed,
@@ -33,6 +34,16 @@ def test_committed_is_the_best_index_that_some_majority_has(
 ) -> None:
     best = max(min((acked.get(voter, 0) for voter in some), default=NO_LIMIT) for some in _majorities(voters))
     assert majority_committed(voters, acked) == best
+
+
+@given(NODES, NODES)
+def test_members_are_a_majority_if_some_majority_is_among_them(
+    voters: frozenset[int], members: frozenset[int]
+) -> None:
+    assert is_majority(voters, members) == any(members.issuperset(some) for some in _majorities(voters))
+    assert is_majority(voters, members) == (
+        majority_vote(voters, dict.fromkeys(members, True)) is VoteResult.WON
+    )
 
 
 @given(NODES, VOTES)

@@ -12,6 +12,8 @@ import contextvars
 import random
 import re
 from collections.abc import Callable, Coroutine
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.environments.simulation.disk import CrashReport, Disk
@@ -48,7 +50,9 @@ class HostClock:
 
     def wall_ns(self) -> int:
         """Nanoseconds since 1970, as this host sees it."""
-        return EPOCH_NS + self._now() + self.offset_ns()
+        if self._rate_ppm:
+            return EPOCH_NS + self._now() + self.offset_ns()
+        return EPOCH_NS + self._now() + self._offset_ns
 
     def offset_ns(self) -> int:
         """How far it is ahead of true time now."""
@@ -147,7 +151,8 @@ class Host:
         self.name = name
         self.address = address
         self.disk = Disk(world, name)
-        self.clock = HostClock(lambda: world.loop.now_ns)
+        # Asked at every step, so it is not Python that answers.
+        self.clock = HostClock(partial(attrgetter("now_ns"), world.loop))
         self.life: Life | None = None
         self.lives = 0
         """How many there have been."""

@@ -21,6 +21,7 @@ from checkers.linearizability.explain import (
     explain,
 )
 from checkers.linearizability.models import Model, show
+from checkers.linearizability.shapes import ANY_KEY
 from checkers.linearizability.short import ShortRegister, ValuesOfRegister
 from checkers.linearizability.zones import check_zones
 from results.history import History
@@ -125,9 +126,10 @@ class LinearizabilityChecker:
         wrong = [item for item in objects if item.wrong]
         undecided = [item for item in objects if item.undecided is not None]
         operations = sum(len(item.rows) for item in objects)
+        keys = sum(item.number != ANY_KEY for item in objects)
         details: dict[str, Any] = {
             "model": self.model.name,
-            "keys": len(objects),
+            "keys": keys,
             "operations": operations,
             "decided_by_zones": sum(item.way == ZONES for item in objects),
             "decided_by_versions": sum(item.way == VERSIONS for item in objects),
@@ -142,16 +144,18 @@ class LinearizabilityChecker:
         }
         if more:
             details["further_conflicts"] = more
-        scope = f"{len(objects)} {'key' if len(objects) == 1 else 'keys'}, {operations} operations"
+        scope = f"{keys} {'key' if keys == 1 else 'keys'}, {operations} operations"
         if wrong:
-            where = f"{len(wrong)} of {len(objects)} keys" if self.split_by_key else "the history"
+            where = f"{len(wrong)} of {keys} keys" if self.split_by_key else "the history"
             further = len(anomalies) - 1 + more
             others = f" (and {further} more)" if further else ""
             sentence = f"{where} not linearizable: {anomalies[0].sentence}{others}"
             return Verdict(INVALID, self.name, sentence, anomalies, details)
         if undecided:
             first = undecided[0]
-            what = f"key {show(first.key)}" if self.split_by_key else "the history"
+            what = (
+                f"key {show(first.key)}" if self.split_by_key and first.number != ANY_KEY else "the history"
+            )
             others = f" (and {len(undecided) - 1} more keys)" if len(undecided) > 1 else ""
             sentence = f"{what}{others} could not be decided: {first.undecided}"
             return Verdict(UNKNOWN, self.name, sentence, details=details)

@@ -6,9 +6,9 @@ benchmarks may build columns themselves, without a history.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,17 @@ COMPOUND = frozenset({"cas"})
 
 NIL = 0
 """The number of nil in `CallColumns.values`."""
+
+
+class Misshapen(NamedTuple):
+    """Why a call could not be understood."""
+
+    has_key: bool
+    """Whether it is known at least which object it is about."""
+    is_answer: bool
+    """Whether it was understood what was asked, and only not what was answered."""
+    sentence: str
+    """The operation with its event, and the rule."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class CallColumns:
     """The objects, as they stand in the history."""
     history: History | None = None
     """Where the calls come from, if from a history."""
+    misshapen: Mapping[int, Misshapen] = field(default_factory=dict)
+    """What could not be understood, by the index of the event that invoked the call; see `shapes`."""
 
     def __post_init__(self) -> None:
         assert len(self.values) > 0, "value 0 has to be nil, but there are no values"
@@ -75,7 +88,7 @@ class CallColumns:
     ) -> CallColumns:
         """The calls of a history's clients, of `functions` if given; with `keyed`, values are `[key, value]`.
 
-        Raises ValueError for a value of another shape, or an answer about another key than was asked.
+        A value of another shape, or an answer about another key than was asked, is in `misshapen`, and nil elsewhere.
         """
         operations = tuple(history.operations)
         size = len(operations)
@@ -86,6 +99,7 @@ class CallColumns:
         processes: dict[int | str, int] = {}
         values: dict[Hashable, int] = {None: NIL}
         keys: dict[Hashable, tuple[int, Any]] = {}
+        misshapen: dict[int, tuple[bool, bool, str]] = {}
         count = split_calls(
             operations,
             keyed,
@@ -104,6 +118,7 @@ class CallColumns:
             processes,
             values,
             keys,
+            misshapen,
         )
         return cls(
             start[:count],
@@ -120,6 +135,7 @@ class CallColumns:
             processes=list(processes),
             keys=[name for _, name in keys.values()] if keyed else [None],
             history=history,
+            misshapen={at: Misshapen(*what) for at, what in misshapen.items()},
         )
 
     def rows_of_function(self, names: Iterable[str]) -> NDArray[np.bool_]:

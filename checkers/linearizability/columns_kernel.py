@@ -31,12 +31,16 @@ def split_calls(
     processes: dict,
     values: dict,
     keys: dict,
+    misshapen: dict,
 ) -> int:
     """Fills the columns, one entry a call in the order of invocation, and returns how many there are.
 
     `values` has to know None already. With `keyed`, values are `[key, value]`; `keys` gets the frozen keys, each with
     its number and how it stands in the history. Functions in `compound` have arguments of two parts. With `wanted`,
     other functions are passed over.
+
+    What has not the shape that it should have is left nil, and goes to `misshapen`: by the index of the invocation,
+    what is wrong (see `CallColumns.misshapen`).
     """
     count: cython.Py_ssize_t = 0
     row: cython.Py_ssize_t
@@ -76,10 +80,15 @@ def split_calls(
             value = operation.value
             if keyed:
                 if not isinstance(value, (list, tuple)) or len(value) != 2:
-                    raise ValueError(
+                    misshapen[at] = (
+                        False,
+                        False,
                         f"event {at}: the {f} has the value {value!r:.80}; where objects are told apart by key, "
-                        "values are [key, value]"
+                        "values are [key, value]",
                     )
+                    key[row] = 0
+                    argument[row] = nothing
+                    continue
                 name = value[0]
                 entry = keys.get(name) if type(name) is int or type(name) is str else keys.get(freeze(name))
                 if entry is None:
@@ -91,7 +100,13 @@ def split_calls(
             if f in compound:
                 parts = freeze(value)
                 if not isinstance(parts, tuple) or len(parts) != 2:
-                    raise ValueError(f"event {at}: a {f} has the value [old, new], not {value!r:.80}")
+                    misshapen[at] = (
+                        True,
+                        False,
+                        f"event {at}: a {f} has the value [old, new], not {value!r:.80}",
+                    )
+                    argument[row] = nothing
+                    continue
                 place = values.get(parts[0])
                 if place is None:
                     place = values[parts[0]] = len(values)
@@ -117,6 +132,8 @@ def split_calls(
             end[row] = at
             value = operation.value
             f = operation.f
+            if misshapen and start[row] in misshapen:
+                continue
             if keyed:
                 if value is None:
                     continue
@@ -129,10 +146,13 @@ def split_calls(
                     )
                 if entry is None or entry[0] != key[row]:
                     asked = list(keys.values())[key[row]][1]
-                    raise ValueError(
+                    misshapen[start[row]] = (
+                        True,
+                        True,
                         f"event {at}: the {f} of key {asked!r} was answered {value!r:.80}, which is not "
-                        "[the same key, value]"
+                        "[the same key, value]",
                     )
+                    continue
                 value = value[1]
             if f in compound:
                 continue

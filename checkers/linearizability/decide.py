@@ -20,10 +20,11 @@ from checkers.linearizability.calls import Call
 from checkers.linearizability.columns import CallColumns
 from checkers.linearizability.elements import KINDS, judge_elements
 from checkers.linearizability.footprints import Footprints, footprints_of
-from checkers.linearizability.models import AppendMap, GrowSet, Model
+from checkers.linearizability.models import AppendMap, GrowSet, Model, NoFunctionError
 from checkers.linearizability.readable import narrowed
 from checkers.linearizability.search import Search, SearchResult
 from checkers.linearizability.sets import judge_set
+from checkers.linearizability.shapes import ANY_KEY, understood
 from checkers.linearizability.short import SHORT, ShortRegister
 from checkers.linearizability.versions import Versions, versions_of
 from checkers.linearizability.zone_columns import find_zones
@@ -131,8 +132,24 @@ def decide(
     """Judges each object of a history; `columns` may hold all calls. `search_s` are the seconds for searching, if not
     all that the limits give. With `zones=False`, searches only.
 
-    Raises ValueError for calls that the model does not have.
+    An object with a call that could not be understood is wrong or undecided (see `shapes`); if it is not known which
+    object such a call is about, there is one more in the end, with the number `ANY_KEY`. Raises NoFunctionError, a
+    ValueError, for functions that the model does not have.
     """
+    columns, doubts = understood(columns, model)
+    objects = _decide(columns, model, limits, zones, search_s)
+    for item in objects:
+        if not item.wrong and item.number in doubts:
+            item.undecided = doubts[item.number]
+    if ANY_KEY in doubts:
+        nothing = np.empty(0, dtype=np.int64)
+        objects.append(ObjectState(ANY_KEY, None, columns, nothing, undecided=doubts[ANY_KEY]))
+    return objects
+
+
+def _decide(
+    columns: CallColumns, model: Model, limits: Limits, zones: bool, search_s: float | None
+) -> list[ObjectState]:
     deadline = limits.deadline()
     if zones and len(columns.keys) == 1 and len(columns) <= SHORT and not deadline.expired():
         short = _judge_short(columns, model)
@@ -252,13 +269,20 @@ class _Turns:
                         objects[late].undecided = reason
                     return
                 contest = contests.get(position)
-                if contest is None:
-                    contest = self._contest(item, most_bytes)
+                try:
                     if contest is None:
-                        continue
-                    contests[position] = contest
-                others_bytes -= contest.held_bytes
-                timed_out = self._turn(item, contest, budget, chunk, most_bytes, others_bytes)
+                        contest = self._contest(item, most_bytes)
+                        if contest is None:
+                            continue
+                        contests[position] = contest
+                    others_bytes -= contest.held_bytes
+                    timed_out = self._turn(item, contest, budget, chunk, most_bytes, others_bytes)
+                except NoFunctionError:
+                    raise
+                except ValueError as error:  # In some state the model does not understand a call.
+                    item.undecided = str(error)
+                    contests.pop(position, None)
+                    continue
                 if timed_out:
                     for late in [*active[turn:], *waiting]:
                         objects[late].undecided = reason

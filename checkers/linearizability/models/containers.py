@@ -22,6 +22,7 @@ class GrowSet(SequentialModel):
     name = "set"
     reads: frozenset[str] = frozenset({"read"})
     answers = frozenset({"read"})
+    shaped: frozenset[str] = frozenset({"read"})
 
     def initial_state(self) -> State:
         return frozenset()
@@ -38,6 +39,11 @@ class GrowSet(SequentialModel):
                 same = len(elements) == len(state) and all(element in state for element in elements)
                 return (state,) if same else NOTHING
         raise no_function(self, call)
+
+    def shape(self, f: str, value: Hashable, is_answer: bool) -> str | None:
+        if not is_answer or value is None or isinstance(value, tuple):
+            return None
+        return "a read of a set answers a list of its elements"
 
     def atoms(self, call: Call) -> tuple[Hashable, ...]:
         return (call.argument,) if call.f == "add" else tuple(dict.fromkeys(call.result or ()))

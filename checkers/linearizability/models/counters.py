@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from checkers.linearizability.calls import Call
 from checkers.linearizability.models.model import NOTHING, SequentialModel, State, no_function, show
@@ -18,6 +18,7 @@ class Counter(SequentialModel):
     name = "counter"
     reads = frozenset({"read"})
     answers = frozenset({"read"})
+    shaped = frozenset({"add", "read"})
 
     def __init__(self, initial: int | float = 0) -> None:
         self.initial = initial
@@ -32,6 +33,11 @@ class Counter(SequentialModel):
         if call.f == "read":
             return (state,) if call.type != OK or call.result == state else NOTHING
         raise no_function(self, call)
+
+    def shape(self, f: str, value: Hashable, is_answer: bool) -> str | None:
+        if isinstance(value, int | float) or is_answer != (f == "read"):
+            return None
+        return "the value of a counter is a number" if is_answer else "an add has a number"
 
     def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
         """All whole numbers from which some read could be reached."""

@@ -77,6 +77,7 @@ class FencedLock(SequentialModel):
 
     name = "fenced-lock"
     answers = frozenset({"acquire"})
+    shaped = frozenset({"acquire", "release"})
     by_process = True
 
     def initial_state(self) -> State:
@@ -100,6 +101,11 @@ class FencedLock(SequentialModel):
                     return NOTHING
                 return self._released(last, is_known, call.argument)
         raise no_function(self, call)
+
+    def shape(self, f: str, value: Hashable, is_answer: bool) -> str | None:
+        if value is None or isinstance(value, int | float) or is_answer != (f == "acquire"):
+            return None
+        return "a fencing token is a number"
 
     def _released(self, last: Any, is_known: bool, named: Any) -> Sequence[State]:
         """The states after a release; where the token is not known, it is greater than the last one."""
@@ -133,10 +139,11 @@ class Semaphore(SequentialModel):
 
     name = "semaphore"
     answers: frozenset[str] = frozenset()
+    shaped = frozenset({"acquire", "release"})
 
     def __init__(self, permits: int = 1) -> None:
-        if permits < 1:
-            raise ValueError(f"a semaphore has at least one permit, not {permits}")
+        if type(permits) is not int or permits < 1:
+            raise ValueError(f"a semaphore has a whole number of permits, at least one, not {permits!r}")
         self.permits = permits
 
     def initial_state(self) -> State:
@@ -145,7 +152,7 @@ class Semaphore(SequentialModel):
     def step(self, state: State, call: Call) -> Sequence[State]:
         assert isinstance(state, int), f"the state of a semaphore is a number, not {state!r}"
         count = 1 if call.argument is None else call.argument
-        if not isinstance(count, int) or count < 1:
+        if self.shape(call.f, count, False) is not None:
             raise ValueError(
                 f"event {call.start}: {call.f} takes a number of permits from 1, not {count!r:.80}"
             )
@@ -155,6 +162,11 @@ class Semaphore(SequentialModel):
             case "release":
                 return (state + count,) if state + count <= self.permits else NOTHING
         raise no_function(self, call)
+
+    def shape(self, f: str, value: Hashable, is_answer: bool) -> str | None:
+        if is_answer or value is None or (isinstance(value, int) and value >= 1):
+            return None
+        return "permits are counted from 1"
 
     def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
         return list(range(self.permits + 1))

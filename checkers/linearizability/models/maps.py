@@ -79,6 +79,7 @@ class MultiRegister(SequentialModel):
     its answer the same with what was read. Reads see the writes before them in their transaction."""
 
     name = "multi-register"
+    shaped = frozenset({"txn", "t", "read", "write"})
 
     def __init__(self, initial: Any = None) -> None:
         self.initial = freeze(initial)
@@ -95,6 +96,11 @@ class MultiRegister(SequentialModel):
             elif call.type == OK and values.get(key, self.initial) != value:
                 return NOTHING
         return (frozenset(item for item in values.items() if item[1] != self.initial),)
+
+    def shape(self, f: str, value: Hashable, is_answer: bool) -> str | None:
+        if value is None or (isinstance(value, tuple) and all(map(is_micro_operation, value))):
+            return None
+        return 'a transaction is a list of ["r" or "w", key, value]'
 
     def atoms(self, call: Call) -> tuple[Hashable, ...]:
         return tuple(dict.fromkeys(key for _, key, _ in micro_operations(self, call)))
@@ -118,13 +124,17 @@ class MultiRegister(SequentialModel):
         return " and ".join(done) or "did nothing"
 
 
+def is_micro_operation(row: Any) -> bool:
+    return isinstance(row, tuple) and len(row) == 3 and row[0] in (*READS, *WRITES)
+
+
 def micro_operations(model: MultiRegister, call: Call) -> Sequence[tuple[str, Hashable, Hashable]]:
     """The reads and writes of a transaction, in order. Raises ValueError for another shape."""
     if call.f not in ("txn", "t", "read", "write"):
         raise no_function(model, call)
     rows: Any = call.result if call.result is not None else call.argument
     for row in rows or ():
-        if not isinstance(row, tuple) or len(row) != 3 or row[0] not in (*READS, *WRITES):
+        if not is_micro_operation(row):
             raise ValueError(
                 f'event {call.start}: a transaction is a list of ["r" or "w", key, value], not {row!r:.80}'
             )

@@ -102,6 +102,15 @@ class Model(Protocol):
         """The call when an atom is taken out; None if nothing of it is left."""
         ...
 
+    @property
+    def shaped(self) -> frozenset[str]:
+        """Functions whose arguments or answers must have some shape."""
+        ...
+
+    def shape(self, f: str, value: Hashable, is_answer: bool) -> str | None:
+        """What an argument, or the answer of an ok call, of one of these functions should have been, if it is not."""
+        ...
+
     def describe(self, call: Call) -> str:
         """What the call did, in the past tense, without its process and time: *read 7*, *wrote 9*."""
         ...
@@ -115,6 +124,7 @@ class SequentialModel:
     failures: frozenset[str] = frozenset()
     answers: frozenset[str] | None = None
     by_process: bool = False
+    shaped: frozenset[str] = frozenset()
     splits_by_key: bool = False
     """Whether operations' values are `[key, value]` by nature, each key an object of its own."""
 
@@ -136,15 +146,22 @@ class SequentialModel:
     def without(self, call: Call, atom: Hashable) -> Call | None:
         return None
 
+    def shape(self, f: str, value: Hashable, is_answer: bool) -> str | None:
+        return None
+
     def describe(self, call: Call) -> str:
         asked = "" if call.argument is None else f" {show(call.argument)}"
         answered = f" -> {show(call.result)}" if call.type == OK and call.result is not None else ""
         return f"did {call.f}{asked}{answered}"
 
 
-def no_function(model: Model, call: Call) -> ValueError:
+class NoFunctionError(ValueError):
+    """The object does not have that function: the history is of something else."""
+
+
+def no_function(model: Model, call: Call) -> NoFunctionError:
     """What to raise for a call of a function that the object does not have."""
-    return ValueError(f"event {call.start}: a {model.name} has no function {call.f!r}")
+    return NoFunctionError(f"event {call.start}: a {model.name} has no function {call.f!r}")
 
 
 def show(value: Any) -> str:

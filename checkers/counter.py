@@ -13,9 +13,10 @@ is the sum of all adds that had ended by then and of *some* of those that had be
 Jointly, reads may still contradict each other. Where all amounts are equal that is decided exactly too: the counter's
 k-th unit is a slot, which must lie after every read that saw less than k had begun and before any that saw k or more
 had ended; the adds must be matched with the slots. Both are ordered, so taking the add that ends first is optimal
-(Glover 1967, matchings of convex bipartite graphs). With amounts of one sign, reads must not go backwards. What
-mixed amounts say jointly is left to the general search with the counter model: summing up subsets over time is
-NP-hard.
+(Glover 1967, matchings of convex bipartite graphs). With different amounts of one sign, reads must not go backwards,
+and their values are levels that are gone through one by one (`counter_levels`). Where amounts have both signs, the
+general search decides (`linearizability/`). Summing up subsets over time is NP-hard; linearizability is what is judged,
+so what these two cannot decide within the limits is unknown.
 
 `eventual` counters (conflict-free replicated ones) promise only that in the end everybody sees everything. Judged so
 are the reads of the final phase or, in a record without phases, the last read of each process, where they began after
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import gcd
 from typing import Any, Final
@@ -36,6 +37,9 @@ from numpy.typing import NDArray
 
 from checkers.checker import Deadline, Limits
 from checkers.conclusion import Misshapen, anomaly, conclude
+from checkers.counter_levels import Adds, Levels, climb
+from checkers.linearizability import LinearizabilityChecker
+from checkers.linearizability.models import Counter
 from checkers.operations import FOREVER, Operations
 from checkers.precedence import greatest_before
 from checkers.values import integers, whole_number
@@ -49,6 +53,7 @@ TOO_HIGH = "counter too high"
 IMPOSSIBLE = "impossible sum"
 BACKWARDS = "counter went backwards"
 TOO_LITTLE_GROWTH = "adds lost between reads"
+NO_STEP = "reads that no order explains"
 
 _MOST_BITS: Final = 1 << 14
 """The widest range of sums that is looked at sum by sum."""
@@ -74,6 +79,9 @@ class _Reads:
     values: NDArray[Any]
     """Less the initial value."""
 
+    def where(self, chosen: NDArray[np.bool_]) -> _Reads:
+        return _Reads(self.operations.where(chosen), self.values[chosen])
+
 
 @dataclass
 class CounterChecker:
@@ -85,11 +93,15 @@ class CounterChecker:
 
     def check(self, history: History, limits: Limits) -> Verdict:
         """Raises nothing: a value that is no whole number is left out, and makes the verdict unknown unless it is
-        invalid anyway."""
+        invalid anyway. An add of no whole number may explain whatever was read after it began."""
+        deadline = limits.deadline()
         misshapen = Misshapen("whole numbers")
         adds = _adds(history, misshapen)
         tried = Operations.of(history, "read")
         reads = _reads(tried, self.initial, misshapen)
+        unclear = _first_unclear(history)
+        if unclear < FOREVER:
+            reads = reads.where(reads.operations.end < unclear)
         details: dict[str, Any] = {
             "adds": len(adds.operations),
             "adds_of_unknown_outcome": int(adds.operations.unknown.sum()),
@@ -118,7 +130,7 @@ class CounterChecker:
             anomalies += self._indivisible(reads, broken, adds.unit)
         exact = bool((abs(adds.amounts) == adds.unit).all())
         if not exact:
-            impossible, undecided = _impossible(adds, reads, inside & final, limits.deadline())
+            impossible, undecided = _impossible(adds, reads, inside & final, deadline)
             anomalies += self._no_sum(reads, impossible)
             if undecided:
                 doubts.append(
@@ -127,6 +139,15 @@ class CounterChecker:
                 )
         if not self.eventual and not anomalies:
             anomalies += self._jointly(adds, reads)
+            if not anomalies and not _decided_jointly(adds, reads):
+                found, more = self._by_levels(adds, reads, deadline)
+                details["decided_by"] = "levels"
+                if more:
+                    left = max(1.0, deadline.remaining())
+                    found, more = self._searched(history, replace(limits, time_s=left))
+                    details["decided_by"] = "search"
+                anomalies += found
+                doubts = misshapen.doubts() + more  # Both judge each read, too.
         if self.eventual and not final.any():
             doubts.append("no final read began after the last acknowledged add had ended; one would tell")
         judged = int(final.sum()) if self.eventual else len(reads.operations)
@@ -214,6 +235,45 @@ class CounterChecker:
             return self._unmatched(adds, reads, values // adds.unit)
         return []
 
+    def _by_levels(self, adds: _Adds, reads: _Reads, deadline: Deadline) -> tuple[list[Anomaly], list[str]]:
+        """What going through the values that were read finds wrong, or why it cannot tell."""
+        sign = 1 if not len(adds.amounts) or adds.amounts[0] > 0 else -1
+        if (adds.amounts * sign < 0).any():
+            return [], ["the counter grows and falls"]
+        operations, values = reads.operations, reads.values * sign
+        levels = Levels.of(operations.start, operations.end, values)
+        of = Adds(
+            adds.operations.start.tolist(), adds.operations.end.tolist(), (adds.amounts * sign).tolist()
+        )
+        found = climb(of, levels, deadline.expired)
+        if found.gave_up is not None:
+            return [], [found.gave_up]
+        if found.stuck is None:
+            return [], []
+        here = values == levels.value[found.stuck]
+        value = levels.value[found.stuck] * sign + self.initial
+        seen = operations.pairs(here)
+        pending = [adds.operations.pair(place) for place in found.pending]
+        amounts = ", ".join(str(pair.invocation.value) for pair in pending[:8])
+        sentence = (
+            f"process {seen[0].process} read {value} ({interval(seen[0])}), and no choice among the adds that may "
+            f"have come then ({amounts or 'none'}) leads from the value that was read before to that"
+        )
+        if found.stuck:
+            lower = operations.pairs(values == levels.value[found.stuck - 1])
+            sentence += f", {lower[0].value}"
+            seen = [*lower, *seen]
+        return [anomaly(NO_STEP, [(sentence, [*seen, *pending])])], []
+
+    def _searched(self, history: History, limits: Limits) -> tuple[list[Anomaly], list[str]]:
+        """What the search for an order finds wrong, or why it could not tell."""
+        model = Counter(self.initial)
+        checker = LinearizabilityChecker(
+            model, split_by_key=False, functions=frozenset({"add", "read"}), name=self.name
+        )
+        verdict = checker.check(history, limits)
+        return list(verdict.anomalies), [verdict.sentence] if verdict.outcome == UNKNOWN else []
+
     def _unmatched(self, adds: _Adds, reads: _Reads, values: NDArray[Any]) -> list[Anomaly]:
         crowd = _crowded(adds.operations, reads.operations, values)
         if crowd is None:
@@ -227,6 +287,23 @@ class CounterChecker:
             f"{pairs[0].invocation.value} began and ended between them"
         )
         return [anomaly(TOO_LITTLE_GROWTH, [(sentence, [first, second, *pairs])])]
+
+
+def _first_unclear(history: History) -> int:
+    """The event that invoked the first add that is of no whole number and may have happened; `FOREVER` if none is."""
+    tried = Operations.of(history, "add")
+    possible = tried.where(~tried.failed)
+    asked = possible.asked()
+    if set(map(type, asked)) <= {int}:
+        return FOREVER
+    unclear = [place for place, value in enumerate(asked) if whole_number(value) is None]
+    return int(possible.start[unclear].min(initial=FOREVER))
+
+
+def _decided_jointly(adds: _Adds, reads: _Reads) -> bool:
+    """Whether nothing is left that the reads could say together, once each and their growth was judged."""
+    amounts = adds.amounts
+    return len(reads.operations) < 2 or bool((amounts == adds.unit).all() or (amounts == -adds.unit).all())
 
 
 def _adds(history: History, misshapen: Misshapen) -> _Adds:

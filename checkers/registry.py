@@ -186,7 +186,7 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         needs_real_time=False,
     ),
     "counter": Entry(
-        "a counter, every read exactly: add (a whole number, which may be negative), read",
+        "a counter, linearizable: add (a whole number, which may be negative), read",
         _of("add", "read"),
         _counter,
         _of("initial"),

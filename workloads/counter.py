@@ -1,7 +1,7 @@
 """One counter that everybody adds to and reads: every read must be a sum of adds that could have happened by then.
 
 By default all adds are of 1: then the checker decides what all reads say together, exactly. With `largest_amount`
-above 1 amounts vary, and with `decrements` some are negative; then reads are judged one by one.
+above 1 amounts vary, and with `decrements` some are negative; then that may take long, and stay unknown.
 """
 
 from __future__ import annotations

@@ -80,6 +80,7 @@ PACKAGES: dict[str, str] = {
     "restart": "nemesis.process:Restart",
     "clock": "nemesis.clock:Clock",
     "disk": "nemesis.disk:Disk",
+    "split": "nemesis.ranges:Split",
 }
 """Name -> class that takes nothing."""
 

@@ -22,6 +22,9 @@ CLIENT = "client"
 
 NodeState = Literal["up", "down", "paused"]
 
+Reshaping = Literal["split", "merge"]
+"""What can be done to ranges: see `Cluster.reshape`."""
+
 DiskMode = Literal["eio-sync", "eio-write", "full", "stall", "slow"]
 """What a disk does while it fails: see `Cluster.fail_disk`."""
 
@@ -45,6 +48,7 @@ CAPABILITIES: dict[str, str] = {
     "flip_bits": "change bits of what a node has stored",
     "lose_file": "remove a file that a node has stored",
     "leaders": "name the leader of each range",
+    "ranges": "have ranges split, and merged again",
 }
 """Every capability that an environment may declare, and what it means."""
 
@@ -210,6 +214,12 @@ class Cluster(Protocol):
 
     async def lose_file(self, node: str) -> Evidence:
         """Remove one file, drawn by the environment, that the node has written and synced. Cannot be undone."""
+
+    async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
+        """Ask the system, through this node first, to split a range at one of its keys, or to merge two neighbours;
+        which ones, `draw` decides among those there are. Gives up after a few seconds. Evidence: the ranges before and
+        after, as the system tells them; a refusal, or no answer, is no effect.
+        """
 
     async def heal_all(self) -> HealReport:
         """Mend every link, heal every disk, resume, start, reset every clock, and verify each.

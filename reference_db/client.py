@@ -11,7 +11,7 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -28,6 +28,7 @@ from reference_db.api import (
     ClientReply,
     ClientRequest,
     ClientScan,
+    ClientSplit,
     CommitTransaction,
     NotLeader,
     Overloaded,
@@ -352,9 +353,28 @@ class Client:
         assert isinstance(status, dict), f"a status is a map, got {status!r}"
         return status
 
+    async def split(self, key: str) -> list[RangeSeen]:
+        """Cut the range of a key in two before that key: the ranges that came of it, or the one that begins there
+        already. Raises ClientError; an indefinite one means that it may have been done."""
+        found = await self.call(ClientSplit(key.encode()), is_read=False)
+        return [RangeSeen(*one) for one in found]
+
     async def replica_states(self, *, digests: bool = False) -> list[ReplicaState]:
         """What the node's replicas hold; with digests it reads all its data for it. Raises ClientError."""
         return msgspec.convert(await self.call(ReplicaStates(digests), is_read=True), type=list[ReplicaState])
+
+
+class RangeSeen(NamedTuple):
+    """A range as it came of a change."""
+
+    id: int
+    start: bytes
+    end: bytes | None
+    generation: int
+
+    def __str__(self) -> str:
+        end = "end" if self.end is None else repr(self.end)[1:]
+        return f"{self.id} [{repr(self.start)[1:]}, {end}) generation {self.generation}"
 
 
 class Transaction:

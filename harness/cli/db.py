@@ -32,6 +32,7 @@ T = TypeVar("T")
 SHELL_HELP = """\
 get KEY                    put KEY VALUE             delete KEY
 cas KEY EXPECTED NEW       scan [START [END]]        status
+split KEY
 begin                      commit                    rollback
 help                       quit
 Values are JSON where they can be read as such (1, true, [1, 2], null), else text. In `cas`, null stands for a key that
@@ -176,6 +177,14 @@ def shell(folder: Path, node: str | None, commands: tuple[str, ...]) -> None:
 
 @command.command()
 @folder_option
+@click.argument("key")
+def split(folder: Path, key: str) -> None:
+    """Cut the range of KEY in two before it, while clients go on."""
+    reshape(folder, f"split {shlex.quote(key)}")
+
+
+@command.command()
+@folder_option
 @click.option("--remove", is_flag=True, help="Remove the data as well.")
 def stop(folder: Path, remove: bool) -> None:
     """Stop every node; the data stays unless --remove is given."""
@@ -203,6 +212,15 @@ def stop(folder: Path, remove: bool) -> None:
 
 
 # What the commands share.
+
+
+def reshape(folder: Path, wish: str) -> None:
+    """Have ranges changed through the first node that runs."""
+    layout, members = get(folder)
+    running = [member for member in members if member.is_running()]
+    if not running:
+        raise click.ClickException(f"no node of {folder} is running; start it with `harness db start`")
+    run(converse(make_system(layout), running[0], members, (wish,)))
 
 
 def make_system(layout: dict[str, int], defect: str | None = None) -> ReferenceDatabase:
@@ -335,7 +353,7 @@ async def converse(
                 except (EOFError, KeyboardInterrupt):
                     click.echo()
                     return
-            words = split(line)
+            words = words_of(line)
             if not words:
                 continue
             if words[0] in ("quit", "exit"):
@@ -357,7 +375,7 @@ async def converse(
         await session.close()
 
 
-def split(line: str) -> list[str]:
+def words_of(line: str) -> list[str]:
     """Words as a shell would split them; a line with an open quote as blanks would."""
     try:
         return shlex.split(line)
@@ -409,6 +427,8 @@ class Conversation:
                 start, end = [*span, "", ""][:2]
                 pairs = await self._session.scan(start, end, 0)
                 return "\n".join(f"{key}  {json.dumps(value)}" for key, value in pairs) or "no keys"
+            case ["split", key] if self._transaction is None:
+                return "\n".join(map(str, await self._session.split(key)))
             case ["begin"] if self._transaction is None:
                 transaction = self._session.transaction()
                 await transaction.__aenter__()

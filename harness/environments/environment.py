@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
-from nemesis.cluster import CLIENT, Capability, Cluster, Evidence, HealReport
+from nemesis.cluster import CLIENT, Capability, Cluster, Evidence, HealReport, Reshaping, evidence_of
 
 Address = tuple[str, int]
 Addresses = Mapping[str, Address]
@@ -81,8 +81,8 @@ class SystemUnderTest(Protocol):
 
     @property
     def supports(self) -> frozenset[str]:
-        """What the system can do beyond running: "clock" (reads the clock file), "leaders"; and "memory-only": it keeps
-        nothing on a disk, so that a disk that fails means nothing to it."""
+        """What the system can do beyond running: "clock" (reads the clock file), "leaders", "ranges"; and
+        "memory-only": it keeps nothing on a disk, so that a disk that fails means nothing to it."""
 
     @property
     def clock_port(self) -> bool:
@@ -102,6 +102,36 @@ class SystemUnderTest(Protocol):
 
         `addresses` holds the nodes that are up. Must give up on a node that is silent for half a second.
         """
+
+
+@runtime_checkable
+class RangedSystem(Protocol):
+    """A system whose ranges can be split and merged; it has "ranges" in `supports`."""
+
+    async def reshape(
+        self, addresses: Mapping[str, Addresses], kind: Reshaping, node: str, draw: int
+    ) -> list[dict[str, Any]]:
+        """See `nemesis.cluster.Cluster.reshape`: the probes, none if nobody answered. `addresses` holds the nodes that
+        are up. Raises OSError, TimeoutError or SessionError where it was not done."""
+
+
+async def reshaped(
+    system: SystemUnderTest, addresses: Mapping[str, Addresses], kind: Reshaping, node: str, draw: int
+) -> Evidence:
+    """What a cluster's `reshape` answers with."""
+    assert isinstance(system, RangedSystem), f"{system.name} has no ranges that could be changed"
+    try:
+        return evidence_of(await system.reshape(addresses, kind, node, draw))
+    except Exception as error:  # noqa: BLE001 - whatever kept it from being done, it proves nothing
+        text = f"{type(error).__name__}: {error}"
+        return Evidence(False, [{"what": kind, "before": None, "after": text, "proves": False}])
+
+
+def why_no_ranges(system: SystemUnderTest) -> str | None:
+    """Why ranges cannot be changed; None if they can."""
+    return (
+        None if "ranges" in system.supports else f"{system.name} has no ranges that could be split or merged"
+    )
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

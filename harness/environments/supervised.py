@@ -31,6 +31,7 @@ from harness.environments.environment import (
     NodePlan,
     Progress,
     SystemUnderTest,
+    reshaped,
 )
 from harness.environments.failure import Failure
 from harness.environments.healing import Healing
@@ -54,6 +55,7 @@ from nemesis.cluster import (
     HealReport,
     Link,
     NodeState,
+    Reshaping,
     evidence_of,
 )
 
@@ -397,6 +399,10 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
     async def leaders(self) -> dict[str, str]:
         up = {name: self.direct_address(name) for name in self._names if self.state(name) == "up"}
         return await self.system.leaders(up) if up else {}
+
+    async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
+        up = {name: self.direct_address(name) for name in self._names if self.state(name) == "up"}
+        return await reshaped(self.system, up, kind, node, draw)
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:

@@ -31,8 +31,9 @@ from harness.environments.environment import (
     SimulatedWorld,
 )
 from harness.systems.system import DefectSheet, FinalState
+from nemesis.cluster import Reshaping
 from reference_db.audits import audit_provenance
-from reference_db.client import Client, ClientError
+from reference_db.client import Client, ClientError, RangeSeen
 from reference_db.client import Transaction as ClientTransaction
 from reference_db.defects import defect_names, describe, describe_own
 from reference_db.invariants import Violation, Watcher
@@ -58,6 +59,11 @@ ASK_TIMEOUT_S = 0.5
 
 DIGEST_TIMEOUT_S = 30.0
 """How long a node may take to read all its data for digests."""
+
+RESHAPE_TIMEOUT_S = 3.0
+"""How long a change of ranges may take."""
+KEYS_LOOKED_AT = 100
+"""Among so many keys of a range the one is chosen at which it is split."""
 
 LOG_PATTERNS = (
     r"Traceback \(most recent call last\)",
@@ -147,7 +153,7 @@ class ReferenceDatabase:
 
     name = "reference-db"
     ports = (PEER, CLIENT_PORT)
-    supports = frozenset({"clock", "leaders"})
+    supports = frozenset({"clock", "leaders", "ranges"})
     clock_port = True
     environments = None
     interfaces = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS, TRANSACTIONAL_SCAN})
@@ -324,6 +330,42 @@ class ReferenceDatabase:
             for range_id, (_, leader) in sorted(newest.items(), key=lambda item: int(item[0]))
         }
 
+    async def reshape(
+        self, addresses: Mapping[str, Addresses], kind: Reshaping, node: str, draw: int
+    ) -> list[dict[str, Any]]:
+        """See `harness.environments.environment.RangedSystem`."""
+        random = Random(draw)
+        client = Client(
+            addresses[node if node in addresses else random.choice(sorted(addresses))][CLIENT_PORT]
+        )
+        try:
+            async with asyncio.timeout(RESHAPE_TIMEOUT_S):
+                await client.connect()
+                return await self._split(client, random)
+        finally:
+            client.close_now()
+
+    async def _split(self, client: Client, random: Random) -> list[dict[str, Any]]:
+        """Split a range of this node, any of which may be chosen, at a key that exists."""
+        ranges = await client.replica_states()
+        random.shuffle(ranges)
+        for one in ranges:
+            start, end = one.start.decode(errors="replace"), (one.end or b"").decode(errors="replace")
+            keys = [key for key, _ in await client.scan(start, end, KEYS_LOOKED_AT) if key != start]
+            if keys:
+                key = random.choice(keys)
+                after = await client.split(key)
+                before = RangeSeen(one.range_id, one.start, one.end, one.generation)
+                return [
+                    {
+                        "what": f"the range of {key!r} is split there",
+                        "before": str(before),
+                        "after": [str(one) for one in after],
+                        "proves": len(after) == 2,
+                    }
+                ]
+        return []
+
     async def final_states(
         self, addresses: Mapping[str, Addresses], *, digests: bool
     ) -> tuple[list[FinalState], list[str]]:
@@ -439,6 +481,13 @@ class ReferenceSession:
         """See `workloads.session.Scan`."""
         try:
             return await self._client.scan(start, end, limit)
+        except ClientError as error:
+            raise sorted_error(error) from error
+
+    async def split(self, key: str) -> list[RangeSeen]:
+        """Cut the range of a key in two before it. No workload's verb."""
+        try:
+            return await self._client.split(key)
         except ClientError as error:
             raise sorted_error(error) from error
 

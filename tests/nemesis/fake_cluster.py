@@ -15,6 +15,7 @@ from nemesis.cluster import (
     HealReport,
     Link,
     NodeState,
+    Reshaping,
 )
 
 EVERYTHING = {name: Capability(name, True, "fake") for name in CAPABILITIES}
@@ -80,6 +81,9 @@ class FakeCluster:
             self.lives[node] += self.states[node] == "down" and state == "up"
             self.states[node] = state
         return self._evidence(f"{node} is {self.states[node]}", self.states[node] == state)
+
+    async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
+        return self._evidence(f"{kind} through {node}", await self._act(kind, node))
 
     async def cut(self, links: Sequence[Link]) -> Evidence:
         if await self._act("cut", tuple(links)):

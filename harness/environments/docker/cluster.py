@@ -33,6 +33,7 @@ from harness.environments.environment import (
     NodeExit,
     Progress,
     SystemUnderTest,
+    reshaped,
 )
 from harness.environments.failure import Failure
 from harness.environments.healing import Healing
@@ -49,6 +50,7 @@ from nemesis.cluster import (
     HealReport,
     Link,
     NodeState,
+    Reshaping,
 )
 
 GATE_TIMEOUT_S = 15.0
@@ -137,6 +139,10 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
     async def leaders(self) -> dict[str, str]:
         up = {node.name: node.direct_address for node in self._nodes.values() if node.state == "up"}
         return await self._system.leaders(up) if up else {}
+
+    async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
+        up = {node.name: node.direct_address for node in self._nodes.values() if node.state == "up"}
+        return await reshaped(self._system, up, kind, node, draw)
 
     def _node(self, name: str) -> Node:
         try:

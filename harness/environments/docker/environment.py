@@ -46,6 +46,7 @@ from harness.environments.environment import (
     Progress,
     SystemUnderTest,
     name_problems,
+    why_no_ranges,
 )
 from harness.environments.lacking import LATER, NEED_SIMULATION
 from harness.environments.ledger import Ledger
@@ -178,6 +179,9 @@ def _capabilities(system: SystemUnderTest, enters: bool) -> dict[str, Capability
         found["leaders"] = Capability("leaders", True, "asked from the nodes")
     else:
         found["leaders"] = Capability("leaders", False, "none", f"{system.name} cannot name its leaders")
+    no_ranges = why_no_ranges(system)
+    how = "the system's own clients" if no_ranges is None else "none"
+    found["ranges"] = Capability("ranges", no_ranges is None, how, no_ranges)
     return {name: found[name] for name in CAPABILITIES if name in found}
 
 

@@ -12,6 +12,7 @@ from harness.environments.environment import (
     Progress,
     SystemUnderTest,
     name_problems,
+    why_no_ranges,
 )
 from harness.environments.lacking import LATER, NEED_SIMULATION
 from harness.environments.local.cluster import LocalCluster
@@ -32,6 +33,7 @@ _MECHANISMS = {
     "pause": "SIGSTOP and SIGCONT",
     "clock": "the clock port of the system (a file that the node reads)",
     "leaders": "the system's own status",
+    "ranges": "the system's own clients",
 }
 OPTIONS = ("base_port",)
 USUAL_PORTS = len((PEER, CLIENT_PORT))
@@ -52,6 +54,9 @@ class LocalEnvironment(RealTime):
             missing["clock"] = f"{system.name} reads no clock file, and the host's own clock is never touched"
         if "leaders" not in system.supports:
             missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
+        no_ranges = why_no_ranges(system)
+        if no_ranges is not None:
+            missing["ranges"] = no_ranges
         return {
             fault: Capability(fault, fault not in missing, _MECHANISMS.get(fault, "none"), missing.get(fault))
             for fault in CAPABILITIES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from harness.environments.environment import Folder, Progress, SystemUnderTest, name_problems
+from harness.environments.environment import Folder, Progress, SystemUnderTest, name_problems, why_no_ranges
 from harness.environments.lacking import LATER, NEED_SIMULATION
 from harness.environments.linux.connections import can_break
 from harness.environments.netns import hub
@@ -31,6 +31,7 @@ _MECHANISMS = {
     "pause": "SIGSTOP and SIGCONT",
     "clock": "the clock port of the system (a file that the node reads)",
     "leaders": "the system's own status",
+    "ranges": "the system's own clients",
 }
 """Capability -> how."""
 
@@ -60,6 +61,9 @@ class NetnsEnvironment(RealTime):
             missing["clock"] = f"{system.name} reads no clock file, and the host's own clock is never touched"
         if "leaders" not in system.supports:
             missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
+        no_ranges = why_no_ranges(system)
+        if no_ranges is not None:
+            missing["ranges"] = no_ranges
         return {
             fault: Capability(fault, fault not in missing, _MECHANISMS.get(fault, "none"), missing.get(fault))
             for fault in CAPABILITIES

@@ -32,6 +32,7 @@ from harness.environments.environment import (
     Progress,
     SimulatedSystem,
     SystemUnderTest,
+    reshaped,
 )
 from harness.environments.healing import Healing
 from harness.environments.simulation.disk import CrashReport
@@ -48,6 +49,7 @@ from nemesis.cluster import (
     HealReport,
     Link,
     NodeState,
+    Reshaping,
     evidence_of,
 )
 
@@ -274,6 +276,11 @@ class SimulatedCluster:
         if not up:
             return {}
         return await self._ask(self.system.leaders(up)) or {}
+
+    async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
+        up = {name: self.direct_address(name) for name in self._names if self.state(name) == "up"}
+        context = self.world.host(HARNESS_HOST).context()
+        return await self.world.loop.create_task(reshaped(self.system, up, kind, node, draw), context=context)
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:

@@ -23,6 +23,7 @@ from harness.environments.environment import (
     SimulatedSystem,
     SystemUnderTest,
     name_problems,
+    why_no_ranges,
 )
 from harness.environments.simulation.cluster import HARNESS_HOST, SimulatedCluster
 from harness.environments.simulation.loop import SimulationHung
@@ -55,6 +56,7 @@ _MECHANISMS = {
     "flip_bits": DISK,
     "lose_file": DISK,
     "leaders": "the system's own status",
+    "ranges": "the system's own clients",
 }
 
 _OF_DISKS = tuple(fault for fault, mechanism in _MECHANISMS.items() if mechanism == DISK)
@@ -135,6 +137,9 @@ class SimulationEnvironment:
             missing |= dict.fromkeys(_OF_DISKS, f"{system.name} keeps nothing on a disk")
         if "leaders" not in system.supports and not refusal:
             missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
+        no_ranges = why_no_ranges(system)
+        if no_ranges is not None and not refusal:
+            missing["ranges"] = no_ranges
         return {
             fault: Capability(fault, fault not in missing, _MECHANISMS[fault], missing.get(fault))
             for fault in CAPABILITIES

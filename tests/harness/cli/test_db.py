@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.db import Conversation, command, split, value_of
+from harness.cli.db import Conversation, command, value_of, words_of
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
@@ -31,8 +31,8 @@ def test_an_unknown_defect_is_wrong_usage(tmp_path: Path) -> None:
 
 
 def test_how_words_and_values_are_read() -> None:
-    assert split('put a "two words"') == ["put", "a", "two words"]
-    assert split('put a "open') == ["put", "a", '"open']
+    assert words_of('put a "two words"') == ["put", "a", "two words"]
+    assert words_of('put a "open') == ["put", "a", '"open']
     assert [value_of(text) for text in ("1", "[1, 2]", "null", "plain")] == [1, [1, 2], None, "plain"]
 
 
@@ -76,7 +76,7 @@ def test_a_conversation() -> None:
     conversation = Conversation(fake)  # type: ignore[arg-type]
 
     async def say(line: str) -> str:
-        return await conversation.ask(split(line))
+        return await conversation.ask(words_of(line))
 
     async def story() -> None:
         assert await say("put a 1") == "ok"

@@ -43,7 +43,8 @@ def on_append_response(raft: RaftCore, m: Message) -> None:
         replication.broadcast_append(raft)
     elif m.source != raft.node_id and record.can_bump_commit(log.committed):
         if raft.config.coalesce_appends:
-            raft.append_due = True
+            # Unless commits are announced, there is nothing to send, and no Ready to hand out for it.
+            raft.append_due = raft.append_due or raft.config.announce_commits
         else:
             replication.send_append(raft, m.source)
     if m.source != raft.node_id:

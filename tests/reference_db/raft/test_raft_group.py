@@ -167,6 +167,16 @@ def test_a_leader_counts_itself_only_when_its_entry_is_durable() -> None:
     assert leader.group.commit == 2
 
 
+@pytest.mark.parametrize("announce", [True, False])
+def test_the_last_acknowledgement_asks_for_a_turn_only_if_commits_are_announced(announce: bool) -> None:
+    leader = Member(coalesce_appends=True, announce_commits=announce).lead()
+    leader.receive(MessageKind.APPEND_RESPONSE, 2, index=1)
+    leader.messages()
+    assert leader.group.commit == 1
+    leader.receive(MessageKind.APPEND_RESPONSE, 3, index=1)
+    assert leader.group.has_ready() is announce, "there is the commit index to send, or nothing"
+
+
 def test_a_commit_index_alone_needs_no_sync() -> None:
     follower = Member(log=[1])
     follower.receive(MessageKind.HEARTBEAT, 2, term=1, commit=1)

@@ -214,8 +214,8 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         needs_real_time=False,
     ),
     "staleness": Entry(
-        "keyed registers that may lag behind by --bound, but no more: read, write",
-        _of("read", "write"),
+        "keyed registers that may lag behind by --bound, but no more: read, write, cas",
+        _of("read", "write", "cas"),
         _staleness,
         _of("bound"),
     ),

@@ -1,8 +1,8 @@
 """Bounded staleness: a read may return an old version, but none that was replaced longer than the bound before.
 
 Operations: `write` `[key, value]`, answered `[key, value]` or `[key, value, timestamp]`; `read` `[key, nil]`, answered
-`[key, value]` or `[key, value, timestamp]`; the timestamp is the version's commit time, by the database. Values of a
-key are unique; nil is the key before its first write.
+`[key, value]` or `[key, value, timestamp]`; the timestamp is the version's commit time, by the database. A `cas`
+`[key, [expected, new]]` is a write of `new`. Values of a key are unique; nil is the key before its first write.
 
 By real time, which trusts no clock but the harness's own: a read must not miss a write that had ended more than
 `bound_ns` before it began. It missed it if the version that it returned is certainly older: nil, or committed earlier
@@ -74,7 +74,7 @@ class StalenessChecker:
     def check(self, history: History, limits: Limits) -> Verdict:
         misshapen = Misshapen("[key, value] or [key, value, timestamp]")
         keys, versions = Numbering(), Numbering()
-        writes = _table(Operations.of(history, "write"), keys, versions, misshapen)
+        writes = _table(Operations.of(history, "write", "cas"), keys, versions, misshapen)
         tried = Operations.of(history, "read")
         reads = _table(tried.where(tried.ok), keys, versions, misshapen)
         details: dict[str, Any] = {
@@ -194,10 +194,13 @@ def _table(operations: Operations, keys: Numbering, versions: Numbering, misshap
     timestamps: list[int] = []
     asked = operations.asked()
     events = operations.history.operations
-    for place, (is_ok, end) in enumerate(zip(operations.ok.tolist(), operations.end.tolist(), strict=True)):
+    ends = zip(operations.ok.tolist(), operations.start.tolist(), operations.end.tolist(), strict=True)
+    for place, (is_ok, start, end) in enumerate(ends):
         value = asked[place]
         if is_ok and events[end].value is not None:
             value = events[end].value
+        if events[start].f == "cas":
+            value = _written(value)
         timestamp: int | None = _NONE
         fits = isinstance(value, list | tuple) and len(value) in (2, 3)
         if fits and len(value) == 3 and value[2] is not None:
@@ -216,6 +219,15 @@ def _table(operations: Operations, keys: Numbering, versions: Numbering, misshap
         versions.number(pairs),
         np.array(timestamps, dtype=np.int64),
     )
+
+
+def _written(value: Any) -> Any:
+    """Key and new value of a compare-and-set; anything else as it is."""
+    match value:
+        case [key, [_, new]]:
+            return [key, new]
+        case _:
+            return value
 
 
 def _writers(writes: _Table, versions: int, doubts: list[str], numbering: Numbering) -> NDArray[np.int64]:

@@ -45,6 +45,7 @@ WORKLOADS: dict[str, str] = {
     "counter": "workloads.counter:CounterWorkload",
     "append": "workloads.append:Append",
     "lock": "workloads.lock:LockWorkload",
+    "stale": "workloads.stale:Stale",
 }
 """Name -> class that takes `WorkloadOptions`."""
 

@@ -23,6 +23,20 @@ Value = bytes
 SYSTEM_END = b"\x01"
 """Keys before this one are the system's own: clients can neither read nor write them, and no scan shows them."""
 
+
+class Consistency(IntEnum):
+    """What a read outside of transactions promises, chosen request by request; the weaker ones cost less."""
+
+    LINEARIZABLE = 0
+    """It sees every write that ended before it began. The leader asks a quorum first; no clock is trusted."""
+    LEASE = 1
+    """The same, without asking, while the leader's lease holds: rests on monotonic clocks that run about alike."""
+    BOUNDED = 2
+    """From any replica: it misses nothing that had ended longer before it began than the request allows."""
+    STALE = 3
+    """From any replica, what it has applied: something that was true once."""
+
+
 MAX_WRITE_BYTES = 8 << 20
 """Most bytes of the keys and values of one write, and of all writes of one transaction together. A log entry, and every
 message about it, then fits a frame (`codec.MAX_FRAME_BYTES`) with room to spare: one that doesn't would be committed
@@ -232,6 +246,11 @@ class RangeRequest(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=Fals
     """A transaction's first read: the leader may answer at a later timestamp instead of `ReadUncertain`."""
     asked_at: Timestamp | None = None
     """With `pushed`: the sender's clock when it sent this, above all that it had heard of until then."""
+    consistency: Consistency = Consistency.LINEARIZABLE
+    """Reads outside of transactions: what they must promise. A replica that cannot keep it here and now refuses, and
+    the sender goes to the leader, which keeps every promise."""
+    max_staleness_ms: int = 0
+    """With `BOUNDED`: the bound."""
 
     @property
     def is_read(self) -> bool:
@@ -467,10 +486,14 @@ class RangeReply(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False)
 
 
 class ClientGet(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """Reply: value or None. With `transaction`, inside of it."""
+    """Reply: value or None. With `transaction`, inside of it; a consistency is chosen outside of transactions only."""
 
     key: Key
     transaction: int = 0
+    consistency: Consistency | None = None
+    """None: as the node is set to (`NodeOptions.reads`)."""
+    max_staleness_ms: int = 0
+    """With `BOUNDED`: the bound; 0: as the node is set to."""
 
 
 class ClientPut(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -500,6 +523,9 @@ class ClientScan(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     limit: int = 0
     reverse: bool = False
     transaction: int = 0
+    consistency: Consistency | None = None
+    """As in `ClientGet`."""
+    max_staleness_ms: int = 0
 
 
 class BeginTransaction(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
@@ -530,6 +556,9 @@ class ClientGetMany(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=Fal
 
     keys: tuple[Key, ...]
     transaction: int = 0
+    consistency: Consistency | None = None
+    """As in `ClientGet`."""
+    max_staleness_ms: int = 0
 
 
 class ReplicaStates(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):

@@ -30,6 +30,7 @@ from reference_db.api import (
     ClientScan,
     ClientSplit,
     CommitTransaction,
+    Consistency,
     NotLeader,
     Overloaded,
     ReplicaState,
@@ -64,6 +65,8 @@ _KINDS: dict[type, str] = {
     TransactionRetry: "conflict",
     Unavailable: "unavailable",
 }
+CONSISTENCIES: dict[str, Consistency] = {one.name.lower(): one for one in Consistency}
+"""What a read may promise, as callers name it."""
 NOTES_MOST = 64
 """So much that needs no answer is kept back for the next call."""
 
@@ -311,13 +314,20 @@ class Client:
 
     # Keys.
 
-    async def get(self, key: str) -> Any:
-        """The value, or None if the key does not exist. Every error is definite: a read changes nothing."""
-        return decode_value(await self.call(ClientGet(key.encode()), is_read=True))
+    async def get(self, key: str, consistency: str | None = None, max_staleness_ms: int = 0) -> Any:
+        """The value, or None if the key does not exist. Every error is definite: a read changes nothing.
 
-    async def get_many(self, keys: Sequence[str]) -> list[Any]:
-        """The values of these keys, in their order, all as of one moment."""
-        return _values(await self.call(_get_many(keys), is_read=True))
+        `consistency`: `linearizable`, `lease`, `bounded` (it misses nothing that ended `max_staleness_ms` or more
+        before) or `stale`; None, or 0 for the bound: as the node is set to. ValueError for another word."""
+        operation = ClientGet(key.encode(), 0, _consistency(consistency), max_staleness_ms)
+        return decode_value(await self.call(operation, is_read=True))
+
+    async def get_many(
+        self, keys: Sequence[str], consistency: str | None = None, max_staleness_ms: int = 0
+    ) -> list[Any]:
+        """The values of these keys, in their order, all as of one moment (`stale`: each as of some moment)."""
+        operation = _get_many(keys, 0, _consistency(consistency), max_staleness_ms)
+        return _values(await self.call(operation, is_read=True))
 
     async def put(self, key: str, value: Any) -> None:
         """The key has this value from now on."""
@@ -335,10 +345,19 @@ class Client:
         return bool(applied)
 
     async def scan(
-        self, start: str = "", end: str = "", limit: int = 0, reverse: bool = False
+        self,
+        start: str = "",
+        end: str = "",
+        limit: int = 0,
+        reverse: bool = False,
+        consistency: str | None = None,
+        max_staleness_ms: int = 0,
     ) -> list[tuple[str, Any]]:
-        """Keys of `[start, end)` with their values, all as of one moment; `end` "" is the end, `limit` 0 means all."""
-        operation = ClientScan(start.encode(), end.encode() if end else None, limit, reverse)
+        """Keys of `[start, end)` with their values, all as of one moment (`stale`: each range as of some moment); `end`
+        "" is the end, `limit` 0 means all."""
+        last = end.encode() if end else None
+        chosen = _consistency(consistency)
+        operation = ClientScan(start.encode(), last, limit, reverse, 0, chosen, max_staleness_ms)
         return _pairs(await self.call(operation, is_read=True))
 
     def transaction(self, priority: Timestamp = ZERO) -> Transaction:
@@ -548,8 +567,22 @@ def _addresses(given: Address | Sequence[Address]) -> list[Address]:
             return [(str(host), int(port)) for host, port in given]
 
 
-def _get_many(keys: Sequence[str], transaction: int = 0) -> ClientGetMany:
-    return ClientGetMany(tuple(key.encode() for key in keys), transaction)
+def _get_many(
+    keys: Sequence[str],
+    transaction: int = 0,
+    consistency: Consistency | None = None,
+    max_staleness_ms: int = 0,
+) -> ClientGetMany:
+    return ClientGetMany(tuple(key.encode() for key in keys), transaction, consistency, max_staleness_ms)
+
+
+def _consistency(name: str | None) -> Consistency | None:
+    if name is None:
+        return None
+    found = CONSISTENCIES.get(name)
+    if found is None:
+        raise ValueError(f"a read cannot be {name!r}: it is one of {', '.join(CONSISTENCIES)}")
+    return found
 
 
 def _values(found: list[bytes | None]) -> list[Any]:

@@ -14,6 +14,7 @@ import msgspec
 
 from .api import ClientReply, ClientRequest, RangeReply, RangeRequest
 from .raft.messages import Message
+from .ranges.closed_timestamps import Closings
 from .ranges.heartbeats import Heartbeats
 from .timestamp import Timestamp
 
@@ -45,6 +46,7 @@ class PeerFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     nothing about it."""
     heartbeats: Heartbeats | None = None
     """Of all ranges at once."""
+    closings: Closings | None = None
 
 
 class FrameError(ValueError):
@@ -74,10 +76,11 @@ def encode_peer_frames(
     follows: Followed | None = None,
     heartbeats: Heartbeats | None = None,
     max_bytes: int = MAX_FRAME_BYTES,
+    closings: Closings | None = None,
 ) -> list[bytes]:
     """A turn's messages to one peer: one frame, or as many as the limit asks for, in order. Raises FrameError if a
     single message is too long."""
-    whole = PeerFrame(sender, clock, tuple(raft), tuple(messages), follows, version, heartbeats)
+    whole = PeerFrame(sender, clock, tuple(raft), tuple(messages), follows, version, heartbeats, closings)
     try:
         return [encode_frame(whole, max_bytes)]
     except FrameError:
@@ -93,8 +96,8 @@ def encode_peer_frames(
         parts = [(raft, messages[:half]), (raft, messages[half:])]
     frames = []
     for part in parts:
-        frames += encode_peer_frames(sender, clock, *part, version, follows, heartbeats, max_bytes)
-        heartbeats = None
+        frames += encode_peer_frames(sender, clock, *part, version, follows, heartbeats, max_bytes, closings)
+        heartbeats = closings = None
     return frames
 
 

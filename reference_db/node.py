@@ -33,6 +33,7 @@ from reference_db.api import (
     CommitTransaction,
     CompareAndSet,
     Compared,
+    Consistency,
     Delete,
     Get,
     IntentConflict,
@@ -47,6 +48,7 @@ from reference_db.api import (
     ReplicaState,
     ReplicaStates,
     RollbackTransaction,
+    Scan,
     Status,
     TimedOut,
     TransactionAborted,
@@ -54,6 +56,7 @@ from reference_db.api import (
     ValueResult,
 )
 from reference_db.codec import Followed, FrameError, PeerFrame, PeerMessage, encode_peer_frames
+from reference_db.gateway.chosen_reads import ChosenReads
 from reference_db.gateway.coordinator import (
     DELETE_RECORDS_S,
     HEARTBEAT_S,
@@ -69,6 +72,7 @@ from reference_db.gateway.sweeper import Sweeper
 from reference_db.placement.leaders import choose_handover
 from reference_db.raft import Message, MessageKind
 from reference_db.raft.progress import ProgressState
+from reference_db.ranges.closed_timestamps import Closings
 from reference_db.ranges.descriptor import Descriptor, bootstrap
 from reference_db.ranges.heartbeats import Heartbeats
 from reference_db.ranges.options import StoreOptions, is_on
@@ -105,6 +109,10 @@ OBSERVE_FIRST_S = 0.03
 OBSERVE_S = 0.3
 """How long a transaction waits for other nodes' clocks before it reads with uncertainty."""
 
+READS: dict[str, Consistency] = {one.name.lower(): one for one in Consistency}
+"""What reads may promise, as options name it."""
+_LINEARIZABLE, _LEASE = Consistency.LINEARIZABLE, Consistency.LEASE
+
 DoneWithClient = Callable[[ClientReply], None]
 
 
@@ -128,16 +136,20 @@ class SyncExecutor(Protocol):
 class NodeOptions(StoreOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a node can be set to; see `StoreOptions` for the rest."""
 
-    reads: str = "read-index"
-    """How a leader makes sure that it leads before it answers a read. Lease reads are not offered."""
+    reads: str = "linearizable"
+    """What a read outside of transactions promises where its client doesn't say: one of `READS`."""
+    max_staleness_ms: int = 1000
+    """How stale a bounded read may be where its client doesn't say."""
     timeout_ms: int = 4000
     """How long a client's request may take if the client doesn't say."""
 
     def problems(self) -> list[str]:
         """What is wrong, one sentence each."""
         wrong = super().problems()
-        if self.reads != "read-index":
-            wrong.append(f"reads is {self.reads!r}: the only way offered is 'read-index'")
+        if self.reads not in READS:
+            wrong.append(f"reads is {self.reads!r}: the ways offered are {', '.join(READS)}")
+        if not 1 <= self.max_staleness_ms <= 600_000:
+            wrong.append(f"max_staleness_ms is {self.max_staleness_ms}: it must be between 1 and 600000")
         if not 10 <= self.timeout_ms <= 600_000:
             wrong.append(f"timeout_ms is {self.timeout_ms}: it must be between 10 and 600000")
         return wrong
@@ -171,11 +183,13 @@ class Node:
         trace: Trace | None = None,
         notice: Callable[[str, str], None] | None = None,
         alarm: Callable[[str, str], None] | None = None,
+        monotonic_ns: Callable[[], int] | None = None,
     ) -> None:
         """`nodes` are all members, in the same order everywhere: a node's place is its Raft id. `random_stream` may be
         the same for all nodes and all their lives. `notice(area, text)` hears what a log should keep: seldom things;
-        `alarm(area, text)` what somebody must do something about. Raises ValueError if the engine belongs to another
-        node."""
+        `alarm(area, text)` what somebody must do something about. `monotonic_ns` measures leases and staleness: it
+        never stands still, and is read anew each time (by default the loop's). Raises ValueError if the engine belongs
+        to another node."""
         self.name = name
         self.nodes = tuple(nodes)
         self._replication = replication
@@ -187,7 +201,8 @@ class Node:
         self._trace = trace
         self._notice = notice
         self._alarm: Callable[[str, str], None] = alarm if alarm is not None else lambda _area, _text: None
-        self._loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
+        self._monotonic_ns = monotonic_ns if monotonic_ns is not None else lambda: int(loop.time() * 1e9)
         self._stopped = False
         self._tasks: dict[asyncio.Task[None], None] = {}
         """In the order they began."""
@@ -206,6 +221,7 @@ class Node:
         """By node and range: questions whether this node still leads, for those who need not be asked as long as the
         others answer. They go at the next tick; a newer one stands for all before it."""
         self._outbox: dict[str, list[PeerMessage]] = {}
+        self._outbox_closings: dict[str, list[Closings]] = {}
         self._held_replies: list[tuple[DoneWithClient, ClientReply]] = []
         """Replies to clients that wait until the clock's bound is durable."""
         self._open_client_requests = 0
@@ -235,7 +251,7 @@ class Node:
             names={number: node for number, node in enumerate(self.nodes, 1)},
             engine=engine,
             clock=self.clock,
-            monotonic_ns=lambda: int(self._loop.time() * 1e9),
+            monotonic_ns=self._monotonic_ns,
             options=self.options,
             random_stream=random.Random(random_stream.getrandbits(64)),
             send=self._post_raft,
@@ -245,6 +261,7 @@ class Node:
             alarm=self._alarm,
             descriptor_changed=self._note_descriptor,
             trace=trace,
+            others_needed=max(len(self.nodes) - replication // 2 - 1, 0),
         )
         self.directory = Directory(descriptors)
         for replica in self.store.replicas.values():
@@ -274,6 +291,7 @@ class Node:
         )
         self.reshaper = Reshaper(self.router, random.Random(random_stream.getrandbits(64)), ranges)
         self.sweeper = Sweeper(self.router, self.pusher, trace)
+        self.chosen_reads = ChosenReads(self.store, self.directory, trace)
 
     # Its life.
 
@@ -417,6 +435,8 @@ class Node:
         self.store.tick()
         if self.store.heartbeats:
             self._schedule_flush()
+        for node, closings in self.store.closed.tick().items():
+            self._post_closings(node, closings)
         self.router.sweep()
         if self.clock.bound_ns < max(self._wall_ns(), self.clock.last.wall_ns) + BOUND_MARGIN_NS:
             self._wake()
@@ -444,6 +464,10 @@ class Node:
             self.store.heard_follower(
                 self._raft_ids[frame.sender], frame.clock, frame.follows, frame.follows_version
             )
+        if frame.closings is not None:
+            echo = self.store.closed.heard(frame.sender, frame.closings)
+            if echo is not None:
+                self._post_closings(frame.sender, echo)
         if frame.raft:
             self.store.receive(frame.raft)
         elif clock.is_ahead_of_bound:
@@ -569,6 +593,11 @@ class Node:
         self._schedule_flush()
         return True
 
+    def _post_closings(self, node: str, closings: Closings) -> None:
+        self._outbox_closings.setdefault(node, []).append(closings)
+        self._outbox_raft.setdefault(node, [])
+        self._schedule_flush()
+
     def _schedule_flush(self) -> None:
         if not (self._flush_scheduled or self._turn_scheduled or self._is_turning):
             self._flush_scheduled = True
@@ -605,7 +634,13 @@ class Node:
             if beats is not None:
                 self.store.counters.heartbeat_envelopes += bool(beats.beats)
                 self.store.counters.answer_envelopes += bool(beats.answers)
-            for frame in self._encode(node, ours, messages, version, follows, beats):
+            closings = self._outbox_closings.pop(node, None)
+            encoded = self._encode(
+                node, ours, messages, version, follows, beats, closings.pop() if closings else None
+            )
+            for more in closings or ():
+                encoded += encode_peer_frames(self.name, self.clock.last, (), closings=more)
+            for frame in encoded:
                 if self._transport.send(node, frame):
                     left += 1
                 else:
@@ -655,10 +690,13 @@ class Node:
         version: int,
         follows: Followed | None,
         beats: Heartbeats | None,
+        closings: Closings | None,
     ) -> list[bytes]:
         """The frames of one peer. A message that is too long for any frame is refused or dropped; it ends nothing."""
         try:
-            return encode_peer_frames(self.name, self.clock.last, raft, messages, version, follows, beats)
+            return encode_peer_frames(
+                self.name, self.clock.last, raft, messages, version, follows, beats, closings=closings
+            )
         except FrameError:
             frames = []
             if self._trace is not None:
@@ -717,7 +755,8 @@ class Node:
             case ClientPut(transaction=0):
                 self._single(request, Put(operation.key, operation.value), operation.key, deadline, done)
             case ClientGet(transaction=0):
-                self._single(request, Get(operation.key), operation.key, deadline, done)
+                choice = self._choice(operation)
+                self._single(request, Get(operation.key), operation.key, deadline, done, choice)
             case ClientCompareAndSet():
                 single = CompareAndSet(operation.key, operation.expected, operation.new)
                 self._single(request, single, operation.key, deadline, done)
@@ -748,6 +787,20 @@ class Node:
         else:
             done(reply)
 
+    def _choice(self, operation: ClientGet | ClientGetMany | ClientScan) -> tuple[Consistency, int]:
+        """What a read outside of transactions must promise, and how stale it may be, ms."""
+        consistency = operation.consistency
+        return (
+            READS[self.options.reads] if consistency is None else consistency,
+            operation.max_staleness_ms or self.options.max_staleness_ms,
+        )
+
+    def _reader(self, descriptor: Descriptor) -> str:
+        """Whose replica to ask for a read that any may answer: this node's own, else that of a node heard of lately."""
+        if descriptor.id in self.store.replicas:
+            return self.name
+        return max(descriptor.replicas, key=lambda node: self._heard_at.get(node, -RECENTLY_S))
+
     # Single keys: one attempt without a task; whatever is not an answer goes the slow way.
 
     def _single(
@@ -757,11 +810,23 @@ class Node:
         key: bytes,
         deadline: float,
         done: DoneWithClient,
+        choice: tuple[Consistency, int] = (_LINEARIZABLE, 0),
     ) -> None:
         descriptor = self.directory.find(key)
         router = self.router
-        ranged = RangeRequest(router.next_id(), descriptor.id, descriptor.generation, (operation,))
-        node = self.directory.candidate(descriptor.id)
+        consistency, max_staleness_ms = choice
+        ranged = RangeRequest(
+            router.next_id(),
+            descriptor.id,
+            descriptor.generation,
+            (operation,),
+            consistency=consistency,
+            max_staleness_ms=max_staleness_ms,
+        )
+        if consistency <= _LEASE:
+            node = self.directory.candidate(descriptor.id)
+        else:
+            node = self._reader(descriptor)
 
         def answered(reply: RangeReply) -> None:
             if reply.error is None:
@@ -879,6 +944,9 @@ class Node:
                     _find(connection, operation.transaction), operation.key, deadline
                 )
             case ClientGetMany(transaction=0):
+                values = self.chosen_reads.get_many(operation.keys, *self._choice(operation))
+                if values is not None:
+                    return values
                 return await coordinator.run_read_only(
                     lambda open_one: coordinator.get_many(open_one, operation.keys, deadline), deadline
                 )
@@ -887,6 +955,11 @@ class Node:
                     _find(connection, operation.transaction), operation.keys, deadline
                 )
             case ClientScan(transaction=0):
+                start = max(operation.start, SYSTEM_END)
+                span = Scan(start, operation.end, operation.limit, operation.reverse)
+                pairs = self.chosen_reads.scan(span, *self._choice(operation))
+                if pairs is not None:
+                    return pairs
 
                 async def scan(open_one: OpenTransaction) -> Any:
                     return await coordinator.scan(
@@ -979,6 +1052,13 @@ class Node:
                 "changes": engine.changes,
                 "requests": store.requests,
                 "refused": store.refused,
+                "read_rounds": self.store.reads.rounds,
+                "reads_by_lease": self.store.reads.lease,
+                "reads_without_lease": self.store.reads.lease_refused,
+                "reads_bounded": self.store.reads.bounded,
+                "reads_sent_to_leader": self.store.reads.bounded_refused,
+                "reads_stale": self.store.reads.stale,
+                "timestamps_closed": self.store.closed.counters.closed,
                 "raft_messages": store.raft_messages,
                 "replica_ticks": store.replica_ticks,
                 "heartbeats": store.heartbeats,

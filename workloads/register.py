@@ -1,5 +1,9 @@
 """Independent registers, a few of them hot at a time: read, write, compare-and-set, each linearizable.
 
+`reads` chooses what reads ask for, and so what is demanded of them: `linearizable` and `lease` linearizability,
+`bounded` that no read misses what had ended `bound_ms` before it, `stale` only that somebody wrote what is read. Writes
+stay linearizable in any case. `--consistency linearizable` demands of stale reads what they do not promise.
+
 Why it is arranged like this:
 
 - Few hot keys, which every process uses: a stale read can only be seen where one process reads what another has just
@@ -25,23 +29,39 @@ from typing import Any
 
 import msgspec
 
+from checkers.checker import Checker, compose
 from checkers.linearizability.checker import LinearizabilityChecker
 from checkers.linearizability.models import CasRegister
 from checkers.online.online_checker import OnlineChecker
 from checkers.online.unique_registers import OnlineRegisters
+from checkers.staleness import StalenessChecker
 from results.operation import FAIL, INVOKE, OK, Operation
 from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
 from workloads.generator.core import PENDING, Answer, Context, Generator, Invocation
 from workloads.keys import spread_key
 from workloads.main_phase import main_phase
-from workloads.session import COMPARE_AND_SET, KEY_VALUE, Definite, Indefinite
-from workloads.workload import Option, Workload, WorkloadOptions, read_options
+from workloads.session import (
+    CHOSEN_READS,
+    COMPARE_AND_SET,
+    KEY_VALUE,
+    READ_CONSISTENCIES,
+    Definite,
+    Indefinite,
+)
+from workloads.workload import Option, Workload, WorkloadOptions, demanded, read_options
 
 MOST_FINAL_KEYS = 400
 READER_STAYS_NS = 5_000_000_000
 """How long a reader reads the same key, if all goes well."""
 FINAL_READS_PER_S = 200.0
+READS = Option(
+    "linearizable", 0, 0, "what reads ask for: linearizable, lease, bounded or stale", READ_CONSISTENCIES
+)
+BOUND_MS = Option(1000, 1, 600_000, "milliseconds that a bounded read may lag behind")
+LINEARIZABLE, BOUNDED_STALENESS = "linearizable", "bounded-staleness"
+UNBOUNDED_NS = 1 << 60
+"""Longer than any run."""
 
 
 class HotKey(msgspec.Struct, frozen=True):
@@ -179,12 +199,21 @@ class Register(Workload):
             0.4, 0.0, 0.95, "share of reads among the operations of processes that also write"
         ),
         "readers": Option(True, 0, 1, "whether every second round of processes only reads"),
+        "reads": READS,
+        "bound_ms": BOUND_MS,
     }
+    consistencies = (LINEARIZABLE, BOUNDED_STALENESS)
 
     def __init__(self, options: WorkloadOptions) -> None:
         own = read_options(self.name, self.known_options, options.extra)
         self.options = own
-        self.checker = LinearizabilityChecker(CasRegister(None), split_by_key=True, name="linearizability")
+        self.reads, self.bound_ms = str(own["reads"]), int(own["bound_ms"])
+        usual = BOUNDED_STALENESS if self.reads in ("bounded", "stale") else LINEARIZABLE
+        consistency = demanded(self.name, "consistency", options.consistency or usual, self.consistencies)
+        self.is_linearizable = consistency == LINEARIZABLE
+        self.checker = registers_checker(self.is_linearizable, self.reads, self.bound_ms)
+        if self.reads != LINEARIZABLE:
+            self.needs = self.needs | {CHOSEN_READS}
         self.read_patience_s = float(own["read_patience"])
         keys = int(own["keys"])
         registers = Registers(
@@ -211,7 +240,7 @@ class Register(Workload):
         return final_reads(reads, options, 1 / FINAL_READS_PER_S)
 
     def online_checkers(self) -> Sequence[OnlineChecker]:
-        return () if self.options["values"] else (OnlineRegisters(),)
+        return (OnlineRegisters(),) if self.is_linearizable and not self.options["values"] else ()
 
     async def invoke(self, session: Any, invocation: Operation) -> Any:
         key, value = invocation.value
@@ -220,7 +249,9 @@ class Register(Workload):
             case "read":
                 try:
                     async with asyncio.timeout(self.read_patience_s):
-                        return [key, await session.get(name)]
+                        if self.reads == LINEARIZABLE:
+                            return [key, await session.get(name)]
+                        return [key, await session.get_as(name, self.reads, self.bound_ms)]
                 except TimeoutError as error:
                     raise Indefinite("no-patience", f"no answer within {self.read_patience_s:g} s") from error
             case "write":
@@ -240,6 +271,18 @@ class Register(Workload):
         if value[0] != invocation.value[0]:
             problems.append(f"it is about key {value[0]!r}, but key {invocation.value[0]!r} was asked")
         return problems
+
+
+def registers_checker(is_linearizable: bool, reads: str, bound_ms: int) -> Checker:
+    """What is demanded of keyed registers. Where reads may lag, writes and compares-and-sets by themselves must still
+    be linearizable."""
+    if is_linearizable:
+        return LinearizabilityChecker(CasRegister(None), split_by_key=True, name="linearizability")
+    writes = LinearizabilityChecker(
+        CasRegister(None), split_by_key=True, functions=frozenset({"write", "cas"}), name="linearizability"
+    )
+    bound_ns = UNBOUNDED_NS if reads == "stale" else bound_ms * 1_000_000
+    return compose("registers", {"linearizability": writes, "staleness": StalenessChecker(bound_ns)})
 
 
 def reading_threads(concurrency: int, nodes: int) -> int:

@@ -42,6 +42,7 @@ LOG: Final = "log"
 LOCK: Final = "lock"
 UNIQUE_IDS: Final = "unique-ids"
 WATCH: Final = "watch"
+CHOSEN_READS: Final = "chosen-reads"
 
 INTERFACES: Final[dict[str, str]] = {
     KEY_VALUE: "get, put and delete one key",
@@ -55,6 +56,7 @@ INTERFACES: Final[dict[str, str]] = {
     LOCK: "a lock that one holds at a time, with a fencing token for each time it is held",
     UNIQUE_IDS: "make an identifier that was never made before",
     WATCH: "writes that answer a revision, and the stream of all changes from a revision on",
+    CHOSEN_READS: "read one key with a consistency that is chosen for this read",
 }
 """Every interface that a session may offer, and what it means."""
 
@@ -103,6 +105,20 @@ class KeyValue(Protocol):
 
     async def delete(self, key: str) -> None:
         """The key does not exist from now on, whether or not it did."""
+
+
+@runtime_checkable
+class ReadsByChoice(Protocol):
+    """`chosen-reads`."""
+
+    async def get_as(self, key: str, consistency: str, max_staleness_ms: int) -> Value | None:
+        """As `KeyValue.get`, but it promises no more than `consistency`: `linearizable`; `lease` (linearizable as long
+        as clocks run about alike); `bounded` (it misses nothing that ended `max_staleness_ms` or more before it began);
+        `stale` (its answer was true once)."""
+
+
+READ_CONSISTENCIES: Final = ("linearizable", "lease", "bounded", "stale")
+"""What `ReadsByChoice` may be asked for, the strongest first."""
 
 
 @runtime_checkable

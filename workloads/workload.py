@@ -34,10 +34,12 @@ class OptionError(ValueError):
 class Option:
     """An option of a workload: its default (which also says its type), its bounds, and what it means."""
 
-    default: int | float | bool
+    default: int | float | bool | str
     least: float
     most: float
     caption: str
+    choices: tuple[str, ...] = ()
+    """The words that it may be, if it is a word; then there are no bounds."""
 
 
 def read_options(
@@ -50,6 +52,13 @@ def read_options(
         option = known.get(name)
         if option is None:
             problems.append(f"unknown option {name!r} (there are: {', '.join(known) or 'none'})")
+        elif option.choices:
+            if value in option.choices:
+                values[name] = value
+            else:
+                problems.append(
+                    f"{name}={value!r} must be one of {', '.join(option.choices)}: {option.caption}"
+                )
         elif isinstance(option.default, bool) != isinstance(value, bool) or not isinstance(
             value, int | float
         ):

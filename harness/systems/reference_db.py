@@ -43,6 +43,7 @@ from reference_db.server.hosted import serve_on
 from reference_db.server.program import Program, StartFailed, load_defect
 from reference_db.trace import MARKS
 from workloads.session import (
+    CHOSEN_READS,
     COMPARE_AND_SET,
     KEY_VALUE,
     SCAN,
@@ -74,7 +75,8 @@ LOG_PATTERNS = (
 """Lines of a node's log that count as errors: a broken assertion, an unexpected exception, a panic of the engine."""
 
 HEALTHY_OPTIONS = (
-    "reads (only read-index), tick_ms, election_ticks, heartbeat_ticks, timeout_ms, coalescing (on or off)"
+    "reads (linearizable, lease, bounded, stale), max_staleness_ms, leases (on or off), closed_timestamp_ticks, "
+    "tick_ms, election_ticks, heartbeat_ticks, timeout_ms, coalescing (on or off)"
 )
 
 
@@ -156,7 +158,7 @@ class ReferenceDatabase:
     supports = frozenset({"clock", "leaders", "ranges"})
     clock_port = True
     environments = None
-    interfaces = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS, TRANSACTIONAL_SCAN})
+    interfaces = frozenset({KEY_VALUE, COMPARE_AND_SET, SCAN, TRANSACTIONS, TRANSACTIONAL_SCAN, CHOSEN_READS})
     log_patterns = LOG_PATTERNS
     marks = MARKS
     """Situations of interest that a sweep can reach, with what each means. Nodes tell of others as well, if met."""
@@ -281,6 +283,8 @@ class ReferenceDatabase:
             # Without waiting, whoever meets an intent pushes its holder at once.
             "lock_wait_ticks": random.choice((0, 1, 1, 3)),
             "coalescing": random.choice((True, True, True, False)),
+            # Both are linearizable, as far as clocks run about alike, and no fault changes that.
+            "reads": random.choice(("linearizable", "lease")),
         }
 
     async def status(self, address: Addresses) -> dict[str, Any]:
@@ -453,6 +457,13 @@ class ReferenceSession:
         """See `workloads.session.KeyValue`."""
         try:
             return await self._client.get(key)
+        except ClientError as error:
+            raise sorted_error(error) from error
+
+    async def get_as(self, key: str, consistency: str, max_staleness_ms: int) -> Any:
+        """See `workloads.session.ReadsByChoice`."""
+        try:
+            return await self._client.get(key, consistency, max_staleness_ms)
         except ClientError as error:
             raise sorted_error(error) from error
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from reference_db.api import RangeReply, RangeRequest
 from reference_db.defects import in_replicas
 from reference_db.node import Node
+from reference_db.raft import ReadMode
 from reference_db.ranges.replica import Replica
 from reference_db.txn.evaluate import begin_read, evaluate_read, why_invalid
 
@@ -32,7 +33,8 @@ def plant(node: Node) -> None:
 
 
 def _plant_in(replica: Replica, node: Node) -> None:
-    replica.group.config = replica.group.core.config = replace(replica.group.config, check_quorum=False)
+    config = replace(replica.group.config, check_quorum=False, read_mode=ReadMode.READ_INDEX)
+    replica.group.config = replica.group.core.config = config
     submit = replica.submit
 
     def submit_with_defect(request: RangeRequest, done: Done) -> None:

@@ -18,6 +18,9 @@ class ReadMode(IntEnum):
     """One round of heartbeats, shared by all reads of a turn. Needs no assumption about time."""
     LEASE = 1
     """No message while the lease by check-quorum ticks holds. Assumes that all nodes tick at about the same rate."""
+    PROMISES = 2
+    """Reads as in READ_INDEX; but voters keep the promise on which a lease rests, so that the owner may serve by one
+    that it measures on a clock of its own (`RaftCore.renews_lease`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,11 @@ class Config:
     group_id: int = 0
     """Which group this is, for traces and error texts."""
 
+    @property
+    def keeps_promises(self) -> bool:
+        """Whether whoever answered a leader's heartbeat helps nobody else for an election timeout, come what may."""
+        return self.read_mode != ReadMode.READ_INDEX
+
     def __post_init__(self) -> None:
         if self.node_id <= 0:
             raise ValueError(f"node_id is {self.node_id}; ids of nodes are positive (0 stands for nobody)")
@@ -89,7 +97,9 @@ class Config:
                 f"max_inflight_bytes {self.max_inflight_bytes} is below max_bytes_per_message "
                 f"{self.max_bytes_per_message}: a single message would fill the window"
             )
-        if self.read_mode == ReadMode.LEASE and not self.check_quorum:
-            raise ValueError("read_mode LEASE rests on check_quorum; switch it on or use READ_INDEX")
+        if self.keeps_promises and not self.check_quorum:
+            raise ValueError(
+                f"read_mode {self.read_mode.name} rests on check_quorum; switch it on or use READ_INDEX"
+            )
         if self.max_committed_bytes_per_ready <= 0 or self.max_uncommitted_bytes <= 0:
             raise ValueError("size limits must be positive; use UNLIMITED for none")

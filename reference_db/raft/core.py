@@ -75,6 +75,7 @@ class RaftCore:
         "randomized_timeout",
         "read_states",
         "reads",
+        "renews_lease",
         "role",
         "term",
         "ticks",
@@ -125,9 +126,11 @@ class RaftCore:
         """Whom the leader is handing over to. It accepts no proposals meanwhile."""
         self.lease_broken = False
         """The leader told somebody to campaign at once in this term; its lease proves nothing any more."""
+        self.renews_lease = config.read_mode == ReadMode.LEASE
+        """Whether a leader numbers its ordinary heartbeats, so that their answers say when it certainly still led."""
         self.vote_hold_ticks = 0
-        """Lease mode, after a restart: a leader may still hold a lease that rests on our earlier heartbeat responses,
-        so no votes for one election timeout."""
+        """After a restart in lease mode, or where the owner says so: a leader may still hold a lease that rests on our
+        earlier heartbeat responses, so no votes for one election timeout."""
         self.pending_conf_index = 0
         """Highest index that may hold an unapplied membership change. At most one is in flight."""
         self.uncommitted_bytes = 0

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from . import elections, leading
-from .config import ReadMode
 from .membership import restore
 from .messages import NO_NODE, Message, MessageKind, ProposalDropped, ReadState, Role, Snapshot
 
@@ -166,7 +165,7 @@ def forget_leader(raft: RaftCore) -> None:
     """Behave as if the leader were gone, so that others may be elected at once; the timeout stays as it is."""
     if raft.role != Role.FOLLOWER or raft.leader_id == NO_NODE:
         return
-    if raft.config.read_mode == ReadMode.LEASE:
+    if raft.config.keeps_promises:
         # The leader's lease rests on our not helping anybody else.
         if raft.trace is not None:
             raft.trace("forget-leader-refused", {"leader": raft.leader_id, "term": raft.term})

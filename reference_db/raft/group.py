@@ -23,7 +23,7 @@ from random import Random
 import msgspec
 
 from . import beats, elections, following, leading, quorum, replication
-from .config import Config, ReadMode
+from .config import Config
 from .core import RaftCore, Trace
 from .log import payload_of
 from .log_store import LogStore
@@ -174,11 +174,16 @@ class RaftGroup:
         self.core.election_elapsed += 1
 
     def campaign(self) -> None:
-        """Start an election now, as if the timeout had passed. In lease mode not while a leader is heard."""
+        """Start an election now, as if the timeout had passed. Where promises are kept, not while a leader is heard."""
         self._maybe_ready = True
-        if self.config.read_mode == ReadMode.LEASE and self.core.in_lease():
+        if self.config.keeps_promises and self.core.in_lease():
             return
         elections.start(self.core)
+
+    def hold_votes(self) -> None:
+        """After a restart of a member that may have answered a leader: help nobody for an election timeout."""
+        if self.config.keeps_promises:
+            self.core.vote_hold_ticks = self.config.election_ticks
 
     def propose(self, data: bytes) -> tuple[int, int]:
         """Propose one entry. Returns the (term, index) that it commits at, if it ever does.

@@ -62,9 +62,8 @@ def heartbeat(raft: RaftCore) -> None:
 
 
 def heartbeat_context(raft: RaftCore) -> bytes:
-    """What an ordinary round of heartbeats carries. In lease mode each one is numbered, since it may extend the
-    lease."""
-    if raft.config.read_mode == ReadMode.LEASE and raft.committed_in_term and not raft.peers.is_singleton:
+    """What an ordinary round of heartbeats carries: a number of its own where its answers may extend a lease."""
+    if raft.renews_lease and raft.committed_in_term and not raft.peers.is_singleton:
         return raft.reads.open_round(raft.term, raft.log.committed, raft.ticks)
     return raft.reads.newest_context(raft.term)
 

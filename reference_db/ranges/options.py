@@ -35,6 +35,10 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How long a coordinator may be silent before others may abort its transaction."""
     lock_wait_ticks: int = 1
     """How long a leader keeps a request that met an intent, before the sender is told to push; 0: not at all."""
+    leases: Switch = True
+    """Whether a leader may answer reads that allow it by its lease, without asking a quorum; else it asks."""
+    closed_timestamp_ticks: int = 1
+    """How often a leader closes timestamps for replicas that answer bounded reads; 0: never, so leaders answer them."""
     settled_ticks: int = 30
     """How long a leader leads before it hands over to the preferred replica."""
     coalescing: Switch = True
@@ -52,6 +56,7 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ("requests_most", 1, 1_000_000),
             ("transaction_expiry_ms", 1500, 600_000),
             ("lock_wait_ticks", 0, 1000),
+            ("closed_timestamp_ticks", 0, 1000),
             ("settled_ticks", 1, 1_000_000),
         ):
             value = getattr(self, name)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from reference_db.api import (
     BadRequest,
     CompareAndSet,
     Compared,
+    Consistency,
     EndTransaction,
     IntentConflict,
     NotLeader,
@@ -47,12 +49,16 @@ from reference_db.raft import (
     MessageKind,
     ProposalDropped,
     RaftGroup,
+    ReadMode,
     Ready,
     decode_conf_change,
 )
 from reference_db.raft.progress import ProgressState
+from reference_db.ranges.applied_reads import read_closed, read_stale
 from reference_db.ranges.certain_reads import evaluate_certain_read, is_certain, was_pushed_for
+from reference_db.ranges.closed_timestamps import ClosedTimestamps
 from reference_db.ranges.descriptor import Descriptor, decode_descriptor, encode_descriptor
+from reference_db.ranges.leases import Lease
 from reference_db.ranges.led import Led
 from reference_db.ranges.lock_waits import LockWaits
 from reference_db.ranges.options import StoreOptions, is_on
@@ -77,6 +83,7 @@ from reference_db.txn.latches import Latches, LatchGuard
 from reference_db.txn.state import RangeState
 
 Done = Callable[[RangeReply], None]
+_LEASE, _BOUNDED, _STALE = Consistency.LEASE, Consistency.BOUNDED, Consistency.STALE
 
 MAX_BYTES_PER_APPEND = 1 << 20
 MAX_UNCOMMITTED_BYTES = 64 << 20
@@ -88,6 +95,21 @@ SNAPSHOT_PATIENCE_S = 3
 _APPEND = MessageKind.APPEND
 _CONTEXT = struct.Struct(">Q")
 _NOTHING: tuple[list[Work], Timestamp] = ([], ZERO)
+
+
+@dataclass(slots=True)
+class ReadCounters:
+    """Reads of a node's replicas since it was started, by how they were answered."""
+
+    rounds: int = 0
+    """Rounds of heartbeats that were opened, for all reads of a turn together."""
+    lease: int = 0
+    lease_refused: int = 0
+    """No lease held, so a round was opened."""
+    bounded: int = 0
+    bounded_refused: int = 0
+    """No closed timestamp was fresh enough, or an intent stood in the way: the leader was asked."""
+    stale: int = 0
 
 
 class Saying(NamedTuple):
@@ -221,11 +243,13 @@ class Replica:
         said: Said | None = None,
         all_open: OpenRequests | None = None,
         whose: Callable[[RangeRequest], tuple[bytes, ...]] = lambda _request: (),
+        closed: ClosedTimestamps | None = None,
+        reads: ReadCounters | None = None,
     ) -> None:
         """`names` maps Raft ids to nodes; `random_stream` may be shared with other replicas; `touch` asks the store to
         look at this replica in its next turn; `said` is filled by the store with what other nodes say; `all_open`
         counts the requests of all its replicas; `whose` answers with the encoded descriptors of the ranges here that
-        hold a request's keys."""
+        hold a request's keys; `closed` are the node's closed timestamps, and `reads` its counters."""
         self.descriptor = descriptor
         self.id = descriptor.id
         self._area = f"range {self.id}"
@@ -254,9 +278,10 @@ class Replica:
                 max_bytes_per_message=MAX_BYTES_PER_APPEND,
                 max_uncommitted_bytes=MAX_UNCOMMITTED_BYTES,
                 priority=1 if self._is_preferred else 0,
-                # Nobody reads from followers: they apply with the next entries or the next round of heartbeats.
+                # Followers apply with the next entries or the next round of heartbeats: reads from them may lag.
                 announce_commits=False,
                 own_heartbeats=not is_on(options.coalescing),
+                read_mode=ReadMode.PROMISES if is_on(options.leases) else ReadMode.READ_INDEX,
                 group_id=self.id,
             ),
             self.log,
@@ -264,6 +289,9 @@ class Replica:
             None if trace is None else self._trace_raft,
             applied.index,
         )
+        self.lease = Lease(self.group.core, options)
+        self.reads = reads if reads is not None else ReadCounters()
+        self._closed = closed
         self.leadership: Leadership | None = None
         """What a serving leader remembers; None while this replica may not serve."""
         self._latches = Latches()
@@ -299,6 +327,8 @@ class Replica:
         self._contexts = 0
         self._unconfirmed: dict[bytes, tuple[list[Work], Timestamp]] = {}
         """Waiting for a round of heartbeats, by its context; and this node's clock when the round was opened."""
+        self._marks: dict[bytes, Callable[[], None]] = {}
+        """To be called once a round, by its context, is confirmed."""
         self._confirmed_clock = ZERO
         """A quorum that still followed this leader had clocks of at least this. Later leaders write above it, so a
         read that need not look above a timestamp up to here needs no round of its own (`_needs_no_round`)."""
@@ -356,6 +386,8 @@ class Replica:
 
     def submit(self, request: RangeRequest, done: Done) -> None:
         """A request for this range. `done` is called exactly once, now or in a later turn."""
+        if request.consistency >= _BOUNDED and self._read_applied(request, done):
+            return
         if not self.group.is_leader and not self._patience_ticks:
             done(RangeReply(request.request_id, error=self.not_leader()))
             return
@@ -363,6 +395,36 @@ class Replica:
         self._all_open.count += 1
         self._queue.append(Work(request, done))
         self._touch(self)
+
+    def _read_applied(self, request: RangeRequest, done: Done) -> bool:
+        """Answer a read that need not ask anybody from what is applied here; False if that may not be, or if something
+        is wrong with it, which the leader says."""
+        if request.transaction is not None or request.generation != self.descriptor.generation:
+            return False
+        if self._why_refused(request) is not None or not request.is_read:
+            return False
+        if request.consistency == _STALE:
+            self.reads.stale += 1
+            done(read_stale(request, self.state))
+            return True
+        closed = self._closed
+        if closed is None:
+            return False
+        closed.want(self.id)
+        fresh = closed.newest(self.id)
+        if fresh is not None and closed.is_within(fresh.since_ns, request.max_staleness_ms):
+            reply = read_closed(request, self.state, fresh.timestamp)
+            # Looked at once more, now that the reply is there: the process may have been paused.
+            if reply is not None and closed.is_within(fresh.since_ns, request.max_staleness_ms):
+                self.reads.bounded += 1
+                if self._trace is not None:
+                    self._trace.mark("a bounded read was answered by a replica")
+                done(reply)
+                return True
+        self.reads.bounded_refused += 1
+        if self._trace is not None:
+            self._trace.mark("a bounded read was sent on to the leader")
+        return False
 
     def step(self, message: Message) -> None:
         """A Raft message of another member."""
@@ -440,6 +502,12 @@ class Replica:
                     if self._trace is not None:
                         self._trace.mark("a read needed no round of heartbeats")
                     continue
+                if request.consistency == _LEASE and request.transaction is None:
+                    if self._answer_by_lease(work):
+                        continue
+                    self.reads.lease_refused += 1
+                    if self._trace is not None:
+                        self._trace.mark("a read found no lease and asked a quorum")
                 to_confirm.append(work)
                 continue
             evaluation = evaluate_write(
@@ -466,7 +534,12 @@ class Replica:
         """Answer a read that nobody is in the way of and that needs no round, without taking latches for this moment;
         False if it cannot be."""
         request = work.request
-        if not is_certain(request) or self.leadership is None:
+        if self.leadership is None:
+            return False
+        if request.consistency == _LEASE and request.transaction is None:
+            work.timestamp = begin_read(request, self.leadership, self._clock.now())
+            return self._answer_by_lease(work)
+        if not is_certain(request):
             return False
         assert request.timestamp is not None
         self._clock.forward(request.timestamp)
@@ -478,6 +551,22 @@ class Replica:
         if self._trace is not None:
             self._trace.mark("a read needed no round of heartbeats")
         return True
+
+    def _answer_by_lease(self, work: Work) -> bool:
+        """Answer a read that was noted already without asking anybody, if the lease holds; it is looked at again when
+        the reply is there, and that is the moment as of which it is true."""
+        lease = self.lease
+        lease.want()
+        core = self.group.core
+        if core.term == self._served_term and lease.is_valid(self._monotonic_ns()):
+            reply = self._evaluate_confirmed(work).reply
+            if lease.is_valid(self._monotonic_ns()):
+                self.reads.lease += 1
+                self._answer_or_wait(work, reply)
+                if self._trace is not None:
+                    self._trace.mark("a read was answered by a lease")
+                return True
+        return False
 
     def _needs_no_round(self, work: Work) -> bool:
         """Whether enough is known of a quorum's clocks to answer a read at once.
@@ -577,12 +666,29 @@ class Replica:
                     self._confirmed_clock = clock
                     return
 
-    def confirm_leadership(self, works: list[Work]) -> None:
-        """Answer these once a quorum has confirmed, after now, that this replica leads."""
+    def confirm_mark(self, done: Callable[[], None]) -> None:
+        """Call `done` once a quorum has confirmed, after now, that this replica leads; never, if it doesn't."""
+        self._marks[self.confirm_leadership([])] = done
+        self._touch(self)
+
+    def close(self, timestamp: Timestamp) -> int:
+        """A serving leader takes no write at or below this timestamp any more. The index at which those end that it has
+        taken already."""
+        assert self.leadership is not None, (
+            f"range {self.id}: {timestamp} is closed by a replica that doesn't serve"
+        )
+        reads = self.leadership.reads
+        reads.low_water = max(reads.low_water, timestamp)
+        return self.group.last_index
+
+    def confirm_leadership(self, works: list[Work]) -> bytes:
+        """Answer these once a quorum has confirmed, after now, that this replica leads. The round's context."""
+        self.reads.rounds += 1
         self._contexts += 1
         context = _CONTEXT.pack(self._contexts)
         self._unconfirmed[context] = (works, self._clock.last)
         self.group.read_index(context)
+        return context
 
     def take_ready(self, ready: Ready, batch: WriteBatch) -> None:
         """Put everything that a Ready wants kept, and the effects of what is committed, into the turn's batch."""
@@ -615,6 +721,9 @@ class Replica:
             self.log.append(batch, ready.entries)
         for state in ready.read_states:
             asked = self._unconfirmed.pop(state.context, None)
+            marked = self._marks.pop(state.context, None)
+            if marked is not None and self.leadership is not None:
+                marked()
             if asked is not None:
                 works, clock = asked
                 if self.leadership is not None and clock > self._confirmed_clock:
@@ -622,6 +731,7 @@ class Replica:
                 if works:
                     self._confirmed.append((state.index, works))
         for context in ready.dropped_reads:
+            self._marks.pop(context, None)
             for work in self._unconfirmed.pop(context, _NOTHING)[0]:
                 self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
         if ready.committed_entries:
@@ -840,7 +950,12 @@ class Replica:
         """One tick passes."""
         if self._lock_waits:
             self._finished += self._lock_waits.tick()
-        self.group.tick()
+        if self.group.core.renews_lease:
+            now_ns = self._monotonic_ns()
+            self.group.tick()
+            self.lease.tick(now_ns)
+        else:
+            self.group.tick()
         if self._early_ticks:
             self._early_ticks -= 1
         if self._patience_ticks:

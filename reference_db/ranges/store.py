@@ -30,6 +30,7 @@ import msgspec
 from reference_db.api import Overloaded, RangeMismatch, RangeReply, RangeRequest, spans_of
 from reference_db.raft import ConfState, HardState, Message, MessageKind, Ready, Role, beats
 from reference_db.raft.reads import number_of
+from reference_db.ranges.closed_timestamps import ClosedTimestamps
 from reference_db.ranges.descriptor import (
     Descriptor,
     decode_descriptor,
@@ -39,7 +40,7 @@ from reference_db.ranges.descriptor import (
 from reference_db.ranges.heartbeats import ANSWER_NUMBERS, BEAT_NUMBERS, HeartbeatOutbox, Heartbeats
 from reference_db.ranges.led import Led
 from reference_db.ranges.options import StoreOptions, is_on
-from reference_db.ranges.replica import Done, OpenRequests, Replica, Said, Saying
+from reference_db.ranges.replica import Done, OpenRequests, ReadCounters, Replica, Said, Saying
 from reference_db.ranges.split import SplitOff, write_right
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
@@ -142,16 +143,19 @@ class Store:
         alarm: Callable[[str, str], None] | None = None,
         descriptor_changed: Callable[[Descriptor], None] | None = None,
         trace: Trace | None = None,
+        others_needed: int | None = None,
     ) -> None:
         """`names` maps Raft ids to nodes. `send(node, range, message)` puts a message into the node's outbox;
         `sync(done)` makes what was written durable, then calls `done`; `wake` asks for a turn soon;
         `leader_changed(range, node)` says who leads now, as far as this node knows; `alarm(area, text)` hears, once,
         what somebody must do something about; `descriptor_changed` hears of every range of which this node has another
-        descriptor than before."""
+        descriptor than before. `others_needed`: so many other nodes meet, with this one, every quorum of every range of
+        the cluster; by default all."""
         self.node = node
         self._names = names
         self._engine = engine
         self.clock = clock
+        self._monotonic_ns = monotonic_ns
         self._options = options
         self._send = send
         self._sync = sync
@@ -189,10 +193,25 @@ class Store:
         self._room = 0
         """So many more requests may come before they must be counted again: some will have been answered by then."""
         self.counters = StoreCounters()
+        self.reads = ReadCounters()
+        others = [name for name in names.values() if name != node]
+        self.closed = ClosedTimestamps(
+            node=node,
+            options=options,
+            clock=clock,
+            monotonic_ns=monotonic_ns,
+            replicas=self.replicas,
+            others=others,
+            others_needed=len(others) if others_needed is None else others_needed,
+        )
         # One bound method for all replicas.
         self._touch_one, self._whose_one = self._touch, self._whose
         for descriptor in read_descriptors(engine):
             self._add(descriptor)
+        if engine.get(keys.CLOCK_BOUND) is not None:
+            # Nothing leaves a node before its clock's bound is durable: an earlier life may have promised something.
+            for replica in self.replicas.values():
+                replica.group.hold_votes()
 
     def _add(self, descriptor: Descriptor) -> Replica:
         """Make the replica of a range whose state is in the engine."""
@@ -210,10 +229,15 @@ class Store:
             said=self._said,
             all_open=self._all_open,
             whose=self._whose_one,
+            closed=self.closed,
+            reads=self.reads,
         )
         before = self.replicas.get(descriptor.id)
         if before is not None:
             replica.followed = before.followed
+            if before.group.core.in_lease():
+                # It has heard a leader, which may hold a lease because of that.
+                replica.group.hold_votes()
         self._awake[descriptor.id] = self.replicas[descriptor.id] = replica
         return replica
 
@@ -613,6 +637,7 @@ class Store:
                     "locks": len(replica.state.locks),
                     "records": len(replica.state.records),
                     "open_requests": replica.open_requests,
+                    "lease": replica.lease.is_valid(self._monotonic_ns()),
                 }
             )
         return found

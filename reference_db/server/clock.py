@@ -28,6 +28,13 @@ RETRY_NS = 500_000_000
 """While the clock file does not exist, how often to look for it."""
 
 
+def monotonic_ns() -> int:
+    """Nanoseconds that only grow, and that go on while the process is paused and while the machine sleeps: a lease ends
+    then too. Read anew by each call, unlike the time of a loop. Where there is no such clock, the monotonic one."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic_ns() if boot is None else time.clock_gettime_ns(boot)
+
+
 class Clock:
     """Wall clock in ns since 1970 as this node sees it, and whether somebody moved it.
 

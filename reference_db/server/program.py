@@ -80,9 +80,10 @@ class Program:
         wall_ns: Callable[[], int],
         fail: Fail,
         trace: Trace | None = None,
+        monotonic_ns: Callable[[], int] | None = None,
     ) -> None:
-        """Needs a running loop, whose exception handler it becomes. `wall_ns` is the node's wall clock. Raises
-        StartFailed for a defect that is not there, and for an engine that belongs to another node."""
+        """Needs a running loop, whose exception handler it becomes. `wall_ns` is the node's wall clock, `monotonic_ns`
+        as for `Node`. Raises StartFailed for a defect that is not there, and for an engine of another node."""
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: on_exception(context, fail))
         plant = load_defect(config.defect) if config.defect else None
         self.config = config
@@ -102,6 +103,7 @@ class Program:
                 trace=trace,
                 notice=lambda area, text: logging.getLogger(area).info(text),
                 alarm=lambda area, text: logging.getLogger(area).error(text),
+                monotonic_ns=monotonic_ns,
             )
         except ValueError as error:
             raise StartFailed(str(error)) from error

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from reference_db.node import NodeOptions
-from reference_db.server.clock import Clock
+from reference_db.server.clock import Clock, monotonic_ns
 from reference_db.server.config import ServerConfig
 from reference_db.server.program import FAIL_STOP, Program, StartFailed
 from reference_db.server.sync_thread import SyncThread
@@ -55,7 +55,15 @@ async def serve(config: ServerConfig, options: NodeOptions) -> int:
         raise StartFailed(f"cannot open the data folder {data_dir}: {error}") from error
     clock = Clock(config.clock_file)
     syncer = SyncThread(loop, engine, stop_at_once)
-    program = Program(config, options, engine=engine, syncer=syncer, wall_ns=clock.wall_ns, fail=stop_at_once)
+    program = Program(
+        config,
+        options,
+        engine=engine,
+        syncer=syncer,
+        wall_ns=clock.wall_ns,
+        fail=stop_at_once,
+        monotonic_ns=monotonic_ns,
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await program.start()

@@ -124,3 +124,14 @@ def test_what_cannot_be_judged() -> None:
     assert strange.outcome == UNKNOWN
     with pytest.raises(ValueError, match="give 0 or more"):
         StalenessChecker(-1)
+
+
+def test_a_compare_and_set_writes_its_new_value() -> None:
+    """Unless it failed: then nobody may ever read it."""
+    story = Timed().write(0, 0, "x", 1).at(1, 0, "cas", ["x", [1, 2]], ["x", [1, 2]])
+    assert story.read(2, 1, "x", 2).judged(checker(0)).outcome == VALID
+    assert kinds(story.read(4, 1, "x", 1).judged(checker(2))) == ["read too stale"]
+    refused = Timed().write(0, 0, "x", 1)
+    refused.invoke(0, "cas", ["x", [5, 6]], time=SECOND)
+    refused.event(0, "fail", "cas", ["x", [5, 6]], time=SECOND + 1)
+    assert kinds(refused.read(2, 1, "x", 6).judged(checker(2))) == ["value of a failed write"]

@@ -21,6 +21,7 @@ from reference_db.api import (
     ClientPut,
     ClientScan,
     CommitTransaction,
+    Consistency,
     RollbackTransaction,
 )
 from reference_db.audits import (
@@ -116,7 +117,8 @@ async def client(world: World, number: int, stream: random.Random, record: Recor
             elif kind < 0.7:
                 key = stream.choice(REGISTERS)
                 began = loop.time()
-                raw = await world.ask(name, ClientGet(key))
+                chosen = Consistency.LEASE if kind < 0.6 else Consistency.LINEARIZABLE
+                raw = await world.ask(name, ClientGet(key, 0, chosen))
                 record.reads.append((key, None if raw is None else int(raw), began, loop.time()))
                 record.counts["read"] += 1
             else:
@@ -125,7 +127,7 @@ async def client(world: World, number: int, stream: random.Random, record: Recor
                 write = Write(next_value, loop.time())
                 expected = None
                 if kind > 0.9:
-                    raw = await world.ask(name, ClientGet(key))
+                    raw = await world.ask(name, ClientGet(key, 0, Consistency.BOUNDED, 1000))
                     expected = raw
                     write.began = loop.time()
                 record.writes.setdefault(key, []).append(write)

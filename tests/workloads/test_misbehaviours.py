@@ -39,6 +39,7 @@ FINDS: dict[str, dict[str, float]] = {
         "lost-writes": 0.05, "false-failures": 0.05,
     },
     "set": {"lost-writes": 0.02, "stale-reads": 0.5, "torn-reads": 0.2, "false-failures": 0.05},
+    "stale": {"false-failures": 0.1},
     "unique-ids": {"repeated-ids": 0.01},
     "watch": {
         "skipped-events": 0.01, "doubled-events": 0.01, "reordered-events": 0.01, "late-start": 0.5,

@@ -18,7 +18,7 @@ GIVEN: dict[str, Any] = {
     "nemesis": 'partition:bridge,kill@leader "quoted"',
     "rate": 50.0,
     "nodes": 5,
-    "system_options": {"tick_ms": 50, "reads": "read-index", "odd key": True},
+    "system_options": {"tick_ms": 50, "reads": "lease", "odd key": True},
 }
 
 

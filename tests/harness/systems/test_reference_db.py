@@ -52,7 +52,7 @@ def test_a_plan_becomes_a_launch_with_a_whole_configuration(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"reads": "lease"}, "read-index"),
+        ({"reads": "quickly"}, "linearizable, lease, bounded, stale"),
         ({"colour": "red"}, "colour"),
         ({"tick_ms": 1}, "tick_ms is 1"),
         ({"tick_ms": "soon"}, "tick_ms"),

@@ -24,7 +24,7 @@ def parse(**changes: object) -> object:
 def test_defaults_are_filled_in() -> None:
     config, options = parse_config(json.dumps(GOOD).encode())
     assert (config.replication, config.ranges, config.clock_file, config.defect) == (3, 8, None, None)
-    assert (options.tick_ms, options.election_ticks, options.reads) == (50, 10, "read-index")
+    assert (options.tick_ms, options.election_ticks, options.reads) == (50, 10, "linearizable")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_defaults_are_filled_in() -> None:
         ({"ranges": 0}, "ranges is 0"),
         ({"peers": {"n2": ["127.0.0.1", 1]}}, "no address for n3"),
         ({"options": {"tick_ms": 1}}, "tick_ms is 1"),
-        ({"options": {"reads": "lease"}}, "the only way offered"),
+        ({"options": {"reads": "quickly"}}, "the ways offered are linearizable, lease, bounded, stale"),
         ({"options": {"colour": "red"}}, "colour"),
         ({"nonsense": 1}, "nonsense"),
         ({"peer_listen": "here"}, "peer_listen"),

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from checkers.checker import Limits
+from checkers.fault_effects import SECOND, Effect, effects_of, normal_rate
 from checkers.words import count, seconds
 from results.history import FaultInterval, History, Pair
 from results.operation import INFO, MAIN_PHASE, OK
@@ -23,11 +24,13 @@ class AvailabilityChecker:
     """Measures; invalid only where a threshold is given and broken.
 
     `least_ok_fraction` is of all operations of the main phase, 0 to 1; `longest_outage_s` is the longest time in it
-    that may pass without an ok. A failed operation counts as not answered.
+    that may pass without an ok; `longest_recovery_s` is how long after the healing of a fault the service may take to
+    be back to normal (`fault_effects`). A failed operation counts as not answered.
     """
 
     least_ok_fraction: float | None = None
     longest_outage_s: float | None = None
+    longest_recovery_s: float | None = None
     name: str = field(default="availability", kw_only=True)
 
     def check(self, history: History, limits: Limits) -> Verdict:
@@ -38,18 +41,28 @@ class AvailabilityChecker:
         fraction = len(answered) / len(pairs)
         end = _main_end(history, pairs)
         outage = _longest_outage(pairs, answered, end)
+        faults = history.fault_intervals()
+        answers = sorted(pair.completion.time for pair in answered if pair.completion is not None)
+        effects = {effect.fault.step: effect for effect in effects_of(answers, faults, pairs[0].start, end)}
         details: dict[str, Any] = {
             "operations": len(pairs),
             "ok": len(answered),
             "ok_fraction": round(fraction, 4),
             "longest_outage": outage,
-            "faults": [_under(fault, pairs, end) for fault in history.fault_intervals()],
+            "normal_rate": normal_rate(answers, faults, pairs[0].start, end),
+            "faults": [
+                _under(fault, pairs, end) | (effects[fault.step].details() if fault.step in effects else {})
+                for fault in faults
+            ],
         }
         longest_s = (outage["end_ns"] - outage["start_ns"]) / 1e9
         sentence = (
             f"{fraction:.1%} of {count(len(pairs), 'operation')} were answered; the longest time without an answer "
             f"was {longest_s:.3f} s, from {seconds(outage['start_ns'])}"
         )
+        recoveries = [effect.recovery_ns for effect in effects.values() if effect.recovery_ns is not None]
+        if recoveries:
+            sentence += f"; back to normal at most {max(recoveries) / SECOND:.1f} s after a fault was healed"
         anomalies = []
         if self.least_ok_fraction is not None and fraction < self.least_ok_fraction:
             anomalies.append(
@@ -69,10 +82,34 @@ class AvailabilityChecker:
                     [index for index in (outage["after"], outage["before"]) if index is not None],
                 )
             )
+        if self.longest_recovery_s is not None:
+            anomalies += self._slow_recoveries(list(effects.values()), end)
         if anomalies:
             told = "; ".join(anomaly.sentence for anomaly in anomalies)
             return Verdict(INVALID, self.name, told, anomalies, details)
         return Verdict(VALID, self.name, sentence, details=details)
+
+    def _slow_recoveries(self, effects: Sequence[Effect], end: int) -> list[Anomaly]:
+        """A fault after which the service took too long to be back to normal, or never was though it had the time."""
+        allowed = self.longest_recovery_s
+        assert allowed is not None
+        found = []
+        for effect in effects:
+            waited = end - (effect.fault.end_ns or end)
+            taken = effect.recovery_ns
+            if taken is None and effect.never_recovered and waited > allowed * SECOND:
+                what = f"was not back to normal {waited / SECOND:.1f} s"
+            elif taken is not None and taken > allowed * SECOND:
+                what = f"was back to normal only {taken / SECOND:.1f} s"
+            else:
+                continue
+            name = effect.fault.fault + (f":{effect.fault.shape}" if effect.fault.shape else "")
+            sentence = (
+                f"the service {what} after the fault {name} of step {effect.fault.step} was healed at "
+                f"{seconds(effect.fault.end_ns or end)}, {allowed:g} s are allowed"
+            )
+            found.append(Anomaly("too slow a recovery", sentence, []))
+        return found
 
 
 def _main_end(history: History, pairs: Sequence[Pair]) -> int:

@@ -99,8 +99,11 @@ class Parts:
     """The recorded stream that the workload's generator invokes, if it does not make up its own."""
 
 
-def checker_of(workload: Workload, system: System, requested: tuple[str, ...]) -> Checker:
-    """Everything that is judged about a run: the workload's promise, and whether the run proved anything."""
+def checker_of(
+    workload: Workload, system: System, requested: tuple[str, ...], availability: AvailabilityChecker
+) -> Checker:
+    """Everything that is judged about a run: the workload's promise, whether the run proved anything, and how available
+    the service was, where the scenario demands something of that."""
     return compose(
         "run",
         {
@@ -113,15 +116,20 @@ def checker_of(workload: Workload, system: System, requested: tuple[str, ...]) -
             "logs": LogPatternChecker(system.log_patterns),
             "convergence": ConvergenceChecker(),
             "findings": FindingsChecker(),
-            "availability": AvailabilityChecker(),
+            "availability": availability,
         },
     )
 
 
 def judge(parts: Parts, history: History) -> Verdict:
     """The verdict on a history of these parts, within the scenario's limits."""
-    limits = Limits(time_s=parts.scenario.check_time_limit, memory_mb=parts.scenario.check_memory_limit_mb)
-    verdict = checker_of(parts.workload, parts.system, parts.schedule.requested).check(history, limits)
+    scenario = parts.scenario
+    limits = Limits(time_s=scenario.check_time_limit, memory_mb=scenario.check_memory_limit_mb)
+    availability = AvailabilityChecker(
+        scenario.least_ok_fraction, scenario.longest_outage, scenario.longest_recovery
+    )
+    checker = checker_of(parts.workload, parts.system, parts.schedule.requested, availability)
+    verdict = checker.check(history, limits)
     # The workload's checker comes first; see `checker_of`.
     return merge(verdict.checker, [*verdict.parts, judge_alarms(history, verdict.parts[0])])
 

@@ -54,6 +54,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What is demanded of transactions; None: what the workload demands by default."""
     consistency: str | None = None
     """What is demanded of single objects; None: what the workload demands by default."""
+    least_ok_fraction: float | None = None
+    """Less than this share of answered operations in the main phase makes the verdict invalid; None: not judged."""
+    longest_outage: float | None = None
+    """A longer time without any answer in the main phase makes the verdict invalid; None: not judged."""
+    longest_recovery: float | None = None
+    """A service that needs longer to be back to normal after a fault was healed is invalid; None: not judged."""
     fail_fast: bool = False
     """Whether the first violation that is seen during the run ends its main phase."""
     check_time_limit: float = 120.0
@@ -97,6 +103,16 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             problems.append(
                 f"recovery timeout {self.recovery_timeout:g} s: must be above 0 and at most a day"
             )
+        if self.least_ok_fraction is not None and not 0 <= self.least_ok_fraction <= 1:
+            problems.append(
+                f"least ok fraction {self.least_ok_fraction:g}: must be between 0 and 1 (0.9: nine of ten answered)"
+            )
+        for what, seconds in (
+            ("longest outage", self.longest_outage),
+            ("longest recovery", self.longest_recovery),
+        ):
+            if seconds is not None and not 0 < seconds <= 86_400:
+                problems.append(f"{what} {seconds:g} s: must be above 0 and at most a day")
         if not self.check_time_limit > 0:
             problems.append(f"check time limit {self.check_time_limit:g} s: must be above 0")
         if self.check_memory_limit_mb < 16:

@@ -90,6 +90,9 @@ def _flag(
 @_flag(
     "consistency", str, "What is demanded of single objects; by default what the workload demands.", "LEVEL"
 )
+@_flag("least_ok_fraction", float, "Invalid if a smaller share of operations is answered: 0.9.", "SHARE")
+@_flag("longest_outage", float, "Invalid if nothing is answered for longer.", "S")
+@_flag("longest_recovery", float, "Invalid if a healed fault slows the service down for longer.", "S")
 @_flag(
     "check_time_limit", float, "Longest time for the checkers in seconds; then the verdict is unknown.", "S"
 )

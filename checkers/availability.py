@@ -48,6 +48,7 @@ class AvailabilityChecker:
             "operations": len(pairs),
             "ok": len(answered),
             "ok_fraction": round(fraction, 4),
+            "answers_per_s": round(len(answered) * SECOND / max(end - pairs[0].start, 1), 3),
             "longest_outage": outage,
             "normal_rate": normal_rate(answers, faults, pairs[0].start, end),
             "faults": [

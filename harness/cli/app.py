@@ -46,6 +46,7 @@ COMMANDS = {
         "Run many seeds, each of which draws a scenario of its own, on all cores.",
     ),
     "defects": ("harness.cli.defects", "Hunt for the planted defects, and keep the score."),
+    "gate": ("harness.cli.gate", "Run a plan of scenarios for CI: one exit code, JUnit, SARIF, a baseline."),
     "check": ("harness.cli.check", "Judge the history of a saved run again."),
     "report": ("harness.cli.report", "Write the HTML report of a saved run again."),
     "export": (

@@ -143,6 +143,7 @@ def command(
     Exit code: that of the worst seed. 1: invalid. 4: the harness failed. 3: unknown. 0: all valid.
     """
     from harness.cli.sweeping import Settings, dry_run_sweep, given_fields, new_plan, resume_sweep, run_sweep
+    from harness.explore.durations import parse_duration
     from harness.explore.seed_ranges import parse_seeds
 
     options = {
@@ -181,17 +182,6 @@ def command(
 
 
 command.params = [*_flags_of_test(), *command.params]
-
-
-def parse_duration(text: str) -> float:
-    """`90`, `90s`, `10m`, `1.5h` in seconds. Raises ScenarioError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|)", text.strip(), re.ASCII)
-    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]] if match else 0.0
-    if not 0 < seconds <= 366 * 86_400:
-        raise ScenarioError(
-            f"budget {text!r}: must be a time such as 90s, 10m or 2h, above 0 and at most a year"
-        )
-    return seconds
 
 
 def all_cores() -> int:

@@ -58,10 +58,15 @@ def count_seeds(ranges: Sequence[range]) -> int:
     return sum(one.stop - one.start for one in ranges)
 
 
+def iterate(ranges: Sequence[range]) -> Iterator[int]:
+    """The seeds of the ranges."""
+    return chain.from_iterable(ranges)
+
+
 def endless(ranges: Sequence[range]) -> Iterator[int]:
     """The seeds of the ranges, and then those after the last one, up to the largest there is."""
     beyond = ranges[-1].stop if ranges else 0
-    return chain(chain.from_iterable(ranges), _up_to_the_largest(beyond))
+    return chain(iterate(ranges), _up_to_the_largest(beyond))
 
 
 def _up_to_the_largest(first: int) -> Iterator[int]:

@@ -43,6 +43,9 @@ Keep = Literal["always", "failures", "never"]
 MARKS = "marks"
 """The harness's event at the end of a run with the marks that were reached: name -> how often."""
 
+MEASURES: Final = ("ok_fraction", "answers_per_s")
+"""Figures of the availability checker that a result keeps."""
+
 FINDING = "finding"
 """The event of a broken rule that was seen inside the nodes."""
 
@@ -94,6 +97,8 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     """Processor time of this process for everything: run, checkers, report."""
     wall_s: float = 0.0
     """How long everything took; more than `cpu_s` where others use the machine as well."""
+    measures: dict[str, float] = {}
+    """How available the service was: `MEASURES` of the availability checker."""
     marks: dict[str, int] = {}
     """Interesting situations that were reached, and how often."""
     finding_step: int | None = None
@@ -207,6 +212,7 @@ class _Trial:
             invalid_checkers=[part.checker for part in verdict.parts if part.outcome == INVALID],
             anomaly_types=sorted({anomaly.type for _, anomaly in verdict.every_anomaly()}),
             operations=sum(1 for one in events if one.type == INVOKE and isinstance(one.process, int)),
+            measures=_measures(verdict),
             marks=_marks(self.history),
             finding_step=where.get("step"),
             finding_time_ns=where.get("time_ns"),
@@ -264,6 +270,11 @@ def _make_folder(runs_dir: Path, name: str | None, scenario: Scenario) -> RunFol
 @contextlib.contextmanager
 def _show_nothing(_progress: Progress) -> Iterator[None]:
     yield
+
+
+def _measures(verdict: Verdict) -> dict[str, float]:
+    details = next((part.details for part in verdict.parts if part.checker == "availability"), {})
+    return {name: float(details[name]) for name in MEASURES if name in details}
 
 
 def _marks(history: History) -> dict[str, int]:

@@ -14,7 +14,7 @@ import pytest
 
 from harness.cli import sweeping
 from harness.cli.app import run
-from harness.cli.sweep import parse_duration
+from harness.explore.durations import parse_duration
 from harness.explore.sweep_folder import SweepFolder
 from harness.explore.trial import TrialResult
 from harness.scenario import ScenarioError

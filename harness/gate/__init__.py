@@ -1,0 +1,1 @@
+"""Runs that a machine judges by a plan: gates for CI."""

@@ -124,6 +124,7 @@ DECIDED: Final = frozenset(
         "read-atomic",
         "causal",
         "consistent-view",
+        "parallel-snapshot-isolation",
         "repeatable-read",
         "snapshot-isolation",
         "serializable",

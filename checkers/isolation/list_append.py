@@ -10,14 +10,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from checkers.checker import Limits
+from checkers.checker import Deadline, Limits
 from checkers.isolation.cycles import find_cycles
 from checkers.isolation.decide import Observations, verdict_on
-from checkers.isolation.dependencies import components, orders
-from checkers.isolation.lattice import canonical, implied_models
+from checkers.isolation.dependencies import Orders, components, orders
+from checkers.isolation.lattice import canonical, implied_models, proscribed
 from checkers.isolation.list_reasons import ListReasons
-from checkers.isolation.list_versions import list_versions
+from checkers.isolation.list_versions import ListVersions, list_versions
 from checkers.isolation.list_visibility import anomaly_of, overlooked
+from checkers.isolation.prefix import PREFIX, prefix_cycle
+from checkers.isolation.unobserved import ALLOWING_CYCLES, with_unobserved_in_order
 from results.history import History
 from results.transaction_columns import transactions_of
 from results.transactions import APPEND, READ, Transactions
@@ -81,4 +83,37 @@ class ListAppendChecker:
                 "not all components could be searched for reads that saw others in part; allow more time"
             )
         found.details = {"components": cycles.components, "largest_component": cycles.largest}
+        if not found.counts.keys() & proscribed(self.isolation) and not found.undecided:
+            self._decide_open(versions, order, reasons, found, deadline)
         return verdict_on(self.name, self.isolation, transactions, found)
+
+    def _decide_open(
+        self,
+        versions: ListVersions,
+        order: Orders,
+        reasons: ListReasons,
+        found: Observations,
+        deadline: Deadline,
+    ) -> None:
+        """What the level allows was found, and nothing else: is the history right? (See `prefix` and `unobserved`.)"""
+        transactions = versions.transactions
+        if self.isolation == PREFIX:
+            cycle = prefix_cycle(len(transactions), versions.dependencies)
+            if cycle is None:
+                found.is_proved = True
+            else:
+                found.counts, found.told = {}, {}
+                found.add(cycle.name, partial(reasons.of_cycle, cycle, len(cycle.transactions)))
+                found.is_refuted = True
+        elif self.isolation in ALLOWING_CYCLES and found.counts:
+            whole = with_unobserved_in_order(versions)
+            if whole is None:
+                return
+            count, component = components(transactions, whole, order)
+            cycles = find_cycles(len(transactions), whole, order, count, component, deadline.expired)
+            names = {cycle.name for cycle in cycles.cycles}
+            if names & proscribed(self.isolation) or cycles.undecided:
+                found.doubts.append(
+                    "several appends to one key were observed by nobody, so their order is not known, and it matters "
+                    "at this level; a read of such keys in the end would tell"
+                )

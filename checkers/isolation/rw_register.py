@@ -24,6 +24,7 @@ from checkers.isolation.dependencies import Orders, components, orders
 from checkers.isolation.initial_values import with_initial
 from checkers.isolation.lattice import canonical, proscribed
 from checkers.isolation.open_orders import decide, is_weak
+from checkers.isolation.prefix import PREFIX, prefix_cycle
 from checkers.isolation.register_reasons import RegisterReasons
 from checkers.isolation.register_versions import (
     CERTAIN,
@@ -59,6 +60,11 @@ NEED_NO_ORDER: Final = frozenset(
 """Levels that allow cycles with rw. Without a cycle of other dependencies, versions can be put in any order that keeps
 to these, so what is not known of their order does no harm. Where a history has sessions but no times, read committed is
 what Biswas and Enea call so, which is more."""
+
+
+BETWEEN: Final = (PREFIX, "parallel-snapshot-isolation")
+"""Levels between read atomic and snapshot isolation that nothing here is about where orders of versions are not
+known."""
 
 
 class RwRegisterChecker:
@@ -181,6 +187,9 @@ class RwRegisterChecker:
         by_sessions = self.isolation == "read-committed" and not transactions.has_real_time
         if self.isolation in NEED_NO_ORDER and not by_sessions:
             return
+        if self.isolation == PREFIX and transactions.has_real_time and not versions.open_keys.any():
+            self._decide_prefix(versions, found)
+            return
         weak = is_weak(self.isolation)
         if not weak and transactions.has_real_time and not versions.open_keys.any():
             return
@@ -196,6 +205,14 @@ class RwRegisterChecker:
             return
         rest = replace(limits, time_s=max(1.0, deadline.remaining()))
         verdict = decide(transactions, self.isolation, rest, versions.is_unwritten)
+        if verdict is None and self.isolation in BETWEEN:
+            # What holds for a stronger level holds, and what is wrong at a weaker one is wrong.
+            stronger = decide(transactions, "snapshot-isolation", rest, versions.is_unwritten)
+            weaker = decide(transactions, "read-atomic", rest, versions.is_unwritten)
+            if stronger is not None and stronger.outcome == VALID:
+                verdict = stronger
+            elif weaker is not None and weaker.outcome == INVALID:
+                verdict = weaker
         if verdict is None:
             keys = [transactions.keys[key] for key in versions.open_keys.nonzero()[0].tolist()]
             found.doubts.append(
@@ -212,6 +229,16 @@ class RwRegisterChecker:
             found.is_proved = True
         if verdict is not None:
             found.details["decided_by"] = verdict.details
+
+    def _decide_prefix(self, versions: RegisterVersions, found: Observations) -> None:
+        """All orders of versions are known, so cycles tell all."""
+        cycle = prefix_cycle(len(versions.transactions), versions.dependencies)
+        if cycle is None:
+            found.is_proved = True
+            return
+        found.counts, found.told = {}, {}
+        found.add(cycle.name, partial(RegisterReasons(versions).of_cycle, cycle, len(cycle.transactions)))
+        found.is_refuted = True
 
     def _serial_order(
         self, versions: RegisterVersions, order: Orders, found: Observations, deadline: Deadline

@@ -96,6 +96,46 @@ def is_serializable(history: History, *, strict: bool = False, sessions: bool = 
     return False
 
 
+def sees_consistently(history: History, level: str) -> bool:
+    """Prefix consistency or parallel snapshot isolation, without sessions, by their axioms: some relation of who sees
+    whom, and some order of commits that contains it, explain every read."""
+    return any(
+        _is_seen_from(order, level, [])
+        for pairs in _choices(history)
+        for order in itertools.permutations(pairs)
+    )
+
+
+def _is_seen_from(order, level: str, chosen: list[frozenset[int]]) -> bool:
+    """Whether all transactions of this order of commits can see what they read; `chosen` is what the first ones see.
+
+    What is seen is a prefix of the order; or all that those see which are seen, and all before that wrote the same key.
+    """
+    place = len(chosen)
+    if place == len(order):
+        return True
+    pair = order[place]
+    writes = [{key for f, key, _ in one.value if f != "r"} for one in order[: place + 1]]
+    for size in range(place + 1):
+        prefix = level == "prefix"
+        for seen in [range(size)] if prefix else itertools.combinations(range(place), size):
+            if not prefix and not (
+                all(chosen[one] <= set(seen) for one in seen)
+                and all(one in seen for one in range(place) if writes[one] & writes[place])
+            ):
+                continue
+            state: dict | None = {}
+            for one in seen:
+                state = _apply(state, order[one].value, False)
+            if _apply(state, pair.value, pair.type == "ok") is None:
+                continue
+            if _is_seen_from(order, level, [*chosen, frozenset(seen)]):
+                return True
+            if prefix:
+                return False  # What the next ones see does not depend on it.
+    return False
+
+
 def is_snapshot_isolated(history: History) -> bool:
     """Whether snapshots and commits can be ordered so that each transaction reads its snapshot, and no two that
     overlap write the same key."""

@@ -24,7 +24,12 @@ from results import kernels
 from results.history import HistoryBuilder
 from results.interchange import jepsen
 from results.transaction_columns import TransactionsBuilder, transactions_of
-from tests.checkers.isolation.play import is_serializable, is_snapshot_isolated, play
+from tests.checkers.isolation.play import (
+    is_serializable,
+    is_snapshot_isolated,
+    play,
+    sees_consistently,
+)
 from tests.checkers.isolation.registers import history as columns
 from tests.checkers.linearizability.recorded import recorded
 
@@ -290,6 +295,30 @@ def test_serializability_agrees_with_trying_every_order(history):
         outcome = judged(history, isolation).outcome
         if outcome != "unknown":
             assert (outcome == "valid") == holds, isolation
+
+
+@settings(max_examples=200)
+@given(small_histories(), st.sampled_from(["parallel-snapshot-isolation", "prefix"]))
+def test_levels_of_visibility_agree_with_trying_every_order(history, level):
+    verdict = judged(history, level)
+    if verdict.outcome != "unknown":
+        assert (verdict.outcome == "valid") == sees_consistently(history, level), verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "parallel"),
+    [
+        ("rx wx1 | ry wy1 | rx1 ry | rx ry1", "invalid", "valid"),
+        # Who came second is not known, and that matters where an update may be lost.
+        ("rx wx1 | rx wx2 \n rx1 wx3", "unknown", "invalid"),
+        ("rx wy1 | ry wx1", "valid", "valid"),
+        ("wx1 | wx2 | rx1 | rx2 | rx1 wy1", "valid", "valid"),
+        ("wx1 wy1 | rx1 ry | wx2", "invalid", "invalid"),
+    ],
+)
+def test_levels_between_read_atomic_and_snapshot_isolation(text, prefix, parallel):
+    assert judged(text, "prefix", initial=None).outcome == prefix
+    assert judged(text, "parallel-snapshot-isolation", initial=None).outcome == parallel
 
 
 @settings(max_examples=150)

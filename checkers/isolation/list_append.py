@@ -7,23 +7,26 @@ is searched for, whatever was demanded; the model only decides which of them mak
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from checkers.checker import Deadline, Limits
 from checkers.isolation.cycles import find_cycles
 from checkers.isolation.decide import Observations, verdict_on
-from checkers.isolation.dependencies import Orders, components, orders
+from checkers.isolation.dependencies import Dependencies, components, orders
 from checkers.isolation.lattice import canonical, implied_models, proscribed
 from checkers.isolation.list_reasons import ListReasons
 from checkers.isolation.list_versions import ListVersions, list_versions
 from checkers.isolation.list_visibility import anomaly_of, overlooked
+from checkers.isolation.open_orders import decide
+from checkers.isolation.polygraph import LEVELS as SNAPSHOTS
 from checkers.isolation.prefix import PREFIX, prefix_cycle
-from checkers.isolation.unobserved import ALLOWING_CYCLES, with_unobserved_in_order
+from checkers.isolation.unobserved import ALLOWING_CYCLES, as_registers, in_order_of_ends
 from results.history import History
 from results.transaction_columns import transactions_of
 from results.transactions import APPEND, READ, Transactions
-from results.verdict import UNKNOWN, Verdict
+from results.verdict import INVALID, UNKNOWN, VALID, Verdict
 
 FINDINGS_TOLD: Final = 50
 """Findings of one type that are told; further ones are counted. Cycles are all told."""
@@ -84,15 +87,15 @@ class ListAppendChecker:
             )
         found.details = {"components": cycles.components, "largest_component": cycles.largest}
         if not found.counts.keys() & proscribed(self.isolation) and not found.undecided:
-            self._decide_open(versions, order, reasons, found, deadline)
+            self._decide_open(versions, reasons, found, limits, deadline)
         return verdict_on(self.name, self.isolation, transactions, found)
 
     def _decide_open(
         self,
         versions: ListVersions,
-        order: Orders,
         reasons: ListReasons,
         found: Observations,
+        limits: Limits,
         deadline: Deadline,
     ) -> None:
         """What the level allows was found, and nothing else: is the history right? (See `prefix` and `unobserved`.)"""
@@ -106,14 +109,31 @@ class ListAppendChecker:
                 found.add(cycle.name, partial(reasons.of_cycle, cycle, len(cycle.transactions)))
                 found.is_refuted = True
         elif self.isolation in ALLOWING_CYCLES and found.counts:
-            whole = with_unobserved_in_order(versions)
-            if whole is None:
+            ordered = in_order_of_ends(versions)
+            if ordered is None:
                 return
-            count, component = components(transactions, whole, order)
-            cycles = find_cycles(len(transactions), whole, order, count, component, deadline.expired)
-            names = {cycle.name for cycle in cycles.cycles}
-            if names & proscribed(self.isolation) or cycles.undecided:
+            rest = replace(limits, time_s=max(1.0, deadline.remaining()))
+            asked = self.isolation if self.isolation in SNAPSHOTS else "snapshot-isolation"
+            verdict = decide(as_registers(versions), asked, rest)
+            assert verdict is not None, f"nothing decides {asked}"
+            if verdict.outcome == VALID or (
+                asked != self.isolation and self._allows(transactions, ordered, deadline)
+            ):
+                found.is_proved = True
+            elif verdict.outcome == INVALID and asked == self.isolation:
+                for anomaly in verdict.anomalies:
+                    found.add(anomaly.type, lambda anomaly=anomaly: anomaly)  # type: ignore[misc]
+                found.is_refuted = True
+            else:
                 found.doubts.append(
                     "several appends to one key were observed by nobody, so their order is not known, and it matters "
                     "at this level; a read of such keys in the end would tell"
                 )
+
+    def _allows(self, transactions: Transactions, dependencies: Dependencies, deadline: Deadline) -> bool:
+        """Whether the level allows all cycles of these dependencies."""
+        order = orders(transactions)
+        count, component = components(transactions, dependencies, order)
+        cycles = find_cycles(len(transactions), dependencies, order, count, component, deadline.expired)
+        names = {cycle.name for cycle in cycles.cycles}
+        return not cycles.undecided and not names & proscribed(self.isolation)

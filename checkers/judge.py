@@ -107,7 +107,8 @@ def check(
     operations, or mappings with at least `process`, `type` and `f` (without `f`: a transaction).
     `model` is a name of `checkers.registry`; None guesses it from the functions, and raises if that is ambiguous.
     `isolation` is for transactions; None is strict serializability. Further options are the fields of
-    `checkers.registry.Options`: `initial`, `keyed`, `allow_negative`, `total`, `linearizable`, `bound`.
+    `checkers.registry.Options`: `initial`, `keyed`, `allow_negative`, `total`, `linearizable`, `bound`,
+    `eventual`, `no_snapshot`, `guarantees`.
 
     The limits are soft here: a checker looks at them as it works, and says unknown. (`harness check` also enforces
     them from outside.) Raises `results.history.HistoryError` if the events are no history, and

@@ -41,6 +41,12 @@ class Options:
     """Of a set: whether a read has to show whatever was acknowledged before it began."""
     bound: int | None = None
     """Of staleness: for how many nanoseconds a read may miss what was acknowledged."""
+    eventual: bool = False
+    """Of a counter: whether only the final reads have to be right."""
+    no_snapshot: bool = False
+    """Of a bank: whether a read asks for one account after the other."""
+    guarantees: tuple[str, ...] = ()
+    """Of sessions: which guarantees have to hold; none named: all."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def _sequential(name: str, initial: str | None = None) -> Callable[[Options, His
 def _bank(options: Options, history: History) -> Checker:
     from checkers.bank import BankChecker
 
-    return BankChecker(None, options.total, options.allow_negative)
+    return BankChecker(None, options.total, options.allow_negative, snapshot=not options.no_snapshot)
 
 
 def _set(options: Options, history: History) -> Checker:
@@ -105,7 +111,7 @@ def _counter(options: Options, history: History) -> Checker:
     initial = 0 if options.initial is UNSAID else options.initial
     if whole_number(initial) is None:
         raise ValueError(f"a counter begins with a whole number (--initial), not {initial!r}")
-    return _made("checkers.counter:CounterChecker", initial=whole_number(initial))
+    return _made("checkers.counter:CounterChecker", initial=whole_number(initial), eventual=options.eventual)
 
 
 def _isolation(place: str) -> Callable[[Options, History], Checker]:
@@ -132,6 +138,7 @@ def _sessions(options: Options, history: History) -> Checker:
         "checkers.sessions:SessionGuaranteesChecker",
         keyed=keyed,
         initial=None if options.initial is UNSAID else options.initial,
+        **({"guarantees": tuple(options.guarantees)} if options.guarantees else {}),
     )
 
 
@@ -182,14 +189,14 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         "accounts whose total never changes: transfer, read",
         _of("transfer", "read"),
         _bank,
-        _of("allow_negative", "total"),
+        _of("allow_negative", "total", "no_snapshot"),
         needs_real_time=False,
     ),
     "counter": Entry(
         "a counter, linearizable: add (a whole number, which may be negative), read",
         _of("add", "read"),
         _counter,
-        _of("initial"),
+        _of("initial", "eventual"),
     ),
     "unique-ids": Entry(
         "identifiers that are given once: generate",
@@ -309,7 +316,7 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         "session guarantees: monotonic reads and writes, read your writes, writes follow reads: read, write, cas, txn",
         _of("read", "write", "cas", "txn"),
         _sessions,
-        _INITIAL,
+        _INITIAL | {"guarantees"},
         needs_real_time=False,
     ),
 }

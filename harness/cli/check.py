@@ -44,6 +44,13 @@ def _known(what: str, name: str) -> str:
         from checkers.isolation.lattice import canonical
 
         return canonical(name)
+    elif what == "guarantee":
+        from checkers.sessions import GUARANTEES
+
+        if name.replace("-", " ") not in GUARANTEES:
+            known = ", ".join(one.replace(" ", "-") for one in GUARANTEES)
+            raise ValueError(f"{name!r} is no session guarantee; there are {known}")
+        return name.replace("-", " ")
     else:
         from results.interchange.formats import FORMATS
 
@@ -98,6 +105,14 @@ def _known(what: str, name: str) -> str:
 @click.option(
     "--bound", type=int, help="staleness: for how many nanoseconds a read may miss what was acknowledged."
 )
+@click.option("--eventual", is_flag=True, help="counter: only the final reads have to be right.")
+@click.option("--no-snapshot", is_flag=True, help="bank: a read asks for one account after the other.")
+@click.option(
+    "--guarantees",
+    multiple=True,
+    type=NamedChoice("guarantee"),
+    help="sessions: a guarantee that has to hold; repeatable [all].",
+)
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files judged at once."
 )
@@ -121,6 +136,9 @@ def command(
     total: int | None,
     linearizable: bool,
     bound: int | None,
+    eventual: bool,
+    no_snapshot: bool,
+    guarantees: tuple[str, ...],
     jobs: int,
     as_json: bool,
     report: Path | None,
@@ -149,6 +167,9 @@ def command(
         "--total": total,
         "--linearizable": linearizable or None,
         "--bound": bound,
+        "--eventual": eventual or None,
+        "--no-snapshot": no_snapshot or None,
+        "--guarantees": guarantees or None,
         "--report": report,
     }
     given = [name for name, value in about_files.items() if value is not None]
@@ -167,7 +188,18 @@ def command(
             if not targets or not Path(runs[0]).exists()
             else f"{given[0]} is for history files, and {named} is a folder: a run is judged by its own workload"
         )
-    options = Options(isolation, _value(initial), keyed, allow_negative, total, linearizable, bound)
+    options = Options(
+        isolation,
+        _value(initial),
+        keyed,
+        allow_negative,
+        total,
+        linearizable,
+        bound,
+        eventual,
+        no_snapshot,
+        guarantees,
+    )
     question = Question(model, options)
     tasks = _tasks(files, question, format_, check_time_limit, check_memory_limit, jobs, report)
     return _judge_all(targets or ("latest",), files, tasks, runs_dir, check_time_limit, jobs, as_json)

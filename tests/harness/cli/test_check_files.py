@@ -90,6 +90,58 @@ def test_a_counter_begins_with_a_whole_number(harness, write, initial, code):
         assert "a counter begins with a whole number (--initial), not" in err
 
 
+def told(*events):
+    """JSON lines of events `(process, type, f, value)`."""
+    rows = [dict(zip(("process", "type", "f", "value"), event, strict=True)) for event in events]
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def done(process, f, asked, answered):
+    return [(process, "invoke", f, asked), (process, "ok", f, answered)]
+
+
+STALE_COUNTER = told(*done(0, "add", 1, 1), *done(1, "read", None, 0), *done(1, "read", None, 1))
+STALE_BANK = told(
+    *done(1, "read", None, {"a": 5, "b": 5}),
+    (2, "invoke", "read", None),
+    *done(0, "transfer", {"from": "a", "to": "b", "amount": 3}, {"from": "a", "to": "b", "amount": 3}),
+    (2, "ok", "read", {"a": 5, "b": 8}),
+)
+BACKWARDS = told(
+    *done(0, "read", ["x", None], ["x", None]),
+    *done(0, "write", ["x", 1], ["x", 1]),
+    *done(0, "write", ["x", 2], ["x", 2]),
+    *done(0, "read", ["x", None], ["x", 2]),
+    *done(1, "read", ["x", None], ["x", 2]),
+    *done(1, "read", ["x", None], ["x", 1]),
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "option", "without", "with_it"),
+    [
+        ("counter", STALE_COUNTER, ["--eventual"], 1, 0),
+        ("bank", STALE_BANK, ["--no-snapshot"], 1, 0),
+        ("sessions", BACKWARDS, ["--guarantees", "read-your-writes"], 1, 0),
+        (
+            "sessions",
+            BACKWARDS,
+            ["--guarantees", "read-your-writes", "--guarantees", "monotonic-reads"],
+            1,
+            1,
+        ),
+    ],
+)
+def test_options_ask_for_less(harness, write, model, text, option, without, with_it):
+    file = write("history.jsonl", text)
+    assert harness("check", "--model", model, file)[0] == without
+    assert harness("check", "--model", model, *option, file)[0] == with_it
+    other = "counter" if model != "counter" else "bank"
+    code, _, err = harness("check", "--model", other, *option, write("empty.jsonl", STALE_COUNTER))
+    assert code == 2
+    assert f"has no use for {option[0]}" in err
+
+
 def test_an_invalid_file_shows_its_evidence_as_lines_of_the_history(harness, write):
     code, out, err = harness("check", write("stale.edn", STALE))
     assert code == 1

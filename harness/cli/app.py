@@ -49,6 +49,8 @@ COMMANDS = {
     "gate": ("harness.cli.gate", "Run a plan of scenarios for CI: one exit code, JUnit, SARIF, a baseline."),
     "check": ("harness.cli.check", "Judge the history of a saved run again."),
     "report": ("harness.cli.report", "Write the HTML report of a saved run again."),
+    "serve": ("harness.cli.serve", "Show all runs in a browser, on this machine only."),
+    "compare": ("harness.cli.compare", "Show two saved runs side by side."),
     "export": (
         "harness.cli.export",
         "Write a history in the notation of Jepsen, Elle, Porcupine, Perfetto, Parquet.",

@@ -193,6 +193,92 @@ class TransactionColumns:
         self.e += 1
         return 0
 
+    # Our own lines.
+
+    def own_lines(self, data: bytes, at: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Takes the events from `at` on that stand there as this tool writes them: JSON without blanks, the fields
+        index, time, process, type, f and value in this order and no others. Gives where the first other one begins.
+
+        Compiled, this takes a third of the time; interpreted it would take longer, and nothing is taken.
+        """
+        index: cython.longlong
+        process: cython.longlong
+        value: cython.int
+        if not cython.compiled:
+            return at
+        self.data = data
+        while not self.broken:
+            self.at = at
+            if not self._passes(b'{"index":'):
+                break
+            index = self._digits()
+            if index < 0 or not self._passes(b',"time":') or self._digits() < 0:
+                break
+            if not self._passes(b',"process":'):
+                break
+            process = self._digits()
+            if process < 0 or not self._passes(b',"type":"'):
+                break
+            if self._passes(b'invoke","'):
+                type_ = "invoke"
+            elif self._passes(b'ok","'):
+                type_ = "ok"
+            elif self._passes(b'fail","'):
+                type_ = "fail"
+            elif self._passes(b'info","'):
+                type_ = "info"
+            else:
+                break
+            if not self._passes(b'f":"txn","value":'):
+                break
+            self.m_mark, self.e_mark = self.m, self.e
+            value = 1
+            if self._passes(b"null}"):
+                value = 0
+            elif self.at >= len(data) or not self._json_list() or not self._passes(b"}"):
+                self.m, self.e = self.m_mark, self.e_mark
+                break
+            at = self.at
+            if at < len(data) and data[at] == 10:
+                at += 1
+            self.add(index, process, type_, "txn", value)
+        return at
+
+    @cython.cfunc
+    def _passes(self, text: bytes) -> cython.bint:
+        """Whether the text begins here; then it is passed over."""
+        data: bytes = self.data
+        at: cython.Py_ssize_t = self.at
+        length: cython.Py_ssize_t = len(text)
+        i: cython.Py_ssize_t
+        if len(data) - at < length:
+            return False
+        for i in range(length):
+            if data[at + i] != text[i]:
+                return False
+        self.at = at + length
+        return True
+
+    @cython.cfunc
+    def _digits(self) -> cython.longlong:
+        """The whole number that begins here, without a sign and of at most 18 digits; -1 if there is none."""
+        data: bytes = self.data
+        start: cython.Py_ssize_t = self.at
+        at: cython.Py_ssize_t = start
+        end: cython.Py_ssize_t = len(data)
+        number: cython.longlong = 0
+        c: cython.uchar
+        while at < end and at - start < 18:
+            c = data[at]
+            if c < 48 or c > 57:
+                break
+            number = number * 10 + (c - 48)
+            at += 1
+        if at == start or (data[start] == 48 and at - start > 1):
+            return -1
+        self.at = at
+        return number
+
     # The plain values of a text.
 
     @cython.cfunc

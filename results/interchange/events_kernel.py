@@ -27,6 +27,8 @@ MAX_DEPTH = cython.declare(cython.int, 200)
 """Deeper nesting is refused: no program that writes histories needs it, and no reader after this one could follow."""
 SLOTS = cython.declare(cython.int, 1024)
 LONGEST_NAME = cython.declare(cython.int, 48)
+MOST_MISSES = cython.declare(cython.int, 50)
+"""Events, one after another, that were not written as we do, before no other such are expected."""
 
 # Kinds of bytes: part of a token, blank, or the end of a token.
 _BLANK_BYTES = b" \t\n\r\f\v,"
@@ -157,10 +159,22 @@ class Reader:
     def transactions(self, columns: object) -> None:
         """Reads the events as `events` does, but into `TransactionColumns`; stops where they are broken."""
         into: list = []
+        misses: cython.int = 0
+        at: cython.Py_ssize_t
         self.columns = columns
-        while not columns.broken and self._next_event(into):
-            into.clear()
-            into.append(None)  # There was an event.
+        while not columns.broken:
+            if self.is_json and not self.in_list and misses < MOST_MISSES:
+                at = columns.own_lines(self.data, self.at)
+                if at > self.at:
+                    misses = 0
+                    self.at = self.event_at = at
+                    self.timed += 1  # All that were taken.
+                    into[:] = [None]
+                    continue
+                misses += 1
+            if not self._next_event(into):
+                break
+            into[:] = [None]  # There was an event.
 
     @cython.cfunc
     def _next_event(self, into: list) -> cython.bint:

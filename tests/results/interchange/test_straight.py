@@ -212,3 +212,70 @@ def test_both_ways_say_the_same_of_any_transactions(events, of_registers):
         assert same(text, "json", of_registers) == taken
     finally:
         straight.TransactionColumns = kept
+
+
+class WithoutOwnLines(columns_kernel.TransactionColumns):
+    """Columns that leave every event to the reader that expects anything."""
+
+    def own_lines(self, data: bytes, at: int) -> int:
+        return at
+
+
+OWN = [
+    b'{"index":0,"time":0,"process":0,"type":"invoke","f":"txn","value":[["w",1,10],["r",2,null]]}\n',
+    b'{"index":1,"time":1000,"process":1,"type":"invoke","f":"txn","value":[["r","x",null]]}\n',
+    b'{"index":2,"time":2000,"process":0,"type":"ok","f":"txn","value":[["w",1,10],["r",2,11]]}\n',
+    b'{"index":3,"time":3000,"process":1,"type":"fail","f":"txn","value":null}\n',
+]
+CHANGES = {
+    "nothing": (b"", b""),
+    "blanks": (b'"index":2,', b'"index": 2 ,'),
+    "another order": (b'"index":2,"time":2000', b'"time":2000,"index":2'),
+    "a field more": (b"11]]}", b'11]],"error":"slow"}'),
+    "a field twice": (b"11]]}", b'11]],"time":5}'),
+    "no time": (b'"time":2000,', b""),
+    "an index that goes back": (b'"index":2', b'"index":0'),
+    "an index with a zero before it": (b'"index":2', b'"index":02'),
+    "a sign": (b'"process":0,"type":"ok"', b'"process":-0,"type":"ok"'),
+    "an observer": (b'"process":0,"type":"ok"', b'"process":"nemesis","type":"ok"'),
+    "a client that waits for nothing": (b'"process":0,"type":"ok"', b'"process":7,"type":"ok"'),
+    "another type": (b'"ok"', b'"okay"'),
+    "another function": (b'"type":"ok","f":"txn"', b'"type":"ok","f":"read"'),
+    "a value of another kind": (b'["r",2,11]', b'["r",2,{"a":1}]'),
+    "a value that is cut off": (b'["r",2,11]]}\n', b'["r",2,11]]\n'),
+    "no end of the line": (b'["r",2,11]]}\n', b'["r",2,11]]}'),
+    "an empty line": (b'["r",2,11]]}\n', b'["r",2,11]]}\n\n'),
+    "nothing after a comma": (b'["r",2,11]]}', b'["r",2,11],]}'),
+    "a null that goes on": (b'"value":null}', b'"value":nullable}'),
+    "a file that is cut off": (b'"value":null}\n', b'"value":nu'),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+@pytest.mark.parametrize("in_list", [False, True])
+def test_our_own_lines_are_read_as_any_others(change, in_list, monkeypatch):
+    """What is different in one of them is left to the reader of any JSON, and the next ones are taken again."""
+    text = (b"[" + b",".join(OWN) + b"]" if in_list else b"".join(OWN)).replace(*change)
+    quick = read_transactions(text, "json", of_registers=True)
+    monkeypatch.setattr(straight, "TransactionColumns", WithoutOwnLines)
+    plain = read_transactions(text, "json", of_registers=True)
+    assert (quick is None) == (plain is None)
+    if quick is not None and plain is not None:
+        assert told(quick.transactions) == told(plain.transactions)
+        assert (quick.events, quick.notes) == (plain.events, plain.notes)
+
+
+def test_a_file_of_another_hand_is_not_looked_at_forever(monkeypatch):
+    """After fifty events that others wrote, lines of our own are read like theirs."""
+    looks = []
+
+    class Counted(WithoutOwnLines):
+        def own_lines(self, data: bytes, at: int) -> int:
+            looks.append(at)
+            return at
+
+    monkeypatch.setattr(straight, "TransactionColumns", Counted)
+    line = b'{"process": %d, "type": "invoke", "value": []}\n{"process": %d, "type": "ok", "value": []}\n'
+    text = b"".join(line % (process, process) for process in range(100))
+    assert read_transactions(text, "json", of_registers=True) is not None
+    assert len(looks) == 50

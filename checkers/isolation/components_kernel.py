@@ -67,6 +67,11 @@ def components(
     more entry at the end. `successor[t]` is the next transaction of the session, -1 if there is none; real time is
     left out where `completions` is 0. `visited` starts with 0, the other arrays may hold anything.
     """
+    if not cython.compiled and _is_acyclic(
+        transactions, nodes, edge_first, edge_target, successor, rank, invoked_first, completions
+    ):
+        component[:] = [-1] * len(component)
+        return 0
     total: cython.int = nodes + completions
     root: cython.int
     v: cython.int
@@ -161,3 +166,44 @@ def components(
         if visited[v] == 0:
             component[v] = -1
     return found
+
+
+def _is_acyclic(
+    transactions, nodes, edge_first, edge_target, successor, rank, invoked_first, completions
+) -> bool:
+    """Whether the nodes can be put in order, each after those that lead to it (Kahn 1962): for lists of Python, where
+    that is the case for most histories and takes a third of the time of finding components."""
+    before = [0] * nodes
+    for u in edge_target[: edge_first[nodes]]:
+        before[u] += 1
+    if not completions:
+        for u in successor:
+            if u >= 0:
+                before[u] += 1
+    is_over = [False] * (completions + 1)
+    completed = left = 0
+    released = invoked_first[0] if completions else transactions
+    ready = [t for t in (*range(released), *range(transactions, nodes)) if not before[t]]
+    for v in ready:  # Grows meanwhile.
+        left += 1
+        for u in edge_target[edge_first[v] : edge_first[v + 1]]:
+            before[u] -= 1
+            if not before[u] and (u < released or u >= transactions):
+                ready.append(u)
+        if v >= transactions:
+            continue
+        if not completions:
+            u = successor[v]
+            if u >= 0:
+                before[u] -= 1
+                if not before[u]:
+                    ready.append(u)
+        elif rank[v] >= 0:
+            is_over[rank[v]] = True
+            if rank[v] == completed:
+                while is_over[completed]:
+                    completed += 1
+                invoked = invoked_first[completed]
+                ready += [t for t in range(released, invoked) if not before[t]]
+                released = invoked
+    return left == nodes

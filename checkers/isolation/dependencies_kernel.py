@@ -39,33 +39,31 @@ class Edges:
     via: cython.int[:]
     count: cython.Py_ssize_t
     room: cython.Py_ssize_t
+    rows: list
+    """Interpreted: the four of each, one edge after another; tuples would keep the garbage collector busy."""
 
     def __init__(self):
         self.count = 0
         self.room = 1024
+        self.rows = []
         if cython.compiled:
             self.source = np.empty(self.room, np.int32)
             self.target = np.empty(self.room, np.int32)
             self.kind = np.empty(self.room, np.int8)
             self.via = np.empty(self.room, np.int32)
-        else:
-            self.source, self.target, self.kind, self.via = [], [], [], []
 
     @cython.cfunc
     @cython.inline
     def add(self, source: cython.int, target: cython.int, kind: cython.int, via: cython.int) -> cython.void:
-        if cython.compiled:
-            if self.count == self.room:
-                self._grow()
-            self.source[self.count] = source
-            self.target[self.count] = target
-            self.kind[self.count] = kind
-            self.via[self.count] = via
-        else:
-            self.source.append(source)
-            self.target.append(target)
-            self.kind.append(kind)
-            self.via.append(via)
+        if not cython.compiled:
+            self.rows.extend((source, target, kind, via))
+            return
+        if self.count == self.room:
+            self._grow()
+        self.source[self.count] = source
+        self.target[self.count] = target
+        self.kind[self.count] = kind
+        self.via[self.count] = via
         self.count += 1
 
     def _grow(self):
@@ -77,6 +75,9 @@ class Edges:
 
     def found(self) -> tuple:
         """The arrays of sources, targets, kinds and vias."""
+        if not cython.compiled:
+            rows = np.array(self.rows, np.int32).reshape(-1, 4)
+            return rows[:, 0].copy(), rows[:, 1].copy(), rows[:, 2].astype(np.int8), rows[:, 3].copy()
         return (
             np.array(self.source[: self.count], np.int32),
             np.array(self.target[: self.count], np.int32),

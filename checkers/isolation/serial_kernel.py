@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import cython
 
-_READ = cython.declare(cython.int, 0)
-_WRITE = cython.declare(cython.int, 2)
-
 # Of a hash function of numbers (splitmix64).
 _FIRST_FACTOR = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)
 _SECOND_FACTOR = cython.declare(cython.ulonglong, 0xBF58476D1CE4E5B9)
@@ -68,13 +65,13 @@ def run_all(
     invoked_first: cython.int[:],
     completions: cython.int,
     is_committed: cython.char[:],
-    first: cython.longlong[:],
-    kind: cython.char[:],
-    key: cython.int[:],
-    position: cython.int[:],
+    read_first: cython.longlong[:],
+    read_key: cython.int[:],
+    write_first: cython.longlong[:],
+    write_key: cython.int[:],
+    readers: cython.int[:],
     due: cython.longlong[:],
     before: cython.int[:],
-    readers_of: cython.int[:],
     unread: cython.int[:],
     ready: cython.int[:],
     place_of: cython.int[:],
@@ -93,7 +90,9 @@ def run_all(
     `most_steps`, or if more than `most_ready` could be run at once. Sessions count if `successor` is not empty, real
     time if `completions` is not 0. `due` says when each is over at the latest, each at a time of its own.
 
-    `before`, `readers_of`, `unread`, `is_over`, `dead` start with 0; `dead` is a table with a power of two of places.
+    Reads and writes are those of committed transactions, by transaction; `readers` says how many read each write.
+    `before` starts with how many lead to each node, `unread` with how many read the initial version of each key;
+    `is_over` and `dead` start with 0; `dead` is a table with a power of two of places.
     """
     t: cython.int
     u: cython.int
@@ -115,21 +114,9 @@ def run_all(
     h: cython.ulonglong
     full: cython.longlong = 0
     by_session: cython.bint = len(successor) > 0
-    for t in range(nodes):
-        if t < transactions:
-            if not is_committed[t]:
-                continue
+    for t in range(transactions):
+        if is_committed[t]:
             total += 1
-            for i in range(first[t], first[t + 1]):
-                if kind[i] == _READ:
-                    if position[i] >= 0:
-                        readers_of[position[i]] += 1
-                    elif position[i] == -1:
-                        unread[key[i]] += 1
-            if by_session and successor[t] >= 0:
-                before[successor[t]] += 1
-        for e in range(edge_first[t], edge_first[t + 1]):
-            before[edge_target[e]] += 1
     for t in range(transactions, nodes):
         if before[t] == 0:
             ready[count] = t
@@ -171,11 +158,10 @@ def run_all(
                 break
             tried[done] = due[t]
             fits = True
-            for i in range(first[t], first[t + 1]):
-                if kind[i] == _READ and position[i] >= -1:
-                    unread[key[i]] -= 1
-            for i in range(first[t], first[t + 1]):
-                if kind[i] == _WRITE and unread[key[i]] > 0:
+            for i in range(read_first[t], read_first[t + 1]):
+                unread[read_key[i]] -= 1
+            for i in range(write_first[t], write_first[t + 1]):
+                if unread[write_key[i]] > 0:
                     fits = False
                     break
             if fits:
@@ -198,9 +184,8 @@ def run_all(
             if fits:
                 chosen = best
                 break
-            for i in range(first[t], first[t + 1]):
-                if kind[i] == _READ and position[i] >= -1:
-                    unread[key[i]] += 1
+            for i in range(read_first[t], read_first[t + 1]):
+                unread[read_key[i]] += 1
         if best >= 0 and ready[best] >= transactions:
             # A node that is no transaction only passes on; it is run at once, as a step that has no alternative.
             chosen = best
@@ -215,9 +200,8 @@ def run_all(
             count -= 1
             ready[chosen] = ready[count]
             if t < transactions:
-                for i in range(first[t], first[t + 1]):
-                    if kind[i] == _WRITE:
-                        unread[key[i]] += readers_of[i]
+                for i in range(write_first[t], write_first[t + 1]):
+                    unread[write_key[i]] += readers[i]
                 if completions > 0 and rank[t] >= 0:
                     is_over[rank[t]] = 1
                     while completed < completions and is_over[completed]:
@@ -265,12 +249,10 @@ def run_all(
                     before[successor[t]] += 1
                 if completions > 0 and rank[t] >= 0:
                     is_over[rank[t]] = 0
-                for i in range(first[t], first[t + 1]):
-                    if kind[i] == _WRITE:
-                        unread[key[i]] -= readers_of[i]
-                for i in range(first[t], first[t + 1]):
-                    if kind[i] == _READ and position[i] >= -1:
-                        unread[key[i]] += 1
+                for i in range(write_first[t], write_first[t + 1]):
+                    unread[write_key[i]] -= readers[i]
+                for i in range(read_first[t], read_first[t + 1]):
+                    unread[read_key[i]] += 1
             else:
                 total -= 1
             held = ready_at[done]

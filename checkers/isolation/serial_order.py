@@ -12,7 +12,7 @@ from checkers.isolation import serial_kernel
 from checkers.isolation.arrays import Arrays
 from checkers.isolation.dependencies import Orders
 from checkers.isolation.register_versions import DERIVED, RegisterVersions, register_versions
-from results.transactions import FOREVER, Transactions
+from results.transactions import FOREVER, READ, WRITE, Transactions
 
 REAL_TIME: Final = "real time"
 SESSIONS: Final = "sessions"
@@ -94,6 +94,17 @@ def find_serial_order(
         successor[counted[:-1][same]] = counted[1:][same]
     due = np.empty(count, np.int64)
     due[np.lexsort((np.arange(count), transactions.start, transactions.end))] = np.arange(count)
+    owner = np.repeat(np.arange(count), np.diff(transactions.first))
+    counted_step = is_committed[owner]
+    reads = np.flatnonzero(counted_step & (transactions.kind == READ) & (versions.position >= -1))
+    writes = np.flatnonzero(counted_step & (transactions.kind == WRITE))
+    seen = versions.position[reads]
+    readers = np.bincount(seen[seen >= 0], minlength=len(owner))[writes]
+    unread = np.bincount(transactions.key[reads[seen == -1]], minlength=keys)
+    counted_node = np.append(is_committed, np.ones(nodes - count, dtype=np.bool_))
+    target = dependencies.target[np.repeat(counted_node, np.diff(dependencies.edge_first))]
+    target = np.concatenate([target, successor[successor >= 0]])
+    before = np.bincount(target, minlength=nodes)
     order = arrays.zeros(nodes + 1, np.int32)
     done = kernel.run_all(
         count,
@@ -105,14 +116,14 @@ def find_serial_order(
         arrays.given(orders.invoked_first),
         completions,
         arrays.given(is_committed.view(np.int8)),
-        arrays.given(transactions.first),
-        arrays.given(transactions.kind),
-        arrays.given(transactions.key),
-        arrays.given(versions.position),
+        arrays.given(_starts(owner[reads], count)),
+        arrays.given(transactions.key[reads]),
+        arrays.given(_starts(owner[writes], count)),
+        arrays.given(transactions.key[writes]),
+        arrays.given(readers.astype(np.int32)),
         arrays.given(due),
-        arrays.zeros(nodes, np.int32),
-        arrays.zeros(transactions.micro_operations, np.int32),
-        arrays.zeros(keys, np.int32),
+        arrays.given(before.astype(np.int32)),
+        arrays.given(unread.astype(np.int32)),
         arrays.zeros(nodes + 1, np.int32),
         arrays.zeros(nodes + 1, np.int32),
         arrays.zeros(nodes + 1, np.int32),
@@ -129,3 +140,8 @@ def find_serial_order(
     found = arrays.taken(order, np.int32)[:done]
     found = found[found < count]
     return found if len(found) == int(is_committed.sum()) else None
+
+
+def _starts(owner: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Where each owner's entries begin; `owner` is sorted."""
+    return np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=count))]).astype(np.int64)

@@ -7,7 +7,7 @@ memory runs out says so, and why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -18,6 +18,7 @@ from checkers.checker import Deadline, Limits
 from checkers.linearizability import races
 from checkers.linearizability.calls import Call
 from checkers.linearizability.columns import CallColumns
+from checkers.linearizability.crowded import has_obvious_order, impossible_answer
 from checkers.linearizability.elements import KINDS, judge_elements
 from checkers.linearizability.footprints import Footprints, footprints_of
 from checkers.linearizability.models import AppendMap, GrowSet, Model, NoFunctionError
@@ -102,6 +103,7 @@ class _Plain:
     """The plain search as a contest of one."""
 
     search: Search
+    expired: Callable[[], bool]
     looked_at: int = 0
     held_bytes: int = 0
     result: SearchResult | None = None
@@ -112,7 +114,7 @@ class _Plain:
 
     def run(self, budget: int) -> SearchResult | None:
         search = self.search
-        while self.result is None and search.work < budget:
+        while self.result is None and search.work < budget and not self.expired():
             if next(self._steps, self) is self:
                 self.result = search.result
         self.looked_at = search.looked_at
@@ -351,8 +353,17 @@ class _Turns:
             if program is not None:
                 columns = item.columns if self.footprints is not None else item.columns.take(item.rows)
                 return races.Race(program, columns, most_bytes)
+        if self.footprints is not None and self.zones:
+            calls = item.calls()
+            wrong = impossible_answer(calls, self.model)
+            if wrong is not None:
+                item.wrong, item.contradiction = True, [wrong]
+                return None
+            if has_obvious_order(calls, self.model):
+                item.result = SearchResult(True)
+                return None
         model = narrowed(self.model, item.columns.take(item.rows))
-        return _Plain(Search(item.calls(), model))
+        return _Plain(Search(item.calls(), model), lambda: self.limits.clock() >= self.stop_at)
 
     def _program_of_model(self, item: ObjectState) -> races.Program | None:
         columns = item.columns.take(item.rows)

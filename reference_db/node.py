@@ -91,7 +91,8 @@ CLIENT_REQUESTS_MOST = 10_000
 BOUND_MARGIN_NS = 1_000_000_000
 """A turn is run, if only for that, when less than this is left of the clock's durable window."""
 KEEPALIVE_TICKS = 10
-"""A peer to which nothing was sent for so many ticks gets an empty frame: a sign of life, and of the clock."""
+"""A peer to which nothing was sent for so many ticks gets an empty frame: a sign of life, and of the clock. Where
+ranges sleep, these stand for their heartbeats, and are as frequent."""
 TELL_AGAIN_TICKS = 10
 """What another node should know already is told again after so many ticks: a frame may be lost without a link's end."""
 
@@ -217,6 +218,9 @@ class Node:
         self._outbox_single: dict[str, list[tuple[int, Message]]] = {}
         """Without coalescing: heartbeats and their answers, each of which makes a frame of its own."""
         self._coalescing = is_on(self.options.coalescing)
+        self._keepalive_ticks = KEEPALIVE_TICKS
+        if is_on(self.options.quiescence):
+            self._keepalive_ticks = min(KEEPALIVE_TICKS, self.options.heartbeat_ticks)
         self._outbox_tick: dict[str, dict[int, Message]] = {}
         """By node and range: questions whether this node still leads, for those who need not be asked as long as the
         others answer. They go at the next tick; a newer one stands for all before it."""
@@ -445,7 +449,7 @@ class Node:
             self._schedule_flush()
         self._outbox_tick.clear()
         for node, idle in self._idle_ticks.items():
-            if idle >= KEEPALIVE_TICKS or node in self._outbox_lazy:
+            if idle >= self._keepalive_ticks or node in self._outbox_lazy:
                 self._outbox_raft.setdefault(node, [])
                 self._schedule_flush()
             self._idle_ticks[node] = idle + 1
@@ -460,6 +464,7 @@ class Node:
         self._heard_at[frame.sender] = self._loop.time()
         clock = self.clock
         clock.forward(frame.clock)
+        self.store.heard(self._raft_ids[frame.sender])
         if frame.follows_version:
             self.store.heard_follower(
                 self._raft_ids[frame.sender], frame.clock, frame.follows, frame.follows_version
@@ -1065,6 +1070,8 @@ class Node:
                 "heartbeat_answers": store.heartbeat_answers,
                 "heartbeat_envelopes": store.heartbeat_envelopes,
                 "answer_envelopes": store.answer_envelopes,
+                "sleeps": store.sleeps,
+                "wakes": store.wakes,
                 "frames_sent": self.frames_sent,
                 "frames_received": self.frames_received,
                 "bytes_sent": self.bytes_sent,

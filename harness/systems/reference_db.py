@@ -76,7 +76,8 @@ LOG_PATTERNS = (
 
 HEALTHY_OPTIONS = (
     "reads (linearizable, lease, bounded, stale), max_staleness_ms, leases (on or off), closed_timestamp_ticks, "
-    "tick_ms, election_ticks, heartbeat_ticks, timeout_ms, coalescing (on or off)"
+    "tick_ms, election_ticks, heartbeat_ticks, timeout_ms, coalescing and "
+    "quiescence (on or off), quiesce_ticks"
 )
 
 
@@ -285,6 +286,9 @@ class ReferenceDatabase:
             "coalescing": random.choice((True, True, True, False)),
             # Both are linearizable, as far as clocks run about alike, and no fault changes that.
             "reads": random.choice(("linearizable", "lease")),
+            "quiescence": random.choice((True, True, True, False)),
+            # Short, so that ranges fall asleep and wake in the midst of everything.
+            "quiesce_ticks": random.choice((1, 3, 3, 10, 30)),
         }
 
     async def status(self, address: Addresses) -> dict[str, Any]:

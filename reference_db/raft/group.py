@@ -501,6 +501,11 @@ class RaftGroup:
         Everybody has acknowledged the whole log and was told that it is committed, all of it is applied here, no read,
         transfer or joint change is open. (Who missed the last commit notice learns it when the group wakes.)
         """
+        return self.may_quiesce_without(())
+
+    def may_quiesce_without(self, absent: Collection[int]) -> bool:
+        """The same, where nobody waits for these members: their nodes are down, and the owner wakes the group when
+        they are back. The others must be a quorum."""
         core = self.core
         log = core.log
         last = log.last_index
@@ -512,11 +517,43 @@ class RaftGroup:
             and core.reads.idle
             and not core.peers.configuration.is_joint
             and all(
-                record.match == last and (node == core.node_id or not record.can_bump_commit(last))
+                node in absent
+                or (record.match == last and (node == core.node_id or not record.can_bump_commit(last)))
                 for node, record in core.peers.progress.items()
             )
+            and (not absent or self.is_quorum([node for node in core.peers.progress if node not in absent]))
+            and self._pending is None
             and not self.has_ready()
         )
+
+    def may_quiesce_after(self, leader: int, term: int, last: int) -> bool:
+        """Follower: whether it is where its leader believes it to be when that stops ticking: in this term, with a log
+        up to `last`, all of it durable, committed and applied."""
+        core = self.core
+        log = core.log
+        return (
+            core.role == Role.FOLLOWER
+            and core.term == term
+            and core.leader_id == leader
+            and log.last_index == last
+            and log.applied == last
+            and log.stable == last
+            and self._pending is None
+            and not self.has_ready()
+        )
+
+    def resume(self, missed: int, silent: int) -> None:
+        """The owner ticks again, after it has left out `missed` ticks. A leader gets a whole election timeout to hear
+        its quorum, and its next tick makes heartbeats; for a follower the leader was silent for `silent` ticks, as far
+        as the owner knows of the leader's node."""
+        core = self.core
+        core.ticks += missed
+        core.vote_hold_ticks = max(core.vote_hold_ticks - missed, 0)
+        if core.role == _LEADER:
+            core.election_elapsed = 0
+            core.heartbeat_elapsed = core.config.heartbeat_ticks
+        else:
+            core.election_elapsed = silent
 
     def wake(self) -> None:
         """The owner ticks again. A leader speaks up at once, and gets a whole election timeout to hear its quorum; a

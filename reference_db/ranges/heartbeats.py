@@ -20,24 +20,32 @@ class Heartbeats(msgspec.Struct, frozen=True, array_like=True):
     """Four numbers a range that the sender leads: its id, the term, how far the receiver may commit, and the round of
     reads that is asked for (0: none)."""
     answers: tuple[int, ...] = ()
-    """Three numbers a range that the sender follows in: its id, the term, and the round of reads that is answered."""
+    """Three numbers a range that the sender follows in: its id, the term, and the round of reads that is answered; or
+    `WAKE_UP`."""
+    sleeps: tuple[int, ...] = ()
+    """Three numbers a range that the sender leads: its id, the term, and the index of the last entry, which is
+    committed. It sleeps from now on, and so may the receiver."""
 
 
 BEAT_NUMBERS = 4
 ANSWER_NUMBERS = 3
+SLEEP_NUMBERS = 3
+WAKE_UP = -1
+"""In place of a round: the sender is awake, and so should its leader be."""
 
 
 class HeartbeatOutbox:
     """What waits to leave, by node."""
 
-    __slots__ = ("_answers", "_beats")
+    __slots__ = ("_answers", "_beats", "_sleeps")
 
     def __init__(self) -> None:
         self._beats: dict[str, list[int]] = {}
         self._answers: dict[str, list[int]] = {}
+        self._sleeps: dict[str, list[int]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._beats or self._answers)
+        return bool(self._beats or self._answers or self._sleeps)
 
     def beat(self, node: str, range_id: int, term: int, commit: int, number: int) -> None:
         """A heartbeat of a range that is led here."""
@@ -47,13 +55,15 @@ class HeartbeatOutbox:
         """The answer to one."""
         self._answers.setdefault(node, []).extend((range_id, term, number))
 
+    def sleep(self, node: str, range_id: int, term: int, last: int) -> None:
+        """A range that is led here goes to sleep."""
+        self._sleeps.setdefault(node, []).extend((range_id, term, last))
+
     def nodes(self) -> set[str]:
         """For whom there is something."""
-        return self._beats.keys() | self._answers.keys()
+        return self._beats.keys() | self._answers.keys() | self._sleeps.keys()
 
     def take(self, node: str) -> Heartbeats | None:
         """What there is for a node; it waits no longer."""
-        beats, answers = self._beats.pop(node, ()), self._answers.pop(node, ())
-        if not beats and not answers:
-            return None
-        return Heartbeats(tuple(beats), tuple(answers))
+        rows = [tuple(waiting.pop(node, ())) for waiting in (self._beats, self._answers, self._sleeps)]
+        return Heartbeats(*rows) if any(rows) else None

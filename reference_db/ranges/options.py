@@ -44,6 +44,10 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     coalescing: Switch = True
     """The heartbeats of all ranges leave together, one envelope a node and interval. Off: a frame for each, and for
     each answer."""
+    quiescence: Switch = True
+    """Ranges that nobody uses go to sleep: nothing is sent for them, and no time passes."""
+    quiesce_ticks: int = 30
+    """How long nothing must have happened in a range before it does."""
 
     def problems(self) -> list[str]:
         """What is wrong with the numbers, one sentence each."""
@@ -58,6 +62,7 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ("lock_wait_ticks", 0, 1000),
             ("closed_timestamp_ticks", 0, 1000),
             ("settled_ticks", 1, 1_000_000),
+            ("quiesce_ticks", 1, 1_000_000),
         ):
             value = getattr(self, name)
             if not least <= value <= most:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -212,11 +212,13 @@ class Replica:
         "_whose",
         "applied_index",
         "applied_term",
+        "asleep_since",
         "descriptor",
         "descriptor_changed",
         "followed",
         "group",
         "id",
+        "idle_ticks",
         "is_retired",
         "leader_changed",
         "leadership",
@@ -344,6 +346,10 @@ class Replica:
         """Whether the known leader is another than when the store last asked."""
         self.followed = (0, 0)
         """Whom this replica follows, a Raft id, and in which term, as the store last noted it."""
+        self.asleep_since: int | None = None
+        """The store's tick at which it went to sleep; None while it is awake."""
+        self.idle_ticks = 0
+        """For how long nothing has happened that asks for anything."""
         self.open_requests = 0
         self._all_open = all_open if all_open is not None else OpenRequests()
 
@@ -391,6 +397,7 @@ class Replica:
         if not self.group.is_leader and not self._patience_ticks:
             done(RangeReply(request.request_id, error=self.not_leader()))
             return
+        self.idle_ticks = 0
         self.open_requests += 1
         self._all_open.count += 1
         self._queue.append(Work(request, done))
@@ -694,6 +701,7 @@ class Replica:
         """Put everything that a Ready wants kept, and the effects of what is committed, into the turn's batch."""
         if ready.soft_state is not None:
             self.leader_changed = True
+            self.idle_ticks = 0
             if self._patience_ticks and self.group.leader_id not in (0, self.group.config.node_id):
                 # Another one won.
                 self._patience_ticks = 0
@@ -734,6 +742,8 @@ class Replica:
             self._marks.pop(context, None)
             for work in self._unconfirmed.pop(context, _NOTHING)[0]:
                 self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
+        if ready.entries or ready.committed_entries:
+            self.idle_ticks = 0
         if ready.committed_entries:
             for entry in ready.committed_entries:
                 self._apply(entry, batch)
@@ -956,6 +966,7 @@ class Replica:
             self.lease.tick(now_ns)
         else:
             self.group.tick()
+        self.idle_ticks += 1
         if self._early_ticks:
             self._early_ticks -= 1
         if self._patience_ticks:
@@ -969,6 +980,34 @@ class Replica:
             peer = self.group.core.peers.progress.get(self._preferred_id)
             if peer is not None and peer.recent_active:
                 self._preferred_seen_at = self.led_ticks
+
+    def may_sleep(self, absent: Collection[int]) -> bool:
+        """Whether a leader has nothing to do, nor its followers, apart from those whose nodes are down."""
+        return (
+            self.leadership is not None
+            and self._served_term == self.group.term
+            and not self.open_requests
+            and not self._unconfirmed
+            and not self._proposed
+            and not self._finished
+            and not self._early_ticks
+            and not self._patience_ticks
+            # Somebody may have to finish these.
+            and not self.state.records
+            and not len(self.state.locks)
+            # It is about to be handed over.
+            and (self._is_preferred or self._preferred_id in absent)
+            and self.group.may_quiesce_without(absent)
+        )
+
+    def may_sleep_after(self, leader: int, term: int, last: int) -> bool:
+        """Whether a follower has nothing to do that its leader doesn't know of."""
+        return not self.open_requests and self.group.may_quiesce_after(leader, term, last)
+
+    def involves(self, member: int) -> bool:
+        """Whether it follows this member, or leads it."""
+        core = self.group.core
+        return core.leader_id == member or (self.group.is_leader and member in core.peers.progress)
 
     def campaign_if_new(self) -> None:
         """At a cluster's first start the preferred replica need not wait for a timeout."""

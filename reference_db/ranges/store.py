@@ -37,7 +37,14 @@ from reference_db.ranges.descriptor import (
     encode_descriptor,
     unknown_range,
 )
-from reference_db.ranges.heartbeats import ANSWER_NUMBERS, BEAT_NUMBERS, HeartbeatOutbox, Heartbeats
+from reference_db.ranges.heartbeats import (
+    ANSWER_NUMBERS,
+    BEAT_NUMBERS,
+    SLEEP_NUMBERS,
+    WAKE_UP,
+    HeartbeatOutbox,
+    Heartbeats,
+)
 from reference_db.ranges.led import Led
 from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.ranges.replica import Done, OpenRequests, ReadCounters, Replica, Said, Saying
@@ -79,6 +86,10 @@ class StoreCounters:
     """Frames with heartbeats in them."""
     answer_envelopes: int = 0
     """Frames with answers to heartbeats in them."""
+    sleeps: int = 0
+    """How often a replica went to sleep."""
+    wakes: int = 0
+    """How often one was woken."""
     requests: int = 0
     refused: int = 0
     """Requests refused because too many were under way."""
@@ -178,6 +189,11 @@ class Store:
         """To be sent with the node's next frames."""
         self._awake: dict[int, Replica] = {}
         """Replicas for which time passes. Everything that is done for all replicas is done for these only."""
+        self._quiescence = is_on(options.quiescence)
+        self._heard = {number: 0 for number in names if number != self._id}
+        """By other member: the tick in which a frame of it arrived last."""
+        self._silent: set[int] = set()
+        """Members that were silent for an election timeout: whoever sleeps and relies on them was woken."""
         self._followed: dict[int, dict[int, int]] = {}
         """By leader, a Raft id: the ranges in which this node follows it, with their terms."""
         self._follows_version = clock.now().wall_ns
@@ -241,6 +257,15 @@ class Store:
         self._awake[descriptor.id] = self.replicas[descriptor.id] = replica
         return replica
 
+    def remove_replica(self, range_id: int) -> None:
+        """Forget a replica, between two turns. All its requests must have been answered."""
+        replica = self.replicas.pop(range_id)
+        assert not replica.open_requests, f"range {range_id} goes with {replica.open_requests} open requests"
+        self._awake.pop(range_id, None)
+        self._touched.pop(range_id, None)
+        if self._followed.get(replica.followed[0], _NOBODY).pop(range_id, None) is not None:
+            self._follows_version += 1
+
     # What arrives.
 
     def receive(self, raft: Sequence[tuple[int, Message]]) -> None:
@@ -256,7 +281,12 @@ class Store:
             replica = self.replicas.get(range_id)
             if replica is None:
                 self._strangers.append((range_id, message))
-            elif message.kind is not _SNAPSHOT or self._has_room_for(range_id, message):
+                continue
+            if replica.asleep_since is not None:
+                if message.kind is _HEARTBEAT_RESPONSE and message.term == replica.group.term:
+                    continue  # To a heartbeat from before.
+                self._wake_up(replica, message.source)
+            if message.kind is not _SNAPSHOT or self._has_room_for(range_id, message):
                 replica.step(message)
                 stepped[range_id] = replica
         for range_id, replica in stepped.items():
@@ -277,6 +307,8 @@ class Store:
             if replica is None:
                 messages.append((range_id, beats.heartbeat(source, self._id, term, commit, number)))
                 continue
+            if replica.asleep_since is not None:
+                self._wake_up(replica, source)
             if replica.group.hear_heartbeat(source, term, commit):
                 self.counters.heartbeat_answers += 1
                 self.heartbeats.answer(self._names[source], range_id, term, number)
@@ -288,8 +320,29 @@ class Store:
         for at in range(0, len(row), ANSWER_NUMBERS):
             range_id, term, number = row[at : at + ANSWER_NUMBERS]
             replica = replicas.get(range_id)
-            if replica is not None and not replica.group.hear_answer(source, term, number):
+            if replica is None:
+                continue
+            if replica.asleep_since is not None:
+                if not number and term == replica.group.term:
+                    continue  # To a heartbeat from before.
+                self._wake_up(replica, source)
+            number = max(number, 0)
+            if not replica.group.hear_answer(source, term, number):
                 messages.append((range_id, beats.answer(source, self._id, term, number)))
+        row = heartbeats.sleeps
+        for at in range(0, len(row), SLEEP_NUMBERS):
+            range_id, term, last = row[at : at + SLEEP_NUMBERS]
+            replica = replicas.get(range_id)
+            if replica is None or replica.asleep_since is not None:
+                continue
+            if self._quiescence and range_id not in touched and replica.may_sleep_after(source, term, last):
+                self._fall_asleep(replica)
+                continue
+            # Its leader must not sleep as long as it doesn't; it is told what it may have missed.
+            messages.append(
+                (range_id, beats.heartbeat(source, self._id, term, min(last, replica.group.last_index), 0))
+            )
+            self.heartbeats.answer(self._names[source], range_id, term, WAKE_UP)
         if messages:
             self.receive(messages)
         elif touched:
@@ -336,6 +389,59 @@ class Store:
             for _, replica in sorted(self.replicas.items())
             if any(replica.descriptor.overlaps(start, end) for start, end in wanted)
         )
+
+    # Who sleeps. A range goes to sleep when nothing has happened for a while and everybody has everything: its leader
+    # says so to its followers, and from then on nothing is sent for it, and no time passes. Whatever touches a replica
+    # wakes it; and what its heartbeats would have told is told by any frame of the leader's node.
+
+    def _fall_asleep(self, replica: Replica) -> None:
+        replica.asleep_since = self._ticks
+        del self._awake[replica.id]
+        self.counters.sleeps += 1
+
+    def _wake_up(self, replica: Replica, source: int | None = None) -> None:
+        """Time passes again for a replica that sleeps. If somebody else than its leader (`source`) has woken a
+        follower, its leader is woken too: a healthy one speaks up before anybody campaigns."""
+        assert replica.asleep_since is not None, f"range {replica.id} is awake"
+        core = replica.group.core
+        missed = self._ticks - replica.asleep_since
+        replica.group.resume(missed, self._ticks - self._heard.get(core.leader_id, self._ticks))
+        replica.asleep_since = None
+        replica.idle_ticks = 0
+        self._awake[replica.id] = replica
+        self.counters.wakes += 1
+        if source not in (None, core.leader_id, self._id) and core.leader_id not in (0, self._id):
+            self.heartbeats.answer(self._names[core.leader_id], replica.id, core.term, WAKE_UP)
+
+    def _maybe_sleep(self, replica: Replica) -> None:
+        """A leader at rest."""
+        if replica.id in self._touched or not replica.may_sleep(self._silent):
+            return
+        group = replica.group
+        for member in group.core.peers.others:
+            if member not in self._silent:
+                self.heartbeats.sleep(self._names[member], replica.id, group.term, group.last_index)
+        self._fall_asleep(replica)
+
+    def heard(self, member: int) -> None:
+        """A frame of another member, a Raft id, arrived. One that was silent may have missed much."""
+        self._heard[member] = self._ticks
+        if member in self._silent:
+            self._silent.discard(member)
+            self._wake_for(member)
+
+    def _listen(self) -> None:
+        """Called every tick: who has become silent?"""
+        for member, at in self._heard.items():
+            if self._ticks - at >= self._options.election_ticks and member not in self._silent:
+                self._silent.add(member)
+                self._wake_for(member)
+
+    def _wake_for(self, member: int) -> None:
+        """Something has happened to a member's node: whoever follows or leads it must look."""
+        for replica in self.replicas.values():
+            if replica.asleep_since is not None and replica.involves(member):
+                self._wake_up(replica)
 
     def follows(self, leader: int) -> tuple[int, dict[int, int]]:
         """The ranges in which this node follows that member, a Raft id, at this moment, with the term; and the version
@@ -404,6 +510,7 @@ class Store:
     def tick(self) -> None:
         """One tick passes for all groups."""
         self._ticks += 1
+        self._listen()
         awake = list(self._awake.values())
         self.counters.replica_ticks += len(awake)
         # All at the same ticks, so that they share envelopes.
@@ -414,6 +521,8 @@ class Store:
                 self._beat(replica)
             if replica.has_work:
                 self._touch(replica)
+            elif self._quiescence and replica.idle_ticks >= self._options.quiesce_ticks:
+                self._maybe_sleep(replica)
         if self._ticks == CAMPAIGN_TICK:
             for replica in self.replicas.values():
                 replica.campaign_if_new()
@@ -474,8 +583,12 @@ class Store:
         """The connection to a node broke."""
         for replica in self.replicas.values():
             replica.report_unreachable(node)
+        member = next((number for number, name in self._names.items() if name == node), 0)
+        self._wake_for(member)
 
     def _touch(self, replica: Replica) -> None:
+        if replica.asleep_since is not None:
+            self._wake_up(replica)
         self._touched[replica.id] = replica
         self._wake()
 
@@ -638,6 +751,7 @@ class Store:
                     "records": len(replica.state.records),
                     "open_requests": replica.open_requests,
                     "lease": replica.lease.is_valid(self._monotonic_ns()),
+                    "asleep": replica.asleep_since is not None,
                 }
             )
         return found

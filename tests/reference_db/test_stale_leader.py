@@ -23,7 +23,9 @@ async def read_at_a_leader_that_was_replaced(seed: int) -> list[object]:
     changes its leader too, so nobody remembers the writer. n1 still believes that it leads. 4. The push is answered.
 
     What the reader sees of k and m; "refused" if it gets no answer."""
-    world = World(seed=seed, nodes=5, ranges=5, options=NodeOptions(settled_ticks=1_000_000))
+    world = World(
+        seed=seed, nodes=5, ranges=5, options=NodeOptions(settled_ticks=1_000_000, quiescence="off")
+    )
     world.start_all()
     await world.wait_until_led()
     reader_node = world.nodes["n1"]

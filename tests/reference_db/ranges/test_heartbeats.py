@@ -15,6 +15,7 @@ from tests.reference_db.world import World
 
 INTERVALS = 10
 INTERVAL_S = 0.2
+AWAKE = NodeOptions(quiescence="off")
 
 
 def counted(world: World) -> Counter[str]:
@@ -40,7 +41,7 @@ async def counts_at_rest(world: World) -> Counter[str]:
 
 @pytest.mark.parametrize("ranges", [6, 12, 60])
 def test_together_the_envelopes_do_not_depend_on_the_number_of_ranges(ranges: int) -> None:
-    counts = run_virtually(counts_at_rest(World(ranges=ranges)))
+    counts = run_virtually(counts_at_rest(World(ranges=ranges, options=AWAKE)))
     assert counts["heartbeat_envelopes"] == INTERVALS * 3 * 2
     assert counts["answer_envelopes"] == INTERVALS * 3 * 2
     assert counts["heartbeats"] == INTERVALS * ranges * 2
@@ -52,14 +53,14 @@ def test_together_the_envelopes_do_not_depend_on_the_number_of_ranges(ranges: in
 
 @pytest.mark.parametrize("ranges", [6, 12])
 def test_apart_there_is_an_envelope_for_each_range_and_follower(ranges: int) -> None:
-    options = NodeOptions(coalescing="off")
+    options = NodeOptions(coalescing="off", quiescence="off")
     counts = run_virtually(counts_at_rest(World(ranges=ranges, options=options)))
     assert counts["heartbeat_envelopes"] == counts["heartbeats"] == INTERVALS * ranges * 2
     assert counts["answer_envelopes"] == counts["heartbeat_answers"] == INTERVALS * ranges * 2
 
 
 def test_with_five_nodes_there_are_at_most_twenty_envelopes_an_interval() -> None:
-    counts = run_virtually(counts_at_rest(World(ranges=40, nodes=5)))
+    counts = run_virtually(counts_at_rest(World(ranges=40, nodes=5, options=AWAKE)))
     assert counts["heartbeat_envelopes"] <= INTERVALS * 5 * 4
     assert counts["heartbeats"] == INTERVALS * 40 * 2
 

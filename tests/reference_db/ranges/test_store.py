@@ -415,3 +415,21 @@ def test_what_a_follower_says_again_in_one_word_counts_only_if_that_was_heard() 
     assert len(bench.replies) == 1
     ask_certainly(bench, moments[3])
     assert len(bench.replies) == 1, "9 may be another leader"
+
+
+def test_a_replica_that_is_gone_is_followed_ticked_and_asked_no_more() -> None:
+    bench = Bench(("n1", "n2", "n3"))
+    bench.store.receive([(1, Message(MessageKind.HEARTBEAT, 1, 2, 5))])
+    bench.settle()
+    version, followed = bench.store.follows(2)
+    assert followed == {1: 5}
+    (descriptor,) = read_descriptors(bench.engine)
+    bench.store.remove_replica(1)
+    assert bench.store.follows(2) == (version + 1, {})
+    bench.store.tick()
+    assert bench.store.counters.replica_ticks == 0
+    bench.submit(Get(b"k"))
+    assert isinstance(bench.replies[0].error, RangeMismatch)
+    assert bench.store._add(descriptor).group.term == 5
+    bench.store.tick()
+    assert bench.store.counters.replica_ticks == 1

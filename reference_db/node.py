@@ -69,7 +69,7 @@ from reference_db.gateway.pusher import Pusher
 from reference_db.gateway.reshaping import Reshaper
 from reference_db.gateway.router import ATTEMPT_S, LOST, Router
 from reference_db.gateway.sweeper import Sweeper
-from reference_db.placement.leaders import choose_handover
+from reference_db.placement.leaders import choose_handovers
 from reference_db.raft import Message, MessageKind
 from reference_db.raft.progress import ProgressState
 from reference_db.ranges.closed_timestamps import Closings
@@ -96,6 +96,8 @@ ranges sleep, these stand for their heartbeats, and are as frequent."""
 TELL_AGAIN_TICKS = 10
 """What another node should know already is told again after so many ticks: a frame may be lost without a link's end."""
 
+PLACE_S = 0.5
+"""How often a node looks which ranges it should hand over."""
 CLOCK_RANGE = 0
 """No range has this id: a request for it asks for nothing but an answer, which carries the node's clock."""
 DRAIN_S = 0.5
@@ -305,7 +307,7 @@ class Node:
         self._timer = self._loop.call_at(self._next_tick, self._tick)
         self._spawn(self._every(HEARTBEAT_S, self.coordinator.heartbeat))
         self._spawn(self._every(2.0, self._sweep))
-        self._spawn(self._every(1.0, self._place_leaders))
+        self._spawn(self._every(PLACE_S, self._place_leaders))
         self._spawn(self._every(DELETE_RECORDS_S, self.coordinator.delete_records))
         self._wake()
 
@@ -366,8 +368,11 @@ class Node:
             )
 
     async def _place_leaders(self) -> None:
-        range_id = choose_handover(self.store.led_for_others(), self.options.settled_ticks)
-        if range_id is not None:
+        led = self.store.led_for_others()
+        if not led:
+            return
+        room = self.options.handovers_most - self.store.handing_over
+        for range_id in choose_handovers(led, self.options.settled_ticks, room):
             self.store.hand_over(range_id)
 
     async def _sweep(self) -> None:
@@ -1070,6 +1075,8 @@ class Node:
                 "heartbeat_answers": store.heartbeat_answers,
                 "heartbeat_envelopes": store.heartbeat_envelopes,
                 "answer_envelopes": store.answer_envelopes,
+                "pre_votes": store.pre_votes,
+                "votes": store.votes,
                 "sleeps": store.sleeps,
                 "wakes": store.wakes,
                 "frames_sent": self.frames_sent,

@@ -77,7 +77,8 @@ LOG_PATTERNS = (
 HEALTHY_OPTIONS = (
     "reads (linearizable, lease, bounded, stale), max_staleness_ms, leases (on or off), closed_timestamp_ticks, "
     "tick_ms, election_ticks, heartbeat_ticks, timeout_ms, coalescing and "
-    "quiescence (on or off), quiesce_ticks"
+    "quiescence (on or off), quiesce_ticks, storm_control, election_jitter and election_priority "
+    "(on or off), elections_most, handovers_most"
 )
 
 
@@ -288,6 +289,8 @@ class ReferenceDatabase:
             "reads": random.choice(("linearizable", "lease")),
             "quiescence": random.choice((True, True, True, False)),
             # Short, so that ranges fall asleep and wake in the midst of everything.
+            "election_priority": random.choice((True, True, False)),
+            "elections_most": random.choice((200, 200, 1)),
             "quiesce_ticks": random.choice((1, 3, 3, 10, 30)),
         }
 

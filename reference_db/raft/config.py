@@ -50,6 +50,8 @@ class Config:
     """Who should lead when several could. 0: no preference. A member below 0 waits that many election timeouts more
     before it campaigns; one above 0 draws its timeout from the first 1/(priority + 1) of the usual interval. It only
     shifts timeouts, so a group whose preferred members are down still elects somebody."""
+    election_window: tuple[int, int] | None = None
+    """Where set, election timeouts are drawn from these ticks, `[first, end)`, whatever the priority."""
     async_storage_writes: bool = False
     """Storage work leaves as STORAGE_APPEND and STORAGE_APPLY messages, which carry the responses to deliver."""
     step_down_on_removal: bool = True

@@ -260,7 +260,10 @@ class RaftCore:
     def draw_timeout(self) -> None:
         """A new randomized election timeout (paper 5.2), shifted by the priority; see `Config.priority`."""
         ticks, priority = self.config.election_ticks, self.priority
-        if priority >= 0:
+        if self.config.election_window is not None:
+            first, end = self.config.election_window
+            self.randomized_timeout = first + self.random.randrange(end - first)
+        elif priority >= 0:
             self.randomized_timeout = ticks + self.random.randrange(max(ticks // (priority + 1), 1))
         else:
             self.randomized_timeout = ticks * (1 - max(priority, LOWEST_PRIORITY)) + self.random.randrange(

@@ -48,6 +48,16 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Ranges that nobody uses go to sleep: nothing is sent for them, and no time passes."""
     quiesce_ticks: int = 30
     """How long nothing must have happened in a range before it does."""
+    storm_control: Switch = True
+    """What keeps elections few when a node dies that led many ranges. Off: none of the following three."""
+    election_jitter: Switch = True
+    """Election timeouts are drawn at random. Off: all replicas have the same."""
+    election_priority: Switch = True
+    """A range's replicas campaign in the order in which they should lead."""
+    elections_most: int = 200
+    """Elections that a node has under way before it starts more; 0: no bound."""
+    handovers_most: int = 64
+    """Ranges that a node hands over to their preferred replicas at once."""
 
     def problems(self) -> list[str]:
         """What is wrong with the numbers, one sentence each."""
@@ -63,6 +73,8 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ("closed_timestamp_ticks", 0, 1000),
             ("settled_ticks", 1, 1_000_000),
             ("quiesce_ticks", 1, 1_000_000),
+            ("elections_most", 0, 1_000_000),
+            ("handovers_most", 1, 1_000_000),
         ):
             value = getattr(self, name)
             if not least <= value <= most:

@@ -58,6 +58,7 @@ from reference_db.ranges.applied_reads import read_closed, read_stale
 from reference_db.ranges.certain_reads import evaluate_certain_read, is_certain, was_pushed_for
 from reference_db.ranges.closed_timestamps import ClosedTimestamps
 from reference_db.ranges.descriptor import Descriptor, decode_descriptor, encode_descriptor
+from reference_db.ranges.elections import election_window
 from reference_db.ranges.leases import Lease
 from reference_db.ranges.led import Led
 from reference_db.ranges.lock_waits import LockWaits
@@ -279,7 +280,7 @@ class Replica:
                 heartbeat_ticks=options.heartbeat_ticks,
                 max_bytes_per_message=MAX_BYTES_PER_APPEND,
                 max_uncommitted_bytes=MAX_UNCOMMITTED_BYTES,
-                priority=1 if self._is_preferred else 0,
+                election_window=election_window(descriptor, node, options),
                 # Followers apply with the next entries or the next round of heartbeats: reads from them may lag.
                 announce_commits=False,
                 own_heartbeats=not is_on(options.coalescing),
@@ -1034,7 +1035,7 @@ class Replica:
         if not self.group.is_leader or self.leadership is None:
             return None
         peer = self.group.core.peers.progress.get(self._preferred_id)
-        if self._is_preferred or peer is None:
+        if self._is_preferred or peer is None or self.group.core.transfer_target:
             return None
         return Led(
             range_id=self.id,

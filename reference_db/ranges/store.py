@@ -37,6 +37,7 @@ from reference_db.ranges.descriptor import (
     encode_descriptor,
     unknown_range,
 )
+from reference_db.ranges.elections import ElectionBound
 from reference_db.ranges.heartbeats import (
     ANSWER_NUMBERS,
     BEAT_NUMBERS,
@@ -64,6 +65,7 @@ CAMPAIGN_TICK = 3
 _ENCODER = msgspec.msgpack.Encoder()
 _HEARTBEAT, _HEARTBEAT_RESPONSE = MessageKind.HEARTBEAT, MessageKind.HEARTBEAT_RESPONSE
 _SNAPSHOT = MessageKind.SNAPSHOT
+_PRE_VOTE, _VOTE = MessageKind.PRE_VOTE, MessageKind.VOTE
 _NOBODY: dict[int, int] = {}
 _INVITATIONS = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE, MessageKind.HEARTBEAT, _SNAPSHOT})
 """Messages after which a node takes part in a range that it does not know."""
@@ -86,6 +88,10 @@ class StoreCounters:
     """Frames with heartbeats in them."""
     answer_envelopes: int = 0
     """Frames with answers to heartbeats in them."""
+    pre_votes: int = 0
+    """Requests for pre-votes sent; an election among F replicas needs F - 1."""
+    votes: int = 0
+    """Requests for votes sent; the same."""
     sleeps: int = 0
     """How often a replica went to sleep."""
     wakes: int = 0
@@ -192,6 +198,7 @@ class Store:
         self._quiescence = is_on(options.quiescence)
         self._heard = {number: 0 for number in names if number != self._id}
         """By other member: the tick in which a frame of it arrived last."""
+        self._election_bound = ElectionBound(options)
         self._silent: set[int] = set()
         """Members that were silent for an election timeout: whoever sleeps and relies on them was woken."""
         self._followed: dict[int, dict[int, int]] = {}
@@ -515,7 +522,11 @@ class Store:
         self.counters.replica_ticks += len(awake)
         # All at the same ticks, so that they share envelopes.
         beats_now = self._coalescing and self._ticks % self._options.heartbeat_ticks == 0
-        for replica in awake:
+        self._election_bound.next_tick()
+        cores = [replica.group.core for replica in awake]
+        for replica, core in zip(awake, cores, strict=True):
+            if self._election_bound.holds_back(core, cores):
+                continue
             replica.tick()
             if beats_now and replica.group.is_leader:
                 self._beat(replica)
@@ -564,6 +575,11 @@ class Store:
             for replica in self._awake.values()
             if replica.leadership is not None and (replica.state.records or len(replica.state.locks))
         ]
+
+    @property
+    def handing_over(self) -> int:
+        """How many ranges are being handed over now."""
+        return sum(1 for replica in self._awake.values() if replica.group.core.transfer_target)
 
     def hand_over(self, range_id: int) -> None:
         """Ask the preferred replica of a range that this node leads to take over."""
@@ -716,6 +732,10 @@ class Store:
                 number = number_of(context)
                 self.heartbeats.answer(self._names[message.target], range_id, message.term, number)
                 return
+        elif kind is _PRE_VOTE:
+            self.counters.pre_votes += 1
+        elif kind is _VOTE:
+            self.counters.votes += 1
         self.counters.raft_messages += 1
         if kind is _SNAPSHOT:
             self.counters.snapshots += 1

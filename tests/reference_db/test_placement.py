@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reference_db.placement.leaders import LAG_ENTRIES_MOST, SETTLED_TICKS, choose_handover
+from reference_db.placement.leaders import LAG_ENTRIES_MOST, SETTLED_TICKS, choose_handovers
 from reference_db.ranges.led import Led
 
 READY = Led(
@@ -15,16 +15,19 @@ READY = Led(
 
 
 def test_a_healthy_preferred_replica_gets_its_range_back() -> None:
-    assert choose_handover([READY]) == 4
+    assert choose_handovers([READY]) == [4]
 
 
 def test_the_lowest_range_goes_first() -> None:
-    assert choose_handover([READY, replace(READY, range_id=2)]) == 2
+    both = [READY, replace(READY, range_id=2)]
+    assert choose_handovers(both) == [2]
+    assert choose_handovers(both, most=2) == [2, 4]
+    assert choose_handovers(both, most=-1) == []
 
 
 def test_nothing_is_handed_over_that_should_stay() -> None:
-    assert choose_handover([]) is None
-    assert choose_handover([replace(READY, preferred_is_me=True)]) is None
-    assert choose_handover([replace(READY, preferred_is_active=False)]) is None
-    assert choose_handover([replace(READY, preferred_lag_entries=LAG_ENTRIES_MOST + 1)]) is None
-    assert choose_handover([replace(READY, led_for_ticks=SETTLED_TICKS - 1)]) is None
+    assert choose_handovers([]) == []
+    assert choose_handovers([replace(READY, preferred_is_me=True)]) == []
+    assert choose_handovers([replace(READY, preferred_is_active=False)]) == []
+    assert choose_handovers([replace(READY, preferred_lag_entries=LAG_ENTRIES_MOST + 1)]) == []
+    assert choose_handovers([replace(READY, led_for_ticks=SETTLED_TICKS - 1)]) == []

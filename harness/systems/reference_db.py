@@ -76,9 +76,8 @@ LOG_PATTERNS = (
 
 HEALTHY_OPTIONS = (
     "reads (linearizable, lease, bounded, stale), max_staleness_ms, leases (on or off), closed_timestamp_ticks, "
-    "tick_ms, election_ticks, heartbeat_ticks, timeout_ms, coalescing and "
-    "quiescence (on or off), quiesce_ticks, storm_control, election_jitter and election_priority "
-    "(on or off), elections_most, handovers_most"
+    "tick_ms, election_ticks, heartbeat_ticks, timeout_ms, batching, coalescing and quiescence (on "
+    "or off), quiesce_ticks, storm_control, election_jitter and election_priority (on or off), elections_most, handovers_most"
 )
 
 
@@ -284,6 +283,7 @@ class ReferenceDatabase:
             "requests_most": random.choice((5000, 6, 5000, 5000, 5000, 5000, 5000, 5000)),
             # Without waiting, whoever meets an intent pushes its holder at once.
             "lock_wait_ticks": random.choice((0, 1, 1, 3)),
+            "batching": random.choice((True, True, True, True, True, True, True, False)),
             "coalescing": random.choice((True, True, True, False)),
             # Both are linearizable, as far as clocks run about alike, and no fault changes that.
             "reads": random.choice(("linearizable", "lease")),

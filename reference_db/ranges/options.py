@@ -41,6 +41,8 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How often a leader closes timestamps for replicas that answer bounded reads; 0: never, so leaders answer them."""
     settled_ticks: int = 30
     """How long a leader leads before it hands over to the preferred replica."""
+    batching: Switch = True
+    """A turn serves all ranges that have work, with one batch and one sync. Off: each range has turns of its own."""
     coalescing: Switch = True
     """The heartbeats of all ranges leave together, one envelope a node and interval. Off: a frame for each, and for
     each answer."""

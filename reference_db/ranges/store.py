@@ -195,6 +195,7 @@ class Store:
         """To be sent with the node's next frames."""
         self._awake: dict[int, Replica] = {}
         """Replicas for which time passes. Everything that is done for all replicas is done for these only."""
+        self._batching = is_on(options.batching)
         self._quiescence = is_on(options.quiescence)
         self._heard = {number: 0 for number in names if number != self._id}
         """By other member: the tick in which a frame of it arrived last."""
@@ -619,7 +620,7 @@ class Store:
         """Run one turn; see the top of the file. Not while another one waits for its sync."""
         assert not self._in_flight, "a turn was started while another one waits for its sync"
         self.counters.turns += 1
-        touched, self._touched = self._touched, {}
+        touched = self._take_touched()
         batch = WriteBatch()
         under_way: list[tuple[Replica, Ready]] = []
         split_off: list[SplitOff] = []
@@ -667,6 +668,15 @@ class Store:
         self._in_flight = True
         self.counters.syncs += 1
         self._sync(partial(self._synced, under_way, bound))
+
+    def _take_touched(self) -> dict[int, Replica]:
+        """The replicas of this turn: all that have work, or without batching the first of them."""
+        touched, self._touched = self._touched, {}
+        if not self._batching and len(touched) > 1:
+            first = next(iter(touched))
+            self._touched = touched
+            touched = {first: touched.pop(first)}
+        return touched
 
     def _synced(self, under_way: list[tuple[Replica, Ready]], bound: int | None) -> None:
         self._in_flight = False

@@ -181,6 +181,7 @@ class Replica:
     __slots__ = (
         "__dict__",
         "_all_open",
+        "_area",
         "_changing_at",
         "_clock",
         "_conf_state",
@@ -255,7 +256,7 @@ class Replica:
         hold a request's keys; `closed` are the node's closed timestamps, and `reads` its counters."""
         self.descriptor = descriptor
         self.id = descriptor.id
-        self._area = f"range {self.id}"
+        self._area = "" if trace is None else f"range {self.id}"
         self._node = node
         self._names = names
         self._clock = clock

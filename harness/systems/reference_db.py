@@ -76,8 +76,8 @@ LOG_PATTERNS = (
 
 HEALTHY_OPTIONS = (
     "reads (linearizable, lease, bounded, stale), max_staleness_ms, leases (on or off), closed_timestamp_ticks, "
-    "tick_ms, election_ticks, heartbeat_ticks, timeout_ms, batching, coalescing and quiescence (on "
-    "or off), quiesce_ticks, storm_control, election_jitter and election_priority (on or off), elections_most, handovers_most"
+    "tick_ms, election_ticks, heartbeat_ticks, timeout_ms, batching, coalescing and quiescence (on or off), "
+    "quiesce_ticks, storm_control, election_jitter and election_priority (on or off), elections_most, handovers_most"
 )
 
 

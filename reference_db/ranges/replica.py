@@ -184,6 +184,7 @@ class Replica:
         "_area",
         "_changing_at",
         "_clock",
+        "_closed",
         "_conf_state",
         "_confirmed",
         "_confirmed_clock",
@@ -194,6 +195,7 @@ class Replica:
         "_is_preferred",
         "_latches",
         "_lock_waits",
+        "_marks",
         "_monotonic_ns",
         "_names",
         "_node",
@@ -224,9 +226,11 @@ class Replica:
         "is_retired",
         "leader_changed",
         "leadership",
+        "lease",
         "led_ticks",
         "log",
         "open_requests",
+        "reads",
         "split_off",
         "state",
     )
@@ -677,6 +681,7 @@ class Replica:
 
     def confirm_mark(self, done: Callable[[], None]) -> None:
         """Call `done` once a quorum has confirmed, after now, that this replica leads; never, if it doesn't."""
+        self.idle_ticks = 0
         self._marks[self.confirm_leadership([])] = done
         self._touch(self)
 
@@ -994,6 +999,7 @@ class Replica:
             and not self._finished
             and not self._early_ticks
             and not self._patience_ticks
+            and not self.group.core.renews_lease
             # Somebody may have to finish these.
             and not self.state.records
             and not len(self.state.locks)

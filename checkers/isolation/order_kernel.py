@@ -73,67 +73,6 @@ def sort_by_rank(
     return done
 
 
-def find_components(
-    first: cython.longlong[:],
-    target: cython.int[:],
-    index: cython.int[:],
-    low: cython.int[:],
-    component: cython.int[:],
-    stack: cython.int[:],
-    path: cython.int[:],
-    next_edge: cython.longlong[:],
-) -> int:
-    """Numbers the strongly connected components into `component`, sinks first, and answers how many (Tarjan 1972).
-
-    `index` and `component` must be all -1; all arrays have one entry a node.
-    """
-    count: cython.int = 0
-    seen: cython.int = 0
-    top: cython.Py_ssize_t = 0
-    depth: cython.Py_ssize_t
-    root: cython.Py_ssize_t
-    v: cython.int
-    w: cython.int
-    for root in range(index.shape[0]):
-        if index[root] >= 0:
-            continue
-        depth = 0
-        path[0] = root
-        next_edge[root] = first[root]
-        index[root] = low[root] = seen
-        seen += 1
-        stack[top] = root
-        top += 1
-        while depth >= 0:
-            v = path[depth]
-            if next_edge[v] < first[v + 1]:
-                w = target[next_edge[v]]
-                next_edge[v] += 1
-                if index[w] < 0:
-                    index[w] = low[w] = seen
-                    seen += 1
-                    stack[top] = w
-                    top += 1
-                    next_edge[w] = first[w]
-                    depth += 1
-                    path[depth] = w
-                elif component[w] < 0 and index[w] < low[v]:
-                    low[v] = index[w]
-                continue
-            if low[v] == index[v]:
-                while True:
-                    top -= 1
-                    w = stack[top]
-                    component[w] = count
-                    if w == v:
-                        break
-                count += 1
-            depth -= 1
-            if depth >= 0 and low[v] < low[path[depth]]:
-                low[path[depth]] = low[v]
-    return count
-
-
 def find_way(
     first: cython.longlong[:],
     target: cython.int[:],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from checkers.isolation import order_kernel
+from checkers.isolation import components_kernel, order_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,13 +60,30 @@ def is_acyclic(nodes: int, source: NDArray[np.int32], target: NDArray[np.int32])
     return len(sort_topologically(make_order(nodes, source, target))) == nodes
 
 
-def find_components(graph: Order) -> NDArray[np.int32]:
-    """The number of each node's strongly connected component; sinks come first. O(n + m)."""
-    index, component = np.full((2, graph.nodes), -1, dtype=np.int32)
-    low, stack, path = np.empty((3, graph.nodes), dtype=np.int32)
-    next_edge = np.empty(graph.nodes, dtype=np.int64)
-    order_kernel.find_components(graph.first, graph.target, index, low, component, stack, path, next_edge)
-    return component
+def find_components(graph: Order) -> tuple[int, NDArray[np.int32]]:
+    """How many strongly connected components of two or more nodes there are, and which one each node belongs to, -1
+    for none. O(n + m)."""
+    nodes = graph.nodes
+    nobody = np.full(nodes, -1, dtype=np.int32)
+    visited, low, stack, path, component = np.zeros((5, nodes), dtype=np.int32)
+    next_edge = np.zeros(nodes, dtype=np.int64)
+    count = components_kernel.components(
+        nodes,
+        nodes,
+        graph.first,
+        graph.target,
+        nobody,
+        nobody,
+        np.array([nodes], dtype=np.int32),
+        0,
+        visited,
+        low,
+        stack,
+        path,
+        next_edge,
+        component,
+    )
+    return count, component
 
 
 def find_cycles(graph: Order, most: int, *, starts: int = STARTS) -> list[list[int]]:
@@ -82,13 +99,12 @@ def find_cycles(graph: Order, most: int, *, starts: int = STARTS) -> list[list[i
 
 def find_cycles_of_components(graph: Order, most: int, starts: int) -> list[list[list[int]]]:
     """Of each of the `most` smallest components that have cycles, shortest cycles through up to `starts` nodes."""
-    component = find_components(graph)
-    sizes = np.bincount(component)
+    count, component = find_components(graph)
     loops = np.repeat(np.arange(graph.nodes, dtype=np.int32), np.diff(graph.first)) == graph.target
-    for node in np.unique(graph.target[loops]):
-        sizes[component[node]] += 1  # An edge from a node to itself is a cycle, too.
-    cyclic = np.flatnonzero(sizes > 1)
-    cyclic = cyclic[np.argsort(sizes[cyclic], kind="stable")][:most]
+    alone = np.unique(graph.target[loops])
+    alone = alone[component[alone] < 0]
+    component[alone] = np.arange(count, count + len(alone))  # An edge from a node to itself is a cycle, too.
+    cyclic = np.argsort(np.bincount(component[component >= 0]), kind="stable")[:most]
     ways = Ways(graph, component)
     found = []
     for number in cyclic:

@@ -104,6 +104,10 @@ class CounterThing(Thing):
     number = 0
     choices = (1,)
 
+    def __init__(self, *more: Any) -> None:
+        super().__init__(*more)
+        self.answers = [0]  # Nothing is no answer of a counter, not even a wrong one: it is not understood.
+
     def draw(self, process: int) -> tuple[str, Any]:
         return ("add", self.source.choice(self.choices)) if self.source.random() < 0.6 else ("read", None)
 

@@ -3,7 +3,8 @@
 Each transfer is a transaction that reads two accounts and writes them; it is refused (fail) where the source has too
 little. Each read is a transaction over all accounts. The accounts divide the keyspace evenly, so that with as many
 ranges as accounts every transfer crosses ranges. Balances are small against the amounts, so that accounts run empty
-now and then, and a transfer that overlooks it makes a debt.
+now and then, and a transfer that overlooks it makes a debt. With `reads=bounded` each read is a snapshot that may be
+`bound_ms` old, of whatever replicas: it shows the same total, only earlier.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from workloads.generator import combinators as combine
 from workloads.generator.core import Context, Generator, Invocation, generator
 from workloads.keys import evenly_spread_key
 from workloads.main_phase import main_phase
-from workloads.session import TRANSACTIONS, Definite, Indefinite, Session, read_many
+from workloads.session import CHOSEN_READS, TRANSACTIONS, Definite, Indefinite, Session, read_many
 from workloads.workload import Option, Workload, WorkloadOptions, read_options
 
 
@@ -38,12 +39,24 @@ class Bank(Workload):
         "total": Option(100, 1, 1_000_000_000, "the money in all accounts together"),
         "max_transfer": Option(5, 1, 1_000_000_000, "the largest amount of a transfer"),
         "read_share": Option(0.5, 0.05, 0.95, "share of reads among all operations"),
+        "reads": Option(
+            "transactions",
+            0,
+            0,
+            "how all is read: transactions, or bounded snapshots",
+            ("transactions", "bounded"),
+        ),
+        "bound_ms": Option(1000, 1, 600_000, "milliseconds that a bounded snapshot may lag behind"),
     }
 
     def __init__(self, options: WorkloadOptions) -> None:
         own = read_options(self.name, self.known_options, options.extra)
         self.options = own
         self.total = int(own["total"])
+        self.bound_ms = int(own["bound_ms"])
+        self.reads_bounded = own["reads"] == "bounded"
+        if self.reads_bounded:
+            self.needs = self.needs | {CHOSEN_READS}
         count = int(own["accounts"])
         self.keys = {f"a{number}": evenly_spread_key("bank", number, count) for number in range(count)}
         """The key of each account."""
@@ -93,7 +106,13 @@ class Bank(Workload):
                 return value
         raise ValueError(f"workload bank has no function {invocation.f!r}: read, transfer")
 
-    async def _read(self, session: Session) -> dict[str, Any]:
+    async def _read(self, session: Any) -> dict[str, Any]:
+        if self.reads_bounded:
+            found = await session.get_many_as(list(self.keys.values()), "bounded", self.bound_ms)
+            if all(balance is None for balance in found):
+                raise Definite("no-accounts", "the snapshot is older than the accounts")
+            pairs = zip(self.keys, found, strict=True)
+            return {account: balance for account, balance in pairs if balance is not None}
         async with _transaction(session) as transaction:
             try:
                 found = await read_many(transaction, list(self.keys.values()))

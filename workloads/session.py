@@ -116,6 +116,11 @@ class ReadsByChoice(Protocol):
         as clocks run about alike); `bounded` (it misses nothing that ended `max_staleness_ms` or more before it began);
         `stale` (its answer was true once)."""
 
+    async def get_many_as(
+        self, keys: Sequence[str], consistency: str, max_staleness_ms: int
+    ) -> Sequence[Value | None]:
+        """The values of these keys, in their order; all as of one moment, unless they are `stale`."""
+
 
 READ_CONSISTENCIES: Final = ("linearizable", "lease", "bounded", "stale")
 """What `ReadsByChoice` may be asked for, the strongest first."""

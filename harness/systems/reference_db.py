@@ -474,6 +474,13 @@ class ReferenceSession:
         except ClientError as error:
             raise sorted_error(error) from error
 
+    async def get_many_as(self, keys: Sequence[str], consistency: str, max_staleness_ms: int) -> list[Any]:
+        """See `workloads.session.ReadsByChoice`."""
+        try:
+            return await self._client.get_many(keys, consistency, max_staleness_ms)
+        except ClientError as error:
+            raise sorted_error(error) from error
+
     async def put(self, key: str, value: Any) -> None:
         """See `workloads.session.KeyValue`."""
         try:

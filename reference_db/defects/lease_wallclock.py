@@ -3,24 +3,26 @@
 A wall clock is set back by whoever corrects it, and then the lease lasts longer than those who gave it remember. Seen
 in yugabyte-db#16 and pd#1661.
 
-The database confirms its leaders by rounds of heartbeats and offers no leases, so only the directed schedule shows it.
+The directed schedule shows it on the lease of the Raft core; in a whole database it is that of `ranges/leases.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from reference_db.defects import become, in_groups
+from reference_db.defects import become, in_replicas
 from reference_db.node import Node
 from reference_db.raft import RaftGroup
 from reference_db.raft.core import RaftCore
+from reference_db.ranges.leases import Lease
+from reference_db.ranges.replica import Replica
 
 LAYER = "lease"
 ROUTES = ("I", "H")
 WORKLOAD = "register"
-NEMESIS = "clock,partition:leader"
+NEMESIS = "clock:strobe@leader,clock:drift@leader,partition:leader"
 DIRECTED = "lease_wallclock"
-REACHABLE = False
+SCENARIO = {"workload_options": {"reads": "lease"}, "ranges": 3, "intensity": 3.0, "time_limit": 40.0}
 
 
 def plant_in(group: RaftGroup, wall_ticks: Callable[[], int]) -> None:
@@ -40,7 +42,22 @@ def plant_in(group: RaftGroup, wall_ticks: Callable[[], int]) -> None:
     become(group.core, Core)
 
 
+class _Lease(Lease):
+    __slots__ = ()
+
+    def tick(self, now_ns: int) -> None:
+        """It remembers when rounds were sent for as long as the wall clock may ask for it, and not for some ticks."""
+        sent = dict(self._sent_ns)
+        super().tick(now_ns)
+        if self._core.renews_lease:
+            self._sent_ns.update({tick: at for tick, at in sent.items() if tick > self._core.ticks - 1000})
+
+
 def plant(node: Node) -> None:
-    """All groups of a node measure their leases by its wall clock."""
-    tick_ns = node.options.tick_ms * 1_000_000
-    in_groups(node, lambda group: plant_in(group, lambda: node._wall_ns() // tick_ns))
+    """All replicas of a node measure their leases by its wall clock."""
+
+    def plant_in_replica(replica: Replica) -> None:
+        replica._monotonic_ns = node._wall_ns
+        become(replica.lease, _Lease)
+
+    in_replicas(node, plant_in_replica)

@@ -25,6 +25,8 @@ INVARIANTS = {
     "versions in order": "versions of a key get ever larger timestamps, and none is written twice",
     "one intent a key": "an intent never displaces another transaction's, nor a version slips in below one",
     "one fate": "a transaction's record goes from PENDING to COMMITTED or ABORTED, and stays there",
+    "one lease": "while a leader's lease holds, nobody else is elected to lead its range",
+    "closed for ever": "what is written at or below a closed timestamp stands at or before the closing's index",
     "all keys or none": "a transaction's intents all become versions at its commit timestamp, or none does",
 }
 """Name to sentence."""

@@ -28,6 +28,7 @@ from reference_db.invariants.disk_image import (
 )
 from reference_db.invariants.durability import BelievedSync, Durability, durability_of
 from reference_db.invariants.keyspace import Keyspace
+from reference_db.invariants.promises import Closed
 from reference_db.invariants.states import RangeStates, ReplicaDigest, pairs_of, pairs_with, shown_changes
 from reference_db.invariants.transactions import TransactionTruth
 from reference_db.invariants.violation import Violation
@@ -38,6 +39,7 @@ from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.replica import Replica
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
+from reference_db.timestamp import Timestamp
 from reference_db.txn.command import SplitAt, decode_command
 
 _APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
@@ -118,6 +120,7 @@ class Watcher:
         """Attached, dead or alive: the latest life of each."""
         self._truths: dict[int, RangeTruth] = {}
         self._states: dict[int, RangeStates] = {}
+        self._closed: dict[int, Closed] = {}
         self._transactions = TransactionTruth()
         self._keyspace = Keyspace()
         self._is_whole = False
@@ -151,6 +154,7 @@ class Watcher:
             self._on_add, watched, node.store._add
         )
         node.store._send = partial(self._on_send, watched, node.store._send)
+        node.store.closed.on_heard = self._on_closing
         node._transport = _TransportTap(self, watched)
         descriptors = [replica.descriptor for replica in node.store.replicas.values()]
         self._found += self._keyspace.learn(name, descriptors)
@@ -206,6 +210,9 @@ class Watcher:
             except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
                 self._broken = error
         return replica
+
+    def _on_closing(self, range_id: int, timestamp: Timestamp, index: int) -> None:
+        self._closed.setdefault(range_id, Closed()).heard(timestamp, index)
 
     def detach(self, name: str) -> None:
         """The node died. What was durable of it counts as durable; what comes of its callbacks is not looked at."""
@@ -291,6 +298,21 @@ class Watcher:
             self._found += truth.leads(watched.name, core.term, log.last_index, log.term_or_zero)
             # From the next Ready on: this one may carry entries that it got as a follower.
             one.led_term = -core.term
+            self._look_at_leases(watched, one)
+
+    def _look_at_leases(self, watched: _WatchedNode, one: _WatchedReplica) -> None:
+        """This node has just been elected: nobody else may believe that it alone can serve."""
+        for name, other in sorted(self._nodes.items()):
+            rival = other.replicas.get(one.replica.id)
+            if not other.alive or other is watched or rival is None:
+                continue
+            if rival.replica.lease.is_valid(rival.replica._monotonic_ns()):
+                text = (
+                    f"{watched.name} leads term {one.replica.group.term}, and the lease of {name} holds in term "
+                    f"{rival.replica.group.term}"
+                )
+                truth = self._truths[one.replica.id]
+                self._found.append(truth.broken("one lease", text, watched.name, one.written.applied))
 
     def _on_apply(
         self,
@@ -329,6 +351,12 @@ class Watcher:
             is_first = entry.index > states.frontier
             if happened and is_first:
                 self._found += self._transactions.applied(watched.name, one.replica.id, entry.index, command)
+            if happened:
+                closed = self._closed.get(one.replica.id)
+                text = None if closed is None else closed.broken_by(entry.index, command)
+                if text is not None:
+                    truth = self._truths[one.replica.id]
+                    self._found.append(truth.broken("closed for ever", text, watched.name, entry.index))
             if happened and isinstance(command.change, SplitAt):
                 one.digest.take(pairs_with(watched.engine, one.replica.descriptor, changes).items())
                 if is_first:

@@ -10,9 +10,20 @@ Whatever is applied is committed, and between two turns memory equals the engine
 
 from __future__ import annotations
 
-from reference_db.api import Get, RangeReply, RangeRequest, Result, Scan, ScanResult, ValueResult
+from collections.abc import Sequence
+
+from reference_db.api import (
+    Get,
+    RangeOperation,
+    RangeReply,
+    RangeRequest,
+    Result,
+    Scan,
+    ScanResult,
+    ValueResult,
+)
 from reference_db.ranges.certain_reads import evaluate_certain_read
-from reference_db.timestamp import Timestamp
+from reference_db.timestamp import MAX_TIMESTAMP, Timestamp
 from reference_db.txn.state import RangeState
 
 
@@ -24,17 +35,25 @@ def read_closed(request: RangeRequest, state: RangeState, closed: Timestamp) -> 
 
 def read_stale(request: RangeRequest, state: RangeState) -> RangeReply:
     """The newest versions that are applied."""
+    return RangeReply(request.request_id, read_values(request.operations, state))
+
+
+def read_values(
+    operations: Sequence[RangeOperation], state: RangeState, timestamp: Timestamp | None = None
+) -> tuple[Result, ...]:
+    """The newest versions at or below a timestamp (None: of all), whatever intents there are."""
+    until = MAX_TIMESTAMP if timestamp is None else timestamp
     results: list[Result] = []
-    for operation in request.operations:
+    for operation in operations:
         if isinstance(operation, Get):
-            version = state.mvcc.newest(operation.key)
+            version = state.mvcc.get(operation.key, until)
             results.append(
                 ValueResult(None) if version is None else ValueResult(version.value, version.timestamp)
             )
         else:
             assert isinstance(operation, Scan), f"{operation} beside reads passed the validation"
             scanned = state.mvcc.scan(
-                operation.start, operation.end, limit=operation.limit, reverse=operation.reverse
+                operation.start, operation.end, until, operation.limit, operation.reverse
             )
             results.append(ScanResult(scanned.pairs, scanned.resume))
-    return RangeReply(request.request_id, tuple(results))
+    return tuple(results)

@@ -133,6 +133,8 @@ class ClosedTimestamps:
     others_needed: int
     """So many of them meet, with this node, every quorum of every range."""
     counters: ClosedCounters = field(default_factory=ClosedCounters)
+    on_heard: Callable[[int, Timestamp, int], None] | None = None
+    """Told of each closing that may be read by from now on: range, timestamp and index."""
     _ticks: int = 0
     _probe: int = 0
     _sent_ns: dict[int, int] = field(default_factory=dict)
@@ -271,6 +273,8 @@ class ClosedTimestamps:
             return
         self.counters.heard += 1
         known.append(Fresh(closed.timestamp, closed.index, closed.generation, sent_ns))
+        if self.on_heard is not None:
+            self.on_heard(closed.range_id, closed.timestamp, closed.index)
 
     # Promising.
 

@@ -52,6 +52,7 @@ def test_every_story_belongs_to_a_defect() -> None:
         ("append_aba", "n1 has applied entry 2 of term 1, and its disk holds term 2"),
         ("readindex_ctx_reuse", "answers the read second at index 1, although 3 was committed"),
         ("lease_kept_on_transfer", "answers the read late at index 1, although 3 was committed"),
+        ("lease_promise_forgotten", "answers the read late at index 1, although 3 was committed"),
         ("lease_wallclock", "answers the read late at index 1, although 3 was committed"),
         ("snap_keeps_suffix", "behind it entries 6 of term 1, 7 of term 1"),
         ("joint_one_half", "where 'x' of term 1 was committed"),

@@ -89,6 +89,7 @@ GUARD_MARKS = {
     "a command of another term was dropped when applied": "what is evaluated in a turn is proposed in that turn",
     "a read waited for what it must see to be applied": "a turn applies all that is committed",
     "a range has outgrown its snapshots": "that takes 60 MB in a range",
+    "a log was cut because of its size": "that takes 64 MB in a log",
     "a message was too long for any frame": "that takes an answer of 64 MB",
 }
 """Marks of rules that nothing in a usual run needs, with the reason: counted if they are met, not missed if they are

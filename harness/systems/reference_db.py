@@ -279,6 +279,8 @@ class ReferenceDatabase:
             "election_ticks": election_ticks,
             "settled_ticks": random.choice((5, 30, 30, 100)),
             "log_entries_kept": random.choice((20, 100, 5000)),
+            # A short log of few bytes, so that whoever misses some entries gets a snapshot.
+            "log_bytes_most": random.choice((2000, 20_000, 64 << 20)),
             # With few, nodes are overloaded and refuse requests, in the middle of transactions too.
             "requests_most": random.choice((5000, 6, 5000, 5000, 5000, 5000, 5000, 5000)),
             # Without waiting, whoever meets an intent pushes its holder at once.

@@ -21,7 +21,7 @@ LAYER = "snapshot"
 ROUTES = ("I", "A")
 WORKLOAD = "set"
 NEMESIS = "partition:leader,kill"
-SYSTEM_OPTIONS = {"log_entries_kept": 10}
+SYSTEM_OPTIONS = {"log_entries_kept": 10, "log_bytes_most": 1000}
 DIRECTED = "snap_keeps_suffix"
 REACHABLE = False
 

@@ -15,7 +15,7 @@ LAYER = "snapshot"
 ROUTES = ("H", "A")
 WORKLOAD = "bank"
 NEMESIS = "partition,kill@leader"
-SYSTEM_OPTIONS = {"log_entries_kept": 10, "settled_ticks": 1}
+SYSTEM_OPTIONS = {"log_entries_kept": 10, "log_bytes_most": 1000, "settled_ticks": 1}
 SEEDS = (1,)
 
 

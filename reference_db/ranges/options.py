@@ -29,6 +29,8 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     heartbeat_ticks: int = 2
     log_entries_kept: int = 5000
     """Applied entries that stay in each range's log, so that followers which lag less need no snapshot."""
+    log_bytes_most: int = 64 << 20
+    """Size of a range's log above which it is cut, whoever needs it; see `truncation`."""
     requests_most: int = 5000
     """Requests that the replicas of a node have under way, above which more are refused as overloaded."""
     transaction_expiry_ms: int = 4000
@@ -69,6 +71,7 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ("heartbeat_ticks", 1, 1000),
             ("election_ticks", 3, 10_000),
             ("log_entries_kept", 10, 10_000_000),
+            ("log_bytes_most", 1000, 1 << 40),
             ("requests_most", 1, 1_000_000),
             ("transaction_expiry_ms", 1500, 600_000),
             ("lock_wait_ticks", 0, 1000),

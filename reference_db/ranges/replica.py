@@ -64,6 +64,7 @@ from reference_db.ranges.led import Led
 from reference_db.ranges.lock_waits import LockWaits
 from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.ranges.split import FIRST_TERM, SplitOff, evaluate_split, split_descriptor
+from reference_db.ranges.truncation import cut_at, cut_at_size, needed_by_followers
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import RaftLog
@@ -88,8 +89,6 @@ _LEASE, _BOUNDED, _STALE = Consistency.LEASE, Consistency.BOUNDED, Consistency.S
 
 MAX_BYTES_PER_APPEND = 1 << 20
 MAX_UNCOMMITTED_BYTES = 64 << 20
-COMPACT_STEP = 500
-"""Entries above the kept number before the log is compacted, so that it is done seldom."""
 SNAPSHOT_PATIENCE_S = 3
 """A follower that was sent a snapshot and has not answered: assume that it was lost."""
 
@@ -1027,15 +1026,26 @@ class Replica:
             self.group.campaign()
 
     def compact(self, batch: WriteBatch) -> None:
-        """Drop entries that are applied and old enough."""
-        keep = self._options.log_entries_kept
+        """Drop entries that are applied and that nobody needs, or that are too many, see `truncation`."""
+        log, options = self.log, self._options
         # Raft learns what this turn applies only at the end of the turn.
-        applied = self.group.applied
-        if applied - self.log.first_index() >= keep + min(COMPACT_STEP, keep):
+        first, applied = log.first_index(), self.group.applied
+        at = None
+        if log.size_bytes > options.log_bytes_most:
+            at = cut_at_size(first, applied, log.sizes(), log.size_bytes, options.log_bytes_most)
+            if at is not None and self._trace is not None:
+                self._trace.mark("a log was cut because of its size")
+        if at is None and applied - first >= options.log_entries_kept:
+            needed = None
+            if self.group.is_leader:
+                peers = self.group.core.peers
+                needed = needed_by_followers([peers.progress[node] for node in peers.others])
+            at = cut_at(first, applied, options.log_entries_kept, needed)
+        if at is not None:
             if self._trace is not None:
                 self._trace.mark("a log was compacted")
-            self.log.compact(batch, applied - keep)
-            self.group.compacted(self.log.first_index())
+            log.compact(batch, at)
+            self.group.compacted(log.first_index())
 
     def led(self) -> Led | None:
         """What placement must know of a range that this node leads; None if it does not."""

@@ -7,6 +7,7 @@ never because it can be read here.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -81,10 +82,12 @@ class RaftLog:
         "_first_cached",
         "_hard_state",
         "_last",
+        "_sizes",
         "_span",
         "_truncated",
         "oversized_bytes",
         "range_id",
+        "size_bytes",
     )
 
     def __init__(
@@ -111,6 +114,10 @@ class RaftLog:
         self._first_cached = self._truncated.index + 1
         self._cached_bytes = 0
         self._last = self._truncated.index
+        self._sizes = array("I")
+        """Of all entries, the first one first."""
+        self.size_bytes = 0
+        """Of all entries together."""
         self.oversized_bytes = 0
         """Size of a snapshot that was too large to be sent, see `MAX_SNAPSHOT_BYTES`; 0 while none was."""
         self._load()
@@ -124,7 +131,8 @@ class RaftLog:
             )
             self._last = index
             self._cached.append(entry)
-            self._cached_bytes += len(entry.data) + ENTRY_OVERHEAD_BYTES
+            self._sizes.append(len(entry.data) + ENTRY_OVERHEAD_BYTES)
+        self._cached_bytes = self.size_bytes = sum(self._sizes)
         self._shrink_cache()
 
     # What Raft asks.
@@ -194,6 +202,10 @@ class RaftLog:
 
     # What the owner does.
 
+    def sizes(self) -> Sequence[int]:
+        """Bytes of each entry, the first one first."""
+        return self._sizes
+
     @property
     def hard_state(self) -> HardState:
         return self._hard_state
@@ -227,14 +239,20 @@ class RaftLog:
         )
         for index in range(last + 1, self._last + 1):
             batch.delete(keys.log_key(self.range_id, index))
+        sizes = self._sizes
         if first <= self._last:
             self._cut_cache(first)
-        encode, cached, size = _ENCODER.encode, self._cached, 0
+            self.size_bytes -= sum(sizes[first - self.first_index() :])
+            del sizes[first - self.first_index() :]
+        encode, cached, total = _ENCODER.encode, self._cached, 0
         for entry in entries:
             batch.put(keys.log_key(self.range_id, entry.index), encode(entry))
-            size += len(entry.data) + ENTRY_OVERHEAD_BYTES
+            size = len(entry.data) + ENTRY_OVERHEAD_BYTES
+            sizes.append(size)
+            total += size
             cached.append(entry)
-        self._cached_bytes += size
+        self._cached_bytes += total
+        self.size_bytes += total
         self._last = last
 
     def compact(self, batch: WriteBatch, index: int) -> None:
@@ -244,6 +262,9 @@ class RaftLog:
         truncated = TruncatedState(index, self.term(index))
         for old in range(self._truncated.index + 1, index + 1):
             batch.delete(keys.log_key(self.range_id, old))
+        dropped_sizes = self._sizes[: index - self._truncated.index]
+        del self._sizes[: len(dropped_sizes)]
+        self.size_bytes -= sum(dropped_sizes)
         self._set_truncated(batch, truncated)
         if index >= self._first_cached:
             dropped = self._cached[: index + 1 - self._first_cached]
@@ -263,7 +284,8 @@ class RaftLog:
             batch.delete(keys.log_key(self.range_id, index))
         self._truncated = TruncatedState(snapshot.index, snapshot.term)
         self._cached.clear()
-        self._cached_bytes = 0
+        self._cached_bytes = self.size_bytes = 0
+        self._sizes = array("I")
         self._first_cached = snapshot.index + 1
         self._last = snapshot.index
         self.oversized_bytes = 0

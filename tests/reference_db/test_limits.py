@@ -109,7 +109,7 @@ def test_an_outgrown_snapshot_is_made_once_and_somebody_is_told(monkeypatch: pyt
     monkeypatch.setattr(raft_log, "take_snapshot", counted)
 
     async def story() -> list[tuple[str, str, str]]:
-        world = World(ranges=1, options=NodeOptions(log_entries_kept=10))
+        world = World(ranges=1, options=NodeOptions(log_entries_kept=10, log_bytes_most=1000))
         world.start_all()
         await world.wait_until_led()
         world.crash("n3")

@@ -359,7 +359,7 @@ def test_five_nodes_with_three_replicas() -> None:
 
 @pytest.mark.slow
 def test_followers_that_lag_far_behind_are_restored_from_snapshots() -> None:
-    options = NodeOptions(log_entries_kept=10)
+    options = NodeOptions(log_entries_kept=10, log_bytes_most=1000)
     world, record = run_virtually(
         run_stress(7, seconds=20.0, clients=10, faults=("partition", "crash"), options=options)
     )

@@ -9,7 +9,7 @@ from reference_db.node import NodeOptions
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import Refused, Unanswered, World
 
-SHORT_LOG = NodeOptions(log_entries_kept=10)
+SHORT_LOG = NodeOptions(log_entries_kept=10, log_bytes_most=1000)
 
 
 async def write_many(world: World, name: str, count: int, value: bytes = b"x") -> None:

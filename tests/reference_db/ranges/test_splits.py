@@ -211,7 +211,7 @@ def test_a_follower_that_missed_the_split_gets_both_halves_by_snapshots(seed: in
     comes back: the left half's snapshot makes it give up the right half's keys, and only then may it have those."""
 
     async def story() -> None:
-        options = NodeOptions(settled_ticks=1_000_000, log_entries_kept=10)
+        options = NodeOptions(settled_ticks=1_000_000, log_entries_kept=10, log_bytes_most=1000)
         world = await begun(seed=seed, options=options)
         follower = other_than(world, world.leader(1))
         for number in range(10):
@@ -236,7 +236,7 @@ def test_two_of_three_elect_a_leader_though_one_of_them_has_nothing_of_the_range
     The other one needs the vote of n3, which can only be brought up to date by a leader."""
 
     async def story() -> None:
-        options = NodeOptions(settled_ticks=1_000_000, log_entries_kept=10)
+        options = NodeOptions(settled_ticks=1_000_000, log_entries_kept=10, log_bytes_most=1000)
         world = await begun(options=options)
         leader = world.leader(1)
         assert leader is not None

@@ -65,6 +65,10 @@ class MixedCounter(Counter):
     amounts = (3, 5, -2)
 
 
+class RisingCounter(Counter):
+    amounts = (1, 2, 3, 4, 5)
+
+
 class Monotonic(Shape):
     def __init__(self, stream: random.Random, operations: int) -> None:
         super().__init__(stream, operations)
@@ -337,6 +341,7 @@ def checkers() -> dict[str, tuple[type[Shape], Callable[[], Any]]]:
         "bank": (Bank, lambda: BankChecker([f"a{number}" for number in range(8)], 800)),
         "counter": (Counter, CounterChecker),
         "counter-mixed": (MixedCounter, CounterChecker),
+        "counter-rising": (RisingCounter, CounterChecker),
         "monotonic": (Monotonic, MonotonicChecker),
         "queue": (Queue, QueueChecker),
         "total-queue": (Queue, lambda: QueueChecker(ordered=False)),

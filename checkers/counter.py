@@ -14,7 +14,8 @@ Jointly, reads may still contradict each other. Where all amounts are equal that
 k-th unit is a slot, which must lie after every read that saw less than k had begun and before any that saw k or more
 had ended; the adds must be matched with the slots. Both are ordered, so taking the add that ends first is optimal
 (Glover 1967, matchings of convex bipartite graphs). With different amounts of one sign, reads must not go backwards,
-and their values are levels that are gone through one by one (`counter_levels`). Where amounts have both signs, the
+and their values are levels that are gone through one by one (`counter_levels`), which also answers for each read, so
+that sums are looked at only where it finds no order. Where amounts have both signs, the
 general search decides (`linearizability/`). Summing up subsets over time is NP-hard; linearizability is what is judged,
 so what these two cannot decide within the limits is unknown.
 
@@ -37,7 +38,7 @@ from numpy.typing import NDArray
 
 from checkers.checker import Deadline, Limits
 from checkers.conclusion import Misshapen, anomaly, conclude
-from checkers.counter_levels import Adds, Levels, climb
+from checkers.counter_levels import Adds, Climb, Levels, climb
 from checkers.linearizability import LinearizabilityChecker
 from checkers.linearizability.models import Counter
 from checkers.operations import FOREVER, Operations
@@ -129,7 +130,13 @@ class CounterChecker:
             inside &= ~broken
             anomalies += self._indivisible(reads, broken, adds.unit)
         exact = bool((abs(adds.amounts) == adds.unit).all())
-        if not exact:
+        climbed: Climb | None = None
+        if not (exact or self.eventual or anomalies) and len(reads.operations) > 1 and _grows(adds, reads):
+            climbed = _climb(adds, reads, deadline)
+        settled = climbed is not None and climbed.is_complete
+        if settled:
+            details["decided_by"] = "levels"
+        if not exact and not settled:
             impossible, undecided = _impossible(adds, reads, inside & final, deadline)
             anomalies += self._no_sum(reads, impossible)
             if undecided:
@@ -137,10 +144,10 @@ class CounterChecker:
                     f"{count(undecided, 'read')} within the bounds could not be judged: too many sums of open adds "
                     "are possible to look at each; adds of equal amounts are always decided"
                 )
-        if not self.eventual and not anomalies:
+        if not (self.eventual or anomalies or settled):
             anomalies += self._jointly(adds, reads)
             if not anomalies and not _decided_jointly(adds, reads):
-                found, more = self._by_levels(adds, reads, deadline)
+                found, more = self._by_levels(adds, reads, climbed)
                 details["decided_by"] = "levels"
                 if more:
                     left = max(1.0, deadline.remaining())
@@ -235,23 +242,19 @@ class CounterChecker:
             return self._unmatched(adds, reads, values // adds.unit)
         return []
 
-    def _by_levels(self, adds: _Adds, reads: _Reads, deadline: Deadline) -> tuple[list[Anomaly], list[str]]:
-        """What going through the values that were read finds wrong, or why it cannot tell."""
-        sign = 1 if not len(adds.amounts) or adds.amounts[0] > 0 else -1
-        if (adds.amounts * sign < 0).any():
+    def _by_levels(self, adds: _Adds, reads: _Reads, found: Climb | None) -> tuple[list[Anomaly], list[str]]:
+        """What going through the values that were read found wrong, or why it cannot tell."""
+        if found is None:
             return [], ["the counter grows and falls"]
-        operations, values = reads.operations, reads.values * sign
-        levels = Levels.of(operations.start, operations.end, values)
-        of = Adds(
-            adds.operations.start.tolist(), adds.operations.end.tolist(), (adds.amounts * sign).tolist()
-        )
-        found = climb(of, levels, deadline.expired)
         if found.gave_up is not None:
             return [], [found.gave_up]
         if found.stuck is None:
             return [], []
+        sign = _sign(adds)
+        operations, values = reads.operations, reads.values * sign
+        levels = Levels.of(operations.start, operations.end, values)
         here = values == levels.value[found.stuck]
-        value = levels.value[found.stuck] * sign + self.initial
+        value = int(levels.value[found.stuck]) * sign + self.initial
         seen = operations.pairs(here)
         pending = [adds.operations.pair(place) for place in found.pending]
         amounts = ", ".join(str(pair.invocation.value) for pair in pending[:8])
@@ -304,6 +307,29 @@ def _decided_jointly(adds: _Adds, reads: _Reads) -> bool:
     """Whether nothing is left that the reads could say together, once each and their growth was judged."""
     amounts = adds.amounts
     return len(reads.operations) < 2 or bool((amounts == adds.unit).all() or (amounts == -adds.unit).all())
+
+
+def _sign(adds: _Adds) -> int:
+    """The sign of the amounts, 0 where both occur."""
+    rises = adds.amounts > 0
+    return 1 if rises.all() else -1 if not rises.any() else 0
+
+
+def _grows(adds: _Adds, reads: _Reads) -> bool:
+    """Whether the adds have one sign, and no read contradicts that."""
+    values, operations = reads.values * _sign(adds), reads.operations
+    if not _sign(adds):
+        return False
+    earlier = greatest_before(operations.end, values, operations.start)
+    return not bool(((earlier >= 0) & (values[np.maximum(earlier, 0)] > values)).any())
+
+
+def _climb(adds: _Adds, reads: _Reads, deadline: Deadline) -> Climb:
+    """What going through the values that were read finds."""
+    sign, operations = _sign(adds), reads.operations
+    levels = Levels.of(operations.start, operations.end, reads.values * sign)
+    of = Adds(adds.operations.start, adds.operations.end, adds.amounts * sign)
+    return climb(of, levels, deadline.expired)
 
 
 def _adds(history: History, misshapen: Misshapen) -> _Adds:

@@ -17,16 +17,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from checkers import counter_levels_kernel
+from checkers.isolation.arrays import Arrays
 from checkers.operations import FOREVER
 
 MOST = 20_000
 """Choices that are followed at a time, or looked at in one step."""
-PATIENCE = 4
-"""Choices looked at for each level, on average, before all are followed at a time."""
+PATIENCE = 64
+"""Choices and sums looked at for each level, on average, before all are followed at a time."""
+LARGEST: Final = 1 << 60
+"""Numbers below it are followed one choice at a time."""
 
 Choice = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
 """What is pending: ok adds in the order of their ends; and how many crashed adds of each amount were used."""
@@ -36,33 +41,33 @@ Choice = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
 class Adds:
     """Adds of positive amounts, in the order of their invocations."""
 
-    start: list[int]
-    end: list[int]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
     """`FOREVER` for crashed ones."""
-    amount: list[int]
+    amount: NDArray[Any]
 
 
 @dataclass
 class Levels:
     """The distinct values that were read, ascending, and what the reads say about when the counter had them."""
 
-    value: list[int]
-    first_end: list[int]
+    value: NDArray[Any]
+    first_end: NDArray[np.int64]
     """The first end of a read that saw this value or more."""
-    last_start: list[int]
+    last_start: NDArray[np.int64]
     """The last start of a read that saw this value or less."""
 
     @classmethod
-    def of(cls, start: NDArray[np.int64], end: NDArray[np.int64], values: NDArray[np.int64]) -> Levels:
+    def of(cls, start: NDArray[np.int64], end: NDArray[np.int64], values: NDArray[Any]) -> Levels:
         levels, place = np.unique(values, return_inverse=True)
         last_start = np.full(len(levels), -1, dtype=np.int64)
         np.maximum.at(last_start, place, start)
         first_end = np.full(len(levels), FOREVER, dtype=np.int64)
         np.minimum.at(first_end, place, end)
         return cls(
-            levels.tolist(),
-            np.minimum.accumulate(first_end[::-1])[::-1].tolist(),
-            np.maximum.accumulate(last_start).tolist(),
+            levels,
+            np.minimum.accumulate(first_end[::-1])[::-1],
+            np.maximum.accumulate(last_start),
         )
 
 
@@ -77,64 +82,91 @@ class Climb:
     gave_up: str | None = None
     """Why it is not known."""
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all levels can be reached, so that there is an order of all adds and reads."""
+        return self.stuck is None and self.gave_up is None
+
 
 def climb(adds: Adds, levels: Levels, expired: Callable[[], bool]) -> Climb:
     """Goes from nothing to the last level: one choice after the other, going back where none is left, as long as that
     leads somewhere; else with all choices at a time, where `MOST` do. The reads must not contradict each other."""
-    steps = _steps(adds, levels)
-    found = _follow_one(steps, expired)
-    return _follow_all(steps, expired) if found is None else found
+    found = _follow_one(adds, levels, expired)
+    return _follow_all(_steps(adds, levels), expired) if found is None else found
+
+
+def _follow_one(adds: Adds, levels: Levels, expired: Callable[[], bool]) -> Climb | None:
+    """What following one choice at a time finds; None if that goes back too often, or the numbers are too large."""
+    if max(int(adds.amount.max(initial=0)), int(levels.value.max(initial=0))) >= LARGEST:
+        return None
+    rise = np.diff(levels.value, prepend=0).astype(np.int64)
+    ok = np.flatnonzero(adds.end < FOREVER)
+    ok = ok[np.argsort(adds.end[ok])]
+    fresh = np.argsort(adds.start[ok])
+    fresh_first = np.searchsorted(adds.start[ok][fresh], levels.first_end)
+    amounts, kind = np.unique(adds.amount.astype(np.int64), return_inverse=True)
+    crashed = np.flatnonzero(adds.end == FOREVER)
+    crashed = crashed[np.lexsort((adds.start[crashed], kind[crashed]))]
+    crashed_first = np.searchsorted(kind[crashed], np.arange(len(amounts) + 1))
+    kinds, most = len(amounts), len(ok)
+    kernel: Any = counter_levels_kernel
+    arrays = Arrays(kernel)
+    given, zeros = arrays.given, arrays.zeros
+    path = kernel.Path(
+        (given(adds.start[ok]), given(adds.end[ok]), given(kind[ok].astype(np.int32))),
+        (
+            given(amounts),
+            given(crashed_first.astype(np.int32)),
+            given(adds.start[crashed]),
+            np.unique(kind[crashed]).tolist(),
+        ),
+        (
+            given(fresh.astype(np.int32)),
+            given(np.concatenate([[0], fresh_first])),
+            given(levels.first_end),
+            given(levels.last_start),
+            given(rise),
+        ),
+        (
+            *(zeros(kinds, dtype) for dtype in (np.int64, np.int64, np.int32, np.int64, np.int64, np.int32)),
+            zeros(kinds + 1, np.int32),
+            zeros(kinds + 1, np.int64),
+            zeros(most + 1, np.int32),
+            zeros(most + 1, np.int64),
+            zeros(most + 1, np.int64),
+            zeros(most + 1, np.int32),
+            zeros(len(rise) + 2, np.int64),
+        ),
+        MOST,
+    )
+    budget = PATIENCE * len(rise) + 1_000
+    outcome, level, pending = path.follow(len(rise), budget, expired, zeros(len(rise) + 1, np.int64))
+    if outcome == kernel.GAVE_UP:
+        return None
+    if outcome == kernel.REACHED:
+        return Climb()
+    return Climb(stuck=level, pending=ok[pending].tolist())
 
 
 def _steps(adds: Adds, levels: Levels) -> list[_Step]:
-    by_start = sorted(range(len(adds.start)), key=adds.start.__getitem__)
+    start, end, amounts = adds.start.tolist(), adds.end.tolist(), adds.amount.tolist()
+    by_start = sorted(range(len(start)), key=start.__getitem__)
     starts_of_crashed: dict[int, list[int]] = {}
     for add in by_start:
-        if adds.end[add] == FOREVER:
-            starts_of_crashed.setdefault(adds.amount[add], []).append(adds.start[add])
+        if end[add] == FOREVER:
+            starts_of_crashed.setdefault(amounts[add], []).append(start[add])
     steps = []
     value = arrived = 0
-    for wanted, until, due in zip(levels.value, levels.first_end, levels.last_start, strict=True):
+    bounds = zip(levels.value.tolist(), levels.first_end.tolist(), levels.last_start.tolist(), strict=True)
+    for wanted, until, due in bounds:
         fresh = []
-        while arrived < len(by_start) and adds.start[by_start[arrived]] < until:
-            if adds.end[by_start[arrived]] < FOREVER:
+        while arrived < len(by_start) and start[by_start[arrived]] < until:
+            if end[by_start[arrived]] < FOREVER:
                 fresh.append(by_start[arrived])
             arrived += 1
-        steps.append(_Step(adds, starts_of_crashed, fresh, until, due, wanted - value))
+        steps.append(_Step(start, end, amounts, starts_of_crashed, fresh, until, due, wanted - value))
         value = wanted
     return steps
-
-
-def _follow_one(steps: list[_Step], expired: Callable[[], bool]) -> Climb | None:
-    """What following one choice at a time finds; None if that goes back too often."""
-    path: list[Iterator[Choice]] = []
-    budget = PATIENCE * len(steps) + 1_000
-    dead: set[tuple[int, Choice]] = set()
-    entered: list[Choice] = [((), ())]
-    deepest = 0
-    pending: list[int] = []
-    while len(path) < len(steps):
-        if len(entered) > len(path):
-            here = steps[len(path)].arrive(entered[-1][0])
-            if len(path) > deepest or not pending:
-                deepest, pending = len(path), here
-            path.append(steps[len(path)].choices(here, entered[-1][1]))
-        while path:
-            budget -= 1
-            if budget < 0 or (budget & 255 == 0 and expired()):
-                return None
-            choice = next(path[-1], None)
-            if choice is None:
-                path.pop()
-                dead.add((len(path), entered.pop()))
-                if not entered:
-                    return Climb(stuck=deepest, pending=pending)
-            elif (len(path), choice) not in dead:
-                entered.append(choice)
-                break
-        if any(step.is_cut_short for step in steps[max(0, len(path) - 1) : len(path)]):
-            return None
-    return Climb()
 
 
 def _follow_all(steps: list[_Step], expired: Callable[[], bool]) -> Climb:
@@ -160,7 +192,10 @@ def _follow_all(steps: list[_Step], expired: Callable[[], bool]) -> Climb:
 class _Step:
     """One step to a level."""
 
-    adds: Adds
+    start: list[int]
+    end: list[int]
+    amount: list[int]
+    """Of each add."""
     starts_of_crashed: dict[int, list[int]]
     """Of each amount, in order."""
     fresh: list[int]
@@ -176,7 +211,7 @@ class _Step:
 
     def arrive(self, pending: tuple[int, ...]) -> list[int]:
         """The ok adds that may go in this step, by their ends."""
-        return sorted((*pending, *self.fresh), key=self.adds.end.__getitem__) if self.fresh else list(pending)
+        return sorted((*pending, *self.fresh), key=self.end.__getitem__) if self.fresh else list(pending)
 
     def choices(self, here: list[int], used: tuple[tuple[int, int], ...]) -> Iterator[Choice]:
         """What may be pending after it; first those that leave what ends late.
@@ -184,26 +219,24 @@ class _Step:
         Who waits is told apart by the first of them to end: all that end before go in this step, and nobody does that
         began after that end. An add of the same amount does not go either; it would do so in that one's place.
         """
-        adds = self.adds
         lefts = [self.left]
         for add in here:
-            left = lefts[-1] - adds.amount[add]
+            left = lefts[-1] - self.amount[add]
             if left < 0:
                 break
             lefts.append(left)
         for first in range(len(lefts) - 1, -1, -1):
-            if first < len(here) and adds.end[here[first]] < self.due:
+            if first < len(here) and self.end[here[first]] < self.due:
                 return
             yield from self._with_first(here, first, lefts[first], used)
 
     def _with_first(
         self, here: list[int], first: int, left: int, used: tuple[tuple[int, int], ...]
     ) -> Iterator[Choice]:
-        adds = self.adds
         until, own = FOREVER, 0
         if first < len(here):
-            until, own = adds.end[here[first]], adds.amount[here[first]]
-        if any(adds.start[add] > until for add in here[:first]):
+            until, own = self.end[here[first]], self.amount[here[first]]
+        if any(self.start[add] > until for add in here[:first]):
             return
         if left == 0:
             yield tuple(here[first:]), used
@@ -211,8 +244,8 @@ class _Step:
         spent = dict(used)
         of_amount: dict[int, list[int]] = {}
         for add in here[first + 1 :]:
-            if adds.start[add] < until and adds.amount[add] <= left and adds.amount[add] != own:
-                of_amount.setdefault(adds.amount[add], []).append(add)
+            if self.start[add] < until and self.amount[add] <= left and self.amount[add] != own:
+                of_amount.setdefault(self.amount[add], []).append(add)
         spare = {}
         for amount, starts in self.starts_of_crashed.items():
             if amount <= left:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checkers import counter_levels_kernel
 from checkers.checker import Limits
 from checkers.counter import CounterChecker
 from checkers.linearizability import LinearizabilityChecker
 from checkers.linearizability.models import Counter
+from results import kernels
 from results.history import History, HistoryBuilder
 from results.verdict import INVALID, UNKNOWN, VALID
 from tests.support.stories import Story, kinds, random_history, some_order
@@ -329,6 +331,45 @@ def test_where_levels_leave_too_many_choices_the_search_decides(monkeypatch: pyt
     history = simulated(random.Random(3), 100, 8, (1, 2, 3), 0.0)
     verdict = CounterChecker().check(history, Limits())
     assert (verdict.outcome, verdict.details["decided_by"]) == (VALID, "search")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_all_ways_through_the_levels_say_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One choice at a time, compiled and interpreted, and all choices at a time; with crashes, and one wrong read in
+    half of the histories."""
+    draw = random.Random(seed)
+    events = list(simulated(draw, 80, 6, (1, 2, 4, 7), draw.choice([0.0, 0.1])).operations)
+    if seed % 2:
+        reads = [n for n, event in enumerate(events) if event.f == "read" and event.type == "ok"]
+        at = draw.choice(reads)
+        events[at] = msgspec.structs.replace(events[at], value=events[at].value + draw.choice([-2, -1, 1, 2]))
+    history = History(events)
+    verdicts = [CounterChecker().check(history, Limits())]
+    interpreted = kernels.load_interpreted(counter_levels_kernel)
+    monkeypatch.setattr("checkers.counter_levels.counter_levels_kernel", interpreted)
+    verdicts.append(CounterChecker().check(history, Limits()))
+    monkeypatch.setattr("checkers.counter_levels.PATIENCE", -1_000)
+    verdicts.append(CounterChecker().check(history, Limits()))
+    assert len({verdict.outcome for verdict in verdicts}) == 1
+    assert len({tuple(kinds(verdict)) for verdict in verdicts}) == 1
+    assert all(verdict.details.get("decided_by") != "search" for verdict in verdicts)
+
+
+def test_levels_of_numbers_beyond_64_bits() -> None:
+    """They are followed all at a time."""
+    huge = 10**30
+    told = story()
+    told.invoke(8, "add", 3 * huge)
+    told.invoke(9, "add", 5 * huge)
+    told.did(1, "read", None, 3 * huge)
+    assert told.did(1, "read", None, 8 * huge).judged(CounterChecker()).outcome == VALID
+    told = story()
+    told.invoke(8, "add", 3 * huge)
+    told.invoke(9, "add", 5 * huge)
+    told.did(1, "read", None, 3 * huge)
+    assert kinds(told.did(1, "read", None, 5 * huge).judged(CounterChecker())) == [
+        "reads that no order explains"
+    ]
 
 
 @given(counters(st.sampled_from([-2, 1, 3, 7]), st.integers(-3, 11)))

@@ -60,6 +60,10 @@ COMMANDS = {
         "harness.cli.list",
         "Show workloads, nemeses, systems and environments, and what works with what.",
     ),
+    "doctor": (
+        "harness.cli.doctor",
+        "Examine this machine: what it can do, why not, and what would mend it.",
+    ),
     "replay": ("harness.cli.replay", "Run a saved run again: exactly in simulation, else by its record."),
     "shrink": ("harness.cli.shrink", "Make a failing run as small as can be while the anomaly stays."),
     "db": ("harness.cli.db", "Run the reference database for people: start, status, shell, stop."),

@@ -71,8 +71,14 @@ class ElectionBound:
     def holds_back(self, core: RaftCore, others: Iterable[RaftCore]) -> bool:
         """Whether a replica that would campaign at this tick must wait for the next one; `others` are all that are
         awake."""
-        if core.election_elapsed + 1 < core.randomized_timeout or core.role is _LEADER or not self._most:
+        if core.election_elapsed + 1 < core.randomized_timeout or core.role is _LEADER:
             return False
+        return not self.admits(others)
+
+    def admits(self, others: Iterable[RaftCore]) -> bool:
+        """Whether one more election may start in this tick; if so, it counts."""
+        if not self._most:
+            return True
         if self._left is None:
             under_way = sum(
                 1
@@ -83,6 +89,6 @@ class ElectionBound:
             )
             self._left = max(self._most - under_way, 0)
         if not self._left:
-            return True
+            return False
         self._left -= 1
-        return False
+        return True

@@ -1016,13 +1016,15 @@ class Replica:
         core = self.group.core
         return core.leader_id == member or (self.group.is_leader and member in core.peers.progress)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it is the preferred replica of a range that nobody has led yet."""
+        core = self.group.core
+        return core.term == 0 and core.leader_id == 0 and self.descriptor.preferred_leader == self._node
+
     def campaign_if_new(self) -> None:
         """At a cluster's first start the preferred replica need not wait for a timeout."""
-        if (
-            self.group.term == 0
-            and self.group.leader_id == 0
-            and self.descriptor.preferred_leader == self._node
-        ):
+        if self.is_new:
             self.group.campaign()
 
     def compact(self, batch: WriteBatch) -> None:

@@ -200,6 +200,8 @@ class Store:
         self._heard = {number: 0 for number in names if number != self._id}
         """By other member: the tick in which a frame of it arrived last."""
         self._election_bound = ElectionBound(options)
+        self._new: list[Replica] = []
+        """Those of a new cluster whose turn to campaign has not come yet, the first at the end."""
         self._silent: set[int] = set()
         """Members that were silent for an election timeout: whoever sleeps and relies on them was woken."""
         self._followed: dict[int, dict[int, int]] = {}
@@ -536,9 +538,11 @@ class Store:
             elif self._quiescence and replica.idle_ticks >= self._options.quiesce_ticks:
                 self._maybe_sleep(replica)
         if self._ticks == CAMPAIGN_TICK:
-            for replica in self.replicas.values():
-                replica.campaign_if_new()
-                self._touch(replica)
+            self._new = [replica for replica in reversed(awake) if replica.is_new]
+        while self._new and self._election_bound.admits(cores):
+            replica = self._new.pop()
+            replica.campaign_if_new()
+            self._touch(replica)
         if self._ticks % max(1000 // self._options.tick_ms, 1) == 0:
             self._upkeep()
 

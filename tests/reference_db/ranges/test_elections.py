@@ -195,3 +195,27 @@ def test_a_node_starts_only_so_many_elections_while_others_are_under_way() -> No
     for options in (StoreOptions(elections_most=0), StoreOptions(elections_most=1, storm_control="off")):
         free = ElectionBound(options)
         assert not any(free.holds_back(core, everybody) for core in due)
+
+
+def test_a_new_clusters_first_elections_are_bounded_too() -> None:
+    async def story() -> None:
+        world = World(ranges=RANGES, options=NodeOptions(elections_most=2))
+        world.start_all()
+        most = 0
+
+        def led() -> bool:
+            nonlocal most
+            for node in world.nodes.values():
+                replicas = node.store.replicas.values()
+                most = max(
+                    most,
+                    sum(one.group.role in (Role.PRE_CANDIDATE, Role.CANDIDATE) for one in replicas),
+                )
+            return world.all_led()
+
+        await world.wait_for(led, what="leaders", step_s=0.0005)
+        assert most == 2
+        assert [world.leader(number) for number in range(1, RANGES + 1)] == ["n1", "n2", "n3"] * LED
+        await world.stop()
+
+    run_virtually(story())

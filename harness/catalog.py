@@ -82,6 +82,7 @@ PACKAGES: dict[str, str] = {
     "clock": "nemesis.clock:Clock",
     "disk": "nemesis.disk:Disk",
     "split": "nemesis.ranges:Split",
+    "merge": "nemesis.ranges:Merge",
 }
 """Name -> class that takes nothing."""
 

@@ -1,9 +1,9 @@
-"""Ranges: the pieces of the keyspace that a database keeps apart. They are cut while clients use them.
+"""Ranges: the pieces of the keyspace that a database keeps apart. They are cut and joined while clients use them.
 
-`split` has a range cut in two at one of its keys, `once` or `often`. It is asked of the database as an operator would,
-through one node, and again as long as the step lasts: a database under faults may refuse. Nothing is healed
-afterwards: a range that was cut is as good as a whole one. What counts as evidence is what the database says of its
-ranges before and after.
+`split` has a range cut in two at one of its keys, `once` or `often`; `merge` has two neighbours made one. It is asked
+of the database as an operator would, through one node, and again as long as the step lasts: a database under faults may
+refuse. Nothing is healed afterwards: a range that was cut is as good as a whole one. What counts as evidence is what
+the database says of its ranges before and after.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from random import Random
-from typing import Literal
 
-from nemesis.cluster import Cluster, Evidence
+from nemesis.cluster import Cluster, Evidence, Reshaping
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
 from nemesis.schedule import Request, Step
@@ -21,17 +20,19 @@ from nemesis.targets import pick
 
 AGAIN_S = 0.25
 """Between attempts that did not succeed."""
+PATIENCE_S = 10.0
+"""For so long at least: where other faults are about, a database may not be able to for a while."""
 OFTEN_S = (0.1, 0.7)
 """Between one change and the next, where a step makes many."""
 MOST_OF_A_STEP = 6
 """Changes of one step: ranges cost something for the rest of the run."""
 
 
-class Split:
-    """Has ranges cut in two."""
+class _Reshape:
+    """What splits and merges have in common."""
 
-    name = "split"
-    kind: Literal["split"] = "split"
+    name: str
+    kind: Reshaping
     shapes: tuple[str, ...] = ("once", "often")
 
     def needs(self, shape: str | None) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ class Split:
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         loop = asyncio.get_running_loop()
         random = Random(step.parameters.get("draw", step.id))
-        give_up = loop.time() + step.duration_ns / 1e9
+        give_up = loop.time() + max(step.duration_ns / 1e9, PATIENCE_S)
         while True:
             evidence = await cluster.reshape(self.kind, plan.targets[0], random.getrandbits(32))
             if evidence.took_effect or loop.time() + AGAIN_S >= give_up:
@@ -80,3 +81,17 @@ class Split:
         return Evidence(
             True, [{"what": "ranges stay as they are", "before": None, "after": None, "proves": None}]
         )
+
+
+class Split(_Reshape):
+    """Has ranges cut in two."""
+
+    name = "split"
+    kind = "split"
+
+
+class Merge(_Reshape):
+    """Has neighbours merged."""
+
+    name = "merge"
+    kind = "merge"

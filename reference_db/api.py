@@ -199,6 +199,49 @@ class SplitRange(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False)
     right_id: int
 
 
+class FreezeRange(msgspec.Struct, frozen=True, array_like=True, tag=15, gc=False):
+    """First step of a merge, to the range that begins at `key`: serve nothing any more. Result: `Reshaped`."""
+
+    key: Key
+    left_id: int
+    left_generation: int
+    left_start: Key
+
+
+class ThawRange(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """Serve again. Only after the left range said by `BumpRange` that it has not absorbed this one. Result:
+    `Reshaped`."""
+
+    key: Key
+    range_id: int
+    frozen_generation: int
+
+
+class AbsorbRange(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
+    """Last step of a merge, to the left range: take over the frozen range with this descriptor, all of whose replicas
+    have said that they are frozen. Result: `Reshaped`, also where it was done before."""
+
+    key: Key
+    right: bytes
+
+
+class BumpRange(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
+    """To the range that holds `key`, the start of a left range: never absorb anything as of this generation any more.
+    Result: `Reshaped`; its `absorbed` says whether that had happened."""
+
+    key: Key
+    left_id: int
+    left_generation: int
+
+
+class AwaitFrozen(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
+    """To one node, leader or not: tell when its replica is frozen in this generation, and durably so. Result:
+    `Reshaped`."""
+
+    key: Key
+    generation: int
+
+
 ReadOperation = Get | Scan | Refresh
 READ_OPERATIONS = (Get, Scan, Refresh)
 """For `isinstance`: much faster than the union."""
@@ -214,8 +257,13 @@ WriteOperation = (
     | ResolveIntents
     | DeleteRecord
     | SplitRange
+    | FreezeRange
+    | ThawRange
+    | AbsorbRange
+    | BumpRange
+    | AwaitFrozen
 )
-CHANGES = (SplitRange,)
+CHANGES = (SplitRange, FreezeRange, ThawRange, AbsorbRange, BumpRange)
 """Operations that change the range itself; each is alone in its request."""
 RangeOperation = ReadOperation | WriteOperation
 
@@ -575,6 +623,12 @@ class ClientSplit(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False
     key: Key
 
 
+class ClientMerge(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
+    """Merge the range of a key with its right neighbour. Reply: [[id, start, end, generation]] of what came of it."""
+
+    key: Key
+
+
 class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
     """One replica between two turns."""
 
@@ -607,6 +661,7 @@ ClientOperation = (
     | ClientGetMany
     | ReplicaStates
     | ClientSplit
+    | ClientMerge
 )
 
 

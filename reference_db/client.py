@@ -23,6 +23,7 @@ from reference_db.api import (
     ClientDelete,
     ClientGet,
     ClientGetMany,
+    ClientMerge,
     ClientOperation,
     ClientPut,
     ClientReply,
@@ -377,6 +378,12 @@ class Client:
         already. Raises ClientError; an indefinite one means that it may have been done."""
         found = await self.call(ClientSplit(key.encode()), is_read=False)
         return [RangeSeen(*one) for one in found]
+
+    async def merge(self, key: str) -> RangeSeen:
+        """Merge the range of a key with its right neighbour; what came of it. Raises ClientError; an indefinite one
+        means that it may have been done."""
+        (found,) = await self.call(ClientMerge(key.encode()), is_read=False)
+        return RangeSeen(*found)
 
     async def replica_states(self, *, digests: bool = False) -> list[ReplicaState]:
         """What the node's replicas hold; with digests it reads all its data for it. Raises ClientError."""

@@ -24,6 +24,7 @@ from reference_db.api import (
     ClientDelete,
     ClientGet,
     ClientGetMany,
+    ClientMerge,
     ClientOperation,
     ClientPut,
     ClientReply,
@@ -308,6 +309,7 @@ class Node:
         self._spawn(self._every(HEARTBEAT_S, self.coordinator.heartbeat))
         self._spawn(self._every(2.0, self._sweep))
         self._spawn(self._every(PLACE_S, self._place_leaders))
+        self._spawn(self._every(1.0, self._undo_merges))
         self._spawn(self._every(DELETE_RECORDS_S, self.coordinator.delete_records))
         self._wake()
 
@@ -374,6 +376,20 @@ class Node:
         room = self.options.handovers_most - self.store.handing_over
         for range_id in choose_handovers(led, self.options.settled_ticks, room):
             self.store.hand_over(range_id)
+
+    async def _undo_merges(self) -> None:
+        """Ranges that this node leads and that somebody has frozen and not come back for."""
+        for descriptor in self.store.stuck_ranges():
+            self._spawn(self._undo_merge(descriptor))
+
+    async def _undo_merge(self, descriptor: Descriptor) -> None:
+        if self._trace is not None:
+            self._trace.mark("a merge that nobody finished was undone")
+        try:
+            await self.reshaper.undo(descriptor)
+        except Failed as failed:
+            if self._notice is not None:
+                self._notice(f"range {descriptor.id}", f"is frozen, and could not be thawed: {failed}")
 
     async def _sweep(self) -> None:
         await self.sweeper.sweep(
@@ -593,7 +609,10 @@ class Node:
         is not needed for a quorum with those who are asked at once."""
         if self._is_confirming(node, range_id):
             return False
-        follower = self.store.replicas[range_id].group.core.peers.progress.get(message.target)
+        replica = self.store.replicas.get(range_id)
+        if replica is None:
+            return True  # Merged away in this very turn.
+        follower = replica.group.core.peers.progress.get(message.target)
         return follower is not None and follower.state == ProgressState.REPLICATE
 
     def _post_request(self, node: str, request: RangeRequest) -> bool:
@@ -1001,6 +1020,9 @@ class Node:
                     for _, replica in sorted(self.store.replicas.items())
                     if replica.descriptor.is_known
                 ]
+            case ClientMerge(key=key):
+                one = await self.reshaper.merge(key, deadline)
+                return [[one.id, one.start, one.end, one.generation]]
             case ClientSplit(key=key):
                 return [
                     [one.id, one.start, one.end, one.generation]

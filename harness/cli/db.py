@@ -32,7 +32,7 @@ T = TypeVar("T")
 SHELL_HELP = """\
 get KEY                    put KEY VALUE             delete KEY
 cas KEY EXPECTED NEW       scan [START [END]]        status
-split KEY
+split KEY                  merge KEY
 begin                      commit                    rollback
 help                       quit
 Values are JSON where they can be read as such (1, true, [1, 2], null), else text. In `cas`, null stands for a key that
@@ -181,6 +181,14 @@ def shell(folder: Path, node: str | None, commands: tuple[str, ...]) -> None:
 def split(folder: Path, key: str) -> None:
     """Cut the range of KEY in two before it, while clients go on."""
     reshape(folder, f"split {shlex.quote(key)}")
+
+
+@command.command()
+@folder_option
+@click.argument("key")
+def merge(folder: Path, key: str) -> None:
+    """Merge the range of KEY with its right neighbour, while clients go on."""
+    reshape(folder, f"merge {shlex.quote(key)}")
 
 
 @command.command()
@@ -427,6 +435,8 @@ class Conversation:
                 start, end = [*span, "", ""][:2]
                 pairs = await self._session.scan(start, end, 0)
                 return "\n".join(f"{key}  {json.dumps(value)}" for key, value in pairs) or "no keys"
+            case ["merge", key] if self._transaction is None:
+                return str(await self._session.merge(key))
             case ["split", key] if self._transaction is None:
                 return "\n".join(map(str, await self._session.split(key)))
             case ["begin"] if self._transaction is None:

@@ -14,6 +14,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -32,6 +33,7 @@ from harness.environments.environment import (
 )
 from harness.systems.system import DefectSheet, FinalState
 from nemesis.cluster import Reshaping
+from reference_db.api import ReplicaState
 from reference_db.audits import audit_provenance
 from reference_db.client import Client, ClientError, RangeSeen
 from reference_db.client import Transaction as ClientTransaction
@@ -348,15 +350,55 @@ class ReferenceDatabase:
     ) -> list[dict[str, Any]]:
         """See `harness.environments.environment.RangedSystem`."""
         random = Random(draw)
-        client = Client(
-            addresses[node if node in addresses else random.choice(sorted(addresses))][CLIENT_PORT]
-        )
-        try:
-            async with asyncio.timeout(RESHAPE_TIMEOUT_S):
-                await client.connect()
-                return await self._split(client, random)
-        finally:
-            client.close_now()
+        others = sorted(addresses.keys() - {node})
+        random.shuffle(others)
+        change = self._split if kind == "split" else self._merge
+        problem: Exception | None = None
+        for asked in [node, *others] if node in addresses else others:
+            client = Client(addresses[asked][CLIENT_PORT])
+            try:
+                async with asyncio.timeout(RESHAPE_TIMEOUT_S):
+                    await client.connect()
+                    probes = await change(client, random)
+            except (OSError, ClientError) as error:
+                problem = error
+                continue
+            finally:
+                client.close_now()
+            # A node without a replica knows of no range that it could name.
+            if probes:
+                return [{**probe, "asked": asked} for probe in probes]
+        if problem is not None:
+            raise problem
+        return []
+
+    async def _merge(self, client: Client, random: Random) -> list[dict[str, Any]]:
+        """Merge two neighbours among the ranges of this node. Where there are none on the same nodes, one is split for
+        it."""
+        pairs = await self._neighbours(client)
+        if not pairs:
+            await self._split(client, random)
+            pairs = await self._neighbours(client)
+        if not pairs:
+            return []
+        pair = random.choice(pairs)
+        after = await client.merge(pair[0].start.decode(errors="replace"))
+        return [
+            {
+                "what": f"the range of {pair[0].start!r} is merged with its neighbour",
+                "before": [str(RangeSeen(one.range_id, one.start, one.end, one.generation)) for one in pair],
+                "after": str(after),
+                "proves": after.start <= pair[0].start and (after.end is None or after.end > pair[1].start),
+            }
+        ]
+
+    async def _neighbours(self, client: Client) -> list[tuple[ReplicaState, ReplicaState]]:
+        ranges = sorted(await client.replica_states(), key=lambda one: one.start)
+        return [
+            (one, other)
+            for one, other in pairwise(ranges)
+            if one.end == other.start and sorted(one.replicas) == sorted(other.replicas)
+        ]
 
     async def _split(self, client: Client, random: Random) -> list[dict[str, Any]]:
         """Split a range of this node, any of which may be chosen, at a key that exists."""
@@ -508,6 +550,13 @@ class ReferenceSession:
         """See `workloads.session.Scan`."""
         try:
             return await self._client.scan(start, end, limit)
+        except ClientError as error:
+            raise sorted_error(error) from error
+
+    async def merge(self, key: str) -> RangeSeen:
+        """Merge the range of a key with its right neighbour. No workload's verb."""
+        try:
+            return await self._client.merge(key)
         except ClientError as error:
             raise sorted_error(error) from error
 

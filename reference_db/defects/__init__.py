@@ -20,6 +20,7 @@ import msgspec
 
 from reference_db.node import Node
 from reference_db.raft import RaftGroup
+from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.replica import Replica
 
 T = TypeVar("T")
@@ -147,9 +148,17 @@ def become(thing: T, kind: type[T]) -> None:
 
 
 def in_replicas(node: Node, plant_in: Callable[[Replica], None]) -> None:
-    """Plant in every replica of a node."""
+    """Plant in every replica of a node, and in those that splits bring."""
     for replica in node.store.replicas.values():
         plant_in(replica)
+    add = node.store._add
+
+    def add_with_defect(descriptor: Descriptor) -> Replica:
+        replica = add(descriptor)
+        plant_in(replica)
+        return replica
+
+    node.store._add = add_with_defect  # type: ignore[method-assign]
 
 
 def in_groups(node: Node, plant_in: Callable[[RaftGroup], None]) -> None:

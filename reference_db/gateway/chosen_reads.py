@@ -24,6 +24,7 @@ from reference_db.api import (
     Value,
     ValueResult,
 )
+from reference_db.gateway.cutting import group_keys
 from reference_db.gateway.directory import Directory
 from reference_db.ranges.applied_reads import read_closed, read_stale
 from reference_db.ranges.descriptor import Descriptor
@@ -44,15 +45,14 @@ class ChosenReads:
         self, keys: Sequence[Key], consistency: Consistency, max_staleness_ms: int
     ) -> list[Value | None] | None:
         """The values of these keys, in their order; None if they cannot be read here as is asked."""
-        by_range: dict[int, list[Key]] = {}
-        for key in sorted(set(keys)):
-            by_range.setdefault(self._directory.find(key).id, []).append(key)
-        snapshot = self._snapshot(list(by_range), consistency, max_staleness_ms)
+        parts = group_keys(sorted(set(keys)), self._directory)
+        ranges = [self._directory.find(mine[0]) for mine in parts]
+        snapshot = self._snapshot([one.id for one in ranges], consistency, max_staleness_ms)
         if snapshot is None:
             return None
         found: dict[Key, Value | None] = {}
-        for range_id, mine in by_range.items():
-            reply = self._read(self._directory.get(range_id), tuple(map(Get, mine)), snapshot[0])
+        for descriptor, mine in zip(ranges, parts, strict=True):
+            reply = self._read(descriptor, tuple(map(Get, mine)), snapshot[0])
             if reply is None:
                 self._refuse(consistency)
                 return None

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 from reference_db.api import (
+    CHANGES,
     READ_OPERATIONS,
     CompareAndSet,
     CreateRecord,
@@ -33,7 +34,6 @@ from reference_db.api import (
     Result,
     Scan,
     ScanResult,
-    SplitRange,
     Transaction,
     WriteIntent,
 )
@@ -41,7 +41,7 @@ from reference_db.gateway.directory import Directory
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.timestamp import ZERO
 
-_KEYED = (Get, Put, Delete, CompareAndSet, WriteIntent, SplitRange)
+_KEYED = (Get, Put, Delete, CompareAndSet, WriteIntent, *CHANGES)
 _AT_ANCHOR = (CreateRecord, HeartbeatRecord, EndTransaction)
 
 

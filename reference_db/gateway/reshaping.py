@@ -1,4 +1,8 @@
-"""Splits ranges on behalf of whoever asks: finds the range, gets an id that no range ever had, and tells its leader.
+"""Splits and merges ranges on behalf of whoever asks, and undoes merges that nobody has finished.
+
+A split finds the range, gets an id that no range ever had, and tells the leader. A merge takes the steps of
+`ranges.merge`, one after the other; whatever goes wrong, it is undone, by the same node or, if that dies, by the one
+that leads the frozen range.
 
 Ids come from a counter that is a key like any other, but for the system's part of the keyspace that it lies in
 (`SYSTEM_END`), so it is replicated, moves with its range, and needs nobody who could be down alone. Each id is taken by
@@ -13,28 +17,42 @@ import random
 
 from reference_db.api import (
     SYSTEM_END,
+    AbsorbRange,
     Ambiguous,
+    AwaitFrozen,
     BadRequest,
+    BumpRange,
     CompareAndSet,
     Compared,
+    FreezeRange,
     Get,
     IntentConflict,
     Key,
     RangeError,
+    RangeReply,
+    RangeRequest,
     ReadUncertain,
     Reshaped,
     SplitRange,
+    ThawRange,
     TimedOut,
+    Unavailable,
     ValueResult,
 )
 from reference_db.api import ClientError as Refusal
 from reference_db.gateway.coordinator import Failed
 from reference_db.gateway.router import Router
-from reference_db.ranges.descriptor import Descriptor, decode_descriptor
+from reference_db.ranges.descriptor import Descriptor, decode_descriptor, encode_descriptor
 
 RANGE_IDS = b"\x00range-ids"
 """The largest id that was ever given to a range that came from a split, in decimal digits."""
 AGAIN_S = 0.01
+FROZEN_S = 1.0
+"""How long all replicas of a range may take to freeze before a merge is given up: its clients wait meanwhile."""
+ABSORB_S = 1.0
+"""How long the left range may take."""
+UNDO_S = 5.0
+"""How long this node tries to undo a merge, before it leaves that to the frozen range's leader."""
 
 
 class Reshaper:
@@ -65,6 +83,72 @@ class Reshaper:
         for descriptor in descriptors:
             self._router.directory.learn(descriptor)
         return descriptors
+
+    async def merge(self, key: Key, deadline: float) -> Descriptor:
+        """Merge the range of a key with its right neighbour; the range that came of it. Raises Failed; what is under
+        way then is undone, at the latest by the frozen range's leader, unless it was done after all."""
+        directory = self._router.directory
+        left = directory.find(key)
+        if left.end is None:
+            raise Failed(BadRequest(f"range {left.id} is the last one: there is nothing to merge it with"))
+        right = directory.find(left.end)
+        if sorted(left.replicas) != sorted(right.replicas):
+            raise Failed(BadRequest(f"ranges {left.id} and {right.id} are not on the same nodes"))
+        freeze = FreezeRange(left.end, left.id, left.generation, left.start)
+        limit = min(deadline, self._router.now() + FROZEN_S)
+        reply = await self._router.send((freeze,), limit, repeatable=True)
+        if isinstance(reply.error, (Ambiguous, TimedOut)):
+            # It may be frozen, and in which generation is not known: its leader will notice.
+            raise Failed(
+                Unavailable(f"range {right.id} did not answer whether it is frozen; it will be thawed")
+            )
+        right = _only(reply)
+        frozen_at = reply.timestamp
+        assert right.merging is not None, f"{right} was frozen, and is not"
+        try:
+            if not await self._all_frozen(right, limit):
+                raise Failed(
+                    Unavailable(f"not every replica of range {right.id} has answered; it is thawed again")
+                )
+            absorb = AbsorbRange(left.start, encode_descriptor(right))
+            limit = min(deadline, self._router.now() + ABSORB_S)
+            reply = await self._router.send((absorb,), limit, repeatable=True, timestamp=frozen_at)
+            return self._learn(_only(reply))
+        except Failed as failed:
+            merged = await self.undo(right)
+            if merged is not None:
+                return merged
+            raise failed
+
+    async def _all_frozen(self, right: Descriptor, deadline: float) -> bool:
+        """Whether every replica says that it is frozen, durably, in time."""
+        loop = asyncio.get_running_loop()
+        answers: list[asyncio.Future[RangeReply]] = []
+        for node in right.replicas:
+            answer: asyncio.Future[RangeReply] = loop.create_future()
+            wait = AwaitFrozen(right.start, right.generation)
+            request = RangeRequest(self._router.next_id(), right.id, right.generation, (wait,))
+            self._router.ask(node, request, deadline, answer.set_result)
+            answers.append(answer)
+        return all([reply.error is None for reply in await asyncio.gather(*answers)])
+
+    async def undo(self, right: Descriptor) -> Descriptor | None:
+        """Let a frozen range serve again, unless it was absorbed: then the range that did. Raises Failed where neither
+        could be found out; then its leader will try again."""
+        merging = right.merging
+        assert merging is not None, f"{right} is not frozen"
+        deadline = self._router.now() + UNDO_S
+        bump = BumpRange(merging.left_start, merging.left_id, merging.left_generation)
+        left = self._learn(_only(await self._router.send((bump,), deadline, repeatable=True)))
+        if right.id in left.absorbed:
+            return left
+        thaw = ThawRange(right.start, right.id, right.generation)
+        self._learn(_only(await self._router.send((thaw,), deadline, repeatable=True)))
+        return None
+
+    def _learn(self, descriptor: Descriptor) -> Descriptor:
+        self._router.directory.learn(descriptor)
+        return descriptor
 
     async def _take_id(self, deadline: float) -> int:
         """An id that no range ever had. Raises Failed."""
@@ -98,6 +182,16 @@ class Reshaper:
                     await asyncio.sleep(AGAIN_S * (0.5 + self._random.random()))
                 case error:
                     raise _failed(error)
+
+
+def _only(reply: RangeReply) -> Descriptor:
+    """The one range that a step was answered with. Raises Failed."""
+    if reply.error is not None:
+        raise _failed(reply.error)
+    (result,) = reply.results
+    assert isinstance(result, Reshaped), f"a change of a range was answered with {result!r}"
+    (encoded,) = result.descriptors
+    return decode_descriptor(encoded)
 
 
 def _failed(error: RangeError) -> Failed:

@@ -1,7 +1,7 @@
 """The ranges tile the keyspace: every key belongs to exactly one, and a generation of a range has one descriptor.
 
 Ranges split and merge, and not at the same moment on all nodes: of the descriptors that were ever seen, the newest of
-each range counts, unless a later one of another range has taken over all that it held.
+each range counts, unless another range has absorbed it.
 """
 
 from __future__ import annotations
@@ -47,15 +47,9 @@ class Keyspace:
 
 
 def without_absorbed(descriptors: Sequence[Descriptor]) -> list[Descriptor]:
-    """Those of whose span no later descriptor holds everything."""
-    return [
-        one
-        for one in descriptors
-        if not any(
-            other.generation > one.generation and other.contains_span(one.start, one.end)
-            for other in descriptors
-        )
-    ]
+    """Those of ranges that were not merged into others."""
+    gone = {range_id for one in descriptors for range_id in one.absorbed}
+    return [one for one in descriptors if one.id not in gone]
 
 
 def check_tiling(descriptors: Sequence[Descriptor]) -> list[str]:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
+
 from reference_db.invariants.consensus import RangeTruth, shown_state
 from reference_db.invariants.disk_image import (
     BatchChange,
@@ -40,7 +42,7 @@ from reference_db.ranges.replica import Replica
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.timestamp import Timestamp
-from reference_db.txn.command import SplitAt, decode_command
+from reference_db.txn.command import Absorb, SplitAt, decode_command
 
 _APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
 _VOTE_RESPONSE = MessageKind.VOTE_RESPONSE
@@ -152,6 +154,9 @@ class Watcher:
         node.store._engine = _EngineTap(self, watched)
         node.store._add = partial(  # type: ignore[method-assign]
             self._on_add, watched, node.store._add
+        )
+        node.store._remove = partial(  # type: ignore[method-assign]
+            self._on_remove, watched, node.store._remove
         )
         node.store._send = partial(self._on_send, watched, node.store._send)
         node.store.closed.on_heard = self._on_closing
@@ -357,10 +362,12 @@ class Watcher:
                 if text is not None:
                     truth = self._truths[one.replica.id]
                     self._found.append(truth.broken("closed for ever", text, watched.name, entry.index))
-            if happened and isinstance(command.change, SplitAt):
+            if happened and isinstance(command.change, (SplitAt, Absorb)):
                 one.digest.take(pairs_with(watched.engine, one.replica.descriptor, changes).items())
-                if is_first:
+                if is_first and isinstance(command.change, SplitAt):
                     self._split(one.replica.id, one.replica.split_off[-1].right)
+                elif is_first:
+                    self._merged(one.replica, one.replica.absorbs[-1])
         self._reached(watched, one, entry.index, effects)
 
     def _split(self, left_id: int, right: Descriptor) -> None:
@@ -368,6 +375,24 @@ class Watcher:
         self._states[right.id] = self._states[left_id].cut(right)
         self._truths[right.id] = self._truths.get(right.id) or RangeTruth(right.id, self._images)
         self._transactions.moved(left_id, right)
+
+    def _merged(self, left: Replica, right: Descriptor) -> None:
+        """A range absorbs its neighbour for the first time anywhere."""
+        states = self._states.get(right.id)
+        if states is not None:
+            self._states[left.id].pairs.update(states.pairs)
+        self._transactions.moved(right.id, msgspec.structs.replace(right, id=left.id))
+
+    def _on_remove(
+        self,
+        watched: _WatchedNode,
+        original: Callable[[Replica, WriteBatch], None],
+        replica: Replica,
+        batch: WriteBatch,
+    ) -> None:
+        """A replica is given up with the batch that is being filled; what that does to it is nothing to look at."""
+        original(replica, batch)
+        watched.replicas.pop(replica.id, None)
 
     def _reached(
         self,

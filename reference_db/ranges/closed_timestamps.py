@@ -291,6 +291,9 @@ class ClosedTimestamps:
             replica = self.replicas.get(range_id)
             if replica is None or replica.leadership is None or not replica.group.is_leader:
                 continue
+            if replica.descriptor.merging is not None:
+                # Its neighbour may have absorbed it already, and write its keys.
+                continue
             term = replica.group.term
             under_way = self._marks.get(range_id)
             if under_way is not None and under_way.term == term:

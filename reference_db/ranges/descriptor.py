@@ -20,6 +20,14 @@ MOST_DIGITS = 3
 """How many characters of a key decide at most in which of the first ranges it lies."""
 
 
+class Merging(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """For which range another one is frozen: its left neighbour, as it was then."""
+
+    left_id: int
+    left_generation: int
+    left_start: bytes
+
+
 class Descriptor(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One range. `generation` grows with every change of span or replicas; `replicas` names nodes, the preferred
     leader first."""
@@ -29,6 +37,10 @@ class Descriptor(msgspec.Struct, frozen=True, array_like=True, gc=False):
     end: bytes | None
     replicas: tuple[str, ...]
     generation: int = 1
+    merging: Merging | None = None
+    """The range is frozen, and serves nothing, until its left neighbour has absorbed it or it is thawed."""
+    absorbed: tuple[int, ...] = ()
+    """Ids of the ranges that were merged into this one, or into one that it was a part of: they never live again."""
 
     @property
     def is_known(self) -> bool:

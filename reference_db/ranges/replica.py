@@ -23,12 +23,15 @@ from typing import NamedTuple
 
 from reference_db.api import (
     CHANGES,
+    AbsorbRange,
     Ambiguous,
     BadRequest,
+    BumpRange,
     CompareAndSet,
     Compared,
     Consistency,
     EndTransaction,
+    FreezeRange,
     IntentConflict,
     NotLeader,
     PushTransaction,
@@ -39,6 +42,7 @@ from reference_db.api import (
     RecordState,
     Refresh,
     SplitRange,
+    ThawRange,
     TransactionAborted,
 )
 from reference_db.raft import (
@@ -62,6 +66,7 @@ from reference_db.ranges.elections import election_window
 from reference_db.ranges.leases import Lease
 from reference_db.ranges.led import Led
 from reference_db.ranges.lock_waits import LockWaits
+from reference_db.ranges.merge import changed, evaluate_merge
 from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.ranges.split import FIRST_TERM, SplitOff, evaluate_split, split_descriptor
 from reference_db.ranges.truncation import cut_at, cut_at_size, needed_by_followers
@@ -71,7 +76,7 @@ from reference_db.storage.raft_log import RaftLog
 from reference_db.storage.range_snapshot import AppliedState, put_applied_state
 from reference_db.timestamp import ZERO, HybridClock, Timestamp
 from reference_db.trace import RAFT_MARKS, Trace
-from reference_db.txn.command import Change, Command, SplitAt, decode_command
+from reference_db.txn.command import Absorb, Change, Command, SplitAt, decode_command
 from reference_db.txn.evaluate import (
     Evaluation,
     Leadership,
@@ -190,6 +195,7 @@ class Replica:
         "_contexts",
         "_early_ticks",
         "_finished",
+        "_frozen_ticks",
         "_heritage",
         "_is_preferred",
         "_latches",
@@ -213,6 +219,7 @@ class Replica:
         "_unconfirmed",
         "_waiting",
         "_whose",
+        "absorbs",
         "applied_index",
         "applied_term",
         "asleep_since",
@@ -318,6 +325,10 @@ class Replica:
         to be another one. 0: there is none."""
         self.split_off: tuple[SplitOff, ...] = ()
         """New ranges, cut off in this turn's batch: the store makes their replicas."""
+        self.absorbs: tuple[Descriptor, ...] = ()
+        """Right neighbours, taken over in this turn's batch: the store removes their replicas."""
+        self._frozen_ticks = 0
+        """For how long the range has been frozen, as far as this leader knows."""
         self.descriptor_changed = False
         """Whether the descriptor is another than when the store last asked."""
         self.is_retired = False
@@ -469,6 +480,11 @@ class Replica:
         leadership = self.leadership
         assert leadership is not None
         queue, self._queue = self._queue, []
+        if self.descriptor.merging is not None:
+            # Frozen: what comes waits for the end of the merge, and only that is taken.
+            thaws = [work for work in queue if isinstance(work.request.operations[0], CHANGES)]
+            self._queue = [work for work in queue if not isinstance(work.request.operations[0], CHANGES)]
+            queue = thaws
         proposals: list[Work] = []
         to_confirm: list[Work] = []
         term = self.group.term
@@ -608,10 +624,20 @@ class Replica:
     def _evaluate_change(self, request: RangeRequest) -> Evaluation:
         """A request that changes the range itself."""
         operation = request.operations[0]
+        if request.timestamp is not None:
+            self._clock.forward(request.timestamp)
+        frozen_for = self.descriptor.merging
         if len(request.operations) > 1:
             error = BadRequest(f"{type(operation).__name__} must be alone in its request")
             return Evaluation(RangeReply(request.request_id, error=error))
-        assert isinstance(operation, SplitRange), f"{operation} does not change a range"
+        if frozen_for is not None and not isinstance(operation, (ThawRange, FreezeRange)):
+            # What it asks for may be possible when the merge is over.
+            return Evaluation(RangeReply(request.request_id, error=NotLeader(self.id)))
+        if not isinstance(operation, SplitRange):
+            assert isinstance(operation, (FreezeRange, ThawRange, AbsorbRange, BumpRange)), (
+                f"{operation} does not change a range"
+            )
+            return evaluate_merge(request, operation, self.descriptor, self._clock.now(), self.group.term)
         return evaluate_split(request, operation, self.descriptor, self._clock.now(), self.group.term)
 
     def _why_refused(self, request: RangeRequest) -> RangeError | None:
@@ -775,7 +801,7 @@ class Replica:
                 command, entry.term, batch
             )
             if happened and command.change is not None:
-                self._carry_out(command.change, entry.term, batch)
+                self._carry_out(command.change, entry.term, command.timestamp, batch)
             if happened and self._lock_waits:
                 for freed in self._lock_waits.freed_by(command.mutations):
                     self._queue.append(freed)
@@ -807,23 +833,55 @@ class Replica:
                 self._trace.mark("a proposal was lost with its leadership")
             self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
 
-    def _carry_out(self, change: Change, term: int, batch: WriteBatch) -> None:
+    def _carry_out(self, change: Change, term: int, timestamp: Timestamp, batch: WriteBatch) -> None:
         """An entry of this term changes the range itself; what other ranges have to do with it is for the store."""
+        leads = self.group.is_leader and self.group.term == term == self._served_term
         match change:
             case SplitAt(key=key):
                 left, right = split_descriptor(self.descriptor, change)
                 self._become(left)
                 batch.put(keys.descriptor_key(self.id), encode_descriptor(left))
                 self.state.narrow(key)
-                leads = self.group.is_leader and self.group.term == term == self._served_term
                 heritage = self.leadership.copy() if leads and self.leadership is not None else None
                 self.split_off += (SplitOff(right, self._conf_state, leads, heritage),)
-                if leads:
-                    # So that followers hear at once that it is committed, apply it too, and can take the new range's
-                    # entries.
-                    self.confirm_leadership([])
+            case _:
+                self._become(changed(self.descriptor, change))
+                batch.put(keys.descriptor_key(self.id), encode_descriptor(self.descriptor))
+                self._frozen_ticks = 0
+                if isinstance(change, Absorb):
+                    self._absorb(decode_descriptor(change.right), timestamp)
+        if leads:
+            # So that followers hear at once that it is committed, and apply it too: what comes next waits for them.
+            self.confirm_leadership([])
         if self._lock_waits:
             self._queue += self._lock_waits.take_all()
+
+    def _absorb(self, right: Descriptor, timestamp: Timestamp) -> None:
+        """The right neighbour's keys are this range's, as of this timestamp."""
+        self.absorbs += (right,)
+        self.state.end = right.end
+        # Its intents and records are in the engine; they are taken into memory once this batch is, too.
+        self._reload = True
+        if self.leadership is not None:
+            self.leadership.reads.record_span(right.start, right.end, timestamp)
+            self.leadership.markers.forget_before(right.start, right.end, timestamp)
+
+    def retire(self) -> None:
+        """Another range has taken this one over, or another replica this one's place: whoever waits is told."""
+        self.is_retired = True
+        works = [*self._queue, *self._waiting.values(), *self._lock_waits.take_all()]
+        works += [work for _, some in self._confirmed for work in some]
+        works += [work for some, _ in self._unconfirmed.values() for work in some]
+        self._queue, self._confirmed = [], []
+        self._waiting.clear()
+        self._unconfirmed.clear()
+        for work in works:
+            self._answer(work, self._mismatch(work.request))
+        unknown = Ambiguous("the range was merged into another one while the request was under way")
+        proposed = [work for _, work in sorted(self._proposed.items())]
+        self._proposed.clear()
+        for work in proposed:
+            self._answer(work, RangeReply(work.request.request_id, error=unknown))
 
     def _become(self, descriptor: Descriptor) -> None:
         """The range is another one from now on."""
@@ -957,6 +1015,11 @@ class Replica:
             or (
                 self._queue
                 and not self._changing_at
+                and (
+                    self.descriptor.merging is None
+                    or not self.group.is_leader
+                    or any([isinstance(work.request.operations[0], CHANGES) for work in self._queue])
+                )
                 and (self.leadership is not None if self.group.is_leader else not self._patience_ticks)
             )
             or self.group.has_ready()
@@ -977,6 +1040,15 @@ class Replica:
             self._early_ticks -= 1
         if self._patience_ticks:
             self._patience_ticks -= 1
+        if self.descriptor.merging is not None:
+            self._frozen_ticks += 1
+            if self._frozen_ticks > self._options.election_ticks and self._queue:
+                # Too long for anybody to wait without knowing.
+                for work in self._queue:
+                    self._finished.append(
+                        (work, RangeReply(work.request.request_id, error=NotLeader(self.id)))
+                    )
+                self._queue = []
         if not self.group.is_leader:
             self.led_ticks = 0
             return
@@ -998,6 +1070,7 @@ class Replica:
             and not self._finished
             and not self._early_ticks
             and not self._patience_ticks
+            and self.descriptor.merging is None
             and not self.group.core.renews_lease
             # Somebody may have to finish these.
             and not self.state.records
@@ -1048,6 +1121,11 @@ class Replica:
                 self._trace.mark("a log was compacted")
             log.compact(batch, at)
             self.group.compacted(log.first_index())
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether this replica leads a range that has been frozen for longer than a merge takes."""
+        return self._frozen_ticks > 2 * self._options.election_ticks and self.group.is_leader
 
     def led(self) -> Led | None:
         """What placement must know of a range that this node leads; None if it does not."""

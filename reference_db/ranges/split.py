@@ -58,6 +58,7 @@ def split_descriptor(descriptor: Descriptor, change: SplitAt) -> tuple[Descripto
     assert inside, f"{change} does not cut {descriptor}"
     generation = descriptor.generation + 1
     left = msgspec.structs.replace(descriptor, end=change.key, generation=generation)
+    # Both know which ranges are gone.
     right = msgspec.structs.replace(descriptor, id=change.right_id, start=change.key, generation=generation)
     return left, right
 

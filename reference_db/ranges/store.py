@@ -27,7 +27,16 @@ from typing import Any
 
 import msgspec
 
-from reference_db.api import Overloaded, RangeMismatch, RangeReply, RangeRequest, spans_of
+from reference_db.api import (
+    AwaitFrozen,
+    Overloaded,
+    RangeMismatch,
+    RangeReply,
+    RangeRequest,
+    Reshaped,
+    TimedOut,
+    spans_of,
+)
 from reference_db.raft import ConfState, HardState, Message, MessageKind, Ready, Role, beats
 from reference_db.raft.reads import number_of
 from reference_db.ranges.closed_timestamps import ClosedTimestamps
@@ -47,18 +56,21 @@ from reference_db.ranges.heartbeats import (
     Heartbeats,
 )
 from reference_db.ranges.led import Led
+from reference_db.ranges.merge import erase_range
 from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.ranges.replica import Done, OpenRequests, ReadCounters, Replica, Said, Saying
 from reference_db.ranges.split import SplitOff, write_right
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.storage.raft_log import MAX_SNAPSHOT_BYTES, begin_range, bootstrap_range
-from reference_db.storage.range_snapshot import snapshot_span
+from reference_db.storage.range_snapshot import snapshot_descriptor
 from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.trace import Trace
 
 RANGES_KEY = keys.STORE + b"ranges"
 """The ids of the ranges that have a replica here."""
+AWAIT_FROZEN_MS = 1500
+"""How long a node is asked whether its replica is frozen, before it gives up."""
 CAMPAIGN_TICK = 3
 """When, in a new cluster, preferred leaders campaign: once the nodes have had the time to connect."""
 
@@ -101,6 +113,8 @@ class StoreCounters:
     """Requests refused because too many were under way."""
     splits: int = 0
     """Ranges that this node has seen cut in two."""
+    merges: int = 0
+    """Ranges that this node has seen absorbed by their neighbours."""
     snapshots: int = 0
     """Snapshots sent to followers."""
 
@@ -214,6 +228,8 @@ class Store:
         self._inbox: list[tuple[int, Message]] = []
         self._strangers: list[tuple[int, Message]] = []
         """Messages for ranges that are not here. They wait for the end of a turn, which may bring the range."""
+        self._frozen_waits: list[tuple[RangeRequest, Done, int]] = []
+        """Who wants to hear that a replica here is frozen, durably; and until which tick."""
         self._in_flight = False
         """A turn waits for its sync."""
         self._room = 0
@@ -359,16 +375,30 @@ class Store:
             self._wake()
 
     def _has_room_for(self, range_id: int, message: Message) -> bool:
-        """Whether what a snapshot holds belongs to no other range here. What one range has not given up yet, another
-        cannot have: it must wait until the split is applied that parts them."""
+        """Whether what a snapshot holds belongs to no other range here, but for those that it has absorbed. What one
+        range has not given up yet, another cannot have: it must wait until the split is applied that parts them."""
         assert message.snapshot is not None, f"a SNAPSHOT of range {range_id} without one"
-        start, end = snapshot_span(message.snapshot.data)
+        descriptor = decode_descriptor(snapshot_descriptor(message.snapshot.data))
         for other in self.replicas.values():
-            if other.id != range_id and other.descriptor.overlaps(start, end):
+            if (
+                other.id != range_id
+                and other.descriptor.overlaps(descriptor.start, descriptor.end)
+                and not self._gives_way(other.descriptor, descriptor)
+            ):
                 if self._trace is not None:
                     self._trace.mark("a snapshot was refused because another range holds its keys yet")
                 return False
         return True
+
+    def _gives_way(self, mine: Descriptor, snapshot: Descriptor) -> bool:
+        """Whether a range here was absorbed before the snapshot was taken, and nobody here has yet to absorb it: the
+        range that did is the snapshot's own."""
+        return (
+            mine.id in snapshot.absorbed
+            and mine.merging is not None
+            and mine.merging.left_id == snapshot.id
+            and mine.merging.left_generation < snapshot.generation
+        )
 
     def _take_strangers(self) -> None:
         """Messages for ranges that even the latest turn has not brought. Who is asked for its vote takes part without
@@ -377,6 +407,10 @@ class Store:
         for range_id, message in strangers:
             if range_id not in self.replicas:
                 if message.kind not in _INVITATIONS:
+                    continue
+                if self._engine.get(keys.tombstone_key(range_id)) is not None:
+                    if self._trace is not None:
+                        self._trace.mark("a message for a range that was merged away was dropped")
                     continue
                 if self._trace is not None:
                     self._trace.mark("a replica took part in a range that it did not know yet")
@@ -504,6 +538,11 @@ class Store:
             reason = f"{self._options.requests_most} requests are under way on {self.node}"
             done(RangeReply(request.request_id, error=Overloaded(reason)))
             return
+        if isinstance(request.operations[0], AwaitFrozen):
+            until = self._ticks + max(AWAIT_FROZEN_MS // self._options.tick_ms, 1)
+            self._frozen_waits.append((request, done, until))
+            self._touch(replica)
+            return
         replica.submit(request, done)
 
     def _has_room(self) -> bool:
@@ -628,6 +667,7 @@ class Store:
         batch = WriteBatch()
         under_way: list[tuple[Replica, Ready]] = []
         split_off: list[SplitOff] = []
+        gone: list[Replica] = []
         must_sync = False
         for replica in touched.values():
             replica.evaluate()
@@ -637,7 +677,12 @@ class Store:
             if replica.is_retired or not group.has_ready():
                 continue
             ready = group.ready()
+            if ready.snapshot is not None:
+                gone += self._make_room(replica, ready.snapshot.data, batch)
             replica.take_ready(ready, batch)
+            for right in replica.absorbs:
+                gone.append(self._take_over(replica, right, batch))
+            replica.absorbs = ()
             under_way.append((replica, ready))
             must_sync = must_sync or ready.must_sync or ready.snapshot is not None
             for message in ready.messages:
@@ -658,7 +703,15 @@ class Store:
             self._engine.write(batch)
         for origin in split_off:
             self._begin_right(origin)
+        frozen: list[tuple[RangeRequest, Done, Descriptor]] = []
+        if self._frozen_waits:
+            frozen = self._take_frozen()
+            must_sync = must_sync or bool(frozen)
+        for replica in gone:
+            replica.retire()
         for replica in touched.values():
+            if replica.is_retired:
+                continue
             replica.answer()
             if replica.descriptor_changed:
                 replica.descriptor_changed = False
@@ -667,11 +720,11 @@ class Store:
                 replica.leader_changed = False
                 self._leader_changed(replica.id, replica.leader)
         if not must_sync:
-            self._end_turn(under_way, None)
+            self._end_turn(under_way, None, ())
             return
         self._in_flight = True
         self.counters.syncs += 1
-        self._sync(partial(self._synced, under_way, bound))
+        self._sync(partial(self._synced, under_way, bound, frozen))
 
     def _take_touched(self) -> dict[int, Replica]:
         """The replicas of this turn: all that have work, or without batching the first of them."""
@@ -682,11 +735,21 @@ class Store:
             touched = {first: touched.pop(first)}
         return touched
 
-    def _synced(self, under_way: list[tuple[Replica, Ready]], bound: int | None) -> None:
+    def _synced(
+        self,
+        under_way: list[tuple[Replica, Ready]],
+        bound: int | None,
+        frozen: Sequence[tuple[RangeRequest, Done, Descriptor]],
+    ) -> None:
         self._in_flight = False
-        self._end_turn(under_way, bound)
+        self._end_turn(under_way, bound, frozen)
 
-    def _end_turn(self, under_way: list[tuple[Replica, Ready]], bound: int | None) -> None:
+    def _end_turn(
+        self,
+        under_way: list[tuple[Replica, Ready]],
+        bound: int | None,
+        frozen: Sequence[tuple[RangeRequest, Done, Descriptor]],
+    ) -> None:
         if bound is not None:
             self.clock.bound_persisted(bound)
         for replica, ready in under_way:
@@ -695,6 +758,8 @@ class Store:
             replica.group.advance(ready)
             if replica.has_work and not replica.is_retired:
                 self._touched[replica.id] = replica
+        for request, done, descriptor in frozen:
+            done(RangeReply(request.request_id, (Reshaped((encode_descriptor(descriptor),)),)))
         if self._strangers:
             self._take_strangers()
         if self._inbox:
@@ -713,12 +778,80 @@ class Store:
             )
             # What it has been asked since its last turn is forgotten with it; what it has promised is not.
             early = HardState(before.group.core.term, before.group.core.vote)
-            before.is_retired = True
+            before.retire()
             if self._trace is not None and early.vote:
                 self._trace.mark("a split met a replica that had voted before it")
         write_right(batch, origin.right, origin.conf_state, early)
         batch.put(RANGES_KEY, self._ids_with(origin.right.id))
         self.counters.splits += 1
+
+    def _take_over(self, left: Replica, right: Descriptor, batch: WriteBatch) -> Replica:
+        """A range absorbs its neighbour in this batch: remove that one's replica, which holds all that will ever be."""
+        replica = self.replicas.get(right.id)
+        mine = None if replica is None else replica.descriptor
+        assert replica is not None, f"range {left.id} absorbs {right} on {self.node}, where there is none"
+        assert mine == right, f"range {left.id} absorbs {right} on {self.node}, which has {mine}"
+        if self._trace is not None:
+            self._trace.mark("a range absorbed its neighbour")
+        self.counters.merges += 1
+        self._remove(replica, batch)
+        return replica
+
+    def _make_room(self, replica: Replica, data: bytes, batch: WriteBatch) -> list[Replica]:
+        """A snapshot is about to be installed: remove the replicas of ranges that its range has absorbed."""
+        descriptor = decode_descriptor(snapshot_descriptor(data))
+        gone = [
+            other
+            for _, other in sorted(self.replicas.items())
+            if other.id in descriptor.absorbed
+            and (not other.descriptor.is_known or self._gives_way(other.descriptor, descriptor))
+        ]
+        for other in gone:
+            if self._trace is not None:
+                self._trace.mark("a snapshot brought a merge that was missed")
+            span = other.descriptor
+            for kind in (keys.VERSION, keys.LOCK, keys.RECORD):
+                batch.delete_range(*keys.span(kind, span.start, span.end))
+            self._remove(other, batch)
+        return gone
+
+    def _remove(self, replica: Replica, batch: WriteBatch) -> None:
+        """A replica's range is gone for good."""
+        range_id = replica.id
+        # Not asked in this turn any more; it hears about it when the batch is written.
+        replica.is_retired = True
+        del self.replicas[range_id]
+        self._awake.pop(range_id, None)
+        self._touched.pop(range_id, None)
+        followed = self._followed.get(replica.followed[0])
+        if followed is not None and followed.pop(range_id, None) is not None:
+            self._follows_version += 1
+        erase_range(batch, range_id)
+        batch.put(RANGES_KEY, self._ids_with())
+
+    def _take_frozen(self) -> list[tuple[RangeRequest, Done, Descriptor]]:
+        """Those who wait for a range to be frozen and may hear of it once this turn is durable; others go on waiting,
+        or have waited for too long."""
+        found: list[tuple[RangeRequest, Done, Descriptor]] = []
+        left: list[tuple[RangeRequest, Done, int]] = []
+        for request, done, until in self._frozen_waits:
+            operation = request.operations[0]
+            assert isinstance(operation, AwaitFrozen), f"{operation} waits for nothing"
+            replica = self.replicas.get(request.range_id)
+            descriptor = None if replica is None else replica.descriptor
+            if descriptor is not None and descriptor.generation == operation.generation:
+                found.append((request, done, descriptor))
+            elif self._ticks >= until or descriptor is None or descriptor.generation > operation.generation:
+                error = TimedOut(f"range {request.range_id} is not frozen on {self.node}")
+                done(RangeReply(request.request_id, error=error))
+            else:
+                left.append((request, done, until))
+        self._frozen_waits = left
+        return found
+
+    def stuck_ranges(self) -> list[Descriptor]:
+        """Ranges that this node leads and that have been frozen for longer than a merge takes."""
+        return [one.descriptor for _, one in sorted(self.replicas.items()) if one.is_stuck]
 
     def _begin_right(self, origin: SplitOff) -> None:
         """The batch is written: the new range begins."""

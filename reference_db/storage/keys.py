@@ -1,6 +1,6 @@
 """Where everything lies in a node's engine: one ordered keyspace, whose first byte says what a key is.
 
-    s name                                  store: identity, clock bound
+    s name                                  store: identity, clock bound, ids of ranges that are gone
     r range(8) d                            a range's descriptor on this node
     r range(8) h                            its Raft hard state
     r range(8) a                            applied index and term, membership: in one batch with the applied data
@@ -26,6 +26,7 @@ STORE, RANGE, VERSION, LOCK, RECORD = b"s", b"r", b"v", b"k", b"t"
 
 STORE_IDENTITY = STORE + b"identity"
 CLOCK_BOUND = STORE + b"clock-bound"
+_TOMBSTONE = STORE + b"gone"
 
 TRANSACTION_ID_BYTES = 16
 
@@ -99,6 +100,11 @@ def record_key(anchor: bytes, transaction_id: bytes) -> bytes:
 
 
 # A range's own.
+
+
+def tombstone_key(range_id: int) -> bytes:
+    """There if the range was merged away: no message about it may bring it back."""
+    return _TOMBSTONE + _U64.pack(range_id)
 
 
 def descriptor_key(range_id: int) -> bytes:

@@ -41,6 +41,7 @@ class _Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
     range_id: int
     start: bytes
     end: bytes | None
+    descriptor: bytes
 
 
 def decode_range_snapshot(data: bytes) -> RangeSnapshot:
@@ -48,10 +49,9 @@ def decode_range_snapshot(data: bytes) -> RangeSnapshot:
     return _DECODER.decode(data)
 
 
-def snapshot_span(data: bytes) -> tuple[bytes, bytes | None]:
-    """The span of an encoded snapshot, without looking at the rest. Raises msgspec.DecodeError."""
-    head = _HEAD_DECODER.decode(data)
-    return head.start, head.end
+def snapshot_descriptor(data: bytes) -> bytes:
+    """The descriptor in an encoded snapshot, without looking at the rest. Raises msgspec.DecodeError."""
+    return _HEAD_DECODER.decode(data).descriptor
 
 
 def take_snapshot(reader: Reader, range_id: int, start: bytes, end: bytes | None) -> RangeSnapshot:

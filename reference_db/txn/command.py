@@ -59,7 +59,29 @@ class SplitAt(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     right_id: int
 
 
-Change = SplitAt
+class Freeze(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """The range serves nothing from now on: its left neighbour, as of this generation, is about to absorb it."""
+
+    left_id: int
+    left_generation: int
+    left_start: bytes
+
+
+class Thaw(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """It serves again."""
+
+
+class Absorb(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """The range takes over all of its right neighbour, whose descriptor this is, encoded."""
+
+    right: bytes
+
+
+class Bump(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """The range's generation grows, and nothing else: what was decided under the old one never happens."""
+
+
+Change = SplitAt | Freeze | Thaw | Absorb | Bump
 """What a command may do to the range itself. It is the command's only effect."""
 
 

@@ -33,6 +33,10 @@ class TransactionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Every key it has an intent on."""
 
 
+SPANS_MOST = 16
+"""Spans with a mark of their own; more are taken together, which refuses more than needed."""
+
+
 class Marker(msgspec.Struct, frozen=True, gc=False):
     """A promise about a transaction without a record."""
 
@@ -45,19 +49,29 @@ class Marker(msgspec.Struct, frozen=True, gc=False):
 class TransactionMarkers:
     """Promises of this leader. A bounded number; forgetting one raises `low_water`, which refuses more than needed."""
 
-    __slots__ = ("_limit", "_markers", "low_water")
+    __slots__ = ("_limit", "_markers", "_spans", "low_water")
 
     def __init__(self, low_water: Timestamp, limit: int = 10_000) -> None:
         self.low_water = low_water
         """No record is created for a transaction that began at or before this: a promise may have been forgotten."""
         self._markers: OrderedDict[bytes, Marker] = OrderedDict()
+        self._spans: list[tuple[bytes, bytes | None, Timestamp]] = []
+        """For transactions with their anchor in a span: a mark of its own."""
         self._limit = limit
 
     def copy(self) -> TransactionMarkers:
         """Another one that has promised the same."""
         other = TransactionMarkers(self.low_water, self._limit)
         other._markers = self._markers.copy()
+        other._spans = list(self._spans)
         return other
+
+    def forget_before(self, start: bytes, end: bytes | None, until: Timestamp) -> None:
+        """Promises about transactions with their anchor in `[start, end)`, made up to then, are not known here."""
+        self._spans.append((start, end, until))
+        if len(self._spans) > SPANS_MOST:
+            self.low_water = max(self.low_water, *(one[2] for one in self._spans))
+            self._spans.clear()
 
     def abort(self, transaction_id: bytes, now: Timestamp) -> None:
         """Promise that this transaction never gets a record (again)."""
@@ -82,8 +96,12 @@ class TransactionMarkers:
         """Why no record may be created for a transaction; None if one may."""
         if self.is_aborted(transaction.id):
             return "aborted by another transaction before its record was written"
-        if transaction.began <= self.low_water:
-            return f"began at {transaction.began}, before this leader's memory of aborted ones ({self.low_water})"
+        low_water, anchor = self.low_water, transaction.anchor
+        for start, end, until in self._spans:
+            if until > low_water and start <= anchor and (end is None or anchor < end):
+                low_water = until
+        if transaction.began <= low_water:
+            return f"began at {transaction.began}, before this leader's memory of aborted ones ({low_water})"
         return None
 
     def floor(self, transaction_id: bytes) -> Timestamp:

@@ -39,6 +39,11 @@ EVERY_OPERATION: list[api.RangeOperation] = [
     api.ResolveIntents(b"t" * 16, (b"k",), api.TransactionStatus.COMMITTED, NOW),
     api.DeleteRecord(TRANSACTION),
     api.SplitRange(b"k", 9),
+    api.FreezeRange(b"k", 1, 2, b""),
+    api.ThawRange(b"k", 2, 3),
+    api.AbsorbRange(b"", b"right"),
+    api.BumpRange(b"", 1, 2),
+    api.AwaitFrozen(b"k", 3),
 ]
 EVERY_RESULT: list[api.Result] = [
     api.ValueResult(None),

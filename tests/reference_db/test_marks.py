@@ -67,7 +67,7 @@ def test_a_few_stormy_runs_reach_most_of_them() -> None:
     reached: set[str] = set()
     for seed in range(12):
         trace = RecordingTrace()
-        run_virtually(run_stress(seed, seconds=20.0, clients=9, trace=trace))
+        run_virtually(run_stress(seed, seconds=20.0, clients=9, trace=trace, reshapes=True))
         reached |= trace.marks.keys()
     assert reached <= MARKS.keys()
     assert len(reached) >= 0.7 * len(MARKS)

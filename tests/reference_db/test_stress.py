@@ -6,6 +6,7 @@ written); acknowledged writes survive; after healing all replicas agree and no l
 """
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from reference_db.api import (
     ClientCompareAndSet,
     ClientGet,
     ClientGetMany,
+    ClientMerge,
     ClientPut,
     ClientScan,
+    ClientSplit,
     CommitTransaction,
     Consistency,
     RollbackTransaction,
@@ -244,6 +247,17 @@ async def trouble(world: World, stream: random.Random, until: float, faults: tup
             world.sync_s = (0.0002, stream.choice([0.003, 0.05]))
 
 
+async def reshape(world: World, stream: random.Random, until: float) -> None:
+    """Split a range at one of the keys, or merge the range of one with its neighbour, as far as that is possible."""
+    loop = asyncio.get_running_loop()
+    while loop.time() < until:
+        key = stream.choice([*ACCOUNTS, *REGISTERS])
+        wish = stream.choice((ClientSplit(key), ClientMerge(key)))
+        with contextlib.suppress(Refused, Unanswered):
+            await world.ask(stream.choice(world.names), wish, timeout_s=2.0)
+        await asyncio.sleep(stream.uniform(0.05, 0.5))
+
+
 def final_replicas(world: World) -> list[FinalReplica]:
     found = []
     for name, node in world.nodes.items():
@@ -275,7 +289,9 @@ async def run_stress(
     options: NodeOptions | None = None,
     plant: Callable[[Node], None] | None = None,
     trace: Trace | None = None,
+    reshapes: bool = False,
 ) -> tuple[World, Record]:
+    """`reshapes`: whether ranges are split and merged all the time."""
     loop = asyncio.get_running_loop()
     world = World(
         seed=seed, nodes=nodes, ranges=5, options=options, plant=plant, watcher=Watcher(), trace=trace
@@ -295,6 +311,8 @@ async def run_stress(
         asyncio.create_task(client(world, number, random.Random(seed * 100 + number), record, until))
         for number in range(clients)
     ]
+    if reshapes:
+        workers.append(asyncio.create_task(reshape(world, random.Random(seed), until)))
     if faults:
         await trouble(world, stream, until, faults)
     await asyncio.gather(*workers)
@@ -351,6 +369,14 @@ def test_everything_adds_up_under_faults(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
+def test_everything_adds_up_while_ranges_split_and_merge_under_faults(seed: int) -> None:
+    world, record = run_virtually(run_stress(seed, reshapes=True))
+    assert record.anomalies == []
+    assert record.violations == []
+    assert world.trace.marks["a range was split"] > 3  # type: ignore[attr-defined]
+
+
 def test_five_nodes_with_three_replicas() -> None:
     _, record = run_virtually(run_stress(100, nodes=5))
     assert record.anomalies == []

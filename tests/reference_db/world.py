@@ -278,14 +278,24 @@ class World:
         return found[1] if found else None
 
     def all_led(self) -> bool:
-        return all(self.leader(range_id) is not None for range_id in range(1, self.ranges + 1))
+        return all(self.leader(range_id) is not None for range_id in self.range_ids())
+
+    def range_ids(self) -> list[int]:
+        """The ranges of which any live node has a replica."""
+        known = {
+            one.id
+            for node in self.nodes.values()
+            for one in node.store.replicas.values()
+            if one.descriptor.is_known
+        }
+        return sorted(known)
 
     async def wait_until_led(self, timeout_s: float = 20.0) -> None:
         await self.wait_for(self.all_led, timeout_s, "a leader for every range")
 
     def is_quiet(self) -> bool:
         """All replicas applied the same, no lock and no record is left."""
-        for range_id in range(1, self.ranges + 1):
+        for range_id in self.range_ids():
             replicas = [
                 node.store.replicas[range_id]
                 for node in self.nodes.values()

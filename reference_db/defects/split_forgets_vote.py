@@ -13,7 +13,7 @@ from reference_db.ranges.split import SplitOff, write_right
 from reference_db.storage.engine import WriteBatch
 
 LAYER = "split"
-ROUTES = ("I", "H")
+ROUTES = ("I",)
 WORKLOAD = "register"
 NEMESIS = "split"
 SEEDS = (1,)

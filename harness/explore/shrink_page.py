@@ -9,6 +9,7 @@ from nemesis.schedule import Step
 from results.history import FaultInterval, History, Pair
 from results.operation import MAIN_PHASE
 from results.report.escape import html_text, relative_link, shortened, value_text
+from results.report.plain_page import plain_page
 
 if TYPE_CHECKING:
     from harness.explore.reductions import Size
@@ -20,18 +21,9 @@ if TYPE_CHECKING:
 ROWS_MOST = 200
 
 STYLE = """
-:root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --red: #b3261e; --green: #1a7f37; }
-@media (prefers-color-scheme: dark) { :root { --line: #3d444d; --soft: #161b22; --red: #ff7b72; --green: #56d364; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number, th.number { text-align: right; } .better { color: var(--green); font-weight: 600; }
-code, pre { font: 13px/1.45 ui-monospace, monospace; }
 pre { background: var(--soft); padding: .6rem .8rem; overflow-x: auto; white-space: pre-wrap; word-break: break-word; }
 blockquote { white-space: pre-line; margin: .5rem 0; padding: .4rem .9rem; border-left: 4px solid var(--red); }
 tr.proves td { background: color-mix(in srgb, var(--red) 12%, transparent); }
-.scroll { overflow-x: auto; } .soft { opacity: .75; }
 """.strip()
 
 
@@ -61,14 +53,7 @@ def render_shrink_page(record: ShrinkRecord, saved: SavedRun, folder: RunFolder,
         "<h2>How it became small</h2>",
         _gains(record),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{html_text(f'shrunk: {title}')}</title><style>{STYLE}</style></head><body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    return plain_page(f"shrunk: {title}", parts, style=STYLE)
 
 
 def _sizes(before: Size, after: Size) -> str:

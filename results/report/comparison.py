@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from results.report.escape import html_text, value_text
 from results.report.measures import OperationTable, measure_functions, tabulate
+from results.report.plain_page import plain_page
 from results.report.record import RunRecord
 from results.verdict import Verdict
 
@@ -247,17 +248,7 @@ def _short(value: Any) -> str:
     return "-" if value is None else value_text(value, 60)
 
 
-STYLE: Final = """
-:root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --red: #b3261e; --green: #1a7f37; }
-@media (prefers-color-scheme: dark) { :root { --line: #3d444d; --soft: #161b22; --red: #ff7b72; --green: #56d364; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-td.number, th.number { text-align: right; white-space: nowrap; }
-.better { color: var(--green); font-weight: 600; } .worse { color: var(--red); font-weight: 600; }
-.scroll { overflow-x: auto; } .soft { opacity: .75; }
-""".strip()
+STYLE: Final = "td { overflow-wrap: anywhere; } td.number { overflow-wrap: normal; }"
 
 
 def render(comparison: Comparison) -> str:
@@ -293,15 +284,7 @@ def render(comparison: Comparison) -> str:
         '<p class="soft">B/A is B’s figure over A’s; more than a tenth apart is marked. Figures of different machines, '
         "or of a machine that others used as well, say little.</p>"
     )
-    title = html_text(f"{comparison.a} and {comparison.b}")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{title}</title><style>{STYLE}</style></head><body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    return plain_page(f"{comparison.a} and {comparison.b}", parts, style=STYLE)
 
 
 def _figures(figures: Iterable[Figure]) -> str:

@@ -13,39 +13,26 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 from results.report.escape import html_text, shortened
+from results.report.plain_page import plain_page
 from results.report.runs_index import SORTS, Filter, RunLine, values_of
 
 PAGE_ROWS: Final = 200
 LIVE_REFRESH_S: Final = 2
 STYLE: Final = """
-:root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --red: #a8320b; --green: #11734b;
-  --amber: #7a5900; }
-@media (prefers-color-scheme: dark) {
-  :root { --line: #3d444d; --soft: #161b22; --red: #ff9a70; --green: #5fd0a0; --amber: #e8c75a; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 82rem; margin: 1.5rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number, th.number { text-align: right; white-space: nowrap; } td.sentence { overflow-wrap: anywhere; }
+body { max-width: 82rem; } td.sentence { overflow-wrap: anywhere; }
 .invalid, .failed { color: var(--red); font-weight: 600; } .valid { color: var(--green); font-weight: 600; }
 .unknown, .running, .not-judged { color: var(--amber); font-weight: 600; }
 form { display: flex; flex-wrap: wrap; gap: .6rem; align-items: end; margin: 1rem 0; }
 label { display: flex; flex-direction: column; font-size: .85rem; } input, select, button { font: inherit; }
-.scroll { overflow-x: auto; } .soft { opacity: .75; } nav a { margin-right: 1rem; }
+nav a { margin-right: 1rem; }
 """.strip()
+NAVIGATION: Final = '<nav><a href="/">all runs</a><a href="/trends">trends</a></nav>'
 
 
 def page(title: str, body: Iterable[str], *, refresh_s: int | None = None) -> str:
     """A whole page; `body` is HTML."""
     again = "" if refresh_s is None else f'<meta http-equiv="refresh" content="{refresh_s}">'
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">{again}'
-        f"<title>{html_text(title)}</title><style>{STYLE}</style></head><body>\n"
-        '<nav><a href="/">all runs</a><a href="/trends">trends</a></nav>\n'
-        + "\n".join(body)
-        + "\n</body></html>\n"
-    )
+    return plain_page(title, [NAVIGATION, *body], style=STYLE, head=again)
 
 
 def run_link(run_id: str) -> str:

@@ -10,6 +10,7 @@ import random
 from typing import Final
 
 from workloads.session import (
+    CHOSEN_READS,
     COMPARE_AND_SET,
     COUNTER,
     KEY_VALUE,
@@ -61,6 +62,7 @@ MISBEHAVIOURS: Final[dict[str, str]] = {
 CAN_SHOW: Final[dict[str, frozenset[str]]] = {
     KEY_VALUE: frozenset({"stale-reads", "lost-writes", "false-failures"}),
     COMPARE_AND_SET: frozenset({"lost-writes", "false-failures"}),
+    CHOSEN_READS: frozenset({"stale-reads", "lost-writes", "false-failures"}),
     SCAN: frozenset({"stale-reads", "torn-reads", "false-failures"}),
     TRANSACTIONS: frozenset(
         {

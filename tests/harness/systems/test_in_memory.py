@@ -17,6 +17,7 @@ from workloads.session import INTERFACES, Definite, Poll, Send
 
 PROTOCOLS = {
     interfaces.KEY_VALUE: interfaces.KeyValue,
+    interfaces.CHOSEN_READS: interfaces.ReadsByChoice,
     interfaces.COMPARE_AND_SET: interfaces.CompareAndSet,
     interfaces.SCAN: interfaces.Scan,
     interfaces.TRANSACTIONS: interfaces.Transactions,

@@ -344,7 +344,9 @@ def test_a_system_that_cannot_run_here_is_refused_with_the_reason(tmp_path: Path
     assert "some-db cannot be simulated" in str(capabilities["kill"].reason)
     with pytest.raises(EnvironmentFailed, match="some-db cannot be simulated"):
         run(tmp_path, lambda _cluster: asyncio.sleep(0), OnlyReal())
-    assert all(one.available for one in environment.capabilities(EchoSystem()).values())
+    of_echo = environment.capabilities(EchoSystem())
+    assert [fault for fault, one in of_echo.items() if not one.available] == ["ranges"]
+    assert "echo has no ranges" in str(of_echo["ranges"].reason)
 
 
 def test_a_signal_and_the_display_change_nothing_in_the_world(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ class RunFolder:
 
         `name` is the workload's; `now` is for tests. Raises RunFolderError if `root` cannot be written.
         """
-        folder = cls(new_folder(Path(root), "{time}-" + _file_name(name), now))
+        folder = cls(new_folder(Path(root), "{time}-" + file_name(name), now))
         folder._point_latest_here()
         return folder
 
@@ -294,7 +294,7 @@ class RunFolder:
 
     def node_dir(self, name: str) -> Path:
         """The folder of one node (its logs, its data), made if needed."""
-        path = self.nodes_path / _file_name(name)
+        path = self.nodes_path / file_name(name)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -420,7 +420,7 @@ def list_runs(root: Path | str) -> list[RunFolder]:
     return [RunFolder(path) for path in sorted(paths) if not path.name.startswith(".")]
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """The name with everything replaced that a file's name should not have."""
     kept = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip(".-")
     return kept or "run"

@@ -153,6 +153,7 @@ def command(
     A run (a folder, or `latest`) is judged by its own workload, and its verdict and report are written into it. The
     exit code is that of the worst verdict: invalid beats error, wrong usage, unknown and valid, in this order.
     """
+    from checkers.checker import UNSAID
     from checkers.judge import Question
     from checkers.registry import Options
 
@@ -190,7 +191,7 @@ def command(
         )
     options = Options(
         isolation,
-        _value(initial),
+        UNSAID if initial is None else json_or_text(initial),
         keyed,
         allow_negative,
         total,
@@ -205,16 +206,12 @@ def command(
     return _judge_all(targets or ("latest",), files, tasks, runs_dir, check_time_limit, jobs, as_json)
 
 
-def _value(initial: str | None) -> Any:
-    """JSON, or else the text itself."""
-    from checkers.checker import UNSAID
-
-    if initial is None:
-        return UNSAID
+def json_or_text(text: str) -> Any:
+    """A value as it is given on the command line: JSON, or else the text itself."""
     try:
-        return json.loads(initial)
+        return json.loads(text)
     except ValueError:
-        return initial
+        return text
 
 
 def _tasks(

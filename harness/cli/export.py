@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -43,6 +40,7 @@ def command(target: str, name: str, output: Path | None, key: str | None, runs_d
 
     `harness check` reads edn, elle-json and porcupine back, with the same verdict.
     """
+    from harness.cli.check import json_or_text
     from harness.cli.saved import open_run
     from harness.scenario import ScenarioError
     from results.export import EXPORTS, ExportError, export
@@ -75,7 +73,7 @@ def command(target: str, name: str, output: Path | None, key: str | None, runs_d
         raise click.UsageError(f"--output {place} is a folder; name a file in it")
     try:
         if key is not None:
-            history = only_key(history, _key(key))
+            history = only_key(history, json_or_text(key))
         export(history, name, place)
     except ExportError as error:
         raise ScenarioError(str(error)) from error
@@ -83,10 +81,3 @@ def command(target: str, name: str, output: Path | None, key: str | None, runs_d
     if history.torn:
         click.echo(f"note: {history.torn}", err=True)
     return 0
-
-
-def _key(text: str) -> Any:
-    """JSON, or else the text itself."""
-    with contextlib.suppress(ValueError):
-        return json.loads(text)
-    return text

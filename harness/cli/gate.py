@@ -77,7 +77,7 @@ def command(
         )
     _check_names(plan)
     if dry_run:
-        for cell in (*plan.cells, *([plan.control] if plan.control is not None else [])):
+        for cell in plan.all_cells:
             for scenario in cell.scenarios:
                 click.echo(f"{cell.name}: {scenario.command('./run')}")
         return 0
@@ -97,7 +97,7 @@ def _check_names(plan: GatePlan) -> None:
     from harness.scenario import ScenarioError
 
     problems: dict[str, None] = {}
-    for cell in (*plan.cells, *([plan.control] if plan.control is not None else [])):
+    for cell in plan.all_cells:
         try:
             make_parts(cell.scenarios[0])
         except ScenarioError as error:
@@ -114,13 +114,13 @@ def _run(
     from harness.explore.workers import process_pool
     from harness.fingerprint import code_digest
     from harness.gate import gate, outputs
-    from results.run_folder import new_folder
+    from results.run_folder import file_name, new_folder
 
     baseline = None if plan.baseline is None else gate.read_baseline(plan.baseline)
     # The calendar of the person who wrote when a known failure expires.
     today = date.today()
     keeper = gate.Gate(plan, code=code_digest(), today=today, baseline=baseline, is_virtual=_is_virtual)
-    folder = new_folder(runs_dir, f"gate-{{time}}-{_plain(plan.name)}", datetime.now(UTC))
+    folder = new_folder(runs_dir, f"gate-{{time}}-{file_name(plan.name)}", datetime.now(UTC))
     click.echo(f"gate {plan.name}: {plan.runs} runs in {len(plan.cells)} cells; folder: {folder}")
     show = _Lines(plan.runs + (len(plan.control.scenarios) if plan.control is not None else 0))
     needs_pool = any(_is_virtual(scenario.environment) for cell in plan.cells for scenario in cell.scenarios)
@@ -209,13 +209,6 @@ def run_in_folder(request: TrialRequest, name: str, *, folder: str, keep_valid: 
 
 def _is_virtual(environment: str) -> bool:
     return environment == "simulation"
-
-
-def _plain(name: str) -> str:
-    return (
-        "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip("-.")
-        or "plan"
-    )
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from harness.explore.sweep import EXIT_CODES, WORST_LAST, Stop
 from harness.explore.trial import FAILED, TrialRequest, TrialResult
 from harness.gate.plan import CONTROL, Cell, GatePlan, Known
 from harness.scenario import ScenarioError
+from results.run_folder import file_name
 from results.verdict import INVALID, UNKNOWN, VALID
 
 WAKE_S: Final = 0.2
@@ -160,12 +161,11 @@ class Gate:
         self._baseline = baseline
         self._is_virtual = is_virtual
         self._clock = clock
-        cells = [*plan.cells, *([plan.control] if plan.control is not None else [])]
         self.runs = {
             (cell.name, number): GateRun(
                 cell=cell.name, seed=scenario.seed, command=scenario.command("./run")
             )
-            for cell in cells
+            for cell in plan.all_cells
             for number, scenario in enumerate(cell.scenarios)
         }
 
@@ -301,7 +301,7 @@ class Gate:
     def _cell_results(self) -> list[CellResult]:
         control = self._throughput(self.plan.control) if self.plan.control is not None else None
         found = []
-        for cell in (*self.plan.cells, *([self.plan.control] if self.plan.control is not None else [])):
+        for cell in self.plan.all_cells:
             throughput = self._throughput(cell)
             share = throughput / control if throughput is not None and control else None
             one = CellResult(cell=cell.name, throughput=throughput, share_of_control=share)
@@ -347,11 +347,8 @@ def _tasks(cell: Cell) -> list[Task]:
 
 def folder_name(task: Task, attempt: int) -> str:
     """The name of the run folder of an attempt."""
-    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in task.cell).strip(
-        "-."
-    )
     again = "" if attempt == 1 else f"-attempt-{attempt}"
-    return f"{plain}-{task.number + 1}-seed-{task.seed}{again}"
+    return f"{file_name(task.cell)}-{task.number + 1}-seed-{task.seed}{again}"
 
 
 def _result_of(future: Future[TrialResult], task: Task) -> TrialResult:

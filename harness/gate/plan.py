@@ -97,6 +97,11 @@ class GatePlan(msgspec.Struct, frozen=True, kw_only=True):
     known: tuple[Known, ...] = ()
 
     @property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """The cells, and the control if there is one."""
+        return self.cells if self.control is None else (*self.cells, self.control)
+
+    @property
     def runs(self) -> int:
         """How many runs there are, retries and the control's aside."""
         return sum(len(cell.scenarios) for cell in self.cells)

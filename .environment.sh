@@ -48,24 +48,28 @@ PYTHON
     compile_kernels "$root" "$requirements"
 }
 
-# Compiles the checkers' kernels when one has changed: for ./check before it goes on, for ./run in the background, since
+# Compiles the kernels when one has changed: for ./check before it goes on, for ./run in the background, since
 # the first run should begin at once. Until one is compiled, and where none can be, they run interpreted, with the same
 # verdicts; it is tried again when a kernel or the compiler has changed.
 compile_kernels() {
-    local root="$1" stamp="$1/.venv/.kernels" wanted
+    local root="$1" stamp="$1/.venv/.kernels" building="$1/.venv/.kernels-building" wanted
     [ -f "$root/build_kernels.py" ] || return 0
-    wanted="$root $(command -v cc gcc clang | tr '\n' ' ') $(find "$root/results" "$root/checkers" -name '*_kernel.py' -print0 |
+    wanted="$root $(command -v cc gcc clang | tr '\n' ' ') $(find "$root/results" "$root/checkers" "$root/harness" -name '*_kernel.py' -print0 |
         LC_ALL=C sort -z | xargs -0 cat "$root/build_kernels.py" "$root/requirements.txt" | cksum)"
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
         return 0
     fi
     if [ "$2" = requirements.txt ]; then
-        echo "Compiling the checkers' kernels in the background (a minute or two); until then checking is slower ..." >&2
+        if kill -0 "$(cat "$building" 2>/dev/null)" 2>/dev/null; then
+            return 0 # An earlier ./run has begun to, and is not done.
+        fi
+        echo "Compiling kernels in the background (a minute or two); until then checking and simulating are slower ..." >&2
         (
             trap '' INT HUP
             nice -n 5 "$root/.venv/bin/python" "$root/build_kernels.py" --quiet
             echo "$wanted" >"$stamp"
         ) </dev/null >"$root/.venv/kernels.log" 2>&1 &
+        echo $! >"$building"
         return 0
     fi
     "$root/.venv/bin/python" "$root/build_kernels.py" --quiet

@@ -97,7 +97,7 @@ def main(quiet: bool) -> int:
         stale = [source for source in sources() if not is_current(source)]
         if not stale:
             return 0
-        print(f"Compiling {len(stale)} kernels of the checkers ...", file=sys.stderr, flush=True)
+        print(f"Compiling {len(stale)} kernels ...", file=sys.stderr, flush=True)
         with ThreadPoolExecutor(os.cpu_count() or 1) as several:
             said = dict(zip(stale, several.map(build_apart, stale), strict=True))
     left = {source: text for source, text in said.items() if text is not None}

@@ -52,6 +52,7 @@ class Cluster:
     """Node processes in a temporary folder."""
 
     def __init__(self, nodes: int, ranges: int, options: dict[str, Any]) -> None:
+        self.ranges = ranges
         self.folder = Path(tempfile.mkdtemp(prefix="database-benchmark-"))
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
         ports = free_ports(2 * nodes)
@@ -76,30 +77,30 @@ class Cluster:
     def start(self) -> None:
         """Start all nodes."""
         for name in self.names:
-            with (self.folder / f"{name}.log").open("wb") as log:
-                self.processes[name] = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "reference_db.server",
-                        "--config",
-                        str(self.folder / f"{name}.json"),
-                    ],
-                    stderr=log,
-                    cwd=ROOT,
-                )
+            self.start_node(name)
+
+    def start_node(self, name: str) -> None:
+        """Start one node, on the data that it has."""
+        command = [sys.executable, "-m", "reference_db.server", "--config", str(self.folder / f"{name}.json")]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(command, stderr=log, cwd=ROOT)
+
+    def kill_node(self, name: str) -> None:
+        """End one node without warning; returns when it is gone."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
     async def wait_ready(self, timeout_s: float = 30.0) -> None:
         """Wait until every range has a leader that serves."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             try:
-                served = set()
+                served = 0
                 for address in self.clients.values():
                     async with Client(address) as client:
-                        ranges = (await client.status())["ranges"]
-                        served |= {one["id"] for one in ranges if one["serves"]}
-                if len(served) == len(ranges):
+                        served += (await client.status(ranges=False))["counters"]["ranges_served"]
+                if served >= self.ranges:
                     return
             except ClientError:
                 pass
@@ -119,7 +120,7 @@ class Cluster:
         total: dict[str, int] = {}
         for address in self.clients.values():
             async with Client(address) as client:
-                for name, value in (await client.status())["counters"].items():
+                for name, value in (await client.status(ranges=False))["counters"].items():
                     total[name] = total.get(name, 0) + value
         return total
 

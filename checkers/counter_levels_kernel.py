@@ -95,17 +95,24 @@ class Path:
         i: cython.longlong
         at: cython.int
         add: cython.int
-        for i in range(self.begin[level], self.begin[level + 1]):
-            self.here[count] = self.stack[i]
-            count += 1
-        for i in range(self.fresh_first[level], self.fresh_first[level + 1]):
-            add = self.fresh[i]
-            at = count
-            while at > 0 and self.here[at - 1] > add:
-                self.here[at] = self.here[at - 1]
-                at -= 1
-            self.here[at] = add
-            count += 1
+        here: cython.int[::1] = self.here
+        first: cython.longlong = self.begin[level]
+        last: cython.longlong = self.begin[level + 1]
+        if last > first:
+            for i in range(first, last):
+                here[count] = self.stack[i]
+                count += 1
+        first = self.fresh_first[level]
+        last = self.fresh_first[level + 1]
+        if last > first:
+            for i in range(first, last):
+                add = self.fresh[i]
+                at = count
+                while at > 0 and here[at - 1] > add:
+                    here[at] = here[at - 1]
+                    at -= 1
+                here[at] = add
+                count += 1
         self.many = count
 
     @cython.cfunc
@@ -113,36 +120,44 @@ class Path:
         """Takes the choice after the `skip` first ones, which puts what stays pending on the stack; False if there is
         none. First come those that leave what ends late (see `_Step.choices`)."""
         count: cython.int = 0
+        many: cython.int = self.many
         first: cython.int
         add: cython.int
         own: cython.int
         until: cython.longlong
         left: cython.longlong = self.rise[level]
+        due: cython.longlong = self.due[level]
         latest: cython.longlong = -1
-        self.left[0] = left
-        self.latest[0] = latest
-        while count < self.many:
-            add = self.here[count]
-            left -= self.amount[self.kind[add]]
+        here: cython.int[::1] = self.here
+        start: cython.longlong[::1] = self.start
+        kinds: cython.int[::1] = self.kind
+        amount: cython.longlong[::1] = self.amount
+        left_of: cython.longlong[::1] = self.left
+        latest_of: cython.longlong[::1] = self.latest
+        left_of[0] = left
+        latest_of[0] = latest
+        while count < many:
+            add = here[count]
+            left -= amount[kinds[add]]
             if left < 0:
                 break
-            if self.start[add] > latest:
-                latest = self.start[add]
+            if start[add] > latest:
+                latest = start[add]
             count += 1
-            self.left[count] = left
-            self.latest[count] = latest
+            left_of[count] = left
+            latest_of[count] = latest
         for first in range(count, -1, -1):
             until = FOREVER
             own = -1
-            if first < self.many:
-                add = self.here[first]
+            if first < many:
+                add = here[first]
                 until = self.end[add]
-                own = self.kind[add]
-                if until < self.due[level]:
+                if until < due:
                     return False
-                if self.latest[first] > until:
+                if latest_of[first] > until:
                     continue
-            left = self.left[first]
+                own = kinds[add]
+            left = left_of[first]
             if left == 0:
                 if self.skip == 0:
                     self.grouped = 0
@@ -181,21 +196,28 @@ class Path:
         count: cython.int = 0
         number: cython.longlong
         limit: cython.longlong = until if until < self.until[level] else self.until[level]
-        self.stamped += 1
+        stamped: cython.int = self.stamped + 1
+        kinds: cython.int[::1] = self.kind
+        stamp: cython.int[::1] = self.stamp
+        groups: cython.int[::1] = self.groups
+        ok_of: cython.int[::1] = self.ok_of
+        amount: cython.longlong[::1] = self.amount
+        self.stamped = stamped
         for i in range(first + 1, self.many):
             add = self.here[i]
-            kind = self.kind[add]
-            if kind == own or self.start[add] >= until or self.amount[kind] > left:
+            kind = kinds[add]
+            if kind == own or amount[kind] > left or self.start[add] >= until:
                 continue
-            if self.stamp[kind] != self.stamped:
-                self.stamp[kind] = self.stamped
-                self.ok_of[kind] = 0
+            if stamp[kind] != stamped:
+                stamp[kind] = stamped
+                ok_of[kind] = 1
                 self.spare[kind] = 0
-                self.groups[count] = kind
+                groups[count] = kind
                 count += 1
-            self.ok_of[kind] += 1
+            else:
+                ok_of[kind] += 1
         for kind in self.crashed_kinds:
-            if self.amount[kind] > left:
+            if amount[kind] > left:
                 break
             low = self.crashed_first[kind]
             high = self.crashed_first[kind + 1]
@@ -208,28 +230,31 @@ class Path:
             number = low - self.crashed_first[kind] - self.used[kind]
             if number <= 0:
                 continue
-            if self.stamp[kind] != self.stamped:
-                self.stamp[kind] = self.stamped
-                self.ok_of[kind] = 0
-                self.groups[count] = kind
+            if stamp[kind] != stamped:
+                stamp[kind] = stamped
+                ok_of[kind] = 0
+                groups[count] = kind
                 count += 1
             self.spare[kind] = number
         for i in range(1, count):
-            kind = self.groups[i]
+            kind = groups[i]
             at = i
-            while at > 0 and self.groups[at - 1] < kind:
-                self.groups[at] = self.groups[at - 1]
+            while at > 0 and groups[at - 1] < kind:
+                groups[at] = groups[at - 1]
                 at -= 1
-            self.groups[at] = kind
+            groups[at] = kind
         self.grouped = count
         self.capacity[count] = 0
+        summed: cython.longlong = 0
         for i in range(count - 1, -1, -1):
-            kind = self.groups[i]
-            number = left // self.amount[kind]
-            if number > self.ok_of[kind] + self.spare[kind]:
-                number = self.ok_of[kind] + self.spare[kind]
-            number = number * self.amount[kind] + self.capacity[i + 1]
-            self.capacity[i] = number if number < left else left
+            kind = groups[i]
+            number = left // amount[kind]
+            if number > ok_of[kind] + self.spare[kind]:
+                number = ok_of[kind] + self.spare[kind]
+            summed += number * amount[kind]
+            if summed > left:
+                summed = left
+            self.capacity[i] = summed
 
     @cython.cfunc
     def sums(self, at: cython.int, left: cython.longlong) -> cython.bint:
@@ -284,17 +309,28 @@ class Path:
         i: cython.int
         add: cython.int
         kind: cython.int
+        many: cython.int = self.many
         place: cython.longlong = self.begin[level + 1]
-        if place + self.many > self.room:
-            self.grow(self.many)
-        for i in range(first, self.many):
-            add = self.here[i]
-            if i > first and self.grouped:
+        here: cython.int[::1] = self.here
+        stack: cython.int[::1]
+        if place + many > self.room:
+            self.grow(many)
+        stack = self.stack
+        if not self.grouped:
+            for i in range(first, many):
+                stack[place] = here[i]
+                place += 1
+            self.begin[level + 2] = place
+            self.log.append(None)
+            return
+        for i in range(first, many):
+            add = here[i]
+            if i > first:
                 kind = self.kind[add]
                 if self.stamp[kind] == self.stamped and self.take_ok[kind] and self.start[add] < until:
                     self.take_ok[kind] -= 1
                     continue
-            self.stack[place] = add
+            stack[place] = add
             place += 1
         self.begin[level + 2] = place
         spent = None

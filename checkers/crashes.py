@@ -6,7 +6,8 @@ process ended and its last lines. What the nemesis kills is not among them.
 SIGKILL is the exception: a process cannot send it to itself by falling over, so somebody outside did (the kernel short
 of memory, a person). That says nothing about the database, and what the run says about it is in doubt: unknown.
 
-A node that ends because the nemesis broke its disk does the right thing, and is not blamed (`disk_faults.py`).
+A node that ends because the nemesis broke its disk does the right thing, and is not blamed (`disk_faults.py`); nor is
+one that stops because its clock was moved further than it allows (`clock_faults.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checkers.checker import Limits
+from checkers.clock_faults import ClockStops
 from checkers.disk_faults import DiskFaults
 from checkers.words import count
 from results.history import History
@@ -40,6 +42,7 @@ class CrashChecker:
             event for event in history.observed(LOG) if event.f == CRASH and isinstance(event.value, Mapping)
         ]
         forgiven = DiskFaults.of(history, CRASH).ends
+        stops = ClockStops.of(history, CRASH)
         killed = [event for event in ends if _from_outside(event.value)]
         anomalies = [
             Anomaly(
@@ -51,13 +54,15 @@ class CrashChecker:
                 evidence=dict(event.value),
             )
             for event in ends
-            if not _from_outside(event.value) and event not in forgiven
+            if not _from_outside(event.value) and event not in forgiven and event not in stops.ends
         ]
         details: dict[str, Any] = {}
         if killed:
             details["killed_from_outside"] = [dict(event.value) for event in killed]
         if forgiven:
             details["ended_on_a_broken_disk"] = [dict(event.value) for event in forgiven]
+        if stops.ends:
+            details["stopped_by_their_clocks"] = [dict(event.value) for event in stops.ends]
         if anomalies:
             nodes = sorted({str(anomaly.evidence.get("node")) for anomaly in anomalies})
             sentence = f"{count(len(anomalies), 'process', 'processes')} ended unasked, of {', '.join(nodes)}"
@@ -75,6 +80,9 @@ class CrashChecker:
                 f"no process ended unasked, but {count(len(forgiven), 'time')} on a disk that the nemesis broke "
                 f"({', '.join(nodes)}), as it may"
             )
+            return Verdict(VALID, self.name, sentence, details=details)
+        if stops.ends:
+            sentence = f"no process ended unasked, but stopped itself, as promised: {stops.sentence}"
             return Verdict(VALID, self.name, sentence, details=details)
         return Verdict(VALID, self.name, "no process ended unasked")
 

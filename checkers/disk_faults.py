@@ -7,9 +7,9 @@ answer; a full or stalled disk may leave no other. That is forgiven where all of
 - the process ended in an orderly way (an exit code, or SIGABRT), not by an access to memory that it does not own;
 - its last words speak of the disk, and of no failed assertion.
 
-A disk that was damaged (bits flipped, a file lost) stays so: to the end of the run its node may refuse to go on, if it
-says what it found. A power loss forgives nothing: a database must start again after it. Nothing else is forgiven, so a
-crash that happens to fall into a disk fault is still a crash.
+A disk that was damaged (bits flipped, a file lost or cut off) stays so: to the end of the run its node may refuse to go
+on, if it says what it found. A power loss forgives nothing: a database must start again after it. Nothing else is
+forgiven, so a crash that happens to fall into a disk fault is still a crash.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from results.operation import LOG, Operation
 
 DISK = "disk"
 FAILING = ("eio", "full", "stall", "slow")
-DAMAGED = ("bit-flip", "lost-file")
+DAMAGED = ("bit-flip", "lost-file", "truncate")
 
 OF_A_FAILING_DISK = re.compile(
     r"\[Errno (5|28)\]|\bEIO\b|\bENOSPC\b|input/output error|i/o error|no space left on device|disk (is )?full"
@@ -34,10 +34,12 @@ OF_A_FAILING_DISK = re.compile(
 )
 """Words of a node whose disk refuses, is full or stands still; the first are those of the operating system."""
 OF_A_DAMAGED_DISK = re.compile(
-    r"corrupt|checksum|damage|no such file|\[Errno 2\]|missing (file|\S+ file)|file \S* ?(is )?missing",
+    r"corrupt|checksum|damage|no such file|\[Errno 2\]|missing (file|\S+ file)|file \S* ?(is )?missing"
+    r"|truncat|unexpected (EOF|end of file)|short read|too short",
     re.IGNORECASE,
 )
-_ASSERTION = re.compile(r"AssertionError|assertion .*failed", re.IGNORECASE)
+FAILED_ASSERTION = re.compile(r"AssertionError|assertion .*failed", re.IGNORECASE)
+"""Words of a program that found itself wrong, which no fault forgives."""
 _ORDERLY = re.compile(r"exit code [1-9]|signal SIGABRT")
 
 
@@ -102,7 +104,7 @@ class DiskFaults:
             node, text = str(event.value.get("node")), str(event.value.get("text", "")).strip()
             number = event.value.get("line")
             spoken = any(self._says(interval, text) for interval in self._on(node))
-            is_below = number is not None and below == (node, number) and not _ASSERTION.search(text)
+            is_below = number is not None and below == (node, number) and not FAILED_ASSERTION.search(text)
             is_consequence = (node, event.value.get("caused_by")) in forgiven
             if not (spoken or is_below or is_consequence):
                 # Last words are few, and may begin in the middle: they count for what nothing else forgives.
@@ -122,7 +124,7 @@ class DiskFaults:
     def _says(interval: FaultInterval, text: str) -> bool:
         """Whether words are those of a node with such a disk."""
         words = OF_A_DAMAGED_DISK if interval.shape in DAMAGED else OF_A_FAILING_DISK
-        return words.search(text) is not None and _ASSERTION.search(text) is None
+        return words.search(text) is not None and FAILED_ASSERTION.search(text) is None
 
 
 def _since_the_disk(text: str) -> list[str]:

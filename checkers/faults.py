@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from checkers.checker import Limits
+from checkers.fault_coverage import Coverage, by_class, coverage
 from checkers.words import count
 from results.history import FaultInterval, History
+from results.operation import OK
 from results.verdict import UNKNOWN, VALID, Verdict
 
 
@@ -50,7 +52,14 @@ class FaultsTookEffectChecker:
                 proved.append(f"{request} {count(len(effective), 'time')}")
             else:
                 missing.append(f"{request}: {_why_not(steps)}")
+        answers = sorted(
+            pair.completion.time
+            for pair in history.pairs()
+            if pair.type == OK and pair.completion is not None
+        )
+        covered = coverage(intervals, answers)
         details = {
+            "coverage": [asdict(one) for one in covered],
             "requested": list(self.requested),
             "steps": [
                 {
@@ -77,8 +86,20 @@ class FaultsTookEffectChecker:
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         if not proved:
             return Verdict(VALID, self.name, "no fault was requested", details=details)
-        sentence = f"every requested fault took effect: {', '.join(proved)}"
+        sentence = (
+            f"every requested fault took effect: {', '.join(proved)}{_told(covered) if answers else ''}"
+        )
         return Verdict(VALID, self.name, sentence, details=details)
+
+
+def _told(covered: Sequence[Coverage]) -> str:
+    """Under which classes of faults operations succeeded, and under which none did."""
+    classes = by_class(covered)
+    under = ", ".join(f"{name} ({answered})" for name, answered in classes.items() if answered)
+    idle = ", ".join(name for name, answered in classes.items() if not answered)
+    return (f"; while operations succeeded: {under}" if under else "") + (
+        f"; while none did: {idle}" if idle else ""
+    )
 
 
 def _fits(interval: FaultInterval, request: str) -> bool:

@@ -11,11 +11,20 @@ from typing import Any, Final
 import msgspec
 
 from checkers.checker import Limits, check_safely
-from checkers.registry import Options, QuestionError, get_entry, guess, make_checker, names
+from checkers.registry import (
+    Entry,
+    Options,
+    QuestionError,
+    get_entry,
+    guess,
+    make_checker,
+    names,
+)
+from checkers.words import count
 from results.history import History
-from results.operation import Operation
+from results.operation import INVOKE, OK, Operation
 from results.transactions import Transactions
-from results.verdict import UNKNOWN, Verdict
+from results.verdict import UNKNOWN, VALID, Verdict
 
 STRONGEST_WITHOUT_REAL_TIME: Final = "strong-session-serializable"
 """What transactions are judged by, if nothing is asked for, in a history that only knows sessions."""
@@ -47,15 +56,17 @@ def judge(history: History, question: Question, limits: Limits) -> Verdict:
     """The verdict on a history. Raises QuestionError for a question that cannot be asked of it.
 
     A history without operations of clients proves nothing: unknown. So does one without real time where the model
-    needs it.
+    needs it, and one in which nothing could have gone wrong: no operation that asks anything succeeded.
     """
     if not history.pairs():
         if question.model is not None:
-            get_entry(question.model)
+            _require_numbered_clients(history, get_entry(question.model))
+            make_checker(question.model, question.options, history)  # What is refused is refused here, too.
         sentence = "the history holds no operation of a client, so nothing was checked"
         return Verdict(UNKNOWN, question.model or "nothing", sentence)
     name = question.model or choose_model(history)
     entry = get_entry(name)
+    _require_numbered_clients(history, entry)
     options = question.options
     if entry.is_transactional and options.isolation is None and not history.has_real_time:
         options = replace(options, isolation=STRONGEST_WITHOUT_REAL_TIME)
@@ -66,7 +77,36 @@ def judge(history: History, question: Question, limits: Limits) -> Verdict:
             "invocations and completions, in the order in which they happened, would tell"
         )
         return Verdict(UNKNOWN, checker.name, sentence)
-    return check_safely(checker.name, checker, history, limits)
+    verdict = check_safely(checker.name, checker, history, limits)
+    if verdict.outcome == VALID and not _asks_anything(history, entry):
+        assert entry.asking is not None, f"{name} says itself what shows nothing"
+        operations = count(len(history.pairs()), "operation")
+        sentence = (
+            f"{verdict.sentence}; but among {operations} no {' or '.join(sorted(entry.asking))} succeeded, so nothing "
+            "could have been seen to be wrong"
+        )
+        return msgspec.structs.replace(verdict, sentence=sentence)
+    return verdict
+
+
+def _require_numbered_clients(history: History, entry: Entry) -> None:
+    """Raises QuestionError if an observer does what clients do: left out, it might hide what is wrong, or be missed
+    where others saw what it wrote."""
+    for event in history.operations:
+        if (
+            not isinstance(event.process, int)
+            and event.type in (INVOKE, OK)
+            and event.f in (entry.functions or ())
+        ):
+            raise QuestionError(
+                f"event {event.index}: {event.process!r} does what clients do ({event.type} {event.f}), but a process "
+                "with a name is an observer, such as the nemesis; clients have numbers"
+            )
+
+
+def _asks_anything(history: History, entry: Entry) -> bool:
+    """Whether some operation succeeded whose answer, or success, could have been wrong."""
+    return entry.asking is None or any(pair.type == OK and pair.f in entry.asking for pair in history.pairs())
 
 
 @dataclass(frozen=True)

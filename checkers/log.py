@@ -39,7 +39,7 @@ from checkers.values import Numbering, identity, whole_number
 from checkers.words import count, interval, listing, shown
 from results.history import TYPE_CODES, History, Pair
 from results.operation import FAIL, OK
-from results.verdict import UNKNOWN, Anomaly, Verdict
+from results.verdict import Anomaly, Verdict
 
 INCONSISTENT = "inconsistent offset"
 DUPLICATED = "duplicated message"
@@ -107,9 +107,6 @@ class LogChecker:
             "polled": len(polled.by),
             "keys": len(record.keys),
         }
-        if not len(polled.by) and not record.misshapen.number:
-            sentence = f"none of {count(record.polls, 'poll')} returned a message: the log was never seen"
-            return Verdict(UNKNOWN, self.name, sentence, details=details)
         words = _Words(record)
         known = _known(sent, polled, acknowledged)
         anomalies = [
@@ -129,7 +126,10 @@ class LogChecker:
         if unseen:
             number = sum(unseen.values())
             valid += f"; {count(number, 'message')} of {listing(unseen)} had not been polled by the end"
-        return conclude(self.name, anomalies, record.misshapen.doubts(), valid, details)
+        doubts = record.misshapen.doubts()
+        if not len(polled.by) and not doubts:
+            doubts = [f"none of {count(record.polls, 'poll')} returned a message: the log was never seen"]
+        return conclude(self.name, anomalies, doubts, valid, details)
 
 
 class _Record:

@@ -2,7 +2,8 @@
 
 The harness reads the logs and puts the lines that match into the history (process `log`, function `log`, value
 `{"node", "line", "text"}`); this checker only judges, so that a saved history can be judged again. What a node says
-of a disk that the nemesis broke is no fault of its own (`disk_faults.py`).
+of a disk that the nemesis broke is no fault of its own (`disk_faults.py`), nor of a clock that it moved
+(`clock_faults.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checkers.checker import Limits
+from checkers.clock_faults import ClockStops
 from checkers.crashes import CRASH
 from checkers.disk_faults import DiskFaults
 from checkers.words import count
@@ -46,6 +48,8 @@ class LogPatternChecker:
             event for event in history.observed(LOG) if event.f == LOG and isinstance(event.value, Mapping)
         ]
         blamed = DiskFaults.of(history, CRASH).forgive_lines(lines)
+        of_disks = len(lines) - len(blamed)
+        blamed = ClockStops.of(history, CRASH).forgive_lines(blamed)
         for event in blamed:
             name = self.match(str(event.value.get("text", "")))
             if name is not None:
@@ -54,8 +58,10 @@ class LogPatternChecker:
             "patterns": list(self._patterns),
             "lines": sum(len(events) for events in found.values()),
         }
-        if len(blamed) < len(lines):
-            details["lines_of_broken_disks"] = len(lines) - len(blamed)
+        if of_disks:
+            details["lines_of_broken_disks"] = of_disks
+        if len(blamed) + of_disks < len(lines):
+            details["lines_of_moved_clocks"] = len(lines) - of_disks - len(blamed)
         if not found:
             return Verdict(VALID, self.name, "no forbidden line in the logs", details=details)
         anomalies = []

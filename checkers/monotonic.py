@@ -58,11 +58,13 @@ class MonotonicChecker:
         keys = Numbering()
         seen = _seen(history, keys, misshapen)
         incs = Operations.of(history, "inc")
-        crashed = incs.where(incs.unknown)
+        # Which value an increment of another answer led to is not known either.
+        told = np.isin(incs.start, seen.operations.start)
+        crashed = incs.where(incs.unknown | (incs.ok & ~told))
         crashed_key = keys.number(crashed.asked())
         details: dict[str, Any] = {
             "increments": len(incs),
-            "increments_of_unknown_outcome": len(crashed),
+            "increments_of_unknown_outcome": int(incs.unknown.sum()),
             "reads": int((~seen.increment).sum()),
             "keys": len(keys),
         }
@@ -112,10 +114,12 @@ def _seen(history: History, keys: Numbering, misshapen: Misshapen) -> _Seen:
     good: list[bool] = []
     names: list[Any] = []
     values: list[int] = []
+    events = history.operations
+    of_read = [events[index].f == "read" for index in answered.start.tolist()]
     for place, answer in enumerate(answered.answers()):
         value = None
         if isinstance(answer, list | tuple) and len(answer) == 2:
-            value = 0 if answer[1] is None else whole_number(answer[1])
+            value = 0 if answer[1] is None and of_read[place] else whole_number(answer[1])
         good.append(value is not None)
         if value is None:
             misshapen.note(answered.pair(place))
@@ -123,7 +127,6 @@ def _seen(history: History, keys: Numbering, misshapen: Misshapen) -> _Seen:
             names.append(answer[0])
             values.append(value)
     chosen = answered.where(np.array(good, dtype=bool))
-    events = history.operations
     increment = np.array([events[index].f == "inc" for index in chosen.start.tolist()], dtype=bool)
     return _Seen(chosen, keys.number(names), integers(values), increment)
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from checkers.checker import UNSAID, Checker
+from checkers.plug_ins import PlugInError, found, load, require_arguments, require_members
 from checkers.values import whole_number
 from results.history import History
 from results.operation import OK
@@ -54,8 +55,8 @@ class Entry:
     """A model by name."""
 
     caption: str
-    functions: frozenset[str]
-    """The functions that its histories may have."""
+    functions: frozenset[str] | None
+    """The functions that its histories may have; None: any."""
     make: Callable[[Options, History], Checker]
     options: frozenset[str] = frozenset()
     """Which of the options it understands."""
@@ -66,6 +67,9 @@ class Entry:
     reads_registers: bool | None = None
     """Of checkers that take transactions as columns too (`check_transactions`): whether reads answer one value, or the
     list that a key holds. None: it takes none."""
+    asking: frozenset[str] | None = None
+    """The functions whose success can be wrong. If none of them succeeded, the history shows nothing, though its
+    checker may find nothing to object to. None: the checker says so itself."""
 
 
 def _made(place: str, *arguments: Any, **named: Any) -> Checker:
@@ -155,23 +159,27 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         _of("read", "write"),
         _sequential("register", "initial"),
         _INITIAL,
+        asking=_of("read"),
     ),
     "cas-register": Entry(
         "a register with compare-and-set, linearizable: read, write, cas",
         _of("read", "write", "cas"),
         _sequential("cas-register", "initial"),
         _INITIAL,
+        asking=_of("read", "cas"),
     ),
     "multi-register": Entry(
         "registers that transactions read and write together, linearizable: txn of r (read) and w (write)",
         _of("txn", "read", "write"),
         _sequential("multi-register", "initial"),
         _of("initial"),
+        asking=_of("txn", "read"),
     ),
     "kv": Entry(
         "a map with append, each key linearizable: get, put, append",
         _of("get", "put", "append"),
         _sequential("kv"),
+        asking=_of("get"),
     ),
     "set": Entry(
         "a set that only grows: what was added stays, and nothing else appears: add, read",
@@ -185,6 +193,13 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         _set,
         _of("linearizable"),
     ),
+    "removable-set": Entry(
+        "a set, linearizable: add, remove, read",
+        _of("add", "remove", "read"),
+        _sequential("removable-set"),
+        _KEYED,
+        asking=_of("read"),
+    ),
     "bank": Entry(
         "accounts whose total never changes: transfer, read",
         _of("transfer", "read"),
@@ -197,6 +212,7 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         _of("add", "read"),
         _counter,
         _of("initial", "eventual"),
+        asking=_of("read"),
     ),
     "unique-ids": Entry(
         "identifiers that are given once: generate",
@@ -219,6 +235,11 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         _of("insert", "read"),
         _simple("checkers.write_skew:WriteSkewChecker"),
         needs_real_time=False,
+    ),
+    "transact-write": Entry(
+        "writes of several keys with a token: once for each token, all keys or none: write, read",
+        _of("write", "read"),
+        _simple("checkers.transact_write:TransactWriteChecker"),
     ),
     "staleness": Entry(
         "keyed registers that may lag behind by --bound, but no more: read, write, cas",
@@ -244,47 +265,60 @@ REGISTRY: Final[Mapping[str, Entry]] = {
         reads_registers=True,
     ),
     "queue": Entry(
-        "a first-in-first-out queue, linearizable: enqueue, dequeue",
-        _of("enqueue", "dequeue"),
+        "a first-in-first-out queue, linearizable: enqueue, dequeue, drain",
+        _of("enqueue", "dequeue", "drain"),
         _sequential("queue"),
         _KEYED,
+        asking=_of("dequeue", "drain"),
     ),
     "unordered-queue": Entry(
-        "a queue without an order, linearizable: enqueue, dequeue",
-        _of("enqueue", "dequeue"),
+        "a queue without an order, linearizable: enqueue, dequeue, drain",
+        _of("enqueue", "dequeue", "drain"),
         _sequential("unordered-queue"),
         _KEYED,
+        asking=_of("dequeue", "drain"),
     ),
-    "stack": Entry("a stack, linearizable: push, pop", _of("push", "pop"), _sequential("stack"), _KEYED),
+    "stack": Entry(
+        "a stack, linearizable: push, pop",
+        _of("push", "pop"),
+        _sequential("stack"),
+        _KEYED,
+        asking=_of("pop"),
+    ),
     "priority-queue": Entry(
         "a priority queue, linearizable: insert, delete-max, delete-min",
         _of("insert", "delete-max", "delete-min"),
         _sequential("priority-queue"),
         _KEYED,
+        asking=_of("delete-max", "delete-min"),
     ),
     "mutex": Entry(
         "a lock that one holds at a time, linearizable: acquire, release",
         _of("acquire", "release"),
         _sequential("mutex"),
         _KEYED,
+        asking=_of("acquire", "release"),
     ),
     "owned-mutex": Entry(
         "a lock that only its holder releases, linearizable: acquire, release",
         _of("acquire", "release"),
         _sequential("owned-mutex"),
         _KEYED,
+        asking=_of("acquire", "release"),
     ),
     "fenced-lock": Entry(
         "a lock with growing fencing tokens, linearizable: acquire (answers a token), release",
         _of("acquire", "release"),
         _sequential("fenced-lock"),
         _KEYED,
+        asking=_of("acquire", "release"),
     ),
     "semaphore": Entry(
         "permits, linearizable: acquire n, release n; --initial is how many there are",
         _of("acquire", "release"),
         _sequential("semaphore", "permits"),
         _INITIAL,
+        asking=_of("acquire", "release"),
     ),
     "total-queue": Entry(
         "a queue in any order: nothing lost, made up or delivered twice: enqueue, dequeue, drain",
@@ -328,10 +362,30 @@ def names() -> list[str]:
 
 
 def get_entry(name: str) -> Entry:
-    """The entry of that name. Raises QuestionError, with the names there are."""
-    if name not in REGISTRY:
-        raise QuestionError(f"there is no model {name!r}; models are {', '.join(REGISTRY)}")
-    return REGISTRY[name]
+    """The entry of that name: ours, or a plug-in's. Raises QuestionError, with the names there are."""
+    if name in REGISTRY:
+        return REGISTRY[name]
+    if ":" not in name and name not in found("checker"):
+        raise QuestionError(
+            f"there is no model {name!r}; models are {', '.join([*REGISTRY, *found('checker')])}, and module:name of "
+            "one of your own"
+        )
+    try:
+        thing = load("checker", name, REGISTRY)
+        return thing if isinstance(thing, Entry) else _plugged(name, thing)
+    except PlugInError as error:
+        raise QuestionError(str(error)) from error
+
+
+def _plugged(name: str, factory: Any) -> Entry:
+    """The entry of a checker that takes nothing and says nothing about what it can be asked: any functions, no
+    options."""
+    require_arguments("checker", name, factory)
+    require_members("checker", name, factory(), Checker)
+    caption = " ".join((factory.__doc__ or name).split("\n\n")[0].split())
+    functions = getattr(factory, "functions", None)
+    known = None if functions is None else frozenset(functions)
+    return Entry(caption, known, lambda options, history: factory(), needs_real_time=False)
 
 
 def make_checker(name: str, options: Options, history: History) -> Checker:
@@ -349,13 +403,14 @@ def make_checker(name: str, options: Options, history: History) -> Checker:
                 f"the model {name} has no use for --{option.replace('_', '-')} (models that have: {having})"
             )
     counts = function_counts(history)
-    others = {f: number for f, number in counts.items() if f not in entry.functions}
+    known = counts.keys() if entry.functions is None else entry.functions
+    others = {f: number for f, number in counts.items() if f not in known}
     if others:
         listed = ", ".join(f"{f} ({number})" for f, number in sorted(others.items()))
         may_be = _may_be(guess(history))
         raise QuestionError(
             f"the history has operations that the model {name} does not know: {listed}; it knows "
-            f"{', '.join(sorted(entry.functions))}{may_be}"
+            f"{', '.join(sorted(known))}{may_be}"
         )
     try:
         return entry.make(options, history)
@@ -387,6 +442,9 @@ def guess(history: History) -> list[str]:
     if functions <= {"read"} and answers and all(isinstance(answer, Mapping) for answer in answers):
         return ["bank"]
     if functions <= {"read", "write"}:
+        written = [pair.invocation.value for pair in history.pairs() if pair.f == "write"]
+        if written and all(isinstance(value, Mapping) and "token" in value for value in written):
+            return ["transact-write"]
         return ["register"]
     if functions <= {"read", "write", "cas"}:
         return ["cas-register"]
@@ -396,7 +454,11 @@ def guess(history: History) -> list[str]:
         if answers and all(isinstance(answer, int | float) for answer in answers):
             return [name for name in ("counter",) if name in REGISTRY]
         return [name for name in ("set", "counter") if name in REGISTRY]
-    return [name for name, entry in REGISTRY.items() if functions <= entry.functions and name != "set-full"]
+    return [
+        name
+        for name, entry in REGISTRY.items()
+        if entry.functions is not None and functions <= entry.functions and name != "set-full"
+    ]
 
 
 def _guess_transactions(history: History) -> list[str]:

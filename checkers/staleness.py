@@ -1,8 +1,9 @@
 """Bounded staleness: a read may return an old version, but none that was replaced longer than the bound before.
 
 Operations: `write` `[key, value]`, answered `[key, value]` or `[key, value, timestamp]`; `read` `[key, nil]`, answered
-`[key, value]` or `[key, value, timestamp]`; the timestamp is the version's commit time, by the database. A `cas`
-`[key, [expected, new]]` is a write of `new`. Values of a key are unique; nil is the key before its first write.
+`[key, value]` or `[key, value, timestamp]`; the timestamp is the version's commit time, by the database. A write's may
+also be the `committed_at` of its completion. A `cas` `[key, [expected, new]]` is a write of `new`. Values of a key are
+unique; nil is the key before its first write.
 
 By real time, which trusts no clock but the harness's own: a read must not miss a write that had ended more than
 `bound_ns` before it began. It missed it if the version that it returned is certainly older: nil, or committed earlier
@@ -37,6 +38,7 @@ from results.verdict import UNKNOWN, Anomaly, Verdict
 TOO_STALE = "read too stale"
 NEVER_WRITTEN = "value never written"
 FAILED_WRITE = "value of a failed write"
+FROM_THE_FUTURE = "value before its write"
 TWO_TIMESTAMPS = "version with two timestamps"
 ONE_TIMESTAMP = "timestamp of two versions"
 
@@ -206,6 +208,9 @@ def _table(operations: Operations, keys: Numbering, versions: Numbering, misshap
         if fits and len(value) == 3 and value[2] is not None:
             timestamp = whole_number(value[2])
             fits = timestamp is not None and abs(timestamp) < FOREVER
+        elif fits and is_ok and events[start].f != "read" and events[end].committed_at is not None:
+            timestamp = events[end].committed_at
+            fits = timestamp is not None and abs(timestamp) < FOREVER
         good.append(fits)
         if not fits or timestamp is None:
             misshapen.note(operations.pair(place))
@@ -250,16 +255,20 @@ def _writers(writes: _Table, versions: int, doubts: list[str], numbering: Number
 def _unwritten(
     writes: _Table, reads: _Table, versions: Numbering, by: NDArray[np.int64], nil: NDArray[np.bool_]
 ) -> list[Anomaly]:
-    """Reads of values that nobody wrote, or only a write that failed."""
+    """Reads of values that nobody wrote, or only a write that failed, or one that began after the read had ended."""
     tried = np.zeros(len(versions), dtype=bool)
     tried[writes.version[~writes.operations.failed]] = True
     failed = np.zeros(len(versions), dtype=bool)
     failed[writes.version] = True
     bad = ~nil & ~tried[reads.version]
+    early = np.zeros(len(by), dtype=bool)
+    one = np.flatnonzero(by >= 0)
+    early[one] = writes.operations.start[by[one]] > reads.operations.end[one]
     found = []
     for kind, wrong, why in (
         (NEVER_WRITTEN, bad & ~failed[reads.version], "which nobody wrote"),
         (FAILED_WRITE, bad & failed[reads.version], "whose write had failed"),
+        (FROM_THE_FUTURE, early, "whose write began only later"),
     ):
         places = np.flatnonzero(wrong)
         told = []

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 POLL_S: Final = 0.005
 """How often the memory is looked at; an allocation gets some megabytes further meanwhile."""
-GRACE_S: Final = 0.7
+GRACE_S: Final = 0.5
 """A child may be late by this much, to say by itself what it could not decide."""
 BACKSTOP: Final = 1.5
 """A single allocation beyond the limit times this fails at once, before it is touched."""

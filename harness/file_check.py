@@ -162,7 +162,7 @@ def _check_columns(tell: Callable[[Told], None], task: Task, text: bytes, starte
     """
     format_ = task.format or detect(text)
     model = task.question.model or _model_by_words(text)
-    if format_ is None or model not in REGISTRY:
+    if format_ is None or model not in REGISTRY:  # Plug-ins take no columns.
         return False
     reads_registers = REGISTRY[model].reads_registers
     if reads_registers is None:

@@ -37,6 +37,7 @@ from workloads.generator.core import (
     first_context,
     generator,
 )
+from workloads.session import Committed
 
 LATE_NS = 10_000_000
 """From this delay on, an invocation counts as late. Timers wake to the millisecond, so nearly all are a little late;
@@ -294,7 +295,10 @@ class Interpreter:
         invocation = self._in_flight.pop(process, None)
         if invocation is None or (type_ != OK and type_ != FAIL and type_ != INFO):
             raise CompletionError(self._wrong_call(process, type_, invocation))
+        committed_at = None
         if type_ == OK:
+            if type(value) is Committed:
+                value, committed_at = value.value, value.committed_at
             wrong = json_problems(value)
             if not wrong and self._problems is not None:
                 wrong = self._problems(invocation, value)
@@ -304,13 +308,15 @@ class Interpreter:
                     INFO,
                     [INVALID_COMPLETION, f"{'; '.join(wrong)}; the answer was {value!r:.300}"],
                 )
-                value = invocation.value
+                value, committed_at = invocation.value, None
         else:
             value = invocation.value
         if error is not None and json_problems(error):
             error = str(error)
         now = self._now = max(now_ns, self._now)
-        event = Operation(self._index, now, process, type_, invocation.f, value, error)
+        event = Operation(
+            self._index, now, process, type_, invocation.f, value, error, committed_at=committed_at
+        )
         self._index += 1
         clients = self.threads
         if type(process) is int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,28 +29,37 @@ import msgspec
 from checkers.alarms import ALARM, BROKE, contradiction, judge_alarms
 from checkers.availability import AvailabilityChecker
 from checkers.checker import Checker, Limits, compose
+from checkers.clock_faults import ClockStops, told_beside
 from checkers.completeness import BY_ALARM, CompletenessChecker
 from checkers.convergence import FINAL_STATE, ConvergenceChecker
-from checkers.crashes import CrashChecker
+from checkers.crashes import CRASH, CrashChecker
 from checkers.faults import FaultsTookEffectChecker
 from checkers.findings import FINDING, FindingsChecker
 from checkers.log_patterns import LogPatternChecker
 from checkers.recovery import RecoveryChecker
 from checkers.stats import StatsChecker
 from harness.alarms import Alarm, WatchedJournal
+from harness.counters import COUNTERS, ask_counters
 from harness.driver import STALL_S, DriveResult, Progress, Recorder, StopSignal, drive
-from harness.environments.environment import Environment, EnvironmentCluster, EnvironmentFailed
+from harness.environments.environment import (
+    ClockRecording,
+    Environment,
+    EnvironmentCluster,
+    EnvironmentFailed,
+    MessageRecording,
+)
 from harness.final_states import wait_until_settled
 from harness.fingerprint import fingerprint
 from harness.interpreter import Interpreter
+from harness.leader_changes import leader_changes
 from harness.scenario import Scenario
 from harness.seeds import Seeds
-from harness.systems.system import AuditedSystem, FinalState, System
+from harness.systems.system import AuditedSystem, CountingSystem, FinalState, System
 from nemesis.package import Choice, Package
 from nemesis.runner import NemesisRunner
 from nemesis.schedule import Schedule
 from results.history import History
-from results.operation import HARNESS, INFO, LOG
+from results.operation import HARNESS, INFO, LEADERS, LOG
 from results.run_folder import Journal, RunFolder
 from results.verdict import Verdict, merge
 from workloads.generator.recorded import RecordedOperation, encode_operations
@@ -73,6 +82,8 @@ UNHEALED_PATIENCE_S = 5.0
 """How long replicas of a cluster that did not recover are waited for."""
 TRACEBACK_HEAD = "Traceback (most recent call last)"
 DIRECT_CAUSE = "The above exception was the direct cause of the following exception:"
+CLOCKS_EVERY_S = 1.0
+"""Of a run with clock faults on real time, how often every node's clock is read for the history."""
 LOG_LINES_MAX = 100
 """Matching log lines of a node that enter the history; the log itself stays whole."""
 
@@ -97,10 +108,16 @@ class Parts:
     schedule: Schedule
     operations: tuple[RecordedOperation, ...] | None = None
     """The recorded stream that the workload's generator invokes, if it does not make up its own."""
+    checkers: tuple[Checker, ...] = ()
+    """Who else judges the history."""
 
 
 def checker_of(
-    workload: Workload, system: System, requested: tuple[str, ...], availability: AvailabilityChecker
+    workload: Workload,
+    system: System,
+    requested: tuple[str, ...],
+    availability: AvailabilityChecker,
+    others: Sequence[Checker] = (),
 ) -> Checker:
     """Everything that is judged about a run: the workload's promise, whether the run proved anything, and how available
     the service was, where the scenario demands something of that."""
@@ -117,6 +134,7 @@ def checker_of(
             "convergence": ConvergenceChecker(),
             "findings": FindingsChecker(),
             "availability": availability,
+            **{f"plug-in {number}": checker for number, checker in enumerate(others, 1)},
         },
     )
 
@@ -128,10 +146,11 @@ def judge(parts: Parts, history: History) -> Verdict:
     availability = AvailabilityChecker(
         scenario.least_ok_fraction, scenario.longest_outage, scenario.longest_recovery
     )
-    checker = checker_of(parts.workload, parts.system, parts.schedule.requested, availability)
+    checker = checker_of(parts.workload, parts.system, parts.schedule.requested, availability, parts.checkers)
     verdict = checker.check(history, limits)
     # The workload's checker comes first; see `checker_of`.
-    return merge(verdict.checker, [*verdict.parts, judge_alarms(history, verdict.parts[0])])
+    first = told_beside(verdict.parts[0], ClockStops.of(history, CRASH))
+    return merge(verdict.checker, [first, *verdict.parts[1:], judge_alarms(history, verdict.parts[0])])
 
 
 class HarnessContradiction(Exception):
@@ -147,9 +166,17 @@ def require_consistency(verdict: Verdict) -> None:
 
 
 async def execute(
-    parts: Parts, folder: RunFolder, say: Say, show: Show, stop: StopSignal, *, keep_running: bool = False
+    parts: Parts,
+    folder: RunFolder,
+    say: Say,
+    show: Show,
+    stop: StopSignal,
+    *,
+    keep_running: bool = False,
+    keep_messages: bool = False,
 ) -> None:
-    """Runs a scenario and leaves its record in the folder; judging comes after.
+    """Runs a scenario and leaves its record in the folder; judging comes after. With `keep_messages`, who sent what to
+    whom is a part of it, where the environment can see that.
 
     Raises EnvironmentFailed, and Stopped where the user did not want to wait for a record worth judging. Whatever was
     started is ended in any case (unless it is to be kept running).
@@ -161,7 +188,7 @@ async def execute(
         if parts.operations is not None:
             folder.write_operations(encode_operations(parts.operations))
         folder.write_environment({"command": parts.scenario.command("./run"), **fingerprint()})
-        run = _Run(parts, folder, say, show, stop)
+        run = _Run(parts, folder, say, show, stop, keep_messages)
         try:
             await run.live()
             if keep_running:
@@ -175,12 +202,15 @@ async def execute(
 class _Run:
     """One execution; see `execute`."""
 
-    def __init__(self, parts: Parts, folder: RunFolder, say: Say, show: Show, stop: StopSignal) -> None:
+    def __init__(
+        self, parts: Parts, folder: RunFolder, say: Say, show: Show, stop: StopSignal, keep_messages: bool
+    ) -> None:
         self.parts = parts
         self.folder = folder
         self.say = say
         self.show = show
         self.stop = stop
+        self.keep_messages = keep_messages
         self.cluster: EnvironmentCluster | None = None
         self.journal: Journal | None = None
         self.watched: WatchedJournal | None = None
@@ -230,6 +260,7 @@ class _Run:
             )
             self._check_stop()
             await self._unless_stopped(2, self._record_final_states(cluster, recorder))
+            await self._unless_stopped(2, self._record_counters(cluster, recorder))
         self._record_alarms(recorder)
         for result in results:
             recorder.event(HARNESS, INFO, "drive", msgspec.to_builtins(result))
@@ -240,6 +271,8 @@ class _Run:
             self.say(message)
         await self._record_logs(cluster, recorder)
         self._record_findings(cluster, recorder)
+        self._keep_messages(cluster, recorder)
+        self._record_clocks(cluster, recorder)
         if cluster.marks():
             recorder.event(HARNESS, INFO, "marks", dict(cluster.marks()))
         self.journal.close()
@@ -252,9 +285,12 @@ class _Run:
         self.cluster = await parts.environment.create_cluster(
             parts.system, scenario.node_names, self.folder, scenario.environment_options, self.say
         )
+        if self.keep_messages and isinstance(self.cluster, MessageRecording):
+            self.cluster.record_messages()
         return self.cluster
 
     async def _start(self, cluster: EnvironmentCluster) -> None:
+        await cluster.expect(self.parts.schedule.faults())
         await cluster.start_all()
         await cluster.wait_ready(READY_TIMEOUT_S, self.say)
 
@@ -363,12 +399,23 @@ class _Run:
         audited = system
 
         async def ask(digests: bool) -> tuple[list[FinalState], list[str]]:
-            addresses = {node: cluster.direct_address(node) for node in nodes}
+            addresses = {cluster.known_as(node): cluster.direct_address(node) for node in nodes}
             return await self._as_client(audited.final_states(addresses, digests=digests))
 
         patience_s = self.parts.scenario.recovery_timeout if self.has_recovered else UNHEALED_PATIENCE_S
         value = await wait_until_settled(ask, cluster.clock_ns, patience_s)
         recorder.event(HARNESS, INFO, FINAL_STATE, value)
+
+    async def _record_counters(self, cluster: EnvironmentCluster, recorder: Recorder) -> None:
+        """What each node has counted, if the system's nodes count."""
+        system = self.parts.system
+        if isinstance(system, CountingSystem):
+            addresses = {
+                node: cluster.direct_address(node)
+                for node in self.parts.scenario.node_names
+                if cluster.state(node) == "up"
+            }
+            recorder.event(HARNESS, INFO, COUNTERS, await self._as_client(ask_counters(system, addresses)))
 
     def _say_if_late(self, result: DriveResult) -> None:
         """An open-loop rate that the processes could not keep up with is not the rate that was tested."""
@@ -390,8 +437,32 @@ class _Run:
             if end.ended_ns is not None:
                 value["time_ns"] = recorder.now_ns() - (cluster.clock_ns() - end.ended_ns)
             recorder.event(LOG, INFO, "crash", value)
-        for event in matching_log_lines(await cluster.collect_logs(), self.parts.system.log_patterns):
+        logs = await cluster.collect_logs()
+        for event in matching_log_lines(logs, self.parts.system.log_patterns):
             recorder.event(LOG, INFO, LOG, event)
+        began_wall_ns = cluster.wall_ns() - recorder.now_ns()
+        pattern: str | None = getattr(self.parts.system, "leader_pattern", None)
+        changes = [] if pattern is None else leader_changes(logs, pattern, began_wall_ns)
+        recorder.event(LOG, INFO, LEADERS, {"began_wall_ns": began_wall_ns, "changes": changes})
+
+    def _keep_messages(self, cluster: EnvironmentCluster, recorder: Recorder) -> None:
+        """A file of its own: there are many, and no checker looks at them."""
+        if not isinstance(cluster, MessageRecording):
+            return
+        told = cluster.messages(cluster.clock_ns() - recorder.now_ns())
+        if told is not None:
+            self.folder.write_messages(*told)
+
+    def _record_clocks(self, cluster: EnvironmentCluster, recorder: Recorder) -> None:
+        """Where clocks can be looked into, when each was set to what."""
+        if isinstance(cluster, ClockRecording):
+            began_ns = cluster.clock_ns() - recorder.now_ns()
+            settings = [
+                {"time_ns": time_ns - began_ns, "node": node, "ahead_ms": ahead_ms, "gains_ppm": gains_ppm}
+                for time_ns, node, ahead_ms, gains_ppm in cluster.clock_settings()
+            ]
+            if settings:
+                recorder.event(HARNESS, INFO, "clocks", {"set": settings})
 
     # What was seen inside the nodes
 
@@ -406,11 +477,20 @@ class _Run:
                 self.stop.reason = FINDING
                 self.stop.request()
 
-        task = asyncio.ensure_future(wait())
+        async def read_clocks() -> None:
+            while True:
+                ahead_ms = await cluster.clock_offsets()
+                recorder.event(HARNESS, INFO, "clocks", {"ahead_ms": dict(ahead_ms)})
+                await asyncio.sleep(CLOCKS_EVERY_S)
+
+        tasks = [asyncio.ensure_future(wait())]
+        if "clock" in self.parts.schedule.faults() and not self.parts.environment.is_virtual:
+            tasks.append(asyncio.ensure_future(read_clocks()))
         try:
             yield
         finally:
-            task.cancel()
+            for task in tasks:
+                task.cancel()
 
     def _record_findings(self, cluster: EnvironmentCluster, recorder: Recorder) -> None:
         """Those that are new."""

@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from harness.secret_options import problems_with_secrets
+
 Option = str | int | float | bool
 """A value of a workload or system option as it is written in TOML."""
 
@@ -54,6 +56,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What is demanded of transactions; None: what the workload demands by default."""
     consistency: str | None = None
     """What is demanded of single objects; None: what the workload demands by default."""
+    checkers: str | None = None
+    """Checkers that judge the history beside the workload's own: plug-ins, separated by commas."""
     least_ok_fraction: float | None = None
     """Less than this share of answered operations in the main phase makes the verdict invalid; None: not judged."""
     longest_outage: float | None = None
@@ -117,6 +121,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             problems.append(f"check time limit {self.check_time_limit:g} s: must be above 0")
         if self.check_memory_limit_mb < 16:
             problems.append(f"check memory limit {self.check_memory_limit_mb} MB: must be at least 16")
+        for what in ("system", "environment", "workload"):
+            problems += problems_with_secrets(f"{what} option", getattr(self, f"{what}_options"))
         try:
             parse_concurrency(self.concurrency, max(1, self.nodes))
         except ScenarioError as error:
@@ -182,13 +188,22 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @classmethod
     def load(cls, path: Path) -> Scenario:
-        """Reads a scenario file; the error names the file."""
+        """Reads the file of a saved scenario, which says everything; the error names the file."""
+        fields = fields_in(path)
         try:
-            return cls.from_toml(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ScenarioError(f"cannot read the scenario {path}: {error.strerror}") from error
-        except (ScenarioError, UnicodeDecodeError) as error:
+            return cls.from_dict(fields)
+        except ScenarioError as error:
             raise ScenarioError(f"{path}: {error}") from error
+
+
+def fields_in(path: Path) -> dict[str, Any]:
+    """What a scenario file says, which need not be everything; the error names the file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ScenarioError(f"cannot read the scenario {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: not TOML: {error}") from error
 
 
 def parse_concurrency(text: str, nodes: int) -> int:
@@ -210,7 +225,10 @@ def parse_options(pairs: tuple[str, ...], what: str) -> dict[str, Option]:
         key, separator, text = pair.partition("=")
         if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", key):
             raise ScenarioError(f"{what} {pair!r}: must be NAME=VALUE")
-        options[key.replace("-", "_")] = _parse_option(text)
+        name = key.replace("-", "_")
+        if name in options:
+            raise ScenarioError(f"{what} {name} is given twice, the second time as {text!r}: give it once")
+        options[name] = _parse_option(text)
     return options
 
 

@@ -5,6 +5,7 @@
 | `bump` | jumps by a fixed offset, back when the step ends |
 | `strobe` | jumps to and fro between real time and an offset |
 | `drift` | runs faster or slower than real time |
+| `freeze` | stands still until the step ends; by name only |
 
 Offsets are drawn log-uniformly from 50 ms to 60 s, forwards and backwards, strobe periods from 10 ms to 1 s; drift
 from 1 % to 50 %: large enough to be proven within a second, and the first step of a run larger than that. Clocks
@@ -26,7 +27,9 @@ from nemesis.schedule import Request, Step
 from nemesis.strengths import log_uniform
 from nemesis.targets import pick, possible_targets
 
-SHAPES: tuple[str, ...] = ("bump", "strobe", "drift")
+DRAWN: tuple[str, ...] = ("bump", "strobe", "drift")
+SHAPES: tuple[str, ...] = (*DRAWN, "freeze")
+STANDSTILL_PPM = -1_000_000.0
 _TARGETS = (("one", 6), ("leader", 6), ("minority", 4), ("majority", 2), ("all", 2))
 CLOCK = "clock"
 
@@ -44,7 +47,7 @@ class Clock:
         return None
 
     def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
-        shape = request.shape or random.choice(SHAPES)
+        shape = request.shape or random.choice(DRAWN)
         table = [row for row in _TARGETS if row[0] in possible_targets(len(nodes))]
         target = random.choices([name for name, _ in table], [weight for _, weight in table])[0]
         sign = random.choice((-1, 1))
@@ -55,6 +58,8 @@ class Clock:
                 parameters["offset_ms"] = offset_ms
             case "strobe":
                 parameters |= {"offset_ms": offset_ms, "period_ms": round(log_uniform(random, 10, 1000), 3)}
+            case "freeze":
+                parameters["rate_ppm"] = STANDSTILL_PPM
             case _:
                 parameters["rate_ppm"] = round(
                     sign * log_uniform(random, 100_000 if first else 10_000, 500_000), 1

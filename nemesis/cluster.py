@@ -22,8 +22,21 @@ CLIENT = "client"
 
 NodeState = Literal["up", "down", "paused"]
 
-Reshaping = Literal["split", "merge"]
-"""What can be done to ranges: see `Cluster.reshape`."""
+Reshaping = Literal[
+    "split",
+    "merge",
+    "move",
+    "transfer",
+    "drain",
+    "refill",
+    "joined",
+    "decommission",
+    "recommission",
+    "forsake",
+    "compact",
+    "snapshots",
+]
+"""What a database with ranges can be asked to do to itself: see `Cluster.reshape`."""
 
 DiskMode = Literal["eio-sync", "eio-write", "full", "stall", "slow"]
 """What a disk does while it fails: see `Cluster.fail_disk`."""
@@ -34,8 +47,11 @@ CAPABILITIES: dict[str, str] = {
     "slow": "delay the bytes of a directed link",
     "throttle": "limit the bytes per second of a directed link",
     "lose": "lose a share of the segments of a directed link, which TCP then sends again",
+    "lose_bursts": "lose packets of a directed link several in a row",
+    "disturb": "duplicate, reorder or damage a share of the packets of a directed link",
     "reset": "reset the open connections of a link",
     "half_open": "end the open connections of a link at one end only",
+    "names": "let the names of other nodes resolve at a node to nothing, or to wrong addresses",
     "kill": "end a node's process without warning (SIGKILL)",
     "terminate": "ask a node's process to end (SIGTERM)",
     "pause": "stop a node's process and let it go on (SIGSTOP, SIGCONT)",
@@ -47,8 +63,15 @@ CAPABILITIES: dict[str, str] = {
     "disk_slow": "delay the operations of a node's disk",
     "flip_bits": "change bits of what a node has stored",
     "lose_file": "remove a file that a node has stored",
+    "truncate": "cut off the end of a file that a node has stored",
+    "wipe": "remove everything that a node has stored",
+    "replace": "replace a node, gone for good, by a new one with another identity and an empty disk",
+    "limit_cpu": "limit the share of the processor that a node gets",
+    "exhaust_memory": "let a node run out of memory, so that the kernel ends it",
+    "limit_memory": "limit the memory that a node may use beyond what it does",
     "leaders": "name the leader of each range",
-    "ranges": "have ranges split, and merged again",
+    "ranges": "have ranges split, merged, and moved from node to node",
+    "members": "have nodes join, and be decommissioned and recommissioned",
 }
 """Every capability that an environment may declare, and what it means."""
 
@@ -125,7 +148,8 @@ class Cluster(Protocol):
         """What the process of a node is doing now, by the environment's own knowledge."""
 
     async def leaders(self) -> dict[str, str]:
-        """Range -> node that leads it now, asked from the nodes that answer. {} if unknown."""
+        """Range -> node that leads it now, asked from the nodes that answer. {} if unknown. A role of the database
+        (`targets.ROLES`) may stand beside the ranges."""
 
     async def cut(self, links: Sequence[Link]) -> Evidence:
         """From now on no byte of these directed links arrives. Idempotent."""
@@ -142,11 +166,20 @@ class Cluster(Protocol):
     async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
         """At most so many bytes a second for each link. None undoes it."""
 
-    async def lose(self, links: Sequence[Link], share: float) -> Evidence:
+    async def lose(self, links: Sequence[Link], share: float, burst: float = 1.0) -> Evidence:
         """Of the segments on each link this share (0 to 0.9) is lost, and sent again after a while, as TCP does.
+        `burst` is the mean number of packets that are lost in a row; above 1 only with the capability `lose_bursts`.
 
         So nothing is missing and nothing overtakes: bytes arrive in order, some late, and all behind them as late.
         0 undoes it. Evidence: of many probes about so many were late, or the link has counted losses since.
+        """
+
+    async def disturb(
+        self, links: Sequence[Link], duplicate: float = 0.0, reorder: float = 0.0, corrupt: float = 0.0
+    ) -> Evidence:
+        """Of the packets of each link these shares (0 to 0.9) arrive twice, overtake what waits (on a link that is
+        slow as well), or arrive with one bit changed, which a checksum finds. All 0 undoes it. Evidence: of packets of
+        our own at least one met each of what was asked for, as counted where it is done.
         """
 
     async def reset(self, links: Sequence[Link]) -> Evidence:
@@ -154,6 +187,13 @@ class Cluster(Protocol):
 
     async def half_open(self, links: Sequence[Link]) -> Evidence:
         """End the open connections at their source only: the target goes on believing in them until `mend`."""
+
+    async def break_names(self, node: str, wrong: bool) -> Evidence:
+        """From now on, over restarts too, a lookup of another node's name at this node finds nothing, or (`wrong`) the
+        address of yet another node. Evidence: lookups by a program where the node is."""
+
+    async def mend_names(self, node: str) -> Evidence:
+        """Lookups at this node find the right addresses again. Idempotent."""
 
     async def kill(self, node: str) -> Evidence:
         """End the process without warning; returns when it is gone. Idempotent."""
@@ -215,14 +255,51 @@ class Cluster(Protocol):
     async def lose_file(self, node: str) -> Evidence:
         """Remove one file, drawn by the environment, that the node has written and synced. Cannot be undone."""
 
+    async def truncate(self, node: str) -> Evidence:
+        """Cut off the end of a file, both drawn by the environment, that the node has written and synced. Cannot be
+        undone. Evidence: file, and bytes before and after; nothing stored yet is no effect."""
+
+    async def wipe(self, node: str) -> Evidence:
+        """Remove everything that the node, which is down, has stored. Cannot be undone. Evidence: files before and
+        after; nothing stored yet is no effect."""
+
+    async def replace(self, node: str) -> Evidence:
+        """End the node for good, with all that it has stored; a new one joins the system in its place, on the same
+        host, which the system knows by another name. Returns when that is a member. Cannot be undone. Where it fails on
+        the way, `start` goes on with it. Evidence: the process is gone, files before and after, and what the others say
+        of the two members."""
+
+    async def limit_cpu(self, node: str, share: float | None) -> Evidence:
+        """The node gets at most this share of one core, over restarts too. None undoes it. Evidence: a program in the
+        same group of processes got no more, and the kernel held it back."""
+
+    async def exhaust_memory(self, node: str) -> Evidence:
+        """The node's memory ends, and the kernel ends its process; returns when it is gone. `start` brings it back."""
+
+    async def limit_memory(self, node: str, spare_mb: int | None) -> Evidence:
+        """From now on, over restarts too, the node may use so many megabytes beyond what it uses. None undoes it. What
+        the kernel ends for that is no crash. Evidence: a program in the same group of processes that takes more is
+        ended by the kernel."""
+
     async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
-        """Ask the system, through this node first, to split a range at one of its keys, or to merge two neighbours;
-        which ones, `draw` decides among those there are. Gives up after a few seconds. Evidence: the ranges before and
-        after, as the system tells them; a refusal, or no answer, is no effect.
+        """Ask the system, through this node first, to split a range at one of its keys, to merge two neighbours, to
+        move a replica to a node that has none of its range, or to transfer leadership; which ones, `draw` decides among
+        those there are. `drain`: move everything that this node holds to others; `refill`: move something back. Or to
+        lose those who run its transactions, on this node, at the step that `draw` says (its rest by the number of
+        steps). Gives up after a few seconds. Evidence: the ranges before and after, or how many were lost, as the
+        system tells; a refusal, or no answer, is no effect.
+
+        `decommission`: have the node taken out of service for good, once others have all that it holds; `recommission`:
+        have it stay, unless it is out of service already. Evidence: what the system says that it is. `joined` changes
+        nothing, and proves that the system counts the node among its own.
+
+        `compact`: all other nodes forget the part of their logs that they have applied. Evidence: this node lacks
+        entries of some range that nobody of them has any more. `snapshots`: changes nothing; the `after` of the probe
+        is how many snapshots the nodes that are up have sent since they were started.
         """
 
     async def heal_all(self) -> HealReport:
-        """Mend every link, heal every disk, resume, start, reset every clock, and verify each.
+        """Mend every link and every name, heal every disk, resume, start, reset every clock, and verify each.
 
         In this order, as a node may not be able to start on a broken disk. Never raises for a single node.
         """

@@ -9,11 +9,14 @@
 | `slow` | everything that is asked of the disk takes longer |
 | `bit-flip` | the process ends, bits of a synced file change, and it is started when the step ends |
 | `lost-file` | the same with a synced file that is gone |
+| `truncate` | the same with the end of a synced file, which is cut off |
+| `wipe` | the same with everything that the node has stored: it comes back as a new one under its old name |
 
-`bit-flip` and `lost-file` are injected only when asked for by name, never drawn. They take from a node what it had
-promised to keep, and no heal brings it back: a database without operator repair may rightly refuse to start on such a
-disk, and then the run says that the node could not be healed and is unknown. What it must not do is to serve what it
-can know to be damaged. For the same reason they hit a minority at most, the same over all steps of a run.
+`bit-flip`, `lost-file`, `truncate` and `wipe` are injected only when asked for by name, never drawn. They take from a
+node what it had promised to keep, and no heal brings it back: a database without operator repair may rightly refuse to
+start on such a disk, and then the run says that the node could not be healed and is unknown. What it must not do is to
+serve what it can know to be damaged. For the same reason they hit a minority at most, the same over all steps of a run,
+unless `majority`, `all` or so many names are asked for: then no quorum need survive.
 
 A power loss takes one node, a minority, and often enough all at once: a cluster that loses power together has nobody
 left who remembers what was not synced, which is where a missing sync shows. Disks that fail take a minority at most
@@ -43,10 +46,10 @@ from nemesis.package import Aim, Plan, Situation
 from nemesis.process import DISK, DOWN, PAUSE, aim_at_processes, start_again
 from nemesis.schedule import Request, Step
 from nemesis.strengths import log_uniform
-from nemesis.targets import TARGETS, minority, most_hit, pick, possible_targets
+from nemesis.targets import minority, most_hit, pick, possible_targets
 
 DRAWN: tuple[str, ...] = ("power-loss", "eio", "full", "stall", "slow")
-DAMAGE: tuple[str, ...] = ("bit-flip", "lost-file")
+DAMAGE: tuple[str, ...] = ("bit-flip", "lost-file", "truncate", "wipe")
 """Shapes that no heal undoes."""
 SHAPES: tuple[str, ...] = DRAWN + DAMAGE
 DAMAGED = "damaged"
@@ -64,6 +67,8 @@ _NEEDS = {
     "slow": ("disk_slow",),
     "bit-flip": ("kill", "flip_bits"),
     "lost-file": ("kill", "lose_file"),
+    "truncate": ("kill", "truncate"),
+    "wipe": ("kill", "wipe"),
 }
 _WEIGHTS = {"power-loss": 6, "eio": 4, "full": 2, "stall": 2, "slow": 2}
 _POWER_TARGETS = (("one", 4), ("leader", 4), ("minority", 3), ("majority", 1), ("all", 5))
@@ -81,13 +86,6 @@ class Disk:
         return _NEEDS[shape or "power-loss"]
 
     def objection(self, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
-        size = len(nodes)
-        if shape in DAMAGE and target is not None and most_hit(target, size) > minority(size):
-            hit = f"{most_hit(target, size)} of {size} nodes" if target in TARGETS else target
-            return (
-                f"{shape} is aimed at {minority(size)} of {size} nodes at most, and {target!r} is {hit}:"
-                " what a majority has lost for good, no database can give back"
-            )
         return None
 
     def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
@@ -114,9 +112,6 @@ class Disk:
             raise ValueError(
                 f"unknown shape {step.shape!r} of disk in step {step.id}; known: {', '.join(SHAPES)}"
             )
-        problem = self.objection(step.shape, step.target, situation.nodes)
-        if problem is not None:
-            raise ValueError(problem)
         shape = step.shape or "power-loss"
         if not situation.available.issuperset(_NEEDS[shape]):
             there = [name for name in DRAWN if situation.available.issuperset(_NEEDS[name])]
@@ -140,9 +135,14 @@ class Disk:
             match shape:
                 case "power-loss":
                     return await cluster.power_loss(name)
-                case "bit-flip" | "lost-file":
+                case "bit-flip" | "lost-file" | "truncate" | "wipe":
                     ended = await cluster.kill(name)
-                    damage = cluster.flip_bits if shape == "bit-flip" else cluster.lose_file
+                    damage = {
+                        "bit-flip": cluster.flip_bits,
+                        "lost-file": cluster.lose_file,
+                        "truncate": cluster.truncate,
+                        "wipe": cluster.wipe,
+                    }[shape]
                     return combine([ended, await damage(name)])
                 case _:
                     mode = mode_of(shape, step)
@@ -180,11 +180,13 @@ def mode_of(shape: str, step: Step) -> DiskMode:
 
 
 def _aim_to_damage(step: Step, situation: Situation, holds: Holds) -> Plan:
-    """A minority over the whole run: once so many are damaged, the same are damaged further."""
+    """A minority over the whole run: once so many are damaged, the same are damaged further. Larger targets are never
+    drawn, so whoever has one wants it so."""
     nodes = situation.nodes
     damaged = [name for name in nodes if holds.holders(DAMAGED, name)]
     left = minority(len(nodes)) - len(damaged)
-    among = nodes if left > 0 else damaged
+    is_asked_for = most_hit(step.target or "one", len(nodes)) > minority(len(nodes))
+    among = nodes if left > 0 or is_asked_for else damaged
     plan = aim_at_processes(
         step, situation, holds, DOWN, may_hit_paused=True, among=among, at_most=max(1, left)
     )

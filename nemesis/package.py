@@ -15,7 +15,7 @@ import msgspec
 
 from nemesis.cluster import CAPABILITIES, Capability, Cluster, Evidence, FaultUnavailable, Link, NodeState
 from nemesis.holds import Holds
-from nemesis.schedule import ALL, NAMES, Request, Schedule, Step
+from nemesis.schedule import ALL, BY_NAME_ONLY, NAMES, Request, Schedule, Step
 from nemesis.targets import TARGETS, check_target
 
 
@@ -108,14 +108,19 @@ def choose(
 
     Raises ValueError (exit 2) for a shape or target that does not exist or that so few nodes cannot have,
     FaultUnavailable (exit 4) for a fault that was asked for by name and cannot be injected here. `all` becomes one
-    request for each family there is.
+    request for each family there is and that so many nodes can have.
     """
     chosen: list[Request] = []
     left_out: list[LeftOut] = []
     for request in requests:
         if request == ALL:
             for name in NAMES:
+                if name in BY_NAME_ONLY:
+                    left_out.append(LeftOut(name, f"only by name: --nemesis all,{name}"))
+                    continue
                 reason = why_not(Request(name), packages, capabilities, nodes)
+                if reason is None:
+                    reason = packages[name].objection(None, None, nodes)
                 if reason is not None:
                     left_out.append(LeftOut(name, reason))
                 elif all(other.name != name for other in chosen):
@@ -180,6 +185,8 @@ def why_not(
     if package is None:
         return f"no environment injects {request.name} faults in this version"
     possible = [shape for shape in package.shapes if package.objection(shape, None, nodes) is None]
+    if package.shapes and not possible and request.shape is None:
+        return package.objection(None, None, nodes) or package.objection(package.shapes[0], None, nodes)
     shape = possible[0] if request.shape is None and len(possible) == 1 else request.shape
     for name in package.needs(shape):
         capability = capabilities.get(name)

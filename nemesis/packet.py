@@ -9,6 +9,10 @@
 | `reset` | connections are reset, again and again |
 | `half-open` | connections end at one end only; the other goes on believing in them |
 | `flaky` | late, lossy, and reset now and then: a bad cable |
+| `burst` | losses as of `loss`, but many packets in a row |
+| `duplicate` | a share of the packets arrives twice |
+| `reorder` | late, and a share of the packets overtakes the others |
+| `corrupt` | a share of the packets arrives with one bit changed; a checksum finds it, so it is lost |
 
 A step lies on the links of its target with the other nodes, with one of them, with the clients, or with everybody; in
 both directions or in one. Strengths are drawn log-uniformly within what leaves operations some success: delays of 5
@@ -18,11 +22,14 @@ they lie on a majority or on all, because an answer then waits for several of th
 Rules of overlap, per link:
 - Steps that lie on the same link combine to the worst of them (the longest delay, the largest jitter and loss, the
   fewest bytes a second). When one ends, the others stay as strong as they are.
+- Shares of duplicates, of packets that overtake and of damaged ones combine likewise, each for itself.
 - A link that is cut carries nothing, so nothing could be proven about it: steps lie on those that are not.
 - What would be half-open and is cut as well is mended with the cut.
 
 The shape of a plan is what is really done: what an environment lacks and was drawn becomes `slow`, and a cable is
-flaky without losses where losses cannot be had.
+flaky without losses where losses cannot be had. The last four shapes need packets, which a stream does not have. A step
+whose shape was drawn carries one of them beside it now and then (`instead`); it is done where it can be had, so that a
+seed draws the same schedule for every environment.
 """
 
 from __future__ import annotations
@@ -39,18 +46,25 @@ from nemesis.schedule import Request, Step
 from nemesis.strengths import log_uniform
 from nemesis.targets import pick, possible_targets
 
-SHAPES: tuple[str, ...] = ("slow", "jitter", "loss", "throttle", "reset", "half-open", "flaky")
+STREAM_SHAPES: tuple[str, ...] = ("slow", "jitter", "loss", "throttle", "reset", "half-open", "flaky")
+PACKET_SHAPES: tuple[str, ...] = ("burst", "duplicate", "reorder", "corrupt")
+"""Shapes of single packets: TCP hides them from whoever only sees its bytes."""
+SHAPES: tuple[str, ...] = STREAM_SHAPES + PACKET_SHAPES
 REACHES: tuple[str, ...] = ("nodes", "pair", "clients", "everybody")
 """At whose other end the links of a step are: all other nodes, one of them, the clients, all nodes and the clients."""
 DIRECTIONS: tuple[str, ...] = ("both", "out", "in")
 
-SLOW, LOSE, THROTTLE, HALF = "slow", "lose", "throttle", "half open"
-"""Kinds of holds. The first three carry the strength that their step wants."""
+SLOW, LOSE, THROTTLE, DISTURB, HALF = "slow", "lose", "throttle", "disturb", "half open"
+"""Kinds of holds. All but the last carry the strength that their step wants."""
 
 LEAST_DELAY_MS, MOST_DELAY_MS, MOST_DELAY_OF_MANY_MS = 5.0, 300.0, 100.0
 LEAST_SHARE, MOST_SHARE, MOST_SHARE_OF_MANY = 0.01, 0.3, 0.1
 LEAST_BYTES_PER_S, MOST_BYTES_PER_S = 32_000, 512_000
 LEAST_PERIOD_MS, MOST_PERIOD_MS = 250.0, 2500.0
+LEAST_BURST, MOST_BURST = 3.0, 30.0
+LEAST_DISTURBED, MOST_DISTURBED, MOST_DAMAGED = 0.02, 0.5, 0.2
+INSTEAD_SHARE = 0.4
+"""Of the steps whose shape is drawn this share has a shape of single packets beside it."""
 
 _NEEDS = {
     "slow": ("slow",),
@@ -60,6 +74,10 @@ _NEEDS = {
     "reset": ("reset",),
     "half-open": ("half_open",),
     "flaky": ("slow", "reset"),
+    "burst": ("lose", "lose_bursts"),
+    "duplicate": ("disturb",),
+    "reorder": ("slow", "disturb"),
+    "corrupt": ("disturb",),
 }
 _LIES_ON = {
     "slow": (SLOW,),
@@ -67,6 +85,10 @@ _LIES_ON = {
     "loss": (LOSE,),
     "throttle": (THROTTLE,),
     "flaky": (SLOW, LOSE),
+    "burst": (LOSE,),
+    "duplicate": (DISTURB,),
+    "reorder": (SLOW, DISTURB),
+    "corrupt": (DISTURB,),
 }
 """Shape -> the lasting conditions that it lays on its links."""
 _TARGETS = (("one", 5), ("leader", 6), ("minority", 2), ("majority", 1), ("all", 4))
@@ -86,7 +108,7 @@ class Packet:
         return None
 
     def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
-        shape = request.shape or random.choice(SHAPES)
+        shape = request.shape or random.choice(STREAM_SHAPES)
         table = [row for row in _TARGETS if row[0] in possible_targets(len(nodes))]
         target = random.choices([name for name, _ in table], [weight for _, weight in table])[0]
         target = request.target or target
@@ -110,6 +132,17 @@ class Packet:
             parameters["bytes_per_s"] = bytes_per_s
         if shape in ("reset", "flaky"):
             parameters["period_ms"] = period_ms
+        # Of a stream of its own: what an environment cannot have must not change what is drawn for the others.
+        of_packets = Random(parameters["draw"])
+        if request.shape is None and of_packets.random() < INSTEAD_SHARE:
+            parameters["instead"] = of_packets.choice(PACKET_SHAPES)
+        single = parameters.get("instead", shape)
+        if single == "burst":
+            parameters["burst"] = round(log_uniform(of_packets, LEAST_BURST, MOST_BURST), 1)
+            parameters.setdefault("share", round(max(share, 0.05) if first else share, 4))
+        elif single in PACKET_SHAPES:
+            most = MOST_DAMAGED if single == "corrupt" else MOST_DISTURBED
+            parameters[single] = round(log_uniform(of_packets, LEAST_DISTURBED, most), 4)
         return Aim(shape, target, parameters)
 
     def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
@@ -124,6 +157,9 @@ class Packet:
         if not picked.nodes:
             return Plan(skipped=picked.how)
         shape = step.shape or "slow"
+        instead = step.parameters.get("instead")
+        if instead is not None and situation.available.issuperset(_NEEDS[instead]):
+            shape = instead
         if not situation.available.issuperset(_NEEDS[shape]):
             shape = "slow"
         reach = step.parameters.get("reach", "clients" if len(nodes) == 1 else "nodes")
@@ -147,14 +183,14 @@ class Packet:
         conditions = [kind for kind in _LIES_ON.get(shape, ()) if kind in situation.available]
         for link in links:
             for kind in conditions:
-                holds.take(kind, link, step.id, _strength(kind, step))
+                holds.take(kind, link, step.id, _strength(kind, shape, step))
             if shape == "half-open":
                 holds.take(HALF, link, step.id)
         details = {
             "shape": shape,
             "how": picked.how,
             "links": [list(link) for link in links],
-            "conditions": {kind: _strength(kind, step) for kind in conditions},
+            "conditions": {kind: _strength(kind, shape, step) for kind in conditions},
         }
         return Plan(picked.nodes, links, details)
 
@@ -241,7 +277,10 @@ def worst(kind: str, strengths: Sequence[Any]) -> Any:
             # The longest delay may come from another step than the largest jitter: it bounds that one as well.
             return delay_ms, min(delay_ms, max((jitter for _, jitter in strengths), default=0.0))
         case "lose":
-            return max(strengths, default=0.0)
+            share = max((share for share, _ in strengths), default=0.0)
+            return share, max((burst for _, burst in strengths), default=1.0)
+        case "disturb":
+            return tuple(max((one[place] for one in strengths), default=0.0) for place in range(3))
         case "throttle":
             return min(strengths, default=None)
         case _:
@@ -263,7 +302,9 @@ async def _bring_about(kind: str, links: Sequence[Link], cluster: Cluster, holds
                 case "slow":
                     parts.append(await cluster.slow(members, *strength))
                 case "lose":
-                    parts.append(await cluster.lose(members, strength))
+                    parts.append(await cluster.lose(members, *strength))
+                case "disturb":
+                    parts.append(await cluster.disturb(members, *strength))
                 case _:
                     parts.append(await cluster.throttle(members, strength))
     return combine(parts)
@@ -278,7 +319,7 @@ def _delays(shape: str, on_many: bool, random: Random) -> dict[str, float]:
     return {"delay_ms": delay_ms, "jitter_ms": round(delay_ms * random.uniform(low, high), 1)}
 
 
-def _strength(kind: str, step: Step) -> Any:
+def _strength(kind: str, shape: str, step: Step) -> Any:
     """What a step wants of its links. A step written by hand may leave it out."""
     parameters = step.parameters
     match kind:
@@ -286,7 +327,13 @@ def _strength(kind: str, step: Step) -> Any:
             delay_ms = float(parameters.get("delay_ms", 50.0))
             return delay_ms, min(delay_ms, float(parameters.get("jitter_ms", 0.0)))
         case "lose":
-            return float(parameters.get("share", MOST_SHARE_OF_MANY))
+            share = float(parameters.get("share", MOST_SHARE_OF_MANY))
+            return share, float(parameters.get("burst", LEAST_BURST)) if shape == "burst" else 1.0
+        case "disturb":
+            return tuple(
+                float(parameters.get(name, MOST_DAMAGED)) if name == shape else 0.0
+                for name in ("duplicate", "reorder", "corrupt")
+            )
         case _:
             return int(parameters.get("bytes_per_s", LEAST_BYTES_PER_S))
 

@@ -1,4 +1,10 @@
-"""Processes: `kill` (SIGKILL, then start), `pause` (SIGSTOP, SIGCONT) and `restart` (SIGTERM and start, rolling).
+"""Processes: `kill` (SIGKILL, then start), `pause` (SIGSTOP, SIGCONT) and `restart` (SIGTERM and start).
+
+| shape of `restart` | what happens |
+|---|---|
+| `rolling` | one node after the other is asked to end, and is ready again before the next one goes |
+| `stop` | the nodes are asked to end, all at once, and started when the step ends; by name only |
+| `crash-loop` | the nodes are killed as soon as they are ready again, over and over; by name only |
 
 By default a step takes one node, a minority or the leader, so that a majority can go on; one in eight takes a
 majority or all, because recovery of the whole is worth seeing. Sizes that were *drawn* leave room for what other
@@ -27,6 +33,8 @@ from nemesis.package import Aim, Plan, Situation
 from nemesis.schedule import Request, Step
 from nemesis.targets import minority, pick, possible_targets, quorum
 
+CRASH_LOOP_UP_S = 0.3
+"""So long a node of a crash loop lives once it is ready."""
 DOWN, PAUSE, DISK = "down", "pause", "disk"
 _FIRST = (("one", 4), ("leader", 4))
 _LATER = (("one", 8), ("minority", 6), ("leader", 7), ("majority", 1), ("all", 2))
@@ -190,18 +198,18 @@ class Pause:
 
 
 class Restart:
-    """SIGTERM and start, one node after the other (a rolling restart), as an operator would upgrade a cluster.
+    """SIGTERM and start, as an operator would; see the shapes above. Without a shape a restart is a rolling one.
 
-    The step starts with the first node's end. The rest follows while the step is held: each node is ready again
+    A rolling step starts with the first node's end. The rest follows while the step is held: each node is ready again
     before the next one goes, and one that another step has stopped meanwhile is passed over. The node that is down
     when the step ends is started then.
     """
 
     name = "restart"
-    shapes: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ("rolling", "stop", "crash-loop")
 
     def needs(self, shape: str | None) -> tuple[str, ...]:
-        return ("terminate",)
+        return ("kill",) if shape == "crash-loop" else ("terminate",)
 
     def objection(self, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
         return None
@@ -209,21 +217,34 @@ class Restart:
     def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
         drawn = random.choices(("one", "leader", "all"), (3, 3, 4))[0]
         parameters = {"draw": random.getrandbits(32), "down_ms": random.choice((0, 100, 500, 1000))}
-        return Aim(None, request.target or drawn, parameters)
+        target = request.target or ("one" if request.shape in ("stop", "crash-loop") else drawn)
+        return Aim(request.shape, target, parameters)
 
     def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
+        if step.shape is not None and step.shape not in self.shapes:
+            raise ValueError(
+                f"unknown shape {step.shape!r} of restart in step {step.id}; known: {', '.join(self.shapes)}"
+            )
         plan = aim_at_processes(step, situation, holds, DOWN, may_hit_paused=False)
-        for name in plan.targets[1:]:
+        for name in () if step.shape in ("stop", "crash-loop") else plan.targets[1:]:
             holds.release(DOWN, name, step.id)  # Their turn has not come; until then they are anybody's.
         return plan
 
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        if step.shape in ("stop", "crash-loop"):
+            end = cluster.terminate if step.shape == "stop" else cluster.kill
+            return combine(await asyncio.gather(*(end(name) for name in plan.targets)))
         return await cluster.terminate(plan.targets[0])
 
     async def hold(
         self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
     ) -> None:
-        """Roll on."""
+        """Roll on, or kill whoever is ready again."""
+        if step.shape == "stop":
+            return
+        if step.shape == "crash-loop":
+            await asyncio.gather(*(_crash_again(name, step, cluster, holds, ended) for name in plan.targets))
+            return
         for position, name in enumerate(plan.targets):
             if position > 0:
                 if ended.is_set():
@@ -239,6 +260,15 @@ class Restart:
 
     async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         return await start_again(step, plan, cluster, holds)
+
+
+async def _crash_again(name: str, step: Step, cluster: Cluster, holds: Holds, ended: asyncio.Event) -> None:
+    """Starts and kills a node until the step ends; it is left down then."""
+    while not ended.is_set() and _left_down(name, holds) is None:
+        await cluster.start(name)
+        await _wait(ended, CRASH_LOOP_UP_S)
+        await cluster.kill(name)
+        await _wait(ended, step.parameters.get("down_ms", 0) / 1000)
 
 
 async def _wait(ended: asyncio.Event, seconds: float) -> None:

@@ -1,67 +1,48 @@
-"""Ranges: the pieces of the keyspace that a database keeps apart. They are cut and joined while clients use them.
+"""Ranges: the pieces of the keyspace that a database keeps apart, cut, joined and moved while clients use them.
 
-`split` has a range cut in two at one of its keys, `once` or `often`; `merge` has two neighbours made one. It is asked
-of the database as an operator would, through one node, and again as long as the step lasts: a database under faults may
-refuse. Nothing is healed afterwards: a range that was cut is as good as a whole one. What counts as evidence is what
-the database says of its ranges before and after.
+`split` has a range cut in two at one of its keys, `once` or `often`; `merge` has two neighbours made one; `move` has a
+replica moved to a node that has none of its range; `transfer` has another replica lead. It is asked of the database as
+an operator would, through one node, and again as long as the step lasts: a database under faults may refuse. Nothing is
+healed afterwards: a range that was cut is as good as a whole one, and a replica is as good on one node as on another.
+
+`membership` takes a node out of service, or lets one come:
+
+- `drain`: everything that the node holds is moved to others; it is given something back when the step ends, so that the
+  cluster does not lose its nodes one by one.
+- `decommission`, by name only: the database is told that the node is to go, and when the step ends that it is to stay;
+  if it has left by then, it has left for good.
+- `join`, by name only: a node that the cluster did not begin with is started, and joins.
+- `replace`, by name only: the node is killed with all that it has stored and dismissed, and a new one with another
+  identity and an empty disk joins in its place.
+
+What counts as evidence is what the database says of its ranges before and after.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
-from nemesis.cluster import Cluster, Evidence, Reshaping
+from nemesis.asked import AskedOfDatabase
+from nemesis.cluster import Cluster, Evidence, Reshaping, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
+from nemesis.process import DISK, DOWN, aim_at_processes, start_again
 from nemesis.schedule import Request, Step
 from nemesis.targets import pick
 
-AGAIN_S = 0.25
-"""Between attempts that did not succeed."""
-PATIENCE_S = 10.0
-"""For so long at least: where other faults are about, a database may not be able to for a while."""
+DECOMMISSION, JOIN, REPLACE = "decommission", "join", "replace"
 OFTEN_S = (0.1, 0.7)
 """Between one change and the next, where a step makes many."""
 MOST_OF_A_STEP = 6
 """Changes of one step: ranges cost something for the rest of the run."""
 
 
-class _Reshape:
-    """What splits and merges have in common."""
+class _Reshape(AskedOfDatabase):
+    """What splits, merges, moves and transfers have in common."""
 
-    name: str
-    kind: Reshaping
     shapes: tuple[str, ...] = ("once", "often")
-
-    def needs(self, shape: str | None) -> tuple[str, ...]:
-        return ("ranges",)
-
-    def objection(self, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
-        return None
-
-    def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
-        shape = request.shape or random.choice(self.shapes)
-        return Aim(shape, request.target or "one", {"draw": random.getrandbits(32)})
-
-    def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
-        up = [name for name in situation.nodes if situation.states[name] == "up"]
-        random = Random(step.parameters.get("draw", step.id))
-        picked = pick(step.target or "one", situation.nodes, up, situation.leaders, random)
-        if not picked.nodes:
-            return Plan(skipped=f"{picked.how}: no node is up that could be asked")
-        return Plan(picked.nodes, details={"how": f"asked first: {picked.how}"})
-
-    async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
-        loop = asyncio.get_running_loop()
-        random = Random(step.parameters.get("draw", step.id))
-        give_up = loop.time() + max(step.duration_ns / 1e9, PATIENCE_S)
-        while True:
-            evidence = await cluster.reshape(self.kind, plan.targets[0], random.getrandbits(32))
-            if evidence.took_effect or loop.time() + AGAIN_S >= give_up:
-                return evidence
-            await asyncio.sleep(AGAIN_S)
 
     async def hold(
         self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
@@ -95,3 +76,105 @@ class Merge(_Reshape):
 
     name = "merge"
     kind = "merge"
+
+
+class NeedsSpareNode(_Reshape):
+    """Replicas can go nowhere if each range has one on every node."""
+
+    copies = 3
+    """How many replicas a range has; set by whoever knows."""
+
+    def objection(self, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
+        if len(nodes) > self.copies:
+            return None
+        return (
+            f"each range has {self.copies} replicas, one on each of {len(nodes)} nodes, and none can go anywhere; "
+            f"give --nodes {self.copies + 1} or more, or a smaller --replication"
+        )
+
+
+class Move(NeedsSpareNode):
+    """Has replicas moved from node to node."""
+
+    name = "move"
+    kind = "move"
+
+
+class Transfer(_Reshape):
+    """Has leadership of ranges transferred."""
+
+    name = "transfer"
+    kind = "transfer"
+
+
+class Membership(NeedsSpareNode):
+    """Has a node leave, for a while or for good, join, or be replaced by a new one."""
+
+    name = "membership"
+    hits_replicas = True
+    kind = "drain"
+    shapes = ("drain", DECOMMISSION, JOIN, REPLACE)
+    asked: Mapping[str, tuple[Reshaping, Reshaping]] = {
+        "drain": ("drain", "refill"),
+        DECOMMISSION: ("decommission", "recommission"),
+        JOIN: ("joined", "joined"),
+    }
+    """Shape -> what the database is asked when a step starts, and when it ends."""
+
+    def needs(self, shape: str | None) -> tuple[str, ...]:
+        if shape == REPLACE:
+            return ("kill", "wipe", "replace")
+        return ("ranges", "members") if shape in (DECOMMISSION, JOIN) else super().needs(shape)
+
+    def draw(self, request: Request, random: Random, nodes: Sequence[str], first: bool) -> Aim:
+        return Aim(request.shape or "drain", request.target or "one", {"draw": random.getrandbits(32)})
+
+    def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
+        if step.shape == REPLACE:
+            return aim_at_processes(step, situation, holds, DOWN, may_hit_paused=False)
+        if step.shape != JOIN:
+            return super().plan(step, situation, holds)
+        # Whom no step has stopped and who is down all the same, was never started.
+        outside = [
+            name
+            for name in situation.nodes
+            if situation.states[name] == "down"
+            and not holds.holders(DOWN, name)
+            and not holds.holders(DISK, name)
+        ]
+        random = Random(step.parameters.get("draw", step.id))
+        picked = pick(step.target or "one", situation.nodes, outside, situation.leaders, random)
+        if not picked.nodes:
+            return Plan(skipped=f"{picked.how}: every node is in the cluster already")
+        for name in picked.nodes:
+            holds.take(DOWN, name, step.id)
+        return Plan(picked.nodes, details={"how": picked.how})
+
+    async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        if step.shape == REPLACE:
+            return combine([await cluster.replace(name) for name in plan.targets])
+        asked = self.asked[step.shape or "drain"][0]
+        if step.shape != JOIN:
+            return await self.ask(asked, step, plan, cluster)
+        try:
+            started = combine(await asyncio.gather(*(cluster.start(name) for name in plan.targets)))
+        finally:
+            for name in plan.targets:
+                holds.release(DOWN, name, step.id)
+        return combine([started, await self.ask(asked, step, plan, cluster)])
+
+    async def hold(
+        self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
+    ) -> None:
+        return None
+
+    async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
+        if step.shape == REPLACE:
+            return await start_again(step, plan, cluster, holds)
+        random = Random(step.parameters.get("draw", step.id) + 2)
+        asked = self.asked[step.shape or "drain"][1]
+        evidence = await cluster.reshape(asked, plan.targets[0], random.getrandbits(32))
+        if evidence.took_effect:
+            return evidence
+        # A node without replicas is a whole one all the same: it is asked, and answers for others.
+        return Evidence(True, [{**probe, "proves": None} for probe in evidence.probes])

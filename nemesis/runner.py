@@ -11,6 +11,8 @@ the one that is carried out, which may be another than the schedule's):
 3. The package acts; `info start` with `targets`, `evidence`, `took_effect`, `skipped`.
 4. It is held until `end_ns`; at least a second, or its own duration if that is less, after it took effect.
 5. `invoke stop`, the package heals what the step did; `info stop` with `healed` and the evidence of that.
+6. A step that did all this without effect (a merge that met no neighbour, a follower that lacked nothing) begins anew
+   while no step of its class has taken effect yet: again from 1, and recorded again, a few times at most.
 
 A step that raises is recorded with its error and did not take effect; the others go on. Healing is never hidden:
 `stop` ends the steps (each heals itself, and says so), `heal_all` then asks the cluster to heal and verify all.
@@ -26,12 +28,16 @@ from nemesis.cluster import Cluster, Evidence, HealReport
 from nemesis.holds import Holds
 from nemesis.package import Package, Plan, Situation
 from nemesis.schedule import Schedule, Step
+from nemesis.targets import ROLES
 
 Record = Callable[[str, str, dict[str, Any]], None]
 """Takes type ("invoke" or "info"), f ("start" or "stop") and the value of a nemesis event, at its moment."""
 
 LEADERS_TIMEOUT_S = 1.5
 RETRY_S = 0.1
+AGAIN_S = 0.5
+"""Between the end of a step without effect and its next attempt."""
+MOST_ATTEMPTS = 6
 LEAST_EFFECT_S = 1.0
 
 
@@ -111,6 +117,14 @@ class NemesisRunner:
         return report
 
     async def _run(self, step: Step) -> None:
+        for _ in range(MOST_ATTEMPTS):
+            may_begin_anew = await self._carry_out(step) and self._is_owed(step)
+            if not may_begin_anew or self._stopping.is_set():
+                return
+            await self._sleep(AGAIN_S)
+
+    async def _carry_out(self, step: Step) -> bool:
+        """From its planning to its healing. Says whether it went well, but had no effect."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         package = self.packages[step.fault]
@@ -123,7 +137,7 @@ class NemesisRunner:
         if plan.skipped is not None:
             outcome = {"evidence": {}, "took_effect": False, "skipped": plan.skipped}
             self.record("info", "start", start_value | outcome)
-            return
+            return False
         self._active[step.id] = (step, plan)
         keeping: asyncio.Task[None] | None = None
         ended = asyncio.Event()
@@ -145,6 +159,7 @@ class NemesisRunner:
                 await self._end(step, plan, package, about, keeping)
             finally:
                 self._active.pop(step.id, None)
+        return error is None and not evidence.took_effect
 
     async def _end(
         self,
@@ -170,7 +185,7 @@ class NemesisRunner:
         """The step's plan; while nobody can be hit, tries again until `give_up_at` (loop time)."""
         loop = asyncio.get_running_loop()
         while True:
-            leaders = await self._leaders() if step.target == "leader" else {}
+            leaders = await self._leaders() if self._wants_leaders(step) else {}
             states = {name: self.cluster.state(name) for name in self.cluster.nodes}
             available = frozenset(n for n, one in self.cluster.capabilities().items() if one.available)
             situation = Situation(tuple(self.cluster.nodes), states, leaders, available)
@@ -189,6 +204,11 @@ class NemesisRunner:
         shape = f"{step.fault}:{step.shape}"
         owed = {step.fault} | ({shape} if shape in self.schedule.requested else set())
         return not owed <= self._proven
+
+    def _wants_leaders(self, step: Step) -> bool:
+        """Whether who is hit depends on who leads: asking costs messages, which change what follows in simulation."""
+        hits_replicas = getattr(self.packages.get(step.fault), "hits_replicas", False)
+        return step.target in ("leader", *ROLES) or (hits_replicas and step.target in (None, "one"))
 
     async def _leaders(self) -> dict[str, str]:
         try:

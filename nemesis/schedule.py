@@ -8,7 +8,8 @@ only then is it known who leads. The same seed draws the same schedule; a saved 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -30,8 +31,15 @@ NAMES: tuple[str, ...] = (
     "move",
     "transfer",
     "coordinator",
+    "lagging",
+    "dns",
 )
-"""Every fault class that the command line knows, whether or not it is available somewhere."""
+"""Every fault class that the command line knows, whether or not it is available somewhere. Plug-ins bring others."""
+BY_NAME_ONLY = frozenset({"coordinator"})
+"""Not among `all`: what no fault from outside could do so exactly."""
+
+FAULT_NAME = re.compile(r"[a-z][a-z0-9-]*")
+"""What a fault class may be called."""
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -121,8 +129,10 @@ class Schedule(msgspec.Struct, frozen=True):
                 problems.append(
                     f"step {step.id}: at_ns {step.at_ns} and duration_ns {step.duration_ns} must be >= 0"
                 )
-            if step.fault not in NAMES:
-                problems.append(f"step {step.id}: unknown fault {step.fault!r}; known: {', '.join(NAMES)}")
+            if not FAULT_NAME.fullmatch(step.fault):
+                problems.append(
+                    f"step {step.id}: {step.fault!r} is no name of a fault: lower-case letters, digits and hyphens"
+                )
         if problems:
             raise ValueError("bad schedule: " + "; ".join(problems))
         wanted = tuple(sorted({step.fault for step in ordered} if requested is None else set(requested)))
@@ -145,15 +155,20 @@ class Schedule(msgspec.Struct, frozen=True):
         return cls.of(steps)
 
 
-def parse_nemesis(text: str) -> list[Request]:
-    """`"partition:bridge,kill@leader,clock"` -> requests; `"none"` -> []; `"all"` -> [ALL].
+def parse_nemesis(text: str, plugged: Collection[str] = ()) -> list[Request]:
+    """`"partition:bridge,kill@leader,clock"` -> requests; `"none"` -> []; `"all"` -> [ALL]. `plugged` are names of
+    fault classes beside `NAMES`.
 
     Raises ValueError (exit 2) for an unknown name, an empty element or `none` beside others. Whether a shape or a
     target exists is checked by the package (`package.choose`), which knows them.
     """
     elements = [element.strip() for element in text.split(",")]
-    if elements in (["none"], [""]):
+    if elements == ["none"]:
         return []
+    if elements == [""]:
+        raise ValueError(
+            "nemesis '' is empty: 'none' is a run without faults, 'all' everything that there is"
+        )
     requests: list[Request] = []
     for element in elements:
         head, at, target = element.partition("@")
@@ -168,12 +183,12 @@ def parse_nemesis(text: str) -> list[Request]:
             if shape or target:
                 raise ValueError(f"'all' takes no shape or target, got {element!r}")
             requests.append(ALL)
-        elif name in NAMES:
+        elif name in NAMES or name in plugged:
             request = Request(name, shape or None, target or None)
             if request not in requests:
                 requests.append(request)
         else:
-            raise ValueError(f"unknown nemesis {name!r}; known: {', '.join(NAMES)}, all, none")
+            raise ValueError(f"unknown nemesis {name!r}; known: {', '.join((*NAMES, *plugged))}, all, none")
     return requests
 
 

@@ -15,6 +15,10 @@ import msgspec
 
 TARGETS: tuple[str, ...] = ("one", "minority", "majority", "all", "leader")
 
+ROLES: dict[str, str] = {"placement-leader": "placement"}
+"""Targets that are hit only when asked for by name: who has a role in the database, by the name under which
+`Cluster.leaders` tells it. It stands there beside the ranges."""
+
 LEAST_FOR_MINORITY = 3
 """The smallest cluster in which a node can fail while a majority is left."""
 
@@ -43,6 +47,8 @@ def most_hit(target: str, size: int) -> int:
     match target:
         case "one" | "leader":
             return 1
+        case _ if target in ROLES:
+            return 1
         case "minority":
             return minority(size)
         case "majority":
@@ -60,7 +66,7 @@ def possible_targets(size: int) -> tuple[str, ...]:
 
 def check_target(target: str, nodes: Sequence[str]) -> None:
     """Raises ValueError unless it is a symbolic target that these nodes can have, or names of them joined by `+`."""
-    if target in possible_targets(len(nodes)):
+    if target in possible_targets(len(nodes)) or target in ROLES:
         return
     if target in TARGETS:
         there = "there is 1" if len(nodes) == 1 else f"there are {len(nodes)}"
@@ -71,7 +77,8 @@ def check_target(target: str, nodes: Sequence[str]) -> None:
     unknown = [name for name in target.split("+") if name not in nodes]
     if unknown:
         raise ValueError(
-            f"unknown target {target!r}: {', '.join(map(repr, unknown))} is neither one of {', '.join(TARGETS)}"
+            f"unknown target {target!r}: {', '.join(map(repr, unknown))} is neither one of "
+            f"{', '.join((*TARGETS, *ROLES))}"
             f" nor a node ({', '.join(nodes)}; several are joined by '+')"
         )
 
@@ -111,6 +118,11 @@ def pick(
             return Picked(tuple(usable), "all")
         case "leader":
             return _leader(usable, leaders, random)
+        case _ if target in ROLES:
+            node = leaders.get(ROLES[target])
+            if node not in usable:
+                return Picked((), f"nobody who can be hit is known to lead {ROLES[target]}")
+            return Picked((node,), f"leads {ROLES[target]}", leads=True)
         case _:
             check_target(target, nodes)
             named = tuple(name for name in nodes if name in target.split("+"))
@@ -120,9 +132,20 @@ def pick(
             return Picked(hit, "by name")
 
 
+def holders(up: Sequence[str], leaders: Mapping[str, str]) -> list[str]:
+    """Those that certainly hold a replica, since they lead a range; everybody where nobody is known to lead.
+
+    With few ranges on many nodes some nodes hold nothing, and what would be done to their replicas is done to nobody.
+    """
+    leading = {node for name, node in leaders.items() if name not in ROLES.values()}
+    return [name for name in up if name in leading] or list(up)
+
+
 def _leader(usable: Sequence[str], leaders: Mapping[str, str], random: Random) -> Picked:
     """Half the time the node that leads most ranges, else the leader of a random range."""
-    led = {name: node for name, node in sorted(leaders.items()) if node in usable}
+    led = {
+        name: node for name, node in sorted(leaders.items()) if node in usable and name not in ROLES.values()
+    }
     most_leading, draw = random.random() < 0.5, random.random()
     if not led:
         node = usable[int(draw * len(usable))]

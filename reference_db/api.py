@@ -37,6 +37,25 @@ class Consistency(IntEnum):
     """From any replica, what it has applied: something that was true once."""
 
 
+class TransactionProtocol(IntEnum):
+    """How a transaction's writes in many ranges become one commit (`gateway/protocols/`)."""
+
+    RECORD = 0
+    """A replicated record decides; as CockroachDB."""
+    PRIMARY_LOCK = 1
+    """The lock on one of the keys decides; as TiKV, after Percolator."""
+    TWO_PHASE = 2
+    """The coordinator's memory decides; as in textbooks, to show what is wrong with it."""
+
+
+class Isolation(IntEnum):
+    """What a transaction's own eyes may miss of others."""
+
+    SERIALIZABLE = 0
+    SNAPSHOT = 1
+    """Reads hold at one timestamp, and nobody else writes what it writes meanwhile; write skew may happen."""
+
+
 MAX_WRITE_BYTES = 8 << 20
 """Most bytes of the keys and values of one write, and of all writes of one transaction together. A log entry, and every
 message about it, then fits a frame (`codec.MAX_FRAME_BYTES`) with room to spare: one that doesn't would be committed
@@ -53,6 +72,8 @@ class TransactionStatus(IntEnum):
     COMMITTED = 1
     ABORTED = 2
     MISSING = 3
+    STAGING = 4
+    """Committed if all its intents stand, at or below the record's timestamp; else not yet, or never."""
 
 
 class Transaction(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -66,6 +87,8 @@ class Transaction(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """When the first attempt began: the older wins a conflict. Retries keep it, so each becomes the oldest some day."""
     began: Timestamp
     """When this attempt began. A record is never created after a change of leaders that came later than this."""
+    protocol: TransactionProtocol = TransactionProtocol.RECORD
+    """Whom to ask for its fate, and how."""
 
     def is_older_than(self, other: Transaction) -> bool:
         """Wound-wait order (Rosenkrantz, Stearns, Lewis 1978): total, because ids differ."""
@@ -127,6 +150,9 @@ class WriteIntent(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False)
     value: Value | None
     sequence: int = 0
     """Counts the transaction's writes to the key: only a larger one replaces an intent, so duplicates do nothing."""
+    commits: bool = False
+    """Protocol primary-lock: with all the other locks of its transaction this one commits it, at the largest timestamp
+    that any of them is answered with."""
 
 
 class CreateRecord(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
@@ -135,6 +161,8 @@ class CreateRecord(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False
 
     keys: tuple[Key, ...]
     """All keys that the transaction writes, in all ranges: for whoever must finish it."""
+    stage: bool = False
+    """Create it as STAGING at the request's timestamp, if all that is written here lands there; else as PENDING."""
 
 
 class HeartbeatRecord(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
@@ -242,8 +270,116 @@ class AwaitFrozen(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False
     generation: int
 
 
-ReadOperation = Get | Scan | Refresh
-READ_OPERATIONS = (Get, Scan, Refresh)
+ORACLE_KEY = b"\x00oracle"
+"""The system's key under which the first range keeps the window of the timestamp oracle."""
+
+
+class TakeTimestamps(msgspec.Struct, frozen=True, array_like=True, tag=60, gc=False):
+    """Issue so many timestamps, above all that were issued before. Result: `TimestampsTaken`."""
+
+    count: int = 1
+    key: Key = ORACLE_KEY
+
+
+class QueryIntent(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+    """Has a transaction an intent on a key, at or below the request's timestamp? If not, it will never have: the key
+    counts as read there, by others. Result: `IntentState`."""
+
+    key: Key
+    transaction_id: bytes
+
+
+class CheckLock(msgspec.Struct, frozen=True, array_like=True, tag=171, gc=False):
+    """Does this transaction's lock stand on the key? If it does not, this leader, and every later one, refuses to lay
+    it (protocol primary-lock). Result: `LockState`."""
+
+    key: Key
+    transaction: Transaction
+
+
+class RecoverTransaction(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
+    """Decide a STAGING transaction in place of its coordinator: whoever asks has found all its intents (`QueryIntent`
+    at `staged_at`), or made sure that one of them will never be. Result: `RecordState`, whatever it is by now."""
+
+    transaction: Transaction
+    staged_at: Timestamp
+    committed: bool
+
+
+class CommitAtOnce(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False):
+    """A whole transaction, all of whose keys are in the anchor's range: its versions in one log entry, without intents
+    or a record. Result: `RecordState` (COMMITTED); errors `IntentConflict`, `TransactionPushed` (nothing was written:
+    it would have to be later) and, as for `EndTransaction`, `TransactionAborted` and `Ambiguous`."""
+
+    writes: tuple[tuple[Key, Value | None], ...]
+    may_forward: bool = False
+    """As for `EndTransaction`."""
+    asked_before: bool = False
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys that it writes."""
+        return tuple([key for key, _ in self.writes])
+
+
+class MoveReplica(msgspec.Struct, frozen=True, array_like=True, tag=30, gc=False):
+    """One step of a move, see `ranges.moving`; `step` is a `MoveStep`. `key` is in the range. `TimedOut` says that it
+    cannot be taken yet, and why. Result: `Reshaped`, also where it was taken before."""
+
+    key: Key
+    range_id: int
+    generation: int
+    """`ADD_LEARNER`: of the range for which the target said that it has no old replica. Else not used."""
+    step: int
+    target: str
+    source: str
+
+
+class TransferRange(msgspec.Struct, frozen=True, array_like=True, tag=31, gc=False):
+    """Let this node lead the range that holds `key`. `TimedOut` says that it is being handed over. Result: `Reshaped`
+    once it leads."""
+
+    key: Key
+    range_id: int
+    target: str
+
+
+class RetireReplica(msgspec.Struct, frozen=True, array_like=True, tag=32, gc=False):
+    """To one node: by this descriptor (encoded) it has no replica of the range. It removes what it has, and lets
+    nothing older bring it back. Result: `Reshaped`, once that is durable."""
+
+    key: Key
+    descriptor: bytes
+
+
+class ReportPlacement(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False):
+    """To one node, from the placement leader: this is the state of placement (encoded, `placement.state`); say which
+    ranges you lead (`placement.reports`). Result: `PlacementReported`."""
+
+    state: bytes
+    key: Key = b""
+
+
+class Add(msgspec.Struct, frozen=True, array_like=True, tag=160, gc=False):
+    """Add to a whole number, outside of any transaction; a key without a value is 0. Result: `Added`, or error
+    `BadRequest` where the value is no whole number, or would have more than 63 bits."""
+
+    key: Key
+    amount: int
+
+
+class CollectVersions(msgspec.Struct, frozen=True, array_like=True, tag=170, gc=False):
+    """Raise the range's threshold, below which nobody reads any more, and drop what only such readers could see of the
+    keys from `key` on (`txn/collecting.py`). Result: `Collected`."""
+
+    key: Key
+    threshold: Timestamp
+    most: int
+    """Versions that one request drops; it looks at a few times as many."""
+
+
+ReadOperation = Get | Scan | Refresh | QueryIntent
+READ_OPERATIONS = (Get, Scan, Refresh, QueryIntent)
 """For `isinstance`: much faster than the union."""
 WriteOperation = (
     Put
@@ -262,8 +398,18 @@ WriteOperation = (
     | AbsorbRange
     | BumpRange
     | AwaitFrozen
+    | TakeTimestamps
+    | RecoverTransaction
+    | CommitAtOnce
+    | MoveReplica
+    | TransferRange
+    | RetireReplica
+    | ReportPlacement
+    | Add
+    | CollectVersions
+    | CheckLock
 )
-CHANGES = (SplitRange, FreezeRange, ThawRange, AbsorbRange, BumpRange)
+CHANGES = (SplitRange, FreezeRange, ThawRange, AbsorbRange, BumpRange, MoveReplica, TransferRange)
 """Operations that change the range itself; each is alone in its request."""
 RangeOperation = ReadOperation | WriteOperation
 
@@ -273,6 +419,20 @@ class Pushed(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     transaction_id: bytes
     floor: Timestamp
+
+
+class SessionWrite(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Which write of which session a request is: it is carried out once, however often it is sent."""
+
+    session: bytes
+    """Sixteen bytes, given by a node."""
+    sequence: int
+    """Grows with each write of the session. Of two writes to one key the later may only be sent when nobody waits for
+    the earlier any more."""
+    since: Timestamp
+    """When the session was opened. Replies that are forgotten, and later than that, make it too old."""
+    is_retry: bool = False
+    """It may have been carried out already."""
 
 
 class RangeRequest(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
@@ -299,6 +459,8 @@ class RangeRequest(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=Fals
     the sender goes to the leader, which keeps every promise."""
     max_staleness_ms: int = 0
     """With `BOUNDED`: the bound."""
+    write: SessionWrite | None = None
+    """A single write that belongs to a session. `timestamp` is the session's `since` then."""
 
     @property
     def is_read(self) -> bool:
@@ -317,8 +479,14 @@ def spans_of(request: RangeRequest) -> list[tuple[Key, Key | None]]:
                 continue
             case ResolveIntents():
                 keys = operation.keys
-            case PushTransaction(pushee=transaction) | DeleteRecord(transaction=transaction):
+            case (
+                PushTransaction(pushee=transaction)
+                | DeleteRecord(transaction=transaction)
+                | RecoverTransaction(transaction=transaction)
+            ):
                 keys = (transaction.anchor,)
+            case CommitAtOnce():
+                keys = operation.keys
             case CreateRecord() | HeartbeatRecord() | EndTransaction():
                 keys = () if request.transaction is None else (request.transaction.anchor,)
                 if isinstance(operation, EndTransaction):
@@ -362,9 +530,11 @@ class Compared(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
 class RecordState(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     status: TransactionStatus
     commit_timestamp: Timestamp = ZERO
-    """Valid if COMMITTED."""
+    """Valid if COMMITTED, or STAGING."""
     floor: Timestamp = ZERO
     """Valid if PENDING: it commits at this timestamp or later, or never."""
+    keys: tuple[Key, ...] = ()
+    """If STAGING: all that it writes, told to those who should find out what became of it; others wait."""
 
 
 class Resolved(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
@@ -377,7 +547,61 @@ class Reshaped(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """Encoded: of the ranges that came of it, in key order."""
 
 
-Result = ValueResult | ScanResult | Refreshed | Written | Compared | RecordState | Resolved | Reshaped
+class Added(msgspec.Struct, frozen=True, array_like=True, tag=160, gc=False):
+    value: int
+    """After the addition."""
+    timestamp: Timestamp = ZERO
+
+
+class PlacementReported(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False):
+    report: bytes
+    """Encoded, see `placement.reports`."""
+
+
+class TimestampsTaken(msgspec.Struct, frozen=True, array_like=True, tag=60, gc=False):
+    first: Timestamp
+    count: int
+    """The others follow on it one by one, by their logical part."""
+
+
+class IntentState(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+    found: bool
+
+
+class Collected(msgspec.Struct, frozen=True, array_like=True, tag=170, gc=False):
+    """Of `CollectVersions`."""
+
+    threshold: Timestamp
+    """Up to where it was looked: lower than what was asked for where an intent stands."""
+    dropped: int
+    resume: Key | None
+    """Where to go on; None: all keys of the range were looked at."""
+
+
+class LockState(msgspec.Struct, frozen=True, array_like=True, tag=171, gc=False):
+    """Of `CheckLock`."""
+
+    found: bool
+    commit_from: Timestamp = ZERO
+    """The lock's."""
+
+
+Result = (
+    ValueResult
+    | ScanResult
+    | Refreshed
+    | Written
+    | Compared
+    | RecordState
+    | Resolved
+    | Reshaped
+    | TimestampsTaken
+    | IntentState
+    | PlacementReported
+    | Added
+    | Collected
+    | LockState
+)
 
 
 # Errors.
@@ -494,6 +718,44 @@ class Unavailable(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False
     reason: str
 
 
+class TransactionCancelled(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+    """To the client: a `ClientTransactWrite` had no effect, for these reasons, one an item: `none`, `condition-failed`
+    or `validation` (an update of what is neither number nor list)."""
+
+    definite: ClassVar[bool] = True
+    reasons: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        told = [f"item {place}: {why}" for place, why in enumerate(self.reasons) if why != "none"]
+        return "; ".join(told)
+
+
+class WriteConflict(msgspec.Struct, frozen=True, array_like=True, tag=60, gc=False):
+    """Somebody else has committed a write of this key since the transaction began: it must start again."""
+
+    definite: ClassVar[bool] = True
+    key: Key
+    newest: Timestamp
+
+
+class SessionExpired(msgspec.Struct, frozen=True, array_like=True, tag=160, gc=False):
+    """So many other writes came after this session was opened that a reply to it may have been forgotten. A write that
+    was never sent before has not happened: open another session for it."""
+
+    definite: ClassVar[bool] = True
+    reason: str
+
+
+class SnapshotTooOld(msgspec.Struct, frozen=True, array_like=True, tag=170, gc=False):
+    """What was to be read lies below the range's threshold: versions that it would have to see may be gone. Read again
+    at a later timestamp; a transaction starts again."""
+
+    definite: ClassVar[bool] = True
+    threshold: Timestamp
+
+
 RangeError = (
     NotLeader
     | RangeMismatch
@@ -507,6 +769,9 @@ RangeError = (
     | TimedOut
     | BadRequest
     | Unavailable
+    | WriteConflict
+    | SessionExpired
+    | SnapshotTooOld
 )
 ClientError = (
     TransactionAborted
@@ -517,6 +782,8 @@ ClientError = (
     | BadRequest
     | Unavailable
     | NotLeader
+    | TransactionCancelled
+    | SessionExpired
 )
 
 
@@ -582,6 +849,10 @@ class BeginTransaction(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=F
 
     priority: Timestamp = ZERO
     """From `TransactionRetry`, if this is a retry."""
+    protocol: TransactionProtocol | None = None
+    """None: as the node is set to (`NodeOptions.protocol`)."""
+    isolation: Isolation | None = None
+    """None: as the node is set to (`NodeOptions.isolation`)."""
 
 
 class CommitTransaction(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
@@ -589,6 +860,11 @@ class CommitTransaction(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=
     writes: int | None = None
     """How many puts and deletes the client has sent in it, whose replies it has not waited for: it must not commit if
     one of them was refused. None: the client has looked."""
+    token: bytes = b""
+    """As in `ClientTransactWrite`, for a transaction that its client may run again: reply True if an earlier one with
+    this token has committed, and this one therefore did nothing; else None."""
+    is_timed: bool = False
+    """Reply where this one has committed, as `[wall_ns, logical]`: the timestamp of all versions that it wrote."""
 
 
 class RollbackTransaction(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
@@ -597,6 +873,9 @@ class RollbackTransaction(msgspec.Struct, frozen=True, array_like=True, tag=8, g
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
     """Reply: a map; see the server."""
+
+    ranges: bool = True
+    """With each of the node's ranges. Without them it costs little, however many there are."""
 
 
 class ClientGetMany(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
@@ -627,6 +906,117 @@ class ClientMerge(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False
     """Merge the range of a key with its right neighbour. Reply: [[id, start, end, generation]] of what came of it."""
 
     key: Key
+
+
+class ItemAction(IntEnum):
+    """What a `TransactItem` does to its key."""
+
+    CHECK = 0
+    """Nothing: only its condition counts."""
+    PUT = 1
+    UPDATE = 2
+    """Adds to what is there: a number to a number, the elements of a list to a list; what is missing counts as the
+    neutral one."""
+    DELETE = 3
+
+
+class ItemCondition(IntEnum):
+    """What must hold of an item's key before the write."""
+
+    NONE = 0
+    EXISTS = 1
+    NOT_EXISTS = 2
+    EQUALS = 3
+    """Its value is `expected`."""
+    VERSION = 4
+    """Its newest version was written at `version` (`ClientGetVersion`), zero for a key that was never written."""
+
+
+class TransactItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One item of a `ClientTransactWrite`."""
+
+    key: Key
+    action: ItemAction
+    value: Value | None = None
+    """PUT: the new value. UPDATE: what is added, an encoded number or list."""
+    condition: ItemCondition = ItemCondition.NONE
+    expected: Value | None = None
+    version: Timestamp = ZERO
+
+
+TRANSACT_ITEMS_MOST = 100
+"""Items of one `ClientTransactWrite`."""
+TOKEN_BYTES_MOST = 64
+
+
+class ClientTransactWrite(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=False):
+    """All items or none, in one transaction, as DynamoDB's TransactWriteItems. Reply: [write units, replayed]; where an
+    item keeps it from happening, error `TransactionCancelled`. Each key at most once."""
+
+    items: tuple[TransactItem, ...]
+    token: bytes = b""
+    """Names the request: for `NodeOptions.token_ms` after it succeeded, the same items with the same token succeed
+    without any effect, and other items with it are a `BadRequest`. Empty: none."""
+
+
+class ClientGetVersion(msgspec.Struct, frozen=True, array_like=True, tag=41, gc=False):
+    """Reply: [value or None, wall time in ns, logical part]: the newest version of a key, linearizable, and when it was
+    written; zeros if the key was never written."""
+
+    key: Key
+
+
+class ClientForsake(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=False):
+    """Let the next `count` coordinators of this node that reach a step die there (`gateway/fault_points.py`); 0: none
+    any more. Reply: a map, how many have died at each step. Refused unless the node's options allow it."""
+
+    step: str
+    count: int
+
+
+class ClientMove(msgspec.Struct, frozen=True, array_like=True, tag=30, gc=False):
+    """Move a range's replica from one node to another. Reply: [id, start, end, generation, replicas] of the range as it
+    is then."""
+
+    range_id: int
+    source: str
+    target: str
+
+
+class ClientTransfer(msgspec.Struct, frozen=True, array_like=True, tag=31, gc=False):
+    """Let this node lead the range. Reply: as of `ClientMove`."""
+
+    range_id: int
+    target: str
+
+
+class ClientPlacement(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False):
+    """Ask about placement (`show`), or change its state: `join`, `decommission` or `recommission` a node, `prefer`
+    zones for leaders. Reply: the state, encoded (`placement.state`). Refused where placement is off."""
+
+    action: str
+    node: str = ""
+    zones: tuple[str, ...] = ()
+    """`join`: the node's zone, if it has one; `prefer`: those where leaders should be."""
+    address: tuple[str, int] | None = None
+    """`join`: where other nodes dial it."""
+
+
+class ClientAdd(msgspec.Struct, frozen=True, array_like=True, tag=160, gc=False):
+    """Reply: the whole number that there is now."""
+
+    key: Key
+    amount: int
+
+
+class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=161, gc=False):
+    """Reply: [id, wall ns, logical], the session's id and since when it is open. Nothing is written for it: it lasts
+    until so many replies were forgotten that a retry could be taken for a new write (`SessionExpired`)."""
+
+
+class CutLogs(msgspec.Struct, frozen=True, array_like=True, tag=162, gc=False):
+    """Forget the entries that the node's replicas have applied, whoever lacks them: who does gets a snapshot. Reply:
+    [[range, first index before, first index after], ...] of all its replicas."""
 
 
 class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
@@ -662,6 +1052,15 @@ ClientOperation = (
     | ReplicaStates
     | ClientSplit
     | ClientMerge
+    | ClientTransactWrite
+    | ClientGetVersion
+    | ClientForsake
+    | ClientMove
+    | ClientTransfer
+    | ClientPlacement
+    | ClientAdd
+    | OpenSession
+    | CutLogs
 )
 
 
@@ -674,6 +1073,8 @@ class ClientRequest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     quiet: bool = False
     """Answered only if it is refused. For what a node merely notes: that a transaction begins, what it writes, that it
     is over. The commit says how many writes there were."""
+    write: SessionWrite | None = None
+    """Puts, deletes, compare-and-sets and adds outside of transactions: which write of a session it is."""
 
 
 class ClientReply(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -2,16 +2,17 @@
 
 Keys are text. Values are whatever msgpack can carry (None, booleans, numbers, text, lists, maps); two values are the
 same if their encodings are. Calls may be made concurrently on one connection; a lost connection is made anew by the
-next call, and what was under way on it ends as *may have happened*. Nothing is ever sent twice.
+next call, and what was under way on it ends as *may have happened*. Nothing is ever sent twice, except by
+`Client.transact`, which says when.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -19,37 +20,55 @@ from reference_db.api import (
     Ambiguous,
     BadRequest,
     BeginTransaction,
+    ClientAdd,
     ClientCompareAndSet,
     ClientDelete,
+    ClientForsake,
     ClientGet,
     ClientGetMany,
+    ClientGetVersion,
     ClientMerge,
+    ClientMove,
     ClientOperation,
+    ClientPlacement,
     ClientPut,
     ClientReply,
     ClientRequest,
     ClientScan,
     ClientSplit,
+    ClientTransactWrite,
+    ClientTransfer,
     CommitTransaction,
     Consistency,
+    CutLogs,
+    Isolation,
+    ItemAction,
+    ItemCondition,
     NotLeader,
     Overloaded,
     ReplicaState,
     ReplicaStates,
     RollbackTransaction,
+    SessionExpired,
+    SessionWrite,
     Status,
     TimedOut,
     TransactionAborted,
+    TransactionCancelled,
+    TransactionProtocol,
     TransactionRetry,
+    TransactItem,
     Unavailable,
 )
 from reference_db.api import ClientError as Refusal
 from reference_db.codec import FrameDecoder, FrameError, encode_frame
 from reference_db.gateway.directory import Directory
+from reference_db.placement.state import Placement, decode_placement
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.timestamp import ZERO, Timestamp
 
 Address = tuple[str, int]
+T = TypeVar("T")
 
 GRACE_S = 0.5
 """How much longer than the node a client waits before it gives up on an answer."""
@@ -61,8 +80,10 @@ _KINDS: dict[type, str] = {
     BadRequest: "bad-request",
     NotLeader: "not-leader",
     Overloaded: "overloaded",
+    SessionExpired: "session-expired",
     TimedOut: "timeout",
     TransactionAborted: "aborted",
+    TransactionCancelled: "cancelled",
     TransactionRetry: "conflict",
     Unavailable: "unavailable",
 }
@@ -77,15 +98,64 @@ _DECODER = msgspec.msgpack.Decoder()
 
 class ClientError(Exception):
     """A call that did not return. `definite`: it certainly did not happen and never will. `kind` is a short word with
-    hyphens (conflict, timeout, connection-lost, ...), `text` is for people."""
+    hyphens (conflict, timeout, connection-lost, ...), `text` is for people.
 
-    def __init__(self, definite: bool, kind: str, text: str, priority: Timestamp = ZERO) -> None:
+    Each is one of four, which say what to do: `ConflictError`, `RetryError`, `AbortedError` or `AmbiguousError`."""
+
+    def __new__(cls, definite: bool, kind: str, *_rest: Any, **_named: Any) -> ClientError:
+        """Of the type that its certainty and kind say."""
+        if cls is ClientError:
+            if not definite:
+                cls = AmbiguousError
+            elif kind == "conflict":
+                cls = ConflictError
+            elif kind in _PASSING:
+                cls = RetryError
+            else:
+                cls = AbortedError
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        definite: bool,
+        kind: str,
+        text: str,
+        priority: Timestamp = ZERO,
+        reasons: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(f"{kind}: {text}")
         self.definite = definite
         self.kind = kind
         self.text = text
         self.priority = priority
         """After a conflict: what to begin the next attempt with, so that it grows older."""
+        self.reasons = reasons
+        """Where a `transact_write` was cancelled: one an item, `none`, `condition-failed` or `validation`."""
+
+
+class ConflictError(ClientError):
+    """Others were in the way, and it certainly did not happen: the same work with fresh reads, and the `priority`, may
+    well succeed."""
+
+
+class RetryError(ClientError):
+    """Nobody could do it in time (timeout, overloaded, unavailable, refused, a connection lost before anything was
+    sent), and it certainly did not happen: it may be tried again as it is."""
+
+
+class AbortedError(ClientError):
+    """It certainly did not happen, and would not if it were tried again: cancelled, a bad request, a transaction that
+    is over."""
+
+
+class AmbiguousError(ClientError):
+    """It may have happened, or may still happen. Only with a token is it safe to try again."""
+
+
+_PASSING = frozenset({"timeout", "overloaded", "unavailable", "not-leader", "refused", "connection-lost"})
+"""Kinds of errors that pass by themselves."""
+RETRY_FIRST_S = 0.01
+RETRY_MOST_S = 0.5
 
 
 def encode_value(value: Any) -> bytes:
@@ -179,9 +249,11 @@ class _Connection(asyncio.Protocol):
             else:
                 call.fail(_as_client_error(reply.error, call.is_read))
 
-    def call(self, operation: ClientOperation, timeout_s: float, is_read: bool) -> asyncio.Future[Any]:
+    def call(
+        self, operation: ClientOperation, timeout_s: float, is_read: bool, write: SessionWrite | None = None
+    ) -> asyncio.Future[Any]:
         """Send one request; requests of one loop turn leave in one write."""
-        self._put(operation, timeout_s, quiet=False)
+        self._put(operation, timeout_s, quiet=False, write=write)
         self._flush_soon()
         future: asyncio.Future[Any] = self._loop.create_future()
         deadline = self._loop.time() + timeout_s + GRACE_S
@@ -203,12 +275,19 @@ class _Connection(asyncio.Protocol):
         for one in noted:
             self._noted.pop(one.number, None)
 
-    def _put(self, operation: ClientOperation, timeout_s: float, *, quiet: bool) -> int:
+    def _put(
+        self,
+        operation: ClientOperation,
+        timeout_s: float,
+        *,
+        quiet: bool,
+        write: SessionWrite | None = None,
+    ) -> int:
         if self._transport is None:
             raise ClientError(True, "refused", "there is no connection")
         number = self._last_id = self._last_id + 1
         try:
-            frame = encode_frame(ClientRequest(number, operation, int(timeout_s * 1000), quiet))
+            frame = encode_frame(ClientRequest(number, operation, int(timeout_s * 1000), quiet, write))
         except FrameError as error:
             raise ClientError(True, "bad-request", str(error)) from error
         self._out.append(frame)
@@ -253,7 +332,72 @@ class _Connection(asyncio.Protocol):
 def _as_client_error(error: Refusal, is_read: bool) -> ClientError:
     text = getattr(error, "reason", None) or str(error)
     priority = error.priority if isinstance(error, TransactionRetry) else ZERO
-    return ClientError(error.definite or is_read, _KINDS[type(error)], text, priority)
+    reasons = error.reasons if isinstance(error, TransactionCancelled) else ()
+    return ClientError(error.definite or is_read, _KINDS[type(error)], text, priority, reasons)
+
+
+class Item:
+    """One item of `Client.transact_write`: what to do to a key, and what must hold of it before.
+
+    At most one condition: `exists` true or false; `equals` a value; `version` as `Client.get_version` gave it."""
+
+    def __init__(
+        self,
+        action: ItemAction,
+        key: str,
+        value: Any = None,
+        *,
+        exists: bool | None = None,
+        equals: Any = None,
+        version: Timestamp | None = None,
+    ) -> None:
+        given = [exists is not None, equals is not None, version is not None]
+        if sum(given) > 1:
+            raise ValueError(f"item for {key!r}: exists, equals and version are given; choose one")
+        condition = ItemCondition.NONE
+        if exists is not None:
+            condition = ItemCondition.EXISTS if exists else ItemCondition.NOT_EXISTS
+        elif equals is not None:
+            condition = ItemCondition.EQUALS
+        elif version is not None:
+            condition = ItemCondition.VERSION
+        self.wire = TransactItem(
+            key.encode(),
+            action,
+            encode_value(value) if action in (ItemAction.PUT, ItemAction.UPDATE) else None,
+            condition,
+            None if equals is None else encode_value(equals),
+            ZERO if version is None else version,
+        )
+
+    @classmethod
+    def put(cls, key: str, value: Any, **condition: Any) -> Item:
+        """The key has this value."""
+        return cls(ItemAction.PUT, key, value, **condition)
+
+    @classmethod
+    def update(cls, key: str, operand: Any, **condition: Any) -> Item:
+        """A number grows by this one, a list by the elements of this one; a missing key by that from 0, or []."""
+        return cls(ItemAction.UPDATE, key, operand, **condition)
+
+    @classmethod
+    def delete(cls, key: str, **condition: Any) -> Item:
+        """The key does not exist any more."""
+        return cls(ItemAction.DELETE, key, **condition)
+
+    @classmethod
+    def check(cls, key: str, **condition: Any) -> Item:
+        """Only the condition."""
+        return cls(ItemAction.CHECK, key, **condition)
+
+
+class TransactWritten(NamedTuple):
+    """How a `Client.transact_write` ended well."""
+
+    write_units: int
+    """What it cost when it was done: two for each item and begun KiB."""
+    replayed: bool
+    """An earlier request with the same token had done it; this one did nothing."""
 
 
 class Client:
@@ -306,12 +450,14 @@ class Client:
     ) -> None:
         self.close_now()
 
-    async def call(self, operation: ClientOperation, is_read: bool = False) -> Any:
-        """One request, whatever it is. Connects first if need be."""
+    async def call(
+        self, operation: ClientOperation, is_read: bool = False, write: SessionWrite | None = None
+    ) -> Any:
+        """One request, whatever it is. Connects first if need be. `write`: which of a session's it is."""
         if not self.is_connected:
             await self.connect()
         assert self._connection is not None
-        return await self._connection.call(operation, self._timeout_s, is_read)
+        return await self._connection.call(operation, self._timeout_s, is_read, write)
 
     # Keys.
 
@@ -345,6 +491,26 @@ class Client:
         applied, _ = await self.call(ClientCompareAndSet(key.encode(), old_bytes, new_bytes))
         return bool(applied)
 
+    async def add(self, key: str, amount: int) -> int:
+        """Add to a whole number, which begins at 0; answers what it is then. See also `client_session`."""
+        return int(await self.call(ClientAdd(key.encode(), amount)))
+
+    async def cut_logs(self) -> list[tuple[int, int, int]]:
+        """The node's replicas forget the entries that they have applied. (range, first index before, after) of each."""
+        return [tuple(one) for one in await self.call(CutLogs())]
+
+    async def get_version(self, key: str) -> tuple[Any, Timestamp]:
+        """The value (None if the key does not exist) and the version: when it was written, zero for never."""
+        value, wall_ns, logical = await self.call(ClientGetVersion(key.encode()), is_read=True)
+        return decode_value(value), Timestamp(wall_ns, logical)
+
+    async def transact_write(self, items: Sequence[Item], token: str = "") -> TransactWritten:
+        """All items, 1 to 100 for different keys, or none. With a `token`, a request that may have happened can be sent
+        again with the same token: it takes effect once. Raises ClientError: `cancelled` with `reasons`, an item each,
+        where a condition fails or an update cannot be."""
+        request = ClientTransactWrite(tuple([item.wire for item in items]), token.encode())
+        return TransactWritten(*await self.call(request))
+
     async def scan(
         self,
         start: str = "",
@@ -361,17 +527,71 @@ class Client:
         operation = ClientScan(start.encode(), last, limit, reverse, 0, chosen, max_staleness_ms)
         return _pairs(await self.call(operation, is_read=True))
 
-    def transaction(self, priority: Timestamp = ZERO) -> Transaction:
+    def transaction(
+        self,
+        priority: Timestamp = ZERO,
+        protocol: TransactionProtocol | None = None,
+        isolation: Isolation | None = None,
+    ) -> Transaction:
         """A transaction: `async with client.transaction() as t:` commits at the end of the block, rolls back where it
-        raises. `priority` is that of the `ClientError` of an earlier attempt."""
-        return Transaction(self, priority)
+        raises. `priority` is that of the `ClientError` of an earlier attempt. `protocol` and `isolation` are the
+        node's own choice where None."""
+        return Transaction(self, priority, protocol, isolation)
 
-    async def status(self) -> dict[str, Any]:
+    async def transact(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        token: str = "",
+        attempts_most: int = 50,
+        protocol: TransactionProtocol | None = None,
+        isolation: Isolation | None = None,
+    ) -> T | None:
+        """Do the work in a transaction and commit, and all of it again where that is certainly safe: after a
+        `ConflictError` or `RetryError`; after an `AmbiguousError` only with a `token`, with which a transaction commits
+        once. Answers what the work did in the attempt that committed; None if, with a token, an earlier attempt had
+        committed unheard. The work must have no other effects than on the transaction. Raises the last ClientError, and
+        whatever the work raises."""
+        priority, pause = ZERO, RETRY_FIRST_S
+        unheard: AmbiguousError | None = None
+        for attempt in range(1, attempts_most + 1):
+            try:
+                transaction = self.transaction(priority, protocol, isolation)
+                transaction.token = token.encode()
+                async with transaction:
+                    done = await work(transaction)
+                return None if transaction.was_committed_before else done
+            except AmbiguousError as error:
+                if not token:
+                    raise
+                unheard = error
+                if attempt == attempts_most:
+                    raise
+            except (ConflictError, RetryError) as error:
+                priority = max(priority, error.priority)
+                if attempt == attempts_most:
+                    # An attempt that nobody answered may have committed, whatever became of the last one.
+                    raise unheard or error from error
+            except AbortedError as error:
+                raise unheard or error from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY_MOST_S)
+        raise AssertionError(f"{attempts_most} attempts, of which the last neither returned nor raised")
+
+    async def status(self, ranges: bool = True) -> dict[str, Any]:
         """What the node says about itself: `node`, `clock_ns` (its wall clock), `monotonic`, `ranges` (a list of
-        {id, start, end, leader, role, term, commit, applied, ...}; leaders are node names), `counters`."""
-        status = await self.call(Status(), is_read=True)
+        {id, start, end, leader, role, term, commit, applied, ...}; leaders are node names), `counters`. Without
+        `ranges` that list is empty: with thousands of them a node that is asked often does little else."""
+        status = await self.call(Status(ranges), is_read=True)
         assert isinstance(status, dict), f"a status is a map, got {status!r}"
         return status
+
+    async def forsake(self, step: str, count: int) -> dict[str, int]:
+        """Have the next `count` coordinators of the node that reach a step die there (0: none any more), and how many
+        have died at each step so far; see `gateway/fault_points.py`. Raises ClientError where that is not allowed."""
+        died = await self.call(ClientForsake(step, count), is_read=True)
+        assert isinstance(died, dict), f"a node tells how many died at each step, not {died!r}"
+        return died
 
     async def split(self, key: str) -> list[RangeSeen]:
         """Cut the range of a key in two before that key: the ranges that came of it, or the one that begins there
@@ -385,6 +605,38 @@ class Client:
         (found,) = await self.call(ClientMerge(key.encode()), is_read=False)
         return RangeSeen(*found)
 
+    async def move(self, range_id: int, source: str, target: str) -> RangeSeen:
+        """Move a range's replica from one node to another; the range as it is then. Raises ClientError; an indefinite
+        one means that it may have been done."""
+        return RangeSeen(*await self.call(ClientMove(range_id, source, target), is_read=False))
+
+    async def transfer(self, range_id: int, target: str) -> RangeSeen:
+        """Let one of the nodes that hold a range lead it; the range as it is then. Raises ClientError."""
+        return RangeSeen(*await self.call(ClientTransfer(range_id, target), is_read=False))
+
+    async def placement(self) -> Placement:
+        """Which nodes there are and what each may hold. Raises ClientError, also where placement is off."""
+        return await self._place(ClientPlacement("show"))
+
+    async def join(self, node: str, address: Address | None = None, zone: str = "") -> Placement:
+        """Name a new node; the state of placement that it must be started with. Raises ClientError."""
+        return await self._place(ClientPlacement("join", node, (zone,) if zone else (), address))
+
+    async def decommission(self, node: str) -> Placement:
+        """Have everything moved off a node; it is `decommissioned` when it has nothing. Raises ClientError."""
+        return await self._place(ClientPlacement("decommission", node))
+
+    async def recommission(self, node: str) -> Placement:
+        """Let a node stay that was to go, and has not gone yet. Raises ClientError."""
+        return await self._place(ClientPlacement("recommission", node))
+
+    async def prefer_zones(self, zones: Sequence[str]) -> Placement:
+        """Have leaders in these zones, where a replica is; none: anywhere. Raises ClientError."""
+        return await self._place(ClientPlacement("prefer", zones=tuple(zones)))
+
+    async def _place(self, operation: ClientPlacement) -> Placement:
+        return decode_placement(await self.call(operation, is_read=operation.action == "show"))
+
     async def replica_states(self, *, digests: bool = False) -> list[ReplicaState]:
         """What the node's replicas hold; with digests it reads all its data for it. Raises ClientError."""
         return msgspec.convert(await self.call(ReplicaStates(digests), is_read=True), type=list[ReplicaState])
@@ -397,31 +649,46 @@ class RangeSeen(NamedTuple):
     start: bytes
     end: bytes | None
     generation: int
+    replicas: Sequence[str] = ()
+    """The nodes that hold it, where that was asked for."""
 
     def __str__(self) -> str:
         end = "end" if self.end is None else repr(self.end)[1:]
-        return f"{self.id} [{repr(self.start)[1:]}, {end}) generation {self.generation}"
+        where = f" on {', '.join(self.replicas)}" if self.replicas else ""
+        return f"{self.id} [{repr(self.start)[1:]}, {end}) generation {self.generation}{where}"
 
 
 class Transaction:
     """One interactive transaction. Reads see its own writes; nothing is written anywhere before the commit."""
 
-    def __init__(self, client: Client, priority: Timestamp = ZERO) -> None:
+    def __init__(
+        self,
+        client: Client,
+        priority: Timestamp = ZERO,
+        protocol: TransactionProtocol | None = None,
+        isolation: Isolation | None = None,
+    ) -> None:
         self._client = client
-        self._priority = priority
+        self._beginning = BeginTransaction(priority, protocol, isolation)
         self._number = 0
         self._connection: _Connection | None = None
         self._noted: list[_Noted] = []
         """That it began, and its writes: whether they were refused is looked at when something else is."""
         self._writes = 0
         """How many were sent."""
+        self.token = b""
+        """See `Client.transact`."""
+        self.was_committed_before = False
+        """By an earlier attempt with the same token; this one did nothing."""
+        self.committed_at: Timestamp | None = None
+        """The timestamp of the versions that it wrote, once it is committed without a token."""
 
     async def begin(self) -> None:
         """Open it, on a connection that there is; whether the node took it is looked at later. Raises ClientError."""
         if not self._client.is_connected:
             await self._client.connect()
         self._connection = self._open(self._client._connection)
-        self._number = self._note(BeginTransaction(self._priority))
+        self._number = self._note(self._beginning)
 
     async def get(self, key: str) -> Any:
         """The value that this transaction sees."""
@@ -452,7 +719,10 @@ class Transaction:
         """Commit. Raises ClientError, definite unless the outcome is unknown. A transaction that wrote nothing is done
         when it has read, and asks nobody."""
         if self._writes:
-            await self._call(CommitTransaction(self._number, self._writes), is_read=False)
+            committing = CommitTransaction(self._number, self._writes, self.token, not self.token)
+            found = await self._call(committing, is_read=False)
+            self.was_committed_before = found is True
+            self.committed_at = Timestamp(*found) if isinstance(found, list | tuple) else None
             self._forget()
         else:
             self._open(self._connection)

@@ -11,34 +11,45 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Literal, Protocol
 
 from reference_db.api import (
     MAX_WRITE_BYTES,
     SYSTEM_END,
+    Add,
+    Added,
     Ambiguous,
     BadRequest,
     BeginTransaction,
+    ClientAdd,
     ClientCompareAndSet,
     ClientDelete,
+    ClientForsake,
     ClientGet,
     ClientGetMany,
+    ClientGetVersion,
     ClientMerge,
+    ClientMove,
     ClientOperation,
+    ClientPlacement,
     ClientPut,
     ClientReply,
     ClientRequest,
     ClientScan,
     ClientSplit,
+    ClientTransactWrite,
+    ClientTransfer,
     CommitTransaction,
     CompareAndSet,
     Compared,
     Consistency,
+    CutLogs,
     Delete,
     Get,
     IntentConflict,
     NotLeader,
+    OpenSession,
     Overloaded,
     Pushed,
     Put,
@@ -50,6 +61,8 @@ from reference_db.api import (
     ReplicaStates,
     RollbackTransaction,
     Scan,
+    SessionWrite,
+    SnapshotTooOld,
     Status,
     TimedOut,
     TransactionAborted,
@@ -58,25 +71,34 @@ from reference_db.api import (
 )
 from reference_db.codec import Followed, FrameError, PeerFrame, PeerMessage, encode_peer_frames
 from reference_db.gateway.chosen_reads import ChosenReads
-from reference_db.gateway.coordinator import (
-    DELETE_RECORDS_S,
-    HEARTBEAT_S,
-    Coordinator,
-    Failed,
-    OpenTransaction,
-)
+from reference_db.gateway.clock_offsets import ClockOffsetExceeded, ClockOffsets, measured
+from reference_db.gateway.collector import HELD_TTLS, Collector, OpenReads
+from reference_db.gateway.coordinator import ISOLATIONS, PROTOCOLS, Coordinator
 from reference_db.gateway.directory import Directory
+from reference_db.gateway.fault_points import FaultPoints, Forsaken
+from reference_db.gateway.members import Members, read_members
+from reference_db.gateway.moving import Mover
+from reference_db.gateway.open_transaction import Failed, OpenTransaction
+from reference_db.gateway.placing import LOOK_S, Placer, PlacingOptions
+from reference_db.gateway.protocols.deciding import DELETE_RECORDS_S, HEARTBEAT_S
 from reference_db.gateway.pusher import Pusher
+from reference_db.gateway.reporting import REPORT_RANGE, Reporter
 from reference_db.gateway.reshaping import Reshaper
 from reference_db.gateway.router import ATTEMPT_S, LOST, Router
+from reference_db.gateway.session_writes import SessionWrites
+from reference_db.gateway.shaping import Shaper
 from reference_db.gateway.sweeper import Sweeper
+from reference_db.gateway.transact_write import TokenKeeper, TransactWriter
+from reference_db.metrics import Sources, read_metrics
 from reference_db.placement.leaders import choose_handovers
+from reference_db.placement.shapes import Limits
+from reference_db.placement.state import Placement, encode_placement, founded, parse_zones
 from reference_db.raft import Message, MessageKind
 from reference_db.raft.progress import ProgressState
 from reference_db.ranges.closed_timestamps import Closings
 from reference_db.ranges.descriptor import Descriptor, bootstrap
 from reference_db.ranges.heartbeats import Heartbeats
-from reference_db.ranges.options import StoreOptions, is_on
+from reference_db.ranges.options import StoreOptions, Switch, is_on
 from reference_db.ranges.replica import Replica
 from reference_db.ranges.store import Store, bootstrap_store
 from reference_db.storage import keys
@@ -97,13 +119,21 @@ ranges sleep, these stand for their heartbeats, and are as frequent."""
 TELL_AGAIN_TICKS = 10
 """What another node should know already is told again after so many ticks: a frame may be lost without a link's end."""
 
+SHAPE_S = 1.0
+"""How often a node looks whether ranges should be split or merged."""
 PLACE_S = 0.5
 """How often a node looks which ranges it should hand over."""
 CLOCK_RANGE = 0
 """No range has this id: a request for it asks for nothing but an answer, which carries the node's clock."""
+WALL_CLOCK = 1
+"""The generation of such a request that asks for the node's wall clock in place of its hybrid one."""
+NEEDED = 2
+"""And of one that asks below which timestamp no transaction of the node reads any more."""
 DRAIN_S = 0.5
 """How long a planned stop waits for others to take over."""
 DRAIN_LOOKS = 50
+CUT_LOOKS = 1000
+"""How often it is looked whether no turn waits for its sync, before logs are not cut after all."""
 DIGEST_ATTEMPTS = 3
 """How often a digest is begun anew because something was applied meanwhile, before it is taken in one go."""
 RECENTLY_S = 0.5
@@ -129,6 +159,9 @@ class Transport(Protocol):
     def send(self, node: str, frame: bytes) -> bool:
         """Hand over a frame. False: certainly not sent."""
 
+    def add_peer(self, node: str, address: tuple[str, int] | None) -> None:
+        """There is another node, at this address; again and again, if need be."""
+
 
 class SyncExecutor(Protocol):
     """How written batches become durable without stopping the loop."""
@@ -144,18 +177,77 @@ class NodeOptions(StoreOptions, frozen=True, kw_only=True, forbid_unknown_fields
     """What a read outside of transactions promises where its client doesn't say: one of `READS`."""
     max_staleness_ms: int = 1000
     """How stale a bounded read may be where its client doesn't say."""
+    protocol: str = "record"
+    """What a transaction follows where its client doesn't say: one of `PROTOCOLS`."""
+    isolation: str = "own"
+    """What a transaction is promised where its client doesn't say: one of `ISOLATIONS`."""
+    parallel_commit: Switch = False
+    """Protocol `record`: a commit over several ranges waits for one consensus round, not two."""
+    one_range_commit: Switch = True
+    """Protocol `record`: a commit in one range is one log entry, without intents and a record."""
+    async_commit: Switch = False
+    """Protocol `primary-lock`: a transaction's locks are its commit, one round before the answer."""
+    fault_points: Switch = False
+    """Whether clients may have coordinators die at a step of their choice; for tests (`gateway/fault_points.py`)."""
+    sessions: Switch | Literal["blind"] = False
+    """What clients of workloads do with a single write whose outcome they have not heard: never send it again (off);
+    again, as a write of their session, so that it happens once (on); or just again, and it may happen twice (blind)."""
     timeout_ms: int = 4000
     """How long a client's request may take if the client doesn't say."""
+    max_offset_ms: int = 0
+    """A node whose wall clock is further than this from most others' stops itself; 0: nobody measures."""
+    offset_interval_ms: int = 1000
+    """How often that is measured, and so how long it may go unnoticed."""
+    gc_ttl_ms: int = 14_400_000
+    """How long versions that newer ones hide are kept at least, for reads that began before; 0: for ever."""
+    token_ms: int = 600_000
+    """How long the token of a `transact_write` is remembered, at least."""
+    zones: str = ""
+    """With `placement`: which node is where, `n1:eu/n2:us/n3:us`; replicas of a range spread over zones."""
+    leader_zones: str = ""
+    """With `placement`: where leaders should be, `eu/us`."""
+    follow_workload: Switch = False
+    """With `placement`: leaders go to the zone from which most requests for their ranges come."""
+    dead_after_ms: int = 60_000
+    """With `placement`: replicas on a node that has been silent for so long go to others."""
+    placement_moves: int = 2
+    """With `placement`: replicas that it moves at once."""
 
     def problems(self) -> list[str]:
         """What is wrong, one sentence each."""
         wrong = super().problems()
         if self.reads not in READS:
             wrong.append(f"reads is {self.reads!r}: the ways offered are {', '.join(READS)}")
+        for name, offered in (("protocol", PROTOCOLS), ("isolation", ISOLATIONS)):
+            if getattr(self, name) not in offered:
+                wrong.append(f"{name} is {getattr(self, name)!r}: offered are {', '.join(offered)}")
+        if self.cores > 1 and is_on(self.placement):
+            wrong.append("placement does not know of cores yet: leave one of them out")
         if not 1 <= self.max_staleness_ms <= 600_000:
             wrong.append(f"max_staleness_ms is {self.max_staleness_ms}: it must be between 1 and 600000")
         if not 10 <= self.timeout_ms <= 600_000:
             wrong.append(f"timeout_ms is {self.timeout_ms}: it must be between 10 and 600000")
+        if not 0 <= self.max_offset_ms <= 3_600_000:
+            wrong.append(f"max_offset_ms is {self.max_offset_ms}: it must be between 0 and 3600000")
+        if not 50 <= self.offset_interval_ms <= 600_000:
+            wrong.append(f"offset_interval_ms is {self.offset_interval_ms}: it must be between 50 and 600000")
+        if self.gc_ttl_ms and not 20 <= self.gc_ttl_ms <= 864_000_000:
+            wrong.append(f"gc_ttl_ms is {self.gc_ttl_ms}: it must be 0, or between 20 and 864000000")
+        for name, least, most in (
+            ("token_ms", 100, 86_400_000),
+            ("dead_after_ms", 2000, 86_400_000),
+            ("placement_moves", 0, 1000),
+        ):
+            if not least <= getattr(self, name) <= most:
+                wrong.append(f"{name} is {getattr(self, name)}: it must be between {least} and {most}")
+        try:
+            zones = set(parse_zones(self.zones).values())
+        except ValueError as error:
+            wrong.append(str(error))
+        else:
+            unknown = [zone for zone in self.leader_zones.split("/") if zone and zone not in zones]
+            if unknown:
+                wrong.append(f"leader_zones names {', '.join(unknown)}: no node is there according to zones")
         return wrong
 
 
@@ -188,17 +280,33 @@ class Node:
         notice: Callable[[str, str], None] | None = None,
         alarm: Callable[[str, str], None] | None = None,
         monotonic_ns: Callable[[], int] | None = None,
+        joining: Placement | None = None,
     ) -> None:
-        """`nodes` are all members, in the same order everywhere: a node's place is its Raft id. `random_stream` may be
+        """`nodes` are those that founded the cluster, in the same order everywhere: a node's place is its Raft id. One
+        that is none of them begins with the state of placement that names it (`joining`). `random_stream` may be
         the same for all nodes and all their lives. `notice(area, text)` hears what a log should keep: seldom things;
         `alarm(area, text)` what somebody must do something about. `monotonic_ns` measures leases and staleness: it
         never stands still, and is read anew each time (by default the loop's). Raises ValueError if the engine belongs
-        to another node."""
+        to another node, or the node is no member."""
         self.name = name
-        self.nodes = tuple(nodes)
         self._replication = replication
         self.options = options if options is not None else NodeOptions()
         self._engine = engine
+        descriptors = bootstrap(ranges, nodes, replication, self.options.cores)
+        bootstrap_store(engine, name, nodes, descriptors)
+        zones, leader_zones = parse_zones(self.options.zones), self.options.leader_zones.split("/")
+        founding = founded(nodes, replication, zones, [*filter(None, leader_zones)])
+        known = read_members(engine, founding if joining is None else joining)
+        if known.find(name) is None:
+            raise ValueError(
+                f"{name} is no member: the nodes are {', '.join(one.name for one in known.members)}"
+            )
+        self.nodes = tuple(one.name for one in known.members)
+        """Everybody that there ever was, in the order of their Raft ids."""
+        self._counted = known.counted
+        """Those among whom the replicas of any range are."""
+        self._names = dict(enumerate(self.nodes, 1))
+        self._raft_ids = {node: number for number, node in self._names.items()}
         self._transport = transport
         self._syncer = syncer
         self._wall_ns = wall_ns
@@ -215,6 +323,7 @@ class Node:
         self._flush_scheduled = False
         self._is_turning = False
         """What is to be sent leaves at the end of this turn."""
+        self._is_placed = is_on(self.options.placement)
         self._outbox_raft: dict[str, list[tuple[int, Message]]] = {}
         self._outbox_lazy: dict[str, list[tuple[int, Message]]] = {}
         """Messages that don't make a frame of their own: they go with the next one, or at the next tick."""
@@ -232,7 +341,8 @@ class Node:
         self._held_replies: list[tuple[DoneWithClient, ClientReply]] = []
         """Replies to clients that wait until the clock's bound is durable."""
         self._open_client_requests = 0
-        self._idle_ticks: dict[str, int] = {node: 0 for node in nodes if node != name}
+        self.refused_client_requests = 0
+        self._idle_ticks: dict[str, int] = {node: 0 for node in self.nodes if node != name}
         self._heard_at: dict[str, float] = {}
         self._confirming_order: list[str] = []
         """The other nodes, those first that were heard of lately."""
@@ -245,9 +355,6 @@ class Node:
         self.bytes_sent = 0
         self.frames_received = 0
 
-        self._raft_ids = {node: number for number, node in enumerate(self.nodes, 1)}
-        descriptors = bootstrap(ranges, self.nodes, replication)
-        bootstrap_store(engine, name, self.nodes, descriptors)
         bound = int.from_bytes(engine.get(keys.CLOCK_BOUND) or b"", "big")
         if bound and trace is not None:
             trace.mark("a node started with what an earlier life left")
@@ -255,7 +362,7 @@ class Node:
         random_stream = _stream_of_this_life(random_stream, name, self.clock.now())
         self.store = Store(
             node=name,
-            names={number: node for number, node in enumerate(self.nodes, 1)},
+            names=self._names,
             engine=engine,
             clock=self.clock,
             monotonic_ns=self._monotonic_ns,
@@ -268,9 +375,13 @@ class Node:
             alarm=self._alarm,
             descriptor_changed=self._note_descriptor,
             trace=trace,
-            others_needed=max(len(self.nodes) - replication // 2 - 1, 0),
+            others_needed=self._others_needed,
         )
+        self.store.closed.others = [node for node in self._counted if node != name]
+        self.members = Members(known, self.store.keep, self._take_members)
+        self.store.may_hold = self.members.may_hold
         self.directory = Directory(descriptors)
+        self.store.elsewhere = self.directory.holders
         for replica in self.store.replicas.values():
             if replica.descriptor.is_known:
                 self.directory.learn(replica.descriptor)
@@ -282,11 +393,13 @@ class Node:
             random_stream=random.Random(random_stream.getrandbits(64)),
             # Above every id of an earlier life, because the hybrid clock is.
             first_request_id=self.clock.now().wall_ns,
-            send_local=self.store.submit,
+            send_local=self._submit if self._is_placed else self.store.submit,
             send_remote=self._post_request,
             trace=trace,
+            nodes=self.nodes,
         )
         self.pusher = Pusher(self.router, random.Random(random_stream.getrandbits(64)), trace)
+        self.fault_points = FaultPoints(trace)
         self.coordinator = Coordinator(
             router=self.router,
             pusher=self.pusher,
@@ -294,10 +407,57 @@ class Node:
             random_stream=random.Random(random_stream.getrandbits(64)),
             spawn=self._spawn,
             observe=self._observe,
+            protocol=PROTOCOLS[self.options.protocol],
+            isolation=ISOLATIONS[self.options.isolation],
+            parallel_commit=is_on(self.options.parallel_commit),
+            one_range_commit=is_on(self.options.one_range_commit),
+            async_commit=is_on(self.options.async_commit),
+            fault_points=self.fault_points,
             trace=trace,
         )
-        self.reshaper = Reshaper(self.router, random.Random(random_stream.getrandbits(64)), ranges)
+        self.open_reads = OpenReads(self._monotonic_ns)
+        self.coordinator.on_begin = self.open_reads.note
+        self.collector = Collector(
+            router=self.router,
+            clock=self.clock,
+            monotonic_ns=self._monotonic_ns,
+            ttl_ms=self.options.gc_ttl_ms,
+            closed_ms=self.store.closed.read_for_ms,
+            needed=self._needed,
+            trace=trace,
+        )
+        self.clock_offsets = ClockOffsets(name, self.options.max_offset_ms, self.options.offset_interval_ms)
+        self.mover = Mover(self.router, self.store, self.nodes, self._spawn, trace)
+        self.reporter = Reporter(self.store, self.members, self._names, self.options.settled_ticks)
+        self.placer = Placer(
+            node=name,
+            founded=founding,
+            members=self.members,
+            options=PlacingOptions(
+                follow=is_on(self.options.follow_workload),
+                dead_after_s=self.options.dead_after_ms / 1000,
+                moves_most=self.options.placement_moves,
+                transfers_most=self.options.handovers_most,
+            ),
+            router=self.router,
+            store=self.store,
+            mover=self.mover,
+            reporter=self.reporter,
+            spawn=self._spawn,
+            trace=trace,
+        )
+        self.reshaper = Reshaper(
+            self.router, random.Random(random_stream.getrandbits(64)), ranges, self.mover
+        )
+        options = self.options
+        limits = Limits(options.split_bytes, options.split_load, options.merge_idle)
+        self.shaper = Shaper(self.store, self.reshaper, engine, limits, self._loop.time, trace)
+        self.session_writes = SessionWrites(
+            self.router, self.pusher, self.clock, random.Random(random_stream.getrandbits(64))
+        )
         self.sweeper = Sweeper(self.router, self.pusher, trace)
+        self.transact_writer = TransactWriter(self.coordinator, self.router, trace)
+        self.token_keeper = TokenKeeper(self.router, self._monotonic_ns, self.options.token_ms, trace)
         self.chosen_reads = ChosenReads(self.store, self.directory, trace)
 
     # Its life.
@@ -306,11 +466,24 @@ class Node:
         """Begin to tick."""
         self._next_tick = self._loop.time() + self.options.tick_ms / 1000
         self._timer = self._loop.call_at(self._next_tick, self._tick)
+        for member in self.members.known.members:
+            if member.name != self.name:
+                self._transport.add_peer(member.name, member.address)
         self._spawn(self._every(HEARTBEAT_S, self.coordinator.heartbeat))
         self._spawn(self._every(2.0, self._sweep))
-        self._spawn(self._every(PLACE_S, self._place_leaders))
+        if self._is_placed:
+            self._spawn(self._every(LOOK_S, self._look_at_placement))
+        else:
+            self._spawn(self._every(PLACE_S, self._place_leaders))
         self._spawn(self._every(1.0, self._undo_merges))
+        self._spawn(self._every(1.0, self.mover.tend))
+        self._spawn(self._every(SHAPE_S, self.shaper.look))
         self._spawn(self._every(DELETE_RECORDS_S, self.coordinator.delete_records))
+        self._spawn(self._every(self.token_keeper.look_s, self._forget_tokens))
+        if self.options.gc_ttl_ms:
+            self._spawn(self._every(self.collector.look_s, self._collect))
+        if self.options.max_offset_ms:
+            self._spawn(self._every(self.options.offset_interval_ms / 1000, self._measure_clocks))
         self._wake()
 
     async def drain(self) -> None:
@@ -377,6 +550,10 @@ class Node:
         for range_id in choose_handovers(led, self.options.settled_ticks, room):
             self.store.hand_over(range_id)
 
+    async def _look_at_placement(self) -> None:
+        self.reporter.passed(LOOK_S)
+        await self.placer.look()
+
     async def _undo_merges(self) -> None:
         """Ranges that this node leads and that somebody has frozen and not come back for."""
         for descriptor in self.store.stuck_ranges():
@@ -394,6 +571,59 @@ class Node:
     async def _sweep(self) -> None:
         await self.sweeper.sweep(
             [(replica.id, replica.state, replica.group.term) for replica in self.store.unsettled()]
+        )
+
+    async def _collect(self) -> None:
+        await self.collector.look(self.store.serving())
+
+    def _own_needed(self) -> Timestamp:
+        """Below this no transaction of this node reads any more."""
+        oldest = self.open_reads.oldest(HELD_TTLS * self.options.gc_ttl_ms)
+        return self.clock.last if oldest is None else min(oldest, self.clock.last)
+
+    async def _needed(self) -> Timestamp:
+        """Below this no transaction of any node reads any more, as far as they answer."""
+        answers = await asyncio.gather(*(self._ask(node, NEEDED) for node in self._idle_ticks))
+        told = [reply.timestamp for reply in answers if reply.error is None]
+        return min([self._own_needed(), *told])
+
+    async def _ask(self, node: str, what: int) -> RangeReply:
+        """Ask a node about itself: `WALL_CLOCK` or `NEEDED`."""
+        answered: asyncio.Future[RangeReply] = self._loop.create_future()
+        question = RangeRequest(self.router.next_id(), CLOCK_RANGE, what, ())
+        self.router.ask(node, question, self._loop.time() + OBSERVE_S, answered.set_result)
+        return await answered
+
+    async def _measure_clocks(self) -> None:
+        """Ask everybody for the time. Raises ClockOffsetExceeded, which ends the node."""
+        asked = [self._measure_clock(node) for node in self._idle_ticks]
+        await asyncio.gather(*asked)
+        why = self.clock_offsets.why_stop(self._monotonic_ns())
+        if why is not None:
+            if self._trace is not None:
+                self._trace.mark("a node stopped because its clock was too far from the others'")
+            self._alarm("clock", why)
+            self.stop()
+            raise ClockOffsetExceeded(why)
+
+    async def _measure_clock(self, node: str) -> None:
+        answered: asyncio.Future[RangeReply] = self._loop.create_future()
+        sent_ns, sent_wall_ns = self._monotonic_ns(), self._wall_ns()
+        question = RangeRequest(self.router.next_id(), CLOCK_RANGE, WALL_CLOCK, ())
+        limit = self._loop.time() + self.options.offset_interval_ms / 2000
+        self.router.ask(node, question, limit, answered.set_result)
+        reply = await answered
+        if reply.error is None:
+            found = measured(sent_wall_ns, sent_ns, self._monotonic_ns(), reply.timestamp.wall_ns)
+            self.clock_offsets.note(node, found)
+
+    async def _forget_tokens(self) -> None:
+        await self.token_keeper.look(
+            [
+                (replica.id, replica.state, replica.group.term)
+                for replica in self.store.replicas.values()
+                if replica.group.is_leader and replica.descriptor.is_known
+            ]
         )
 
     # Turns and ticks.
@@ -481,6 +711,8 @@ class Node:
         """A frame of another node arrived, whole."""
         if self._stopped:
             return
+        if frame.sender not in self._raft_ids:
+            return  # It joins, and was heard of elsewhere first.
         self.frames_received += 1
         self._heard_at[frame.sender] = self._loop.time()
         clock = self.clock
@@ -506,9 +738,23 @@ class Node:
             if isinstance(message, RangeReply):
                 self.router.receive(message)
             elif message.range_id == CLOCK_RANGE:
-                self._reply_to(frame.sender)(RangeReply(message.request_id, timestamp=clock.last))
+                told = clock.last
+                if message.generation == WALL_CLOCK:
+                    told = Timestamp(self._wall_ns(), 0)
+                elif message.generation == NEEDED:
+                    told = self._own_needed()
+                self._reply_to(frame.sender)(RangeReply(message.request_id, timestamp=told))
+            elif message.range_id == REPORT_RANGE:
+                self.reporter.answer(message, self._reply_to(frame.sender))
             else:
+                if self._is_placed:
+                    self.reporter.demand.note(message.range_id, frame.sender)
                 self.store.submit(message, self._reply_to(frame.sender))
+
+    def _submit(self, request: RangeRequest, done: Callable[[RangeReply], None]) -> None:
+        """A request of this node's own gateway, for a replica here."""
+        self.reporter.demand.note(request.range_id, self.name)
+        self.store.submit(request, done)
 
     def _choose_confirming(self) -> None:
         """In which order to ask others whether this node still leads: the first that make a quorum with it at once,
@@ -529,7 +775,10 @@ class Node:
 
     def _is_confirming(self, node: str, range_id: int) -> bool:
         """Whether a node is among the first that this range's leader asks."""
-        replicas = self.store.replicas[range_id].descriptor.replicas
+        replica = self.store.replicas.get(range_id)
+        if replica is None or replica.descriptor.is_moving:
+            return True
+        replicas = replica.descriptor.replicas
         confirming = self._confirming.get(replicas)
         if confirming is None:
             others = [other for other in self._confirming_order if other in replicas]
@@ -539,12 +788,15 @@ class Node:
     async def _observe(self, deadline: float) -> Timestamp | None:
         """Hear the clocks of so many nodes that they meet every quorum of every range; answers the latest. None: too
         few answered. Every answer is at or above this node's clock of now, which the question carries."""
-        needed = len(self.nodes) - self._replication // 2 - 1
+        needed = self._others_needed
         if needed <= 0:
             return self.clock.now()
         heard: asyncio.Future[bool] = self._loop.create_future()
         latest = ZERO
-        others = sorted(self._idle_ticks, key=lambda node: -self._heard_at.get(node, -RECENTLY_S))
+        others = sorted(
+            (node for node in self._counted if node != self.name),
+            key=lambda node: -self._heard_at.get(node, -RECENTLY_S),
+        )
         left = len(others)
 
         def answered(reply: RangeReply) -> None:
@@ -573,6 +825,32 @@ class Node:
         finally:
             if later is not None:
                 later.cancel()
+
+    @property
+    def _others_needed(self) -> int:
+        """So many other nodes meet, with this one, every quorum of every range. One that was decommissioned is in no
+        quorum itself."""
+        itself = self.name in self._counted
+        return max(len(self._counted) - self._replication // 2 - itself, 0)
+
+    def _take_members(self, placement: Placement) -> None:
+        """There are other nodes than before, or they may hold something else."""
+        for number, member in enumerate(placement.members, 1):
+            if member.name not in self._raft_ids:
+                self.nodes = (*self.nodes, member.name)
+                self._raft_ids[member.name] = number
+                self._idle_ticks[member.name] = 0
+                self.store.add_member(number, member.name)
+                self._transport.add_peer(member.name, member.address)
+                if self._notice is not None:
+                    self._notice("node", f"{member.name} joins, at {member.address}")
+        if placement.counted != self._counted:
+            self._counted = placement.counted
+            others = [node for node in self._counted if node != self.name]
+            self.store.closed.recount(others, self._others_needed)
+        self.router.nodes = self.mover.nodes = self._counted
+        self._confirming_order = []
+        self._choose_confirming()
 
     def _reply_to(self, node: str) -> Callable[[RangeReply], None]:
         def reply(message: RangeReply) -> None:
@@ -649,7 +927,11 @@ class Node:
         others, self._outbox = self._outbox, {}
         if single:
             self._flush_single()
-        nodes = sorted(raft.keys() | others.keys() | heartbeats.nodes()) if others or heartbeats else raft
+        nodes: Iterable[str] = raft
+        if heartbeats:
+            nodes = sorted(raft.keys() | others.keys() | heartbeats.nodes())
+        elif others:
+            nodes = sorted(raft.keys() | others.keys()) if raft else sorted(others)
         for node in nodes:
             messages = others.get(node, ())
             left = refused = 0
@@ -769,6 +1051,7 @@ class Node:
         if self._stopped:
             return
         if self._open_client_requests >= CLIENT_REQUESTS_MOST:
+            self.refused_client_requests += 1
             reason = f"{CLIENT_REQUESTS_MOST} client requests are under way on {self.name}"
             done(ClientReply(request.request_id, error=Overloaded(reason)))
             return
@@ -780,6 +1063,9 @@ class Node:
         timeout_ms = request.timeout_ms or self.options.timeout_ms
         deadline = self._loop.time() + timeout_ms / 1000
         operation = request.operation
+        if request.write is not None:
+            self._spawn(self._write_once(request, request.write, deadline, done))
+            return
         match operation:
             case ClientPut(transaction=0):
                 self._single(request, Put(operation.key, operation.value), operation.key, deadline, done)
@@ -789,6 +1075,8 @@ class Node:
             case ClientCompareAndSet():
                 single = CompareAndSet(operation.key, operation.expected, operation.new)
                 self._single(request, single, operation.key, deadline, done)
+            case ClientAdd(key=key, amount=amount):
+                self._single(request, Add(key, amount), key, deadline, done)
             case ClientDelete(transaction=0):
                 self._single(request, Delete(operation.key), operation.key, deadline, done)
             case BeginTransaction() | ClientPut() | ClientDelete() | RollbackTransaction():
@@ -801,8 +1089,10 @@ class Node:
                         self._open_client_requests -= 1
                     else:
                         self._reply(done, ClientReply(request.request_id, value))
-            case Status():
-                self._reply(done, ClientReply(request.request_id, self.status()))
+            case OpenSession():
+                self._reply(done, ClientReply(request.request_id, self.session_writes.open()))
+            case Status(ranges=ranges):
+                self._reply(done, ClientReply(request.request_id, self.status(ranges)))
             case _:
                 self._spawn(self._run(request, operation, connection, deadline, done))
 
@@ -835,7 +1125,7 @@ class Node:
     def _single(
         self,
         request: ClientRequest,
-        operation: Get | Put | Delete | CompareAndSet,
+        operation: Get | Put | Delete | CompareAndSet | Add,
         key: bytes,
         deadline: float,
         done: DoneWithClient,
@@ -872,7 +1162,7 @@ class Node:
     async def _single_again(
         self,
         request: ClientRequest,
-        operation: Get | Put | Delete | CompareAndSet,
+        operation: Get | Put | Delete | CompareAndSet | Add,
         range_id: int,
         asked: str,
         reply: RangeReply,
@@ -899,7 +1189,7 @@ class Node:
                         self._reply(done, ClientReply(request.request_id, error=TimedOut(reason)))
                         return
                     pushed = cleared.pushed
-                case ReadUncertain():
+                case ReadUncertain() | SnapshotTooOld():
                     pushed = ()
                 case Ambiguous() if repeatable and self._loop.time() < deadline:
                     self.directory.forget_leader(range_id, asked)
@@ -918,6 +1208,26 @@ class Node:
                     return
             reply = await self.router.send((operation,), deadline, repeatable=repeatable, pushed=pushed)
 
+    async def _write_once(
+        self, request: ClientRequest, write: SessionWrite, deadline: float, done: DoneWithClient
+    ) -> None:
+        """A write of a session: see `gateway.session_writes`."""
+        reply = await self.session_writes.write(request.operation, write, deadline)
+        if reply.error is None:
+            self._reply(done, ClientReply(request.request_id, _value(reply)))
+        else:
+            self._reply(done, ClientReply(request.request_id, error=reply.error))  # type: ignore[arg-type]
+
+    def _cut_logs(self) -> list[tuple[int, int, int]]:
+        """An engine that fails here ends the node as it does in a turn, and not only this request."""
+        try:
+            return self.store.cut_logs()
+        except OSError as error:
+            self._loop.call_exception_handler(
+                {"message": f"the logs of {self.name} could not be cut", "exception": error}
+            )
+            raise Failed(Unavailable(f"{self.name} stops: {error}")) from error
+
     # Transactions and scans.
 
     async def _run(
@@ -932,6 +1242,8 @@ class Node:
             value = await self._perform(operation, connection, deadline)
         except Failed as failed:
             self._reply(done, ClientReply(request.request_id, error=failed.error))
+        except Forsaken:
+            self._open_client_requests -= 1
         except Exception as error:
             # A defect of this program. The client must not wait for it, and must not believe anything.
             self._reply(done, ClientReply(request.request_id, error=Ambiguous(f"internal error: {error!r}")))
@@ -951,7 +1263,9 @@ class Node:
                 number = request.request_id
                 if number in connection.transactions:
                     raise Failed(BadRequest(f"transaction {number} is open on this connection already"))
-                connection.transactions[number] = coordinator.begin(operation.priority)
+                connection.transactions[number] = coordinator.begin(
+                    operation.priority, operation.protocol, operation.isolation
+                )
                 return number
             case ClientPut():
                 coordinator.put(_find(connection, operation.transaction), operation.key, operation.value)
@@ -1012,14 +1326,34 @@ class Node:
                     open_one.over = True
                     text = f"{operation.writes} writes were sent and {open_one.puts} taken; begin a new transaction"
                     raise Failed(TransactionAborted(text))
+                if operation.token:
+                    return await self.transact_writer.commit_once(open_one, operation.token, deadline)
                 await coordinator.commit(open_one, deadline)
-                return None
+                return open_one.committed_at if operation.is_timed else None
             case ReplicaStates(digests=digests):
                 return [
                     await self._replica_state(replica, digests)
                     for _, replica in sorted(self.store.replicas.items())
                     if replica.descriptor.is_known
                 ]
+            case ClientTransactWrite():
+                return await self.transact_writer.write(operation, deadline)
+            case ClientForsake():
+                return self._forsake(operation)
+            case ClientGetVersion(key=key):
+                return await self.transact_writer.version(key, deadline)
+            case ClientPlacement():
+                if not self._is_placed:
+                    raise Failed(BadRequest("placement is off: start the nodes with placement=on"))
+                return encode_placement(await self.placer.perform(operation, deadline))
+            case ClientMove() | ClientTransfer():
+                return await self.mover.perform(operation, deadline)
+            case CutLogs():
+                for _ in range(CUT_LOOKS):
+                    if self.store.may_turn:
+                        return self._cut_logs()
+                    await asyncio.sleep(0.001)
+                raise Failed(TimedOut(f"a sync of {self.name} takes too long"))
             case ClientMerge(key=key):
                 one = await self.reshaper.merge(key, deadline)
                 return [[one.id, one.start, one.end, one.generation]]
@@ -1030,6 +1364,15 @@ class Node:
                 ]
             case _:
                 raise Failed(BadRequest(f"{type(operation).__name__} is not understood"))
+
+    def _forsake(self, operation: ClientForsake) -> dict[str, int]:
+        if not is_on(self.options.fault_points):
+            raise Failed(BadRequest("fault_points is off: no coordinator dies at anybody's wish here"))
+        try:
+            self.fault_points.arm(operation.step, operation.count)
+        except ValueError as error:
+            raise Failed(BadRequest(str(error))) from error
+        return self.fault_points.died
 
     # Looking in.
 
@@ -1066,48 +1409,41 @@ class Node:
                 return str(done.value)
             await asyncio.sleep(0)
 
-    def status(self) -> dict[str, Any]:
+    def status(self, with_ranges: bool = True) -> dict[str, Any]:
         """What the node says about itself: see docs of `Client.status`."""
-        store = self.store.counters
-        engine = self._engine.counters
         return {
             "node": self.name,
             "clock_ns": self._wall_ns(),
             "hybrid_clock": str(self.clock.last),
             "monotonic": self._loop.time(),
-            "ranges": self.store.status(),
-            "counters": {
-                "turns": store.turns,
-                "batches": engine.batches,
-                "syncs": engine.syncs,
-                "bytes_written": engine.bytes,
-                "changes": engine.changes,
-                "requests": store.requests,
-                "refused": store.refused,
-                "read_rounds": self.store.reads.rounds,
-                "reads_by_lease": self.store.reads.lease,
-                "reads_without_lease": self.store.reads.lease_refused,
-                "reads_bounded": self.store.reads.bounded,
-                "reads_sent_to_leader": self.store.reads.bounded_refused,
-                "reads_stale": self.store.reads.stale,
-                "timestamps_closed": self.store.closed.counters.closed,
-                "raft_messages": store.raft_messages,
-                "replica_ticks": store.replica_ticks,
-                "heartbeats": store.heartbeats,
-                "heartbeat_answers": store.heartbeat_answers,
-                "heartbeat_envelopes": store.heartbeat_envelopes,
-                "answer_envelopes": store.answer_envelopes,
-                "pre_votes": store.pre_votes,
-                "votes": store.votes,
-                "sleeps": store.sleeps,
-                "wakes": store.wakes,
-                "frames_sent": self.frames_sent,
-                "frames_received": self.frames_received,
-                "bytes_sent": self.bytes_sent,
-                "open_client_requests": self._open_client_requests,
-                "pending_range_requests": self.router.pending,
+            "ranges": self.store.status() if with_ranges else [],
+            "clock_offsets_ms": {
+                peer: round(found.offset_ns / 1e6, 3)
+                for peer, found in self.clock_offsets.fresh(self._monotonic_ns()).items()
             },
+            "placement": self.placer.status() if self._is_placed else None,
+            "coordinators_died": dict(self.fault_points.died),
+            "coordinators_passed": dict(self.fault_points.passed),
+            "counters": read_metrics(self.sources()),
         }
+
+    def sources(self) -> Sources:
+        """Where everything is counted, as of now."""
+        return Sources(
+            node=self.name,
+            store=self.store,
+            engine=self._engine.counters,
+            survey=self.store.survey(),
+            shapes=self.shaper.counters,
+            collections=self.collector.counters,
+            placing=self.placer.counters,
+            frames_sent=self.frames_sent,
+            frames_received=self.frames_received,
+            bytes_sent=self.bytes_sent,
+            open_client_requests=self._open_client_requests,
+            refused_client_requests=self.refused_client_requests,
+            pending_range_requests=self.router.pending,
+        )
 
 
 def _stream_of_this_life(given: random.Random, name: str, first: Timestamp) -> random.Random:
@@ -1132,6 +1468,8 @@ def _why_refused(operation: ClientOperation) -> str | None:
             | ClientPut(key=key, transaction=0)
             | ClientDelete(key=key, transaction=0)
             | ClientCompareAndSet(key=key)
+            | ClientAdd(key=key)
+            | ClientGetVersion(key=key)
         ):
             lowest = key
         case ClientGetMany(keys=keys):
@@ -1150,7 +1488,7 @@ def _why_too_large(operation: ClientOperation) -> str | None:
             size = len(operation.key) + len(operation.value)
         case ClientCompareAndSet():
             size = len(operation.key) + len(operation.expected or b"") + len(operation.new or b"")
-        case ClientGet() | ClientDelete(transaction=0):
+        case ClientGet() | ClientDelete(transaction=0) | ClientAdd():
             size = len(operation.key)
         case ClientGetMany():
             size = sum(map(len, operation.keys))
@@ -1170,6 +1508,8 @@ def _value(reply: RangeReply) -> Any:
             return value
         case Compared(applied=applied, current=current):
             return [applied, current]
+        case Added(value=value):
+            return value
         case _:
             return None
 

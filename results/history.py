@@ -236,10 +236,10 @@ class History:
             try:
                 operations.append(operations_module.decode_line(line))
             except msgspec.MsgspecError as error:
-                if number < len(lines):
+                if number < len(lines) or data.endswith(b"\n"):
                     raise HistoryError(
                         f"{path}: line {number} of {len(lines)} is not an operation ({error}); only the last line "
-                        "of a history may be damaged, by a crash in the middle of a write"
+                        "of a history may be damaged, by a crash in the middle of a write, and then has no end"
                     ) from error
                 torn = (
                     f"the last line (line {number}, {len(line)} bytes) was torn and is left out; "
@@ -294,9 +294,10 @@ class History:
         """The steps of the nemesis, in the order in which they were started.
 
         A step's start and stop are each an invocation and an info with the same `value["step"]`; steps may
-        overlap. Events of the nemesis without a step are notes and are passed over.
+        overlap. A step that is invoked again (it had no effect before) has an interval for each time. Events of the
+        nemesis without a step are notes and are passed over.
         """
-        steps: dict[int, dict[str, Operation]] = {}
+        steps: dict[int, list[dict[str, Operation]]] = {}
         for event in self.nemesis():
             if (
                 not isinstance(event.value, dict)
@@ -305,8 +306,11 @@ class History:
             ):
                 continue
             part = f"{event.f} {event.type}"
-            steps.setdefault(int(event.value["step"]), {})[part] = event
-        intervals = [_fault_interval(step, events) for step, events in steps.items()]
+            attempts = steps.setdefault(int(event.value["step"]), [{}])
+            if part == "start invoke" and attempts[-1]:
+                attempts.append({})
+            attempts[-1][part] = event
+        intervals = [_fault_interval(step, events) for step, attempts in steps.items() for events in attempts]
         return sorted(intervals, key=lambda interval: (interval.start_ns, interval.step))
 
     @cached_property

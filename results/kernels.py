@@ -29,7 +29,7 @@ VARIABLE: Final = "HARNESS_KERNELS"
 INTERPRETED: Final = "interpreted"
 COMPILED: Final = "compiled"
 
-_PACKAGES: Final = ("results.", "checkers.")
+_PACKAGES: Final = ("results.", "checkers.", "harness.")
 _WITHOUT_KERNELS: Final = frozenset({"__pycache__", "front_end"})
 """Folders that are not looked into."""
 

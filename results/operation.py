@@ -28,6 +28,8 @@ NEMESIS: Final = "nemesis"
 HARNESS: Final = "harness"
 """The process that marks the phases of a run."""
 LOG: Final = "log"
+LEADERS: Final = "leaders"
+"""The event of the observer `LOG` that says who led which range when."""
 """The process whose events are lines found in the logs of the nodes."""
 
 MAIN_PHASE: Final = "main"
@@ -59,6 +61,8 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Invocations: the node that this process talks to."""
     phase: str | None = None
     """Invocations: the phase it belongs to; None means main."""
+    committed_at: int | None = None
+    """Completions: the commit timestamp that the database gave, in its own unit; checkers take greater for later."""
 
     @property
     def is_client(self) -> bool:

@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ import msgspec
 from results import operation as operations_module
 from results import verdict as verdict_module
 from results.history import History, HistoryOrder
+from results.messages import Message, MessageLog, decode_messages, encode_messages
 from results.operation import Operation
 from results.process_identity import ProcessIdentity, identify, is_running
 from results.verdict import Verdict
@@ -289,6 +290,10 @@ class RunFolder:
         return self.path / "running.json"
 
     @property
+    def messages_path(self) -> Path:
+        return self.path / "messages.jsonl.gz"
+
+    @property
     def nodes_path(self) -> Path:
         return self.path / "nodes"
 
@@ -328,6 +333,10 @@ class RunFolder:
         """Keeps the recorded stream of operations that this run invokes, a JSON line an operation."""
         self._write(self.operations_path, lines)
 
+    def write_messages(self, recorded: int, kept: Sequence[Message]) -> None:
+        """Keeps who sent what to whom: these messages, of so many."""
+        self._write(self.messages_path, encode_messages(recorded, kept))
+
     def write_shrink(self, record: bytes, page: str) -> None:
         """Keeps how this run came of a larger one, as JSON and as a page for people."""
         self._write(self.shrink_path, record)
@@ -363,6 +372,12 @@ class RunFolder:
         lines = self._existing(self.schedule_path).read_bytes().splitlines()
         return [msgspec.json.decode(line) for line in lines]
 
+    def read_messages(self) -> MessageLog | None:
+        """Who sent what to whom; None of a run that kept no messages. Raises MessagesError."""
+        if not self.messages_path.exists():
+            return None
+        return decode_messages(self.messages_path.read_bytes())
+
     def read_environment(self) -> dict[str, Any]:
         environment: dict[str, Any] = msgspec.json.decode(self._existing(self.environment_path).read_bytes())
         return environment
@@ -376,6 +391,8 @@ class RunFolder:
     def _existing(self, path: Path) -> Path:
         if not path.exists():
             raise RunFolderError(f"the run {self.id} has no {path.name} (looked in {self.path})")
+        if not path.is_file():
+            raise RunFolderError(f"{path} is no file, as it is in a run folder")
         return path
 
     # Whether it is live

@@ -77,13 +77,14 @@ class TransactionsBuilder:
         micro_operations: Sequence[Any] | None = None,
         committed_at: int | None = None,
     ) -> None:
-        """Takes how a transaction ended, by event `index`: `ok` with its reads filled, `fail`, or `info`."""
+        """Takes how a transaction ended, by event `index`: `ok` with its reads filled, `fail`, or `info`; and when
+        the database committed it, if that is a number of 62 bits."""
         self._outcome[transaction] = TYPE_CODES[outcome]
         if outcome in (OK, FAIL):
             self._end[transaction] = index
         if outcome == OK and micro_operations is not None:
             self._values[transaction] = micro_operations
-        if committed_at is not None:
+        if committed_at is not None and 0 <= committed_at < 1 << 62:
             self._committed_at[transaction] = committed_at
 
     def done(self) -> Transactions:
@@ -92,7 +93,9 @@ class TransactionsBuilder:
         ok = TYPE_CODES[OK]
         known = [outcome == ok for outcome in self._outcome]
         try:
-            micro_operations, elements_count = measure(self._values, known, CODES)
+            micro_operations, elements_count = measure(
+                self._values, known, CODES, self._of_registers is False
+            )
         except ValueError as error:
             transaction, reason = error.args
             raise HistoryError(f"event {self._start[transaction]} holds no transaction: {reason}") from error
@@ -175,7 +178,8 @@ def transactions_of(
             )
         else:
             answer = None if operation.value is None else _micro_operations(operation)
-            builder.complete(open_.pop(operation.process), operation.index, operation.type, answer)
+            transaction = open_.pop(operation.process)
+            builder.complete(transaction, operation.index, operation.type, answer, operation.committed_at)
     return builder.done()
 
 

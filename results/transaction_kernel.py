@@ -15,8 +15,9 @@ _APPEND = cython.declare(cython.int, 1)
 _SCAN = cython.declare(cython.int, 3)
 
 
-def measure(values: list, known: list, codes: dict) -> tuple:
-    """How many micro-operations and elements the transactions have; `known` says whose answers are known.
+def measure(values: list, known: list, codes: dict, of_lists: cython.bint = False) -> tuple:
+    """How many micro-operations and elements the transactions have; `known` says whose answers are known, `of_lists`
+    that a read answers a list and nothing else.
 
     Raises ValueError with `(number of the transaction, what is wrong)` for what is no transaction.
     """
@@ -38,17 +39,46 @@ def measure(values: list, known: list, codes: dict) -> tuple:
                 raise ValueError(i, f"{step[0]!r:.40} is no micro-operation (they are {', '.join(codes)})")
             code = found
             answer = step[2]
+            if code == _SCAN and not _is_range(step[1]):
+                raise ValueError(
+                    i, f"{step[1]!r:.80} is no range of a scan; it is [first, end], null where it is open"
+                )
             if not is_known or answer is None:
                 continue
             if code == _READ:
-                elements += len(answer) if isinstance(answer, (list, tuple)) else 1
+                if isinstance(answer, (list, tuple)):
+                    elements += len(answer)
+                elif of_lists:
+                    raise ValueError(
+                        i, f"{answer!r:.80} is no answer to a read of a list; it is a list, or null"
+                    )
+                else:
+                    elements += 1
             elif code == _SCAN:
-                if not isinstance(answer, (list, tuple)):
+                if not isinstance(answer, (list, tuple)) or not all(map(_is_row, answer)):
                     raise ValueError(
                         i, f"{answer!r:.80} is no answer to a scan; it is a list of [key, value]"
                     )
                 elements += 2 * len(answer)
     return micro_operations, elements
+
+
+def _is_range(bounds) -> bool:
+    """Whether something can lie from the one to the other."""
+    if not isinstance(bounds, (list, tuple)) or len(bounds) != 2:
+        return False
+    if bounds[0] is None or bounds[1] is None:
+        return True
+    try:
+        bounds[0] < bounds[1]  # noqa: B015 - asked for whether it can be.
+    except TypeError:
+        return False
+    return True
+
+
+def _is_row(row) -> bool:
+    """Whether it is a key with the value that it has; a key without a value does not exist, and is not answered."""
+    return isinstance(row, (list, tuple)) and len(row) == 2 and row[1] is not None
 
 
 def lay_out(

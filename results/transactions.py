@@ -78,6 +78,8 @@ class Transactions:
     in the order of their sessions, and only transactions of one session are known to follow one another."""
     absent: Any = None
     """What a register holds that is absent here, as it stands in the history; see `isolation/initial_values.py`."""
+    is_initial_known: bool = False
+    """Whether it was said what registers hold at first: then nobody can have read another value that nobody wrote."""
 
     def __len__(self) -> int:
         return len(self.start)

@@ -60,13 +60,18 @@ class Bank(Workload):
         count = int(own["accounts"])
         self.keys = {f"a{number}": evenly_spread_key("bank", number, count) for number in range(count)}
         """The key of each account."""
-        self.checker = BankChecker(list(self.keys), self.total)
-        share = float(own["read_share"])
+        share, rest = divmod(self.total, count)
+        self.opening = {account: share + (number < rest) for number, account in enumerate(self.keys)}
+        """What each account holds when it is opened."""
+        self.checker = BankChecker(
+            list(self.keys), self.total, opening=None if self.reads_bounded else self.opening
+        )
+        read_share = float(own["read_share"])
         mixed = combine.mix(
             combine.repeat(combine.operation("read")),
             transfers(list(self.keys), int(own["max_transfer"]), options.stream()),
             random=options.stream(),
-            weights=(share, 1 - share),
+            weights=(read_share, 1 - read_share),
         )
         self.generator = main_phase(mixed, options)
         self.final_generator = final_reads(
@@ -92,9 +97,8 @@ class Bank(Workload):
                 return
             if len(missing) < len(present):
                 raise Definite("set-up", f"of the accounts of a fresh database only some exist: {present}")
-            share, rest = divmod(self.total, len(present))
-            for position, key in enumerate(self.keys.values()):
-                await transaction.put(key, share + (1 if position < rest else 0))
+            for account, key in self.keys.items():
+                await transaction.put(key, self.opening[account])
 
     async def invoke(self, session: Session, invocation: Operation) -> Any:
         match invocation.f:

@@ -8,6 +8,7 @@ database a list is the value of a key; an append reads it and puts it back one l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from checkers.isolation.list_append import ListAppendChecker
@@ -16,13 +17,14 @@ from checkers.online.online_checker import OnlineChecker
 from results.operation import Operation
 from workloads.keys import spread_key
 from workloads.main_phase import main_phase
-from workloads.on_transactions import transact
+from workloads.on_transactions import transact_timed
 from workloads.session import TRANSACTIONS, Session, Transaction
 from workloads.transactions import (
     ISOLATIONS,
     READ,
     TRANSACTION_OPTIONS,
     final_transactions,
+    read_only,
     shape_problems,
     transactions,
 )
@@ -58,9 +60,17 @@ class ListAppend(Workload):
             raise ValueError(f"workload list-append has no function {invocation.f!r}: txn")
 
         async def work(transaction: Transaction) -> list[list[Any]]:
+            done = await read_only(transaction, invocation.value, partial(spread_key, "list-append"))
+            if done is not None:
+                return done
             done = []
+            append = getattr(transaction, "append", None)  # See `workloads.session.AppendsToLists`.
             for function, number, element in invocation.value:
                 key = spread_key("list-append", number)
+                if function == APPEND and append is not None:
+                    await append(key, element)
+                    done.append([function, number, element])
+                    continue
                 value = await transaction.get(key)
                 if function == APPEND:
                     await transaction.put(key, [*(value or []), element])
@@ -69,7 +79,7 @@ class ListAppend(Workload):
                     done.append([function, number, value])
             return done
 
-        return await transact(session, work)
+        return await transact_timed(session, work)
 
     def problems(self, invocation: Operation, value: Any) -> list[str]:
         found = shape_problems(invocation.value, value, (READ, APPEND))

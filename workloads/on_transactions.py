@@ -21,6 +21,7 @@ from workloads.session import (
     QUEUE,
     TRANSACTIONS,
     UNIQUE_IDS,
+    Committed,
     Counter,
     Definite,
     Indefinite,
@@ -86,6 +87,17 @@ async def transact(session: Session, work: Callable[[Transaction], Awaitable[T]]
             return await work(transaction)
         except Indefinite as error:
             raise Definite(error.kind, error.text) from error
+
+
+async def transact_timed(session: Session, work: Callable[[Transaction], Awaitable[T]]) -> T | Committed:
+    """As `transact`; with the commit timestamp of the database where the session tells it."""
+    take = getattr(session, "take_commit_time", None)
+    if take is None:
+        return await transact(session, work)
+    take()
+    value = await transact(session, work)
+    committed_at = take()
+    return value if committed_at is None else Committed(value, committed_at)
 
 
 class OnTransactions:

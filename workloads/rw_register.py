@@ -7,19 +7,21 @@ blind writes are tried as well.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from checkers.isolation.rw_register import RwRegisterChecker
 from results.operation import Operation
 from workloads.keys import spread_key
 from workloads.main_phase import main_phase
-from workloads.on_transactions import transact
+from workloads.on_transactions import transact_timed
 from workloads.session import TRANSACTIONS, Session, Transaction
 from workloads.transactions import (
     ISOLATIONS,
     READ,
     TRANSACTION_OPTIONS,
     final_transactions,
+    read_only,
     shape_problems,
     transactions,
 )
@@ -52,6 +54,9 @@ class RwRegister(Workload):
             raise ValueError(f"workload rw-register has no function {invocation.f!r}: txn")
 
         async def work(transaction: Transaction) -> list[list[Any]]:
+            done = await read_only(transaction, invocation.value, partial(spread_key, "rw-register"))
+            if done is not None:
+                return done
             done = []
             for function, number, value in invocation.value:
                 key = spread_key("rw-register", number)
@@ -62,7 +67,7 @@ class RwRegister(Workload):
                     done.append([function, number, await transaction.get(key)])
             return done
 
-        return await transact(session, work)
+        return await transact_timed(session, work)
 
     def problems(self, invocation: Operation, value: Any) -> list[str]:
         return shape_problems(invocation.value, value, (READ, WRITE))

@@ -22,7 +22,7 @@ cancelled, and its session closed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
@@ -43,6 +43,8 @@ LOCK: Final = "lock"
 UNIQUE_IDS: Final = "unique-ids"
 WATCH: Final = "watch"
 CHOSEN_READS: Final = "chosen-reads"
+TRANSACT_WRITE: Final = "transact-write"
+RETRIED_TRANSACTIONS: Final = "retried-transactions"
 
 INTERFACES: Final[dict[str, str]] = {
     KEY_VALUE: "get, put and delete one key",
@@ -57,6 +59,8 @@ INTERFACES: Final[dict[str, str]] = {
     UNIQUE_IDS: "make an identifier that was never made before",
     WATCH: "writes that answer a revision, and the stream of all changes from a revision on",
     CHOSEN_READS: "read one key with a consistency that is chosen for this read",
+    TRANSACT_WRITE: "write several keys in one request, all or nothing, once for each token",
+    RETRIED_TRANSACTIONS: "transactions that the client tries again by itself, once for each token",
 }
 """Every interface that a session may offer, and what it means."""
 
@@ -165,6 +169,15 @@ class ReadsMany(Protocol):
 
 
 @runtime_checkable
+class AppendsToLists(Protocol):
+    """What a transaction may offer besides. Where the isolation is weaker than snapshots, a list that is read and put
+    loses elements that an append of the database itself keeps."""
+
+    async def append(self, key: str, element: Value) -> None:
+        """The list at this key (none: an empty one) ends with this element."""
+
+
+@runtime_checkable
 class ReadsRanges(Protocol):
     """What a transaction offers besides where the session has `transactional-scan`."""
 
@@ -184,6 +197,23 @@ async def read_many(transaction: Transaction, keys: Sequence[str]) -> Sequence[V
 
 
 @runtime_checkable
+class TellsCommitTimes(Protocol):
+    """What a session may offer besides `transactions`."""
+
+    def take_commit_time(self) -> int | None:
+        """The commit timestamp, by the database itself and in a unit of its own, of the one transaction that this
+        session has committed since it was last asked; None if it was not one, or the database gave none. Of two that
+        wrote one key, the later has the greater."""
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What `Workload.invoke` may answer in place of a value: the value, and the commit timestamp to be recorded."""
+
+    value: Any
+    committed_at: int | None
+
+
+@runtime_checkable
 class Transactions(Protocol):
     """`transactions`."""
 
@@ -195,6 +225,38 @@ class Transactions(Protocol):
         Indefinite if its outcome is unknown. Calls inside the block may raise Definite or Indefinite too; since
         nothing was committed, the caller may treat both as definite.
         """
+
+
+class WriteItem(msgspec.Struct, frozen=True):
+    """One item of `TransactWrite.transact_write`."""
+
+    key: str
+    elements: list[Value]
+    """What the list of the key gets at its end; a key that does not exist is an empty list. Without any, the key is
+    only looked at."""
+    must_exist: bool = False
+    """Whether all is cancelled where the key does not exist."""
+    must_not_exist: bool = False
+    """Whether all is cancelled where it does."""
+
+
+@runtime_checkable
+class TransactWrite(Protocol):
+    """`transact-write`."""
+
+    async def transact_write(self, items: Sequence[WriteItem], token: str) -> None:
+        """All items, or none. It returns where they took effect now or by an earlier call with this token, for the last
+        ten minutes at least; a Definite says that this call had no effect, and nothing of others."""
+
+
+@runtime_checkable
+class RetriedTransactions(Protocol):
+    """`retried-transactions`."""
+
+    async def retried(self, work: Callable[[Transaction], Awaitable[Any]], token: str) -> Any:
+        """As a transaction that does the work and commits, and again with fresh reads for as long as that is certainly
+        safe: it had no effect, or there is a token (not ""), with which it takes effect once. Answers what the work did
+        in the attempt that committed; None if an earlier one had committed unheard."""
 
 
 @runtime_checkable

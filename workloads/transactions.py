@@ -8,6 +8,7 @@ writes, whose values are unique over the whole run, so that every read tells who
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +17,12 @@ from workloads.final_reads import final_reads
 from workloads.generator import combinators as combine
 from workloads.generator.core import PENDING, Answer, Context, Generator, Invocation
 from workloads.rotating_keys import RotatingKeys
+from workloads.session import Transaction, read_many
 from workloads.workload import Option, WorkloadOptions
 
 READ = "r"
+SCAN = "scan"
+READ_ONE_BY_ONE = 4
 KEYS_OF_A_FINAL_READ = 8
 MOST_FINAL_KEYS = 800
 FINAL_READS_PER_S = 100.0
@@ -36,7 +40,15 @@ ISOLATIONS = (
     "read-committed",
     "read-uncommitted",
 )
-"""What the checkers of both workloads can demand, the default first."""
+"""What the checkers of both workloads can demand, the default first. What holds at `strict-serializable` and at
+`strong-snapshot-isolation` holds at all that come after them."""
+
+
+def strongest_within(promised: str, levels: Sequence[str]) -> str | None:
+    """The first of these levels that holds where `promised` does; None if none of them is known to."""
+    held = ISOLATIONS[ISOLATIONS.index(promised) :]
+    return next((level for level in levels if level in held), None)
+
 
 TRANSACTION_OPTIONS = {
     "keys": Option(5, 1, 1000, "how many keys are hot at a time"),
@@ -94,22 +106,55 @@ def transactions(own: dict[str, Any], write: str, options: WorkloadOptions) -> G
 
 
 def final_transactions(own: dict[str, Any], options: WorkloadOptions) -> Generator:
-    """Reads of every key that was probably used, some at a time, through every node. How many there were is known on
-    average only; the first are read, and a few that were never written."""
-    writes = options.rate * options.time_limit_s * (1 + own["most_operations"]) / 2 * (1 - own["read_share"])
-    count = min(2 * int(own["keys"]) + int(writes / own["writes_per_key"]), MOST_FINAL_KEYS)
+    """Reads of every key that was probably used."""
+    return final_micro_reads(
+        lambda key: [READ, key, None],
+        places=int(own["keys"]),
+        writes=1 - own["read_share"],
+        writes_per_place=own["writes_per_key"],
+        most_operations=own["most_operations"],
+        together=KEYS_OF_A_FINAL_READ,
+        most=MOST_FINAL_KEYS,
+        options=options,
+    )
+
+
+def final_micro_reads(
+    read: Callable[[int], list[Any]],
+    *,
+    places: int,
+    writes: float,
+    writes_per_place: float,
+    most_operations: float,
+    together: int,
+    most: int,
+    options: WorkloadOptions,
+) -> Generator:
+    """`read` of every place that was probably used, some together in a transaction, through every node. `places` are
+    hot at a time, each until it was written so often; `writes` is their share among micro-operations. How many there
+    were is known on average only; the first are read, and a few that were never written."""
+    written = options.rate * options.time_limit_s * (1 + most_operations) / 2 * writes
+    count = min(2 * places + int(written / writes_per_place), most)
     reads = [
         combine.until_ok(
             combine.repeat(
-                combine.operation(
-                    "txn",
-                    [[READ, key, None] for key in range(first, min(first + KEYS_OF_A_FINAL_READ, count))],
-                )
+                combine.operation("txn", [read(one) for one in range(first, min(first + together, count))])
             )
         )
-        for first in range(0, count, KEYS_OF_A_FINAL_READ)
+        for first in range(0, count, together)
     ]
     return final_reads(reads, options, 1 / FINAL_READS_PER_S)
+
+
+async def read_only(
+    transaction: Transaction, operations: Sequence[Sequence[Any]], key_of: Callable[[int], str]
+) -> list[list[Any]] | None:
+    """The answer to a transaction of more than `READ_ONE_BY_ONE` reads, as the last ones are, read in one go: one after
+    another they may take longer than an operation may, where the network is slow. None for any other transaction."""
+    if len(operations) <= READ_ONE_BY_ONE or any(function != READ for function, _, _ in operations):
+        return None
+    values = await read_many(transaction, [key_of(key) for _, key, _ in operations])
+    return [[READ, key, value] for (_, key, _), value in zip(operations, values, strict=True)]
 
 
 def shape_problems(invocation: Any, value: Any, functions: tuple[str, ...]) -> list[str]:
@@ -124,6 +169,6 @@ def shape_problems(invocation: Any, value: Any, functions: tuple[str, ...]) -> l
             problems.append(
                 f"micro-operation {position} is [{' or '.join(functions)}, key, value], not {other!r:.80}"
             )
-        elif one[:2] != other[:2] or (one[0] != READ and one[2] != other[2]):
+        elif one[:2] != other[:2] or (one[0] not in (READ, SCAN) and one[2] != other[2]):
             problems.append(f"micro-operation {position} was {one!r:.80}, and is answered as {other!r:.80}")
     return problems

@@ -23,7 +23,7 @@ def with_initial(transactions: Transactions, initial: Any) -> Transactions:
     """The transactions in which absence is that of any written value, and `initial` what an absent register holds."""
     wanted = identity(initial)
     if wanted is None:
-        return transactions
+        return replace(transactions, is_initial_known=True)
     number = next(
         (number for number, value in enumerate(transactions.values) if identity(value) == wanted), -2
     )
@@ -46,4 +46,5 @@ def with_initial(transactions: Transactions, initial: Any) -> Transactions:
         elements=seen[has_one],
         values=[*transactions.values, None],
         absent=initial,
+        is_initial_known=True,
     )

@@ -12,6 +12,8 @@ from functools import partial
 from typing import Final
 
 from checkers.checker import Deadline, Limits
+from checkers.isolation.append_orders import Impossible, OpenOrders
+from checkers.isolation.commit_order import with_commit_order
 from checkers.isolation.cycles import find_cycles
 from checkers.isolation.decide import Observations, verdict_on
 from checkers.isolation.dependencies import Dependencies, components, orders
@@ -23,6 +25,7 @@ from checkers.isolation.open_orders import decide
 from checkers.isolation.polygraph import LEVELS as SNAPSHOTS
 from checkers.isolation.prefix import PREFIX, prefix_cycle
 from checkers.isolation.unobserved import ALLOWING_CYCLES, as_registers, in_order_of_ends
+from checkers.words import count
 from results.history import History
 from results.transaction_columns import transactions_of
 from results.transactions import APPEND, READ, Transactions
@@ -57,7 +60,7 @@ class ListAppendChecker:
                 "reads and appends can be judged",
             )
         found = Observations()
-        versions = list_versions(transactions)
+        versions = with_commit_order(list_versions(transactions))
         reasons = ListReasons(versions)
         for finding in versions.findings:
             if finding.name in _NO_ANOMALIES:
@@ -68,9 +71,9 @@ class ListAppendChecker:
             else:
                 found.add(finding.name, partial(reasons.of_finding, finding))
         order = orders(transactions)
-        count, component = components(transactions, versions.dependencies, order)
+        number, component = components(transactions, versions.dependencies, order)
         cycles = find_cycles(
-            len(transactions), versions.dependencies, order, count, component, deadline.expired
+            len(transactions), versions.dependencies, order, number, component, deadline.expired
         )
         for cycle in cycles.cycles:
             found.add(cycle.name, partial(reasons.of_cycle, cycle, cycles.sizes[cycle.component]))
@@ -120,7 +123,9 @@ class ListAppendChecker:
                 asked != self.isolation and self._allows(transactions, ordered, deadline)
             ):
                 found.is_proved = True
-            elif verdict.outcome == INVALID and asked == self.isolation:
+            elif asked != self.isolation:
+                self._search_orders(versions, reasons, found, limits, deadline)
+            elif verdict.outcome == INVALID:
                 for anomaly in verdict.anomalies:
                     found.add(anomaly.type, lambda anomaly=anomaly: anomaly)  # type: ignore[misc]
                 found.is_refuted = True
@@ -130,10 +135,39 @@ class ListAppendChecker:
                     "at this level; a read of such keys in the end would tell"
                 )
 
+    def _search_orders(
+        self,
+        versions: ListVersions,
+        reasons: ListReasons,
+        found: Observations,
+        limits: Limits,
+        deadline: Deadline,
+    ) -> None:
+        """Levels about what happened before what, which no polygraph decides (see `append_orders`)."""
+        needed = OpenOrders.size_bytes(versions.dependencies.nodes) // 1_000_000
+        if needed > limits.memory_mb // 2:
+            found.doubts.append(
+                "several appends to one key were observed by nobody, and to look for an order of them takes "
+                f"{needed} MB, more than half of the {limits.memory_mb} MB allowed; allow more, or read such keys in "
+                "the end"
+            )
+            return
+        orders = OpenOrders(versions)
+        decided = orders.decide(deadline)
+        if decided is True:
+            found.is_proved = True
+        elif isinstance(decided, Impossible):
+            found.add("G-single-item", partial(reasons.of_impossible, decided))
+        else:
+            found.doubts.append(
+                f"{count(len(orders.pairs), 'pair')} of appends to one key were observed by nobody, and not all their "
+                "orders could be tried; allow more time, or read such keys in the end"
+            )
+
     def _allows(self, transactions: Transactions, dependencies: Dependencies, deadline: Deadline) -> bool:
         """Whether the level allows all cycles of these dependencies."""
         order = orders(transactions)
-        count, component = components(transactions, dependencies, order)
-        cycles = find_cycles(len(transactions), dependencies, order, count, component, deadline.expired)
+        number, component = components(transactions, dependencies, order)
+        cycles = find_cycles(len(transactions), dependencies, order, number, component, deadline.expired)
         names = {cycle.name for cycle in cycles.cycles}
         return not cycles.undecided and not names & proscribed(self.isolation)

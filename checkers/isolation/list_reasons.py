@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from checkers.isolation.append_orders import Impossible
+from checkers.isolation.commit_order import BY_COMMITS
 from checkers.isolation.cycles import Cycle
 from checkers.isolation.dependencies import PROCESS, RW, WR, WW
 from checkers.isolation.evidence import Cast, edge_as_data, order_reason, shown, told
@@ -71,6 +73,8 @@ class ListReasons:
         if kind == WW:
             previous = self._value(self._before(via, source))
             place = "" if self._versions.position[via] >= 0 else ", which nobody observed,"
+            if self._versions.by_commits is not None and via in self._versions.by_commits:
+                place = ", by the commit timestamps of the database,"
             reason = (
                 f"{second} appended {shown(value)}{place} to key {shown(key)} after {first} had appended "
                 f"{shown(previous)}"
@@ -79,6 +83,70 @@ class ListReasons:
         assert kind == RW, f"an edge of kind {kind} is no dependency"
         reason = f"{first} did not observe {second}'s append of {shown(value)} to key {shown(key)}"
         return edge_as_data(kind, first, second, reason, key=key, value=value)
+
+    def of_impossible(self, decided: Impossible) -> Anomaly:
+        """Two appends that nobody observed, neither of which can have come first."""
+        transactions, owner = self._transactions, self._versions.owner
+        first, second = int(owner[decided.first]), int(owner[decided.second])
+        cycles = decided.cycles or ([], [])
+        members = [
+            first,
+            second,
+            *(edge[0] for cycle in cycles for edge in cycle if edge[0] < len(transactions)),
+        ]
+        cast = Cast(transactions, members)
+        one, other = cast.name(first), cast.name(second)
+        key = transactions.keys[int(transactions.key[decided.first])]
+        text = (
+            f"{one} and {other} both appended to key {shown(key)} ({shown(self._value(decided.first))} and "
+            f"{shown(self._value(decided.second))}), and nobody observed which came first"
+        )
+        if decided.cycles is None:
+            text += (
+                "; every order of this and the other appends that nobody observed closes a cycle with one rw"
+            )
+        for (before, after), cycle in zip(((one, other), (other, one)), cycles, strict=True):
+            if cycle:
+                text += (
+                    f"; if {before} came before {after}, then {'; and '.join(self._steps(cycle[1:], cast))}"
+                )
+        data = cast.as_data()
+        return Anomaly(
+            type="G-single-item",
+            sentence=f"G-single-item: {text}: a contradiction. Here {cast.introduced(data)}",
+            operations=cast.events(),
+            key=key,
+            evidence={"transactions": data},
+        )
+
+    def _steps(self, edges: list[tuple[int, int, int, int]], cast: Cast) -> list[str]:
+        """The reasons of edges one after the other; those into and out of nodes between transactions are one."""
+        told = []
+        source, kind = -1, -1
+        for begin, target, of_edge, via in edges:
+            if source < 0:
+                source, kind = begin, of_edge
+            if target >= len(self._transactions):
+                continue
+            if kind == WW and self._versions.position[via] < 0 and self._is_open(via, source):
+                told.append(
+                    f"{cast.name(target)} appended {shown(self._value(via))} after {cast.name(source)}, as the other "
+                    "order is impossible"
+                )
+            else:
+                told.append(self._edge(kind, source, target, via, cast)["reason"])
+            source = -1
+        return told
+
+    def _is_open(self, append: int, source: int) -> bool:
+        """Whether no append of `source` to the key was observed."""
+        versions, transactions = self._versions, self._transactions
+        mine = range(int(transactions.first[source]), int(transactions.first[source + 1]))
+        key = transactions.key[append]
+        return not any(
+            transactions.kind[one] == APPEND and transactions.key[one] == key and versions.position[one] >= 0
+            for one in mine
+        )
 
     def _value(self, append: int) -> Any:
         return self._transactions.values[int(self._transactions.value[append])]
@@ -143,6 +211,17 @@ class ListReasons:
             text = (
                 f"{one} and {other} both appended {shown(self._value(finding.first))} to {where}; nothing can be said "
                 "of a key whose appends are not unique"
+            )
+        elif name == "incompatible-order" and finding.third == BY_COMMITS:
+            at = transactions.committed_at
+            assert at is not None, "commit timestamps are told of a history without any"
+            observed = self._versions.position[finding.first] >= 0
+            text = (
+                f"{other} appended {shown(self._value(finding.second))} to {where}, and "
+                + ("then " if observed else "nobody who observed that observed that ")
+                + f"{one} appended {shown(self._value(finding.first))}"
+                + (", as was read; but " if observed else "; but ")
+                + f"by the commit timestamps of the database {one} ({at[first]}) came before {other} ({at[second]})"
             )
         elif name == "incompatible-order" and int(transactions.kind[finding.first]) == APPEND:
             text = (

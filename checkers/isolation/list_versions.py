@@ -46,6 +46,7 @@ class Finding:
     | garbage-read, duplicate-elements | read | number of the value |
     | incompatible-order | read | the longest read |
     | incompatible-order | append | the longest read, which saw the third, a later append of the same, before it |
+    | incompatible-order | append | an earlier one by reads, committed later; third: -1 (see `commit_order`) |
     | G1a, G1b, future-read | read | append that it saw |
     | dirty-update | failed append | committed append that follows it |
     | lost-update | append of who updated first | append of another that had read the same; third: length |
@@ -74,6 +75,8 @@ class ListVersions:
     """The appends that a key's longest read saw, in order; -1 for an element without an append of its own."""
     findings: Sequence[Finding]
     dependencies: Dependencies
+    by_commits: NDArray[np.int64] | None = None
+    """Appends that nobody observed, and that the order holds by their commit timestamps (see `commit_order`)."""
 
 
 def list_versions(

@@ -6,6 +6,7 @@ anti-dependency; Adya, Liskov and O'Neil, 2000). An insert that a scan overlooke
 snapshot isolation forbid them, repeatable read and the weaker levels allow them: there only what was answered counts.
 
 A key lies in a range from `lo`, included, to `hi`, excluded, if it can be compared with both; None as a bound is none.
+An answer with a key that does not, or with one twice, is wrong at every level, and is told before anything is decided.
 """
 
 from __future__ import annotations
@@ -17,11 +18,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from checkers.isolation.budget import OutOfBudgetError
+from checkers.isolation.naming import Names, show_key
+from checkers.linearizability.models import show
 from results.transactions import NIL, READ, SCAN, Transactions
+from results.verdict import Anomaly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+OUTSIDE: Final = "scan-outside-range"
+TWICE: Final = "scan-repeats-key"
+TOLD: Final = 8
+"""Impossible answers that are told."""
 BYTES: Final = 80
 """What one read takes in memory until it is judged, about."""
 
@@ -37,6 +45,34 @@ class Items:
 
 def has_scans(transactions: Transactions) -> bool:
     return bool((transactions.kind == SCAN).any())
+
+
+def impossible_answers(transactions: Transactions) -> list[Anomaly]:
+    """The scans that answered a key outside of their range, or one twice; at most `TOLD` of them."""
+    found: list[Anomaly] = []
+    for scan in np.flatnonzero((transactions.kind == SCAN) & transactions.known).tolist():
+        bounds = transactions.ranges[transactions.key[scan]]
+        seen: set[int] = set()
+        for key in _answer(transactions, scan)[0].tolist():
+            outside = not _lies_in(transactions.keys[key], bounds)
+            if outside or key in seen:
+                found.append(_told(transactions, scan, key, OUTSIDE if outside else TWICE))
+                break
+            seen.add(key)
+        if len(found) == TOLD:
+            break
+    return found
+
+
+def _told(transactions: Transactions, scan: int, key: int, kind: str) -> Anomaly:
+    names = Names(transactions)
+    transaction = int(np.searchsorted(transactions.first, scan, side="right")) - 1
+    low, high = (show(bound) for bound in transactions.ranges[transactions.key[scan]])
+    what = "which does not lie there" if kind == OUTSIDE else "which is one row, twice"
+    sentence = (
+        f"{names(transaction)} scanned [{low}, {high}) and was answered {show_key(transactions, key)}, {what}"
+    )
+    return Anomaly(kind, sentence, transactions.events(transaction), key=transactions.keys[key])
 
 
 def without_scans(transactions: Transactions, *, phantoms: bool, memory_mb: int) -> Items:

@@ -237,11 +237,11 @@ def _may_be_initial(
 ) -> NDArray[np.bool_]:
     """Which of the reads of what nobody wrote may have seen the initial state.
 
-    Keys are absent at first. But where transactions have times, the database may have been in use before; then all
-    may that saw the same value of a key, if nobody saw another that was not written.
+    Keys are absent at first. But where transactions have times and nobody said so, the database may have been in use
+    before; then all may that saw the same value of a key, if nobody saw another that was not written.
     """
     absent: NDArray[np.bool_] = value[external] == NIL
-    if not transactions.has_real_time:
+    if transactions.is_initial_known or not transactions.has_real_time:
         return absent
     lowest = np.full(len(transactions.keys), np.iinfo(np.int32).max, dtype=np.int32)
     highest = np.full(len(transactions.keys), NIL, dtype=np.int32)

@@ -144,7 +144,7 @@ def register_versions(
         scratch[name] = arrays.zeros(most, np.int32)
     for name in ("known_at", "used_at"):
         scratch[name] = arrays.zeros(most, np.int64)
-    committed_at = transactions.committed_at
+    committed_at = _distinct(transactions.committed_at)
     edges = edging.Edges()
     is_open = arrays.zeros(keys, np.int8)
     nodes = edging.register_dependencies(
@@ -211,3 +211,11 @@ def keys_with_garbage(versions: RegisterVersions) -> NDArray[np.bool_]:
 def holds_only_registers(transactions: Transactions) -> bool:
     """Whether all micro-operations are reads and writes of registers."""
     return bool(((transactions.kind == 0) | (transactions.kind == WRITE)).all())
+
+
+def _distinct(committed_at: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """Commit timestamps that say which of two came first: of those that several transactions have, none is left."""
+    if committed_at is None:
+        return None
+    _, number, how_many = np.unique(committed_at, return_inverse=True, return_counts=True)
+    return np.where(how_many[number] > 1, -1, committed_at)

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from checkers.checker import UNSAID, Deadline, Limits
 from checkers.isolation.cycles import find_cycles
@@ -24,6 +25,7 @@ from checkers.isolation.dependencies import Orders, components, orders
 from checkers.isolation.initial_values import with_initial
 from checkers.isolation.lattice import canonical, proscribed
 from checkers.isolation.open_orders import decide, is_weak
+from checkers.isolation.predicates import has_scans, impossible_answers
 from checkers.isolation.prefix import PREFIX, prefix_cycle
 from checkers.isolation.register_reasons import RegisterReasons
 from checkers.isolation.register_versions import (
@@ -36,6 +38,7 @@ from checkers.isolation.register_versions import (
     register_versions,
 )
 from checkers.isolation.serial_order import (
+    EAGER_UP_TO,
     FEW_STEPS,
     NOTHING,
     REAL_TIME,
@@ -61,6 +64,11 @@ NEED_NO_ORDER: Final = frozenset(
 to these, so what is not known of their order does no harm. Where a history has sessions but no times, read committed is
 what Biswas and Enea call so, which is more."""
 
+
+EAGER_VARIANTS: Final = (0, 1, 4)
+"""Ways in which the search for a serial order looks ahead, one after the other."""
+MANY_SESSIONS: Final = 25
+"""From so many on it does: where fewer are concurrent, a polygraph is the quicker way to what has no serial order."""
 
 BETWEEN: Final = (PREFIX, "parallel-snapshot-isolation")
 """Levels between read atomic and snapshot isolation that nothing here is about where orders of versions are not
@@ -102,6 +110,18 @@ class RwRegisterChecker:
     def check_transactions(self, transactions: Transactions, limits: Limits) -> Verdict:
         """The verdict on transactions as columns."""
         deadline = limits.deadline()
+        if impossible := impossible_answers(transactions):
+            more = f" (and {len(impossible) - 1} more)" if len(impossible) > 1 else ""
+            sentence = f"not {self.isolation}: {impossible[0].sentence}{more}"
+            return Verdict(INVALID, self.name, sentence, impossible, {"isolation": self.isolation})
+        if has_scans(transactions) and self.initial is not UNSAID and self.initial is not None:
+            return Verdict(
+                UNKNOWN,
+                self.name,
+                f"where registers hold {self.initial!r:.40} at first (--initial), every key there could be lies in a "
+                "scanned range, so scans cannot be judged; they can where registers are absent at first "
+                "(--initial null)",
+            )
         is_initial_known = self.initial is not UNSAID or not transactions.has_real_time
         if self.initial is not UNSAID:
             transactions = with_initial(transactions, self.initial)
@@ -193,18 +213,24 @@ class RwRegisterChecker:
         weak = is_weak(self.isolation)
         if not weak and transactions.has_real_time and not versions.open_keys.any():
             return
+        rest = replace(limits, time_s=max(1.0, deadline.remaining()))
+        verdict = decide(transactions, self.isolation, rest, versions.is_unwritten) if weak else None
+        if verdict is not None and verdict.outcome != UNKNOWN:
+            self._take(verdict, found)
+            return
         if not found.counts:
             explained = self._serial_order(versions, order, found, deadline)
             if explained is not None:
                 found.details["serial_order_agrees_with"] = explained
                 found.is_proved = True
-                # At weak levels sessions may count for more than real time does there: they are asked below.
+                # At weak levels sessions may count for more than real time does there.
                 if not weak or explained != NOTHING:
                     return
         if found.counts.keys() & proscribed(self.isolation):
             return
         rest = replace(limits, time_s=max(1.0, deadline.remaining()))
-        verdict = decide(transactions, self.isolation, rest, versions.is_unwritten)
+        if not weak:
+            verdict = decide(transactions, self.isolation, rest, versions.is_unwritten)
         if verdict is None and self.isolation in BETWEEN:
             # What holds for a stronger level holds, and what is wrong at a weaker one is wrong.
             stronger = decide(transactions, "snapshot-isolation", rest, versions.is_unwritten)
@@ -219,7 +245,13 @@ class RwRegisterChecker:
                 f"the order of the versions of {count(len(keys), 'key')} ({listing(keys, 5)}) is not known "
                 "completely, and nothing here decides this level then"
             )
-        elif verdict.outcome == INVALID:
+        else:
+            self._take(verdict, found)
+
+    @staticmethod
+    def _take(verdict: Verdict, found: Observations) -> None:
+        """What another algorithm says about the level."""
+        if verdict.outcome == INVALID:
             for anomaly in verdict.anomalies:
                 found.add(anomaly.type, lambda anomaly=anomaly: anomaly)  # type: ignore[misc]
             found.is_refuted = True
@@ -227,8 +259,7 @@ class RwRegisterChecker:
             found.doubts.append(verdict.sentence.partition(": ")[2] or verdict.sentence)
         else:
             found.is_proved = True
-        if verdict is not None:
-            found.details["decided_by"] = verdict.details
+        found.details["decided_by"] = verdict.details
 
     def _decide_prefix(self, versions: RegisterVersions, found: Observations) -> None:
         """All orders of versions are known, so cycles tell all."""
@@ -265,14 +296,26 @@ class RwRegisterChecker:
                 found.undecided = [*found.undecided, *cycles.undecided]
                 if number:
                     return None
-            if find_serial_order(closer, order, agreeing_with=REAL_TIME) is not None:
+            if self._find_order(closer, order, REAL_TIME):
                 return REAL_TIME
         if any(one.endswith("-realtime") for one in demanded):
             return None
         versions = register_versions(transactions, order, by_session=DERIVED)
-        if find_serial_order(versions, order, agreeing_with=SESSIONS) is not None:
+        if self._find_order(versions, order, SESSIONS):
             return SESSIONS
         if any(one.endswith("-process") for one in demanded) or not transactions.has_real_time:
             return None  # Without times the order of sessions counts at every level (see `weak_levels`).
         versions = register_versions(transactions, order)
-        return NOTHING if find_serial_order(versions, order, agreeing_with=NOTHING) is not None else None
+        return NOTHING if self._find_order(versions, order, NOTHING) else None
+
+    @staticmethod
+    def _find_order(versions: RegisterVersions, order: Orders, agreeing_with: str) -> bool:
+        """Whether a serial order is found: by who is over soonest, which suits few clients, or by looking ahead."""
+        if find_serial_order(versions, order, agreeing_with=agreeing_with) is not None:
+            return True
+        many = len(np.unique(order.session)) >= MANY_SESSIONS
+        return (many and len(versions.transactions) <= EAGER_UP_TO) and any(
+            find_serial_order(versions, order, agreeing_with=agreeing_with, eager=True, variant=variant)
+            is not None
+            for variant in EAGER_VARIANTS
+        )

@@ -27,6 +27,12 @@ STEPS: Final = 20
 FEW_STEPS: Final = 4
 """The same for a first try, with less known of the order of versions."""
 MOST_READY: Final = 4096
+EAGER_UP_TO: Final = 20_000
+"""Transactions up to which it is worth it to look ahead."""
+VARIANTS: Final = 2
+"""Ways to choose whom to run first that are not drawn."""
+MOST_LOOKS: Final = 30_000_000
+"""Nodes and edges that are looked at to see ahead, at most."""
 MOST_DEAD: Final = 1 << 20
 """States that led nowhere and are remembered, at most."""
 
@@ -73,10 +79,13 @@ def find_serial_order(
     *,
     agreeing_with: str,
     steps: int = STEPS,
+    eager: bool = False,
+    variant: int = 0,
     kernel: Any = serial_kernel,
 ) -> NDArray[np.int32] | None:
     """The committed transactions in an order in which every read sees the latest write; None if none was found,
-    which proves nothing."""
+    which proves nothing. `eager` is for histories in which many are concurrent; of those that may go on then, the
+    first to be tried is by its end, by its start (`variant` 1), or drawn by the number of the variant."""
     transactions, dependencies = versions.transactions, versions.dependencies
     if versions.has_delete.any():
         return None  # Which of several absences was read is not known.
@@ -93,7 +102,11 @@ def find_serial_order(
         same = orders.session[counted[:-1]] == orders.session[counted[1:]]
         successor[counted[:-1][same]] = counted[1:][same]
     due = np.empty(count, np.int64)
-    due[np.lexsort((np.arange(count), transactions.start, transactions.end))] = np.arange(count)
+    if variant >= VARIANTS:
+        due[:] = np.random.default_rng(variant).permutation(count) * variant
+    else:
+        soonest = transactions.start if variant else transactions.end
+        due[np.lexsort((np.arange(count), transactions.start, soonest))] = np.arange(count)
     owner = np.repeat(np.arange(count), np.diff(transactions.first))
     counted_step = is_committed[owner]
     reads = np.flatnonzero(counted_step & (transactions.kind == READ) & (versions.position >= -1))
@@ -105,6 +118,8 @@ def find_serial_order(
     target = dependencies.target[np.repeat(counted_node, np.diff(dependencies.edge_first))]
     target = np.concatenate([target, successor[successor >= 0]])
     before = np.bincount(target, minlength=nodes)
+    number = np.full(len(owner) + 1, -1, np.int32)
+    number[writes] = np.arange(len(writes))
     order = arrays.zeros(nodes + 1, np.int32)
     done = kernel.run_all(
         count,
@@ -136,6 +151,13 @@ def find_serial_order(
         arrays.zeros(min(MOST_DEAD, 1 << (64 * count + 64).bit_length()), np.uint64),
         steps * nodes + 10_000,
         MOST_READY,
+        eager,
+        arrays.given(number[seen]),
+        arrays.zeros(keys, np.int32),
+        arrays.zeros(keys, np.int32),
+        arrays.zeros(nodes, np.int32),
+        arrays.zeros(nodes, np.int32),
+        MOST_LOOKS,
     )
     found = arrays.taken(order, np.int32)[:done]
     found = found[found < count]

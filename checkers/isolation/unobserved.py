@@ -3,7 +3,8 @@
 Where transactions can be put in one order, it is theirs, too. Levels that allow some cycles and forbid others depend on
 it. Snapshot isolation is then decided by polygraphs: of registers, where an append that was observed reads the element
 before it and overwrites it, so that those make one chain, and an append that nobody observed is a blind write. For
-levels without such an algorithm one order is tried, that in which the transactions were over.
+the levels that are about what happened before what, one order is tried, that in which the transactions were over, and
+then all (`append_orders`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from checkers.isolation.commit_order import UNOBSERVED, committed
 from checkers.isolation.dependencies import WW, Dependencies, sorted_dependencies
 from checkers.isolation.list_versions import ListVersions
 from results.history import TYPE_CODES
@@ -30,8 +32,6 @@ ALLOWING_CYCLES: Final = frozenset(
     }
 )
 """Levels that depend on the order of writes, and allow some cycles of dependencies."""
-UNOBSERVED: Final = -1
-"""In `ListVersions.position`."""
 
 
 def in_order_of_ends(versions: ListVersions) -> Dependencies | None:
@@ -40,7 +40,7 @@ def in_order_of_ends(versions: ListVersions) -> Dependencies | None:
     transactions = versions.transactions
     is_append = transactions.kind == APPEND
     unobserved = np.flatnonzero(
-        is_append & (versions.position == UNOBSERVED) & _committed(versions)[versions.owner]
+        is_append & (versions.position == UNOBSERVED) & committed(versions)[versions.owner]
     )
     owner = versions.owner[unobserved]
     order = np.lexsort((transactions.start[owner], transactions.end[owner], transactions.key[unobserved]))
@@ -60,19 +60,12 @@ def in_order_of_ends(versions: ListVersions) -> Dependencies | None:
     )
 
 
-def _committed(versions: ListVersions) -> Any:
-    transactions = versions.transactions
-    committed = transactions.outcome == TYPE_CODES[OK]
-    committed[versions.owner[(transactions.kind == APPEND) & (versions.position >= 0)]] = True
-    return committed & (transactions.outcome != TYPE_CODES[FAIL])
-
-
 def as_registers(versions: ListVersions) -> Transactions:
     """The transactions as ones on registers, which hold the last element of each list. Nothing must be wrong by itself
     with what was read."""
     lists = versions.transactions
     builder = TransactionsBuilder(of_registers=True, has_real_time=lists.has_real_time)
-    committed = _committed(versions)
+    happened = committed(versions)
     for number in range(len(lists)):
         outcome = int(lists.outcome[number])
         steps: list[list[Any]] = []
@@ -98,7 +91,7 @@ def as_registers(versions: ListVersions) -> Transactions:
         ended = int(lists.end[number])
         if outcome == TYPE_CODES[FAIL]:
             builder.complete(given, ended, FAIL, asked)
-        elif committed[number]:
+        elif happened[number]:
             builder.complete(given, ended if ended < FOREVER else int(lists.start[number]) + 1, OK, steps)
     registers = builder.done()
     # Crashed transactions of which something was observed have committed; nobody knows when.

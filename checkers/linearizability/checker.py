@@ -10,7 +10,7 @@ import numpy as np
 
 from checkers.checker import Deadline, Limits
 from checkers.linearizability.columns import FAIL_CODE, CallColumns
-from checkers.linearizability.decide import ELEMENTS, SETS, VERSIONS, ZONES, ObjectState, decide
+from checkers.linearizability.decide import ELEMENTS, HOLDS, SETS, VERSIONS, ZONES, ObjectState, decide
 from checkers.linearizability.explain import (
     Evidence,
     Values,
@@ -133,7 +133,7 @@ class LinearizabilityChecker:
             "operations": operations,
             "decided_by_zones": sum(item.way == ZONES for item in objects),
             "decided_by_versions": sum(item.way == VERSIONS for item in objects),
-            "decided_by_elements": sum(item.way in (ELEMENTS, SETS) for item in objects),
+            "decided_by_elements": sum(item.way in (ELEMENTS, HOLDS, SETS) for item in objects),
             "decided_by_search": sum(item.result is not None for item in objects),
             "configurations": sum(item.looked_at for item in objects),
             "wrong_keys": [item.key for item in wrong] if self.split_by_key else [],

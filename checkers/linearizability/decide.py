@@ -19,8 +19,9 @@ from checkers.linearizability import races
 from checkers.linearizability.calls import Call
 from checkers.linearizability.columns import CallColumns
 from checkers.linearizability.crowded import has_obvious_order, impossible_answer
-from checkers.linearizability.elements import KINDS, judge_elements
+from checkers.linearizability.elements import KINDS, Judgement, judge_elements
 from checkers.linearizability.footprints import Footprints, footprints_of
+from checkers.linearizability.locks import LOCKS, judge_lock
 from checkers.linearizability.models import AppendMap, GrowSet, Model, NoFunctionError
 from checkers.linearizability.readable import narrowed
 from checkers.linearizability.search import Search, SearchResult
@@ -47,6 +48,8 @@ ELEMENTS: Final = "elements"
 """Intervals of elements that are put in once."""
 SETS: Final = "sets"
 """The order of the reads of a growing set."""
+HOLDS: Final = "holds"
+"""Intervals in which a lock or permits are held."""
 SEARCH: Final = "search"
 
 
@@ -170,7 +173,11 @@ def _decide(
     if zones and type(model) in KINDS:
         for item in objects:
             if not deadline.expired():
-                _judge_by_elements(item, model)
+                _take(item, judge_elements(item.columns.take(item.rows), model), ELEMENTS)
+    if zones and type(model) in LOCKS:
+        for item in objects:
+            if not deadline.expired():
+                _take(item, judge_lock(item.columns.take(item.rows), model), HOLDS)
     if zones and type(model) is GrowSet:
         for item in objects:
             if not deadline.expired():
@@ -231,10 +238,10 @@ def _judge_by_zones(objects: Sequence[ObjectState], footprints: Footprints, way:
                 item.suspects = np.array(suspects[number])
 
 
-def _judge_by_elements(item: ObjectState, model: Model) -> None:
-    found = judge_elements(item.columns.take(item.rows), model)
+def _take(item: ObjectState, found: Judgement | None, way: str) -> None:
+    """What a fast path says of an object; nothing if it cannot tell."""
     if found is not None:
-        item.way = ELEMENTS
+        item.way = way
         item.wrong = found.wrong
         item.contradiction = item.columns.calls(item.rows[list(found.rows)].tolist())
 

@@ -33,10 +33,15 @@ from checkers.linearizability.columns import INFO_CODE, NIL, CallColumns
 from checkers.linearizability.elements_kernel import first_bad_stack, first_blocked
 from checkers.linearizability.models import Bag, FifoQueue, Model, PriorityQueue, Stack
 from checkers.linearizability.models.containers import GREATEST, priority_and_element
+from checkers.values import integers
 
 Integers = NDArray[np.int64]
 
 KINDS: Final = (FifoQueue, Bag, Stack, PriorityQueue)
+
+SPARSE: Final = 4
+"""Numbers (of values, of events) for each call of a container, beyond which nothing is done for each number: the calls
+are of one key among many."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,10 @@ def judge_elements(columns: CallColumns, model: Model) -> Judgement | None:
     Raises ValueError for a function that the container does not have.
     """
     assert isinstance(model, FifoQueue | Stack | PriorityQueue), f"{model.name} is no container"
-    unknown = set(columns.functions) - model.puts - model.takes
+    drains = model.drains if isinstance(model, FifoQueue) else frozenset()
+    if columns.rows_of_function(drains).any():
+        return None
+    unknown = set(columns.functions) - model.puts - model.takes - drains
     if unknown and columns.rows_of_function(unknown).any():
         row = int(np.argmax(columns.rows_of_function(unknown)))
         model.step(model.initial_state(), columns.calls([row])[0])
@@ -99,12 +107,19 @@ def judge_elements(columns: CallColumns, model: Model) -> Judgement | None:
     answered = np.flatnonzero(~puts & ~crashed)
     crashed_takes = np.flatnonzero(~puts & crashed)
     put_rows = np.flatnonzero(puts)
-    put_values, take_values = columns.argument[put_rows], columns.result[answered]
+    put_values: NDArray[Any] = columns.argument[put_rows]
+    take_values: NDArray[Any] = columns.result[answered]
     if (take_values == NIL).any() or (put_values == NIL).any():
         return None  # Somebody found it empty, or nil is an element.
+    values: Sequence[Hashable] = columns.values
+    if len(values) > SPARSE * len(columns):
+        # Of one key among many: what is counted for each value would be counted for those of all keys.
+        used, places = np.unique(np.concatenate([put_values, take_values]), return_inverse=True)
+        put_values, take_values = places[: len(put_values)], places[len(put_values) :]
+        values = [values[value] for value in used.tolist()]
     rank: Integers | None = None
     if isinstance(model, PriorityQueue):
-        ranked = _ranked(columns, put_values, take_values, set(columns.functions) & model.takes)
+        ranked = _ranked(values, put_values, take_values, set(columns.functions) & model.takes)
         if ranked is None:
             return None
         put_values, take_values, rank = ranked
@@ -129,24 +144,27 @@ def judge_elements(columns: CallColumns, model: Model) -> Judgement | None:
 
 
 def _ranked(
-    columns: CallColumns, put_values: NDArray[Any], take_values: NDArray[Any], takes: set[str]
+    values: Sequence[Hashable], put_values: NDArray[Any], take_values: NDArray[Any], takes: set[str]
 ) -> tuple[NDArray[Any], NDArray[Any], Integers] | None:
     """Elements numbered by what they are apart from their priorities, and their ranks by number; None if priorities
     cannot be compared, or both ends are taken from."""
     if len(takes) > 1:
         return None
+    plain = _ranked_by_themselves(values, put_values, take_values, GREATEST in takes)
+    if plain is not None:
+        return put_values, take_values, plain
     numbers: dict[Hashable, int] = {}
     priorities: list[Any] = []
     puts = []
     for value in put_values.tolist():
-        priority, element = priority_and_element(columns.values[value])
+        priority, element = priority_and_element(values[value])
         number = numbers.setdefault(element, len(numbers))
         if number == len(priorities):
             priorities.append(priority)
         puts.append(number)
     taken = []
     for value in take_values.tolist():
-        answer = columns.values[value]
+        answer = values[value]
         found = numbers.get(answer)
         if isinstance(answer, tuple):
             if found is not None or len(answer) != 2:
@@ -162,6 +180,22 @@ def _ranked(
     places = {priority: place for place, priority in enumerate(order)}
     rank = [places[priority] for priority in priorities] + [0] * (len(numbers) - len(priorities))
     return np.array(puts, dtype=np.int64), np.array(taken, dtype=np.int64), np.array(rank, dtype=np.int64)
+
+
+def _ranked_by_themselves(
+    values: Sequence[Hashable], put_values: NDArray[Any], take_values: NDArray[Any], greatest_first: bool
+) -> Integers | None:
+    """The ranks of elements by their numbers, where each is a whole number and its own priority; None where some are
+    not."""
+    rank = np.full(int(max(put_values.max(initial=0), take_values.max(initial=0))) + 1, -1, dtype=np.int64)
+    rank[put_values] = 0
+    only_taken = take_values[rank[take_values] < 0]
+    put = [values[value] for value in put_values.tolist()]
+    if not {*map(type, put), *(type(values[value]) for value in only_taken.tolist())} <= {int}:
+        return None
+    place = np.unique(integers(put), return_inverse=True)[1]
+    rank[put_values] = -place if greatest_first else place
+    return rank
 
 
 def _alone(
@@ -262,15 +296,35 @@ def _is_wrong_stack(elements: Elements) -> bool:
     if not firmly.any():
         return False
     kept = elements.only(firmly)
-    order = np.argsort(kept.put_end)
-    columns = (kept.put_start, kept.put_end, kept.take_start, kept.take_end)
-    return first_bad_stack(*(np.ascontiguousarray(column[order]) for column in columns)) >= 0
+    kept = kept.only(np.argsort(kept.put_end))
+    times, (begins, ceases) = _numbered(kept.put_end, kept.take_start)
+    return first_bad_stack(kept.put_start, kept.put_end, kept.take_end, begins, ceases, times) >= 0
 
 
 def _is_wrong_priority_queue(elements: Elements) -> bool:
-    order = np.lexsort((elements.put_end, elements.rank))
-    columns = (elements.rank, elements.put_start, elements.put_end, elements.take_start, elements.take_end)
-    return first_blocked(*(np.ascontiguousarray(column[order]) for column in columns)) >= 0
+    ordered = elements.only(np.lexsort((elements.put_end, elements.rank)))
+    # Between two neighbouring times nothing changes: a moment is the stretch behind a time.
+    times, (put_start, put_end, take_start, take_end) = _numbered(
+        ordered.put_start, ordered.put_end, ordered.take_start, ordered.take_end
+    )
+    stays = ordered.take < 0
+    return first_blocked(ordered.rank, put_start, put_end, take_start, take_end, len(times), stays) >= 0
+
+
+def _numbered(*columns: Integers) -> tuple[Integers, list[Integers]]:
+    """All times of some columns, ascending, and the columns with each time's place among them instead."""
+    stacked = np.concatenate(columns)
+    last = int(stacked[stacked < FOREVER].max(initial=0)) + 1
+    if last > SPARSE * len(stacked):
+        times, places = np.unique(stacked, return_inverse=True)
+    else:  # Times are the numbers of events: counting is quicker than sorting.
+        clipped = np.minimum(stacked, last)
+        occurs = np.zeros(last + 1, dtype=bool)
+        occurs[clipped] = True
+        times = np.flatnonzero(occurs)
+        places = (np.cumsum(occurs) - 1)[clipped]
+        times[times == last] = FOREVER
+    return times, np.split(places, len(columns))
 
 
 _JUDGES: Final[dict[type, Callable[[Elements], bool]]] = {

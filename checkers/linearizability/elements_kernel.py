@@ -145,11 +145,17 @@ class Cover:
 def first_bad_stack(
     push_start: cython.longlong[::1],
     push_end: cython.longlong[::1],
-    pop_start: cython.longlong[::1],
     pop_end: cython.longlong[::1],
+    begins: cython.longlong[::1],
+    ceases: cython.longlong[::1],
+    times: cython.longlong[::1],
 ) -> int:
     """Whether elements, each certainly inside for a while, make a stack: the first of a stretch of time that has no
-    bottom element, or -1. Elements come in the order of `push_end`; those that stay have pops that never begin."""
+    bottom element, or -1.
+
+    Elements come in the order of `push_end`. `times` are those at which some element begins (`push_end`) or ceases (the
+    start of its pop, which for those that stay is never) to be inside for certain, ascending; moments are their places.
+    """
     count: cython.Py_ssize_t = push_start.shape[0]
     i: cython.Py_ssize_t
     first: cython.Py_ssize_t
@@ -160,12 +166,7 @@ def first_bad_stack(
     low: cython.Py_ssize_t
     high: cython.Py_ssize_t
     least: cython.longlong
-    # Moments: the times at which some element begins or ceases to be inside for certain, numbered in order.
-    times: list = sorted({*[push_end[i] for i in range(count)], *[pop_start[i] for i in range(count)]})
-    number: dict = {time: place for place, time in enumerate(times)}
-    moments: cython.Py_ssize_t = len(times)
-    begins: cython.longlong[::1] = array("q", [number[push_end[i]] for i in range(count)])
-    ceases: cython.longlong[::1] = array("q", [number[pop_start[i]] for i in range(count)])
+    moments: cython.Py_ssize_t = times.shape[0]
     # The first element that begins at or after a moment; elements are ordered by that.
     from_moment: cython.longlong[::1] = array("q", [0]) * (moments + 1)
     place: cython.Py_ssize_t = 0
@@ -220,11 +221,9 @@ def first_bad_stack(
 
 
 @cython.cfunc
-def pop_of(times: list, high: cython.Py_ssize_t) -> cython.longlong:
+def pop_of(times: cython.longlong[::1], high: cython.Py_ssize_t) -> cython.longlong:
     """When the cover of a stretch that ends before moment `high` ends: then the last pop begins."""
-    if high < len(times):
-        return times[high]
-    return times[len(times) - 1]
+    return times[high if high < times.shape[0] else times.shape[0] - 1]
 
 
 @cython.cfunc
@@ -247,34 +246,30 @@ def first_blocked(
     put_end: cython.longlong[::1],
     take_start: cython.longlong[::1],
     take_end: cython.longlong[::1],
+    moments: cython.Py_ssize_t,
+    stays: cython.uchar[::1],
 ) -> int:
     """The first element, in the order of `rank`, whose take has no moment without an element of a lower rank that is
-    inside for certain; -1 if each has one."""
+    inside for certain; -1 if each has one. Times are numbers of moments; elements that stay are never taken."""
     count: cython.Py_ssize_t = rank.shape[0]
     i: cython.Py_ssize_t = 0
     j: cython.Py_ssize_t
     same: cython.Py_ssize_t
     moment: cython.longlong
-    # Between two neighbouring times nothing changes: moments are the stretches behind each time.
-    times: list = sorted(
-        {*[put_start[j] for j in range(count)], *[put_end[j] for j in range(count)]}
-        | {*[take_start[j] for j in range(count)], *[take_end[j] for j in range(count)]}
-    )
-    number: dict = {time: place for place, time in enumerate(times)}
-    free: cython.longlong[::1] = array("q", range(len(times) + 1))
+    free: cython.longlong[::1] = array("q", range(moments + 1))
     """The first moment from here on that is not covered, by way of others (union and find)."""
     while i < count:
         same = i
         while same < count and rank[same] == rank[i]:
-            if take_start[same] < FAR:
+            if not stays[same]:
                 moment = max(put_start[same], take_start[same])
-                if find_free(free, number[moment]) >= number[take_end[same]]:
+                if find_free(free, moment) >= take_end[same]:
                     return same
             same += 1
         for j in range(i, same):
             if put_end[j] < take_start[j]:
-                moment = find_free(free, number[put_end[j]])
-                while moment < number[take_start[j]]:
+                moment = find_free(free, put_end[j])
+                while moment < take_start[j]:
                     free[moment] = moment + 1
                     moment = find_free(free, moment)
         i = same

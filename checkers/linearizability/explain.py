@@ -27,6 +27,7 @@ import msgspec
 
 from checkers.linearizability.calls import FOREVER, Call
 from checkers.linearizability.models import CasRegister, Footprint, Model, State, show
+from checkers.linearizability.orders import longest_orders
 from checkers.linearizability.search import Search, SearchResult
 from checkers.linearizability.versions import VersionedKey
 from checkers.linearizability.zones import Conflict
@@ -382,6 +383,7 @@ def explain(evidence: Evidence, values: Values, model: Model, key: Any = None) -
     story = _Story(evidence, chosen, values, model, key)
     kind, sentence, extra = story.tell()
     told = sorted({call.start: call for call in (*chosen, *extra)}.items())
+    orders, all_tried = longest_orders(evidence.calls, model, evidence.start_states)
     return Anomaly(
         type=kind,
         sentence=sentence,
@@ -390,6 +392,8 @@ def explain(evidence: Evidence, values: Values, model: Model, key: Any = None) -
         evidence={
             "minimal_history": [_row(call) for _, call in told],
             "from_any_state": evidence.start_states is not None,
+            "orders": [order.as_evidence(model) for order in orders],
+            "all_orders_tried": all_tried,
         },
     )
 

@@ -66,6 +66,7 @@ def _of_transactions(asked: argparse.Namespace) -> tuple[Iterable[str], dict[str
         distribution=asked.distribution,
         crash_share=asked.crash_share,
         abort_share=asked.abort_share,
+        scan_share=asked.scan_share,
     )
     made = tell(run_store(shape, asked.level, asked.seed), asked.story, asked.seed)
     certain: dict[str, object] = {
@@ -97,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     transactions.add_argument("--writes-per-key", type=int, default=32)
     transactions.add_argument("--distribution", choices=["uniform", "zipf"], default="uniform")
     transactions.add_argument("--abort-share", type=float, default=0.0)
+    transactions.add_argument(
+        "--scan-share", type=float, default=0.0, help="of reads that are scans; of rw-register"
+    )
     transactions.add_argument(
         "--story", action="append", default=[], choices=list(STORIES), help="an anomaly to put in; repeatable"
     )

@@ -18,7 +18,7 @@ from checkers.synthetic.histories import MILLISECOND_NS
 from checkers.synthetic.stores import Synthetic
 from results.history import History
 from results.operation import TYPES, Operation, encode_lines
-from results.transactions import KINDS, NIL, READ
+from results.transactions import KINDS, NIL, READ, SCAN
 
 INITIAL: Final = 0
 
@@ -64,15 +64,19 @@ def transaction_lines(synthetic: Synthetic, format_: str) -> Iterator[str]:
     in memory: a million transactions take some hundred megabytes so, and gigabytes as operations."""
     columns = synthetic.transactions
     edn_ = format_ == "edn"
+    spelling: Callable[[Any], str] = _edn if edn_ else lambda one: msgspec.json.encode(one).decode()
     nothing, between = ("nil", " ") if edn_ else ("null", ",")
-    spelt = [_edn(key) if edn_ else msgspec.json.encode(key).decode() for key in columns.keys]
-    texts = [_edn(value) if edn_ else msgspec.json.encode(value).decode() for value in columns.values]
+    spelt = list(map(spelling, columns.keys))
+    texts = list(map(spelling, columns.values))
     names = [f":{name} " if edn_ else f'"{name}",' for name in KINDS]
     first, bounds = columns.first.tolist(), columns.element_first.tolist()
     kinds, keys, written = columns.kind.tolist(), columns.key.tolist(), columns.value.tolist()
     seen, processes, outcomes = columns.elements.tolist(), columns.process.tolist(), columns.outcome.tolist()
 
     def step(m: int, answered: bool) -> str:
+        if kinds[m] == SCAN:
+            _, bounds_, answer = columns.spelt_one(m)
+            return f"[{names[SCAN]}{spelling(bounds_)}{between}{spelling(answer if answered else None)}]"
         if kinds[m] != READ:
             last = nothing if written[m] == NIL else texts[written[m]]
         elif not answered:
@@ -144,6 +148,8 @@ def _committed(synthetic: Synthetic) -> Iterator[tuple[int, int, list[tuple[str,
     columns = synthetic.transactions
     if not columns.of_registers:
         raise ValueError("only transactions on registers can be written so; ask for kind rw-register")
+    if (columns.kind == SCAN).any():
+        raise ValueError("this format has no scans; ask for edn, json or jsonl")
     bounds = columns.element_first.tolist()
     kinds, numbers = columns.kind.tolist(), columns.key.tolist()
     written, seen = columns.value.tolist(), columns.elements.tolist()

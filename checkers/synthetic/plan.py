@@ -49,21 +49,31 @@ class Shape:
     """Share of transactions that end in info or without completion; half of them take effect, some later."""
     abort_share: float = 0.0
     """Share of transactions that fail of their own accord."""
+    scan_share: float = 0.0
+    """Share of reads that are scans of a range of keys; of registers only."""
+    scan_keys: int = 4
+    """Keys of the range of a scan."""
+    is_timed: bool = False
+    """Whether the history holds the commit timestamps of the store."""
     stale: int = 8
     """How many commits a snapshot may lag, at levels that allow it."""
     sites: int = 3
     """Sites that learn of each other's commits later, at levels that are made so."""
 
     def __post_init__(self) -> None:
-        for name in ("transactions", "clients", "keys", "sites"):
+        for name in ("transactions", "clients", "keys", "sites", "scan_keys"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: at least one is needed")
-        for name in ("read_share", "crash_share", "abort_share"):
+        for name in ("read_share", "crash_share", "abort_share", "scan_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: a share lies between 0 and 1")
         if self.crash_share + self.abort_share > 1:
             raise ValueError(
                 f"crash_share={self.crash_share} and abort_share={self.abort_share} add up to more than 1"
+            )
+        if self.scan_share and self.kind != "rw-register":
+            raise ValueError(
+                f"scan_share={self.scan_share}: scans are of registers (kind rw-register), not of {self.kind}"
             )
         if self.micro_operations < 1:
             raise ValueError(f"micro_operations={self.micro_operations}: the mean is at least 1")

@@ -11,6 +11,7 @@ from checkers.isolation.lattice import implied_models
 from checkers.synthetic import schedule_kernel, store_kernel
 from checkers.synthetic.draws import Draws
 from checkers.synthetic.plan import LATER, Plan, Shape, plan
+from checkers.synthetic.scans import put_together, with_scans
 from results.transactions import FOREVER, NIL, Transactions
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Rule(NamedTuple):
     sessions: bool = False
     causal: bool = False
     dirty: bool = False
+    overlooks: bool = False
+    """Whether scans leave out some of the keys that there are."""
     reads_own_writes: bool = True
     """False where somebody else's write may come between a write and a later read of it: the order in which such a
     read saw the writes would not be that of the commits."""
@@ -62,8 +65,8 @@ RULES: Final[dict[str, Rule]] = {
     "strict-serializable": Rule("snapshots"),
     "strong-session-serializable": Rule("snapshots", stale=True, sessions=True),
     "serializable": Rule("snapshots", stale=True),
-    # Without predicates, this level is the one above.
-    "repeatable-read": Rule("snapshots", stale=True),
+    # Without scans, this level is the one above.
+    "repeatable-read": Rule("snapshots", stale=True, overlooks=True),
     "strong-snapshot-isolation": Rule("snapshots", apart=True, checked=True),
     "strong-session-snapshot-isolation": Rule(
         "snapshots", apart=True, checked=True, stale=True, sessions=True
@@ -89,7 +92,12 @@ def run_store(shape: Shape, level: str = "strict-serializable", seed: int = 0) -
         raise ValueError(f"{level!r} is no level that a store can keep (levels: {', '.join(RULES)})")
     rule = RULES[level]
     draws = Draws(seed, f"transactions at {level}")
-    planned = plan(shape, draws, reads_own_writes=rule.reads_own_writes)
+    planned, scans = with_scans(
+        plan(shape, draws, reads_own_writes=rule.reads_own_writes),
+        shape,
+        Draws(seed, "scans"),
+        reads_own_writes=rule.reads_own_writes,
+    )
     n = shape.transactions
     if rule.kind == "statements":
         inner = (np.diff(planned.first) + 1).astype(np.int32)
@@ -103,8 +111,11 @@ def run_store(shape: Shape, level: str = "strict-serializable", seed: int = 0) -
     )
     seen = np.zeros(len(planned.kind), dtype=np.int32)
     outcome = np.zeros(n, dtype=np.int8)
+    committed = np.full(n, -1, dtype=np.int64)
     version_write = np.full(int(planned.version_first[-1]), -1, dtype=np.int64)
-    run = _Run(shape, rule, draws.word(), planned, steps, process, processes, version_write, seen, outcome)
+    run = _Run(
+        shape, rule, draws.word(), planned, steps, process, processes, version_write, seen, outcome, committed
+    )
     {"snapshots": _snapshots, "statements": _statements, "sites": _sites}[rule.kind](run)
     element_first, elements = _elements(shape, planned, version_write, seen, outcome)
     transactions = Transactions(
@@ -121,8 +132,12 @@ def run_store(shape: Shape, level: str = "strict-serializable", seed: int = 0) -
         elements=elements,
         keys=range(planned.keys),
         values=range(1, planned.values + 1),
+        committed_at=np.where(outcome == OK, committed, -1) if shape.is_timed else None,
         of_registers=shape.kind == "rw-register",
     )
+    if scans is not None:
+        overlooking = Draws(seed, "overlooked keys") if rule.overlooks else None
+        transactions = put_together(transactions, scans, overlooking)
     return Synthetic(transactions, completed, implied_models((level, *rule.also)))
 
 
@@ -157,6 +172,7 @@ class _Run(NamedTuple):
     version_write: NDArray[np.int64]
     seen: NDArray[np.int32]
     outcome: NDArray[np.int8]
+    committed: NDArray[np.int64]
 
     def new(self, size: int, kind: type, fill: int = 0) -> memoryview:
         return np.full(size, fill, dtype=kind).data
@@ -185,7 +201,7 @@ def _snapshots(run: _Run) -> None:
         run.new(n, np.int8),
         run.seen.data,
         run.outcome.data,
-        run.new(n, np.int64, -1),
+        run.committed.data,
     )
 
 
@@ -206,7 +222,7 @@ def _statements(run: _Run) -> None:
         run.new(n, np.int32),
         run.seen.data,
         run.outcome.data,
-        run.new(n, np.int64, -1),
+        run.committed.data,
     )
 
 
@@ -241,7 +257,7 @@ def _sites(run: _Run) -> None:
         run.new(n, np.int8),
         run.seen.data,
         run.outcome.data,
-        run.new(n, np.int64, -1),
+        run.committed.data,
     )
 
 

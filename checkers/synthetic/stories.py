@@ -21,7 +21,7 @@ import numpy as np
 from checkers.isolation.lattice import implied_models, stronger_models
 from checkers.synthetic.draws import Draws
 from checkers.synthetic.stores import Synthetic
-from results.transactions import APPEND, FOREVER, NIL, READ, WRITE, Transactions
+from results.transactions import APPEND, FOREVER, NIL, READ, SCAN, WRITE, Transactions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,8 @@ class Story:
 
     name: str
     transactions: dict[str, str]
-    """By name: micro-operations `append KEY VALUE` and `r KEY VALUE..`, in `;`."""
+    """By name: micro-operations `append KEY VALUE` and `r KEY VALUE..`, in `;`; `scan KEY KEY KEY VALUE..` is a scan
+    from the first key to the second, both included, that found what follows. Keys are in alphabetical order."""
     order: str
     breaks: tuple[str, ...] = ()
     """The weakest isolation levels that it breaks."""
@@ -43,6 +44,15 @@ class Story:
     """Transactions that one process runs, by their names in a row; all others have processes of their own."""
     of_registers: bool = True
     """Whether it means the same of registers."""
+
+    @property
+    def of_lists(self) -> bool:
+        """Whether it can be told of lists: those with scans can not."""
+        return not any("scan" in text for text in self.transactions.values())
+
+    def can_be_of(self, kind: str) -> bool:
+        """Whether it can be told of `list-append` or `rw-register`."""
+        return self.of_registers if kind == "rw-register" else self.of_lists
 
 
 STORIES: Final[dict[str, Story]] = {
@@ -243,6 +253,35 @@ STORIES: Final[dict[str, Story]] = {
             keeps=("strict-serializable",),
         ),
         Story(
+            "phantom-skew",
+            # Each scans a range and inserts a row because there was none; no item was read at all.
+            {"a": "scan x y; append x 1", "b": "scan x y; append y 1", "c": "scan x y x 1 y 1"},
+            "+a +b -a -b +c -c",
+            breaks=("serializable", "update-serializable"),
+            keeps=("strong-snapshot-isolation", "repeatable-read"),
+        ),
+        Story(
+            "phantom-read",
+            # b saw what a did, but scanned without its insert.
+            {"a": "append x 1; append z 1", "b": "r z 1; scan x y", "c": "scan x z x 1 z 1"},
+            "+a -a +b -b +c -c",
+            breaks=("snapshot-isolation", "serializable"),
+            keeps=("repeatable-read",),
+        ),
+        Story(
+            "stale-scan",
+            {"a": "append x 1", "b": "scan x y", "c": "scan x y x 1"},
+            "+a -a +b -b +c -c",
+            breaks=("strong-snapshot-isolation",),
+            keeps=("strong-session-serializable",),
+        ),
+        Story(
+            "scan-of-concurrent-insert",
+            {"a": "append x 1", "b": "scan x y", "c": "scan x y x 1", "d": "scan x y x 1"},
+            "+a +b +c -a -c -b +d -d",
+            keeps=("strict-serializable",),
+        ),
+        Story(
             "late-read-of-concurrent",
             {"a": "append x 1", "b": "r x", "c": "r x 1; r x 1", "d": "r x 1"},
             "+b +a +c -a -c +d -d -b",
@@ -257,7 +296,7 @@ _NAME_ORDER: Final = re.compile(r"([+\-!?])(\w+)")
 
 def names(kind: str = "list-append") -> list[str]:
     """The stories that can be told of `list-append` or `rw-register`."""
-    return [name for name, story in STORIES.items() if story.of_registers or kind == "list-append"]
+    return [name for name, story in STORIES.items() if story.can_be_of(kind)]
 
 
 def tell(history: Synthetic, tales: Sequence[str], seed: int = 0) -> Synthetic:
@@ -329,8 +368,9 @@ def _insert(history: Synthetic, story: Story, draws: Draws) -> Synthetic:
         elements=elements,
         keys=told.keys,
         values=told.values,
+        committed_at=None if old.committed_at is None else _later(old.committed_at, len(told))[order],
         of_registers=old.of_registers,
-        ranges=old.ranges,
+        ranges=told.ranges,
     )
     violates = history.violates | stronger_models(story.breaks)
     return Synthetic(
@@ -340,6 +380,11 @@ def _insert(history: Synthetic, story: Story, draws: Draws) -> Synthetic:
         violates,
         (*history.anomalies, story.name),
     )
+
+
+def _later(committed_at: NDArray[np.int64], more: int) -> NDArray[np.int64]:
+    """Transactions of a story have no commit timestamps: what is wrong with them must show without."""
+    return np.concatenate([committed_at, np.full(more, -1, np.int64)])
 
 
 def _ranges(first: NDArray[Any], sizes: NDArray[Any]) -> NDArray[Any]:
@@ -362,6 +407,7 @@ def _columns(history: Synthetic, story: Story, where: dict[tuple[str, str], int]
     keys, values = list(old.keys), list(old.values)
     numbers = {value: number for number, value in enumerate(values)}
     fresh = 1 + max((key for key in keys if isinstance(key, int)), default=-1)
+    ranges = list(old.ranges)
     key_of: dict[str, int] = {}
     process_of: dict[str, int] = {}
     next_process = int(old.process.max(initial=-1)) + 1
@@ -375,6 +421,13 @@ def _columns(history: Synthetic, story: Story, where: dict[tuple[str, str], int]
             values.append(spelt)
         return numbers[spelt]
 
+    letters: list[str] = []
+    if not story.of_lists:
+        steps = [step.split() for text in story.transactions.values() for step in text.split(";")]
+        letters = sorted({key for step in steps for key in step[1:] if key.isalpha()})
+        key_of = {letter: len(keys) + place for place, letter in enumerate(letters)}
+        keys += [fresh + place for place in range(len(letters))]
+
     for name, text in story.transactions.items():
         session = next((session for session in story.sessions if name in session), name)
         if session not in process_of:
@@ -386,6 +439,18 @@ def _columns(history: Synthetic, story: Story, where: dict[tuple[str, str], int]
         end.append(FOREVER if ending == "?" else where[ending, name])
         for step in text.split(";"):
             verb, of_key, *rest = step.split()
+            if verb == "scan":
+                low, high = (fresh + letters.index(letter) for letter in (of_key, rest[0]))
+                kind.append(SCAN)
+                key.append(len(ranges))
+                ranges.append((low, high + 1))
+                value.append(NIL)
+                known.append(ending == "-")
+                if ending == "-":
+                    for letter, spelt in zip(rest[1::2], rest[2::2], strict=True):
+                        elements += [key_of[letter], number_of(spelt)]
+                element_first.append(len(elements))
+                continue
             if of_key not in key_of:
                 key_of[of_key] = len(keys)
                 keys.append(fresh + len(key_of) - 1)
@@ -417,4 +482,5 @@ def _columns(history: Synthetic, story: Story, where: dict[tuple[str, str], int]
         keys=keys,
         values=values,
         of_registers=old.of_registers,
+        ranges=ranges,
     )

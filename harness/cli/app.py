@@ -16,11 +16,14 @@ import importlib
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from harness import __version__
+from harness.cli.answer import with_json
 
 WRONG_USAGE = 2
 FAILED = 4
@@ -55,10 +58,19 @@ COMMANDS = {
         "harness.cli.export",
         "Write a history in the notation of Jepsen, Elle, Porcupine, Perfetto, Parquet.",
     ),
+    "prune": ("harness.cli.prune", "End whatever dead runs have left on this machine, wherever they were."),
     "heal": ("harness.cli.heal", "Undo the faults, and end the nodes, of a run whose harness was killed."),
     "list": (
         "harness.cli.list",
         "Show workloads, nemeses, systems and environments, and what works with what.",
+    ),
+    "init": (
+        "harness.cli.init",
+        "Make a project that tests a database of your own, with a toy in its place.",
+    ),
+    "verify-system": (
+        "harness.cli.verify_system",
+        "Prove that a system's sessions say of each call what became of it.",
     ),
     "doctor": (
         "harness.cli.doctor",
@@ -66,9 +78,14 @@ COMMANDS = {
     ),
     "replay": ("harness.cli.replay", "Run a saved run again: exactly in simulation, else by its record."),
     "shrink": ("harness.cli.shrink", "Make a failing run as small as can be while the anomaly stays."),
+    "completion": ("harness.cli.completion", "Print what makes a shell complete commands, flags and names."),
     "db": ("harness.cli.db", "Run the reference database for people: start, status, shell, stop."),
 }
 """Subcommand -> (module with a click command `command`, caption). Modules are imported when they are used."""
+
+
+WITHOUT_JSON = frozenset({"serve", "completion"})
+"""Commands that give no answer."""
 
 
 class LazyGroup(click.Group):
@@ -81,7 +98,16 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        return command
+        return command if cmd_name in WITHOUT_JSON else with_json(command)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names and captions; nothing is imported while somebody types."""
+        items = [
+            CompletionItem(name, help=caption)
+            for name, (_, caption) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return items if items or not incomplete.startswith("-") else super().shell_complete(ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -173,6 +199,10 @@ def _run(arguments: list[str] | None) -> int:
         return explain(error)
 
 
+OURS = frozenset({"harness", "workloads", "nemesis", "checkers", "results", "reference_db"})
+"""The packages of this project."""
+
+
 def explain(error: Exception) -> int:
     """Prints an error that ended a command and gives its exit code."""
     from harness.environments.environment import EnvironmentFailed
@@ -200,7 +230,24 @@ def explain(error: Exception) -> int:
         click.secho(f"HARNESS FAILURE: {error}", fg="red", bold=True, err=True)
         return FAILED
     traceback.print_exception(error)
+    culprit = of_a_plug_in(error)
     click.echo(
-        f"failed: an unexpected {type(error).__name__} in the harness (above); please report it", err=True
+        f"failed: an unexpected {type(error).__name__} in the harness (above); please report it"
+        if culprit is None
+        else f"failed: {type(error).__name__}: {error}; {culprit} raised it, which is no part of the harness: mend it "
+        "there (a session's calls raise Definite, Indefinite or what is taken for it, see docs/plug-in.md)",
+        err=True,
     )
     return FAILED
+
+
+def of_a_plug_in(error: BaseException) -> str | None:
+    """Where a plug-in raised this: file and line; None if it was ours. A library counts for who called it."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        name = str(frame.f_globals.get("__name__", ""))
+        package, path = name.partition(".")[0], frame.f_code.co_filename
+        if package in OURS:
+            return None
+        if package not in sys.stdlib_module_names and "-packages" not in path and Path(path).is_file():
+            return f"{path}, line {line},"
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from harness.cli import names
 
 if TYPE_CHECKING:
     from harness.cli.checking import Judged
@@ -60,8 +63,15 @@ def _known(what: str, name: str) -> str:
     return name
 
 
+def finite(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """For options that are numbers: neither `nan`, which lies in every range, nor `inf`, which no clock reaches."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds; such as 60", context, parameter)
+    return value
+
+
 @click.command(name="check")
-@click.argument("targets", metavar="[FILE|RUN]...", nargs=-1)
+@click.argument("targets", metavar="[FILE|RUN]...", nargs=-1, shell_complete=names.runs)
 @click.option(
     "--runs-dir",
     default=Path("runs"),
@@ -72,6 +82,7 @@ def _known(what: str, name: str) -> str:
 @click.option(
     "--check-time-limit",
     type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
     default=None,
     help=f"Longest time for a file or a run in seconds [files: {FILE_TIME_LIMIT_S:g}; runs: their scenario's].",
 )

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from harness.cli import names
+
 
 @click.command(name="compare")
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B", default="latest")
+@click.argument("a", metavar="A", shell_complete=names.runs)
+@click.argument("b", metavar="B", default="latest", shell_complete=names.runs)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 @click.option("--page", type=click.Path(path_type=Path), help="Write an HTML page there as well.")
 @click.option(
@@ -32,7 +34,11 @@ def command(a: str, b: str, as_json: bool, page: Path | None, runs_dir: Path) ->
 
     if page is not None and not page.parent.is_dir():
         raise click.UsageError(f"--page {page}: there is no folder {page.parent}")
-    comparison = compare(*(read_record(open_run(_place(one, runs_dir), runs_dir)) for one in (a, b)))
+    records = [read_record(open_run(_place(one, runs_dir), runs_dir)) for one in (a, b)]
+    for record in records:
+        for problem in record.problems:
+            click.echo(f"note: of {record.id} something is missing: {problem}", err=True)
+    comparison = compare(*records)
     if page is not None:
         page.write_text(render(comparison), encoding="utf-8", errors="replace")
     if as_json:

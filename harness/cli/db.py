@@ -28,11 +28,15 @@ READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
+Layout = dict[str, Any]
+"""How many `nodes` founded the cluster, `ranges`, `replication`; `options` of the database, `zones` of added nodes."""
 
 SHELL_HELP = """\
 get KEY                    put KEY VALUE             delete KEY
 cas KEY EXPECTED NEW       scan [START [END]]        status
 split KEY                  merge KEY
+move RANGE FROM TO         transfer RANGE NODE
+decommission NODE          recommission NODE
 begin                      commit                    rollback
 help                       quit
 Values are JSON where they can be read as such (1, true, [1, 2], null), else text. In `cas`, null stands for a key that
@@ -85,18 +89,50 @@ def command() -> None:
 @click.option(
     "--port", default=0, type=click.IntRange(0, 65000), help="First of two ports a node; 0: any free ones."
 )
-def start(folder: Path, nodes: int, ranges: int, replication: int, defect: str | None, port: int) -> None:
+@click.option(
+    "--metrics-port",
+    default=0,
+    type=click.IntRange(0, 65000),
+    help="First of one port a node where Prometheus finds /metrics; 0: nowhere.",
+)
+@click.option(
+    "--system-option",
+    "system_option",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the database, such as placement=on; kept with the cluster.",
+)
+def start(
+    folder: Path,
+    nodes: int,
+    ranges: int,
+    replication: int,
+    defect: str | None,
+    port: int,
+    metrics_port: int,
+    system_option: tuple[str, ...],
+) -> None:
     """Start a cluster on this machine, or start its stopped nodes again on the data they have."""
-    from harness.environments.environment import NodePlan
-    from harness.environments.processes import identify
+    from harness.scenario import ScenarioError, parse_options
 
     known = load(folder)
     if known is not None:
         layout, members = known
+        if system_option:
+            click.echo(f"{folder} holds a cluster already; its system options are kept")
         if (nodes, ranges, replication) != (layout["nodes"], layout["ranges"], layout["replication"]):
             click.echo(f"{folder} holds a cluster of {layout['nodes']} nodes; its layout is kept")
     else:
-        layout = {"nodes": nodes, "ranges": ranges, "replication": min(replication, nodes)}
+        try:
+            options = parse_options(system_option, "system option")
+        except ScenarioError as error:
+            raise click.UsageError(str(error)) from error
+        layout = {
+            "nodes": nodes,
+            "ranges": ranges,
+            "replication": min(replication, nodes),
+            "options": options,
+        }
         names = [f"n{number}" for number in range(1, nodes + 1)]
         ports = list(range(port, port + 2 * nodes)) if port else free_ports(2 * nodes)
         members = [
@@ -113,33 +149,8 @@ def start(folder: Path, nodes: int, ranges: int, replication: int, defect: str |
         if member.pid and member.is_running():
             started.append(member)
             continue
-        data_dir = (folder / member.name).resolve()
-        data_dir.mkdir(exist_ok=True)
-        plan = NodePlan(
-            name=member.name,
-            index=at,
-            data_dir=data_dir,
-            log_path=data_dir / "log",
-            listen=member.addresses,
-            reach={other.name: other.addresses for other in members if other.name != member.name},
-        )
-        launch = system.launch(plan, tuple(other.name for other in members))
-        for name, content in launch.files.items():
-            (data_dir / name).write_bytes(content)
-        with plan.log_path.open("ab") as log:
-            process = subprocess.Popen(
-                list(launch.argv),
-                env={**os.environ, **launch.env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        identity = identify(process.pid)
         started.append(
-            RunningNode(
-                member.name, process.pid, identity.started if identity else "", member.client, member.peer
-            )
+            start_process(system, folder, layout, members, at, metrics_port + at if metrics_port else 0)
         )
         save(folder, layout, [*started, *members[at + 1 :]])
     save(folder, layout, started)
@@ -151,12 +162,21 @@ def start(folder: Path, nodes: int, ranges: int, replication: int, defect: str |
 
 @command.command()
 @folder_option
-def status(folder: Path) -> None:
-    """Show nodes, ranges and who leads them."""
+@click.option("--json", "in_json", is_flag=True, help="All that is known, as one JSON object.")
+@click.option(
+    "--most",
+    default=50,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Ranges that are shown; 0: all of them.",
+)
+def status(folder: Path, in_json: bool, most: int) -> None:
+    """Show nodes, counters, and of each range who leads it, who lags, leases and closed timestamps."""
+    from harness.cli.db_status import as_json, as_tables
+
     layout, members = get(folder)
-    system = make_system(layout)
-    for line in run(describe(system, members)):
-        click.echo(line)
+    cluster = run(describe(make_system(layout), members))
+    click.echo(as_json(cluster) if in_json else as_tables(cluster, most))
 
 
 @command.command()
@@ -189,6 +209,66 @@ def split(folder: Path, key: str) -> None:
 def merge(folder: Path, key: str) -> None:
     """Merge the range of KEY with its right neighbour, while clients go on."""
     reshape(folder, f"merge {shlex.quote(key)}")
+
+
+@command.command()
+@folder_option
+@click.argument("range_id", metavar="RANGE", type=int)
+@click.argument("source", metavar="FROM")
+@click.argument("to", metavar="TO")
+def move(folder: Path, range_id: int, source: str, to: str) -> None:
+    """Move the replica of RANGE (its number) from one node to another, while clients go on."""
+    reshape(folder, f"move {range_id} {shlex.quote(source)} {shlex.quote(to)}")
+
+
+@command.command()
+@folder_option
+@click.argument("range_id", metavar="RANGE", type=int)
+@click.argument("node")
+def transfer(folder: Path, range_id: int, node: str) -> None:
+    """Let NODE, which has a replica of RANGE (its number), lead it."""
+    reshape(folder, f"transfer {range_id} {shlex.quote(node)}")
+
+
+@command.command()
+@folder_option
+@click.option("--zone", default="", help="Where the node stands; see the system option zones.")
+def add(folder: Path, zone: str) -> None:
+    """Start one more node, which joins the running cluster and gets its share; needs placement=on."""
+    layout, members = get(folder)
+    if not any(member.is_running() for member in members):
+        raise click.ClickException(f"no node of {folder} is running; start it with `harness db start`")
+    name = f"n{len(members) + 1}"
+    client, peer = (("127.0.0.1", port) for port in free_ports(2))
+    zones = {**layout.get("zones", {}), name: zone}
+    layout = {**layout, "zones": zones}
+    members = [*members, RunningNode(name, 0, "", client, peer)]
+    system = make_system(layout)
+    members[-1] = start_process(system, folder, layout, members, len(members) - 1, 0)
+    try:
+        run(wait_ready(system, members[-1:]))
+    except click.ClickException as error:
+        end_of_log = (folder / name / "log").read_text(errors="replace").strip().splitlines()[-1:]
+        raise click.ClickException("; ".join([str(error), *end_of_log])) from error
+    save(folder, layout, members)
+    click.echo(f"{name}  process {members[-1].pid}  clients at {client[0]}:{client[1]}")
+    click.echo("it gets replicas once every other node counts it; `harness db status` shows how far that is")
+
+
+@command.command()
+@folder_option
+@click.argument("node")
+def decommission(folder: Path, node: str) -> None:
+    """Move everything off NODE; it may be stopped once it is decommissioned (`status`). Needs placement=on."""
+    reshape(folder, f"decommission {shlex.quote(node)}")
+
+
+@command.command()
+@folder_option
+@click.argument("node")
+def recommission(folder: Path, node: str) -> None:
+    """Let NODE stay after all, if it has not gone yet."""
+    reshape(folder, f"recommission {shlex.quote(node)}")
 
 
 @command.command()
@@ -231,14 +311,73 @@ def reshape(folder: Path, wish: str) -> None:
     run(converse(make_system(layout), running[0], members, (wish,)))
 
 
-def make_system(layout: dict[str, int], defect: str | None = None) -> ReferenceDatabase:
-    """The database in this layout. Raises ValueError for a defect that does not exist."""
+def make_system(layout: Layout, defect: str | None = None) -> ReferenceDatabase:
+    """The database in this layout. Raises ValueError for a defect or an option that does not exist."""
     from harness.systems.reference_db import ReferenceDatabase
 
-    return ReferenceDatabase(ranges=layout["ranges"], replication=layout["replication"], defect=defect)
+    for name, instead in (("cores", "one port each for clients and peers"), ("joiners", "harness db add")):
+        if name in layout.get("options", {}):
+            raise ValueError(
+                f"system option {name} is for runs of the harness; nodes of harness db have {instead}"
+            )
+    return ReferenceDatabase(
+        ranges=layout["ranges"],
+        replication=layout["replication"],
+        defect=defect,
+        options=layout.get("options", {}),
+    )
 
 
-def load(folder: Path) -> tuple[dict[str, int], list[RunningNode]] | None:
+def start_process(
+    system: ReferenceDatabase,
+    folder: Path,
+    layout: Layout,
+    members: list[RunningNode],
+    at: int,
+    metrics_port: int,
+) -> RunningNode:
+    """Start the process of one member: of a founder, or of one that was added."""
+    from harness.environments.environment import NodePlan
+    from harness.environments.processes import identify
+
+    member = members[at]
+    data_dir = (folder / member.name).resolve()
+    data_dir.mkdir(exist_ok=True)
+    others = [other for other in members if other.name != member.name]
+    plan = NodePlan(
+        name=member.name,
+        index=at,
+        data_dir=data_dir,
+        log_path=data_dir / "log",
+        listen={
+            **member.addresses,
+            **({"metrics": ("127.0.0.1", metrics_port)} if metrics_port else {}),
+        },
+        reach={other.name: other.addresses for other in others},
+    )
+    founders = tuple(one.name for one in members[: layout["nodes"]])
+    if member.name in founders:
+        launch = system.launch(plan, founders)
+    else:
+        zone = layout.get("zones", {}).get(member.name, "")
+        launch = system.launch_joining(plan, founders, [other.addresses for other in others], zone)
+    for name, content in launch.files.items():
+        (data_dir / name).write_bytes(content)
+    with plan.log_path.open("ab") as log:
+        process = subprocess.Popen(
+            list(launch.argv),
+            env={**os.environ, **launch.env},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    identity = identify(process.pid)
+    started = identity.started if identity else ""
+    return RunningNode(member.name, process.pid, started, member.client, member.peer)
+
+
+def load(folder: Path) -> tuple[Layout, list[RunningNode]] | None:
     """Layout and nodes of the cluster in a folder; None if there is none."""
     try:
         state = json.loads((folder / STATE_FILE).read_text())
@@ -251,7 +390,7 @@ def load(folder: Path) -> tuple[dict[str, int], list[RunningNode]] | None:
     return state["layout"], members
 
 
-def get(folder: Path) -> tuple[dict[str, int], list[RunningNode]]:
+def get(folder: Path) -> tuple[Layout, list[RunningNode]]:
     """The same, or an error that says how to start one."""
     known = load(folder)
     if known is None:
@@ -259,7 +398,7 @@ def get(folder: Path) -> tuple[dict[str, int], list[RunningNode]]:
     return known
 
 
-def save(folder: Path, layout: dict[str, int], members: list[RunningNode]) -> None:
+def save(folder: Path, layout: Layout, members: list[RunningNode]) -> None:
     """Remember the cluster."""
     state = {
         "layout": layout,
@@ -302,40 +441,11 @@ async def wait_ready(system: ReferenceDatabase, members: list[RunningNode]) -> N
             await asyncio.sleep(0.05)
 
 
-async def describe(system: ReferenceDatabase, members: list[RunningNode]) -> list[str]:
-    """What `status` prints."""
-    lines = []
-    ranges: dict[int, dict[str, Any]] = {}
-    for member in members:
-        if not member.is_running():
-            lines.append(f"{member.name}  down")
-            continue
-        try:
-            state = await system.status(member.addresses)
-        except (OSError, TimeoutError) as error:
-            lines.append(f"{member.name}  process {member.pid} does not answer ({error or 'silent'})")
-            continue
-        counters = state["counters"]
-        leads = sum(1 for one in state["ranges"] if one["leader"] == member.name)
-        lines.append(
-            f"{member.name}  process {member.pid}, clients at {member.client[0]}:{member.client[1]}, leads {leads} of "
-            f"{len(state['ranges'])} ranges, {counters['syncs']} syncs, {counters['requests']} range requests"
-        )
-        for one in state["ranges"]:
-            known = ranges.get(one["id"])
-            if known is None or (one["term"], one["leader"] is not None) > (
-                known["term"],
-                known["leader"] is not None,
-            ):
-                ranges[one["id"]] = one
-    if ranges:
-        lines.append("range  leader  term  applied  keys from")
-    for range_id, one in sorted(ranges.items()):
-        start = one["start"] or "(start)"
-        lines.append(
-            f"{range_id:>5}  {one['leader'] or '-':<6}  {one['term']:>4}  {one['applied']:>7}  {start}"
-        )
-    return lines
+async def describe(system: ReferenceDatabase, members: list[RunningNode]) -> dict[str, Any]:
+    """What all nodes say about themselves, see `db_status`."""
+    from harness.cli.db_status import ask_all, put_together
+
+    return put_together(await ask_all(system, members), members)
 
 
 async def converse(
@@ -367,8 +477,9 @@ async def converse(
             if words[0] in ("quit", "exit"):
                 return
             if words[0] == "status":
-                for described in await describe(system, members):
-                    click.echo(described)
+                from harness.cli.db_status import as_tables
+
+                click.echo(as_tables(await describe(system, members)))
                 continue
             try:
                 answer = await conversation.ask(words)
@@ -389,6 +500,15 @@ def words_of(line: str) -> list[str]:
         return shlex.split(line)
     except ValueError:
         return line.split()
+
+
+def range_id_of(text: str) -> int:
+    """The number of a range. Raises Definite for what is none."""
+    from workloads.session import Definite
+
+    if not text.isdecimal():
+        raise Definite("bad-request", f"{text!r} is no range's number; `harness db status` lists them")
+    return int(text)
 
 
 def value_of(text: str) -> Any:
@@ -437,6 +557,12 @@ class Conversation:
                 return "\n".join(f"{key}  {json.dumps(value)}" for key, value in pairs) or "no keys"
             case ["merge", key] if self._transaction is None:
                 return str(await self._session.merge(key))
+            case ["move", one, source, to] if self._transaction is None:
+                return str(await self._session.move(range_id_of(one), source, to))
+            case ["transfer", one, node] if self._transaction is None:
+                return str(await self._session.transfer(range_id_of(one), node))
+            case ["decommission" | "recommission" as wish, node] if self._transaction is None:
+                return await self._session.place(wish, node)
             case ["split", key] if self._transaction is None:
                 return "\n".join(map(str, await self._session.split(key)))
             case ["begin"] if self._transaction is None:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import click
 
+from harness.cli import names
+
 
 @click.command(name="export")
-@click.argument("target", metavar="[RUN|FILE]", default="latest")
+@click.argument("target", metavar="[RUN|FILE]", default="latest", shell_complete=names.runs)
 @click.option(
     "--to",
     "name",
     metavar="NAME",
     required=True,
+    shell_complete=names.exports,
     help="edn (Jepsen, Knossos, Elle), elle-json (elle-cli), porcupine, perfetto (ui.perfetto.dev), parquet.",
 )
 @click.option(
@@ -40,6 +43,7 @@ def command(target: str, name: str, output: Path | None, key: str | None, runs_d
 
     `harness check` reads edn, elle-json and porcupine back, with the same verdict.
     """
+    from harness.cli.answer import tell
     from harness.cli.check import json_or_text
     from harness.cli.saved import open_run
     from harness.scenario import ScenarioError
@@ -78,6 +82,9 @@ def command(target: str, name: str, output: Path | None, key: str | None, runs_d
     except ExportError as error:
         raise ScenarioError(str(error)) from error
     click.echo(f"{name}: {place} ({len(history)} events, {place.stat().st_size:,} bytes)")
+    tell(
+        notation=name, file=place, events=len(history), bytes=place.stat().st_size, torn=history.torn or None
+    )
     if history.torn:
         click.echo(f"note: {history.torn}", err=True)
     return 0

@@ -111,6 +111,7 @@ def _check_names(plan: GatePlan) -> None:
 def _run(
     plan: GatePlan, runs_dir: Path, *, jobs: int, keep_valid: bool, write_baseline: bool, github: bool
 ) -> int:
+    from harness.cli.answer import tell
     from harness.explore.workers import process_pool
     from harness.fingerprint import code_digest
     from harness.gate import gate, outputs
@@ -149,6 +150,7 @@ def _run(
         if os.environ.get("GITHUB_STEP_SUMMARY"):
             with open(os.environ["GITHUB_STEP_SUMMARY"], "a", encoding="utf-8") as file:
                 file.write(text)
+    tell(folder=folder, outcome=result.outcome, **msgspec.structs.asdict(result))
     _conclude(result, folder)
     if write_baseline:
         assert plan.baseline is not None

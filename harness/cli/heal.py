@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from harness.cli import names
+
 
 @click.command(name="heal")
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), shell_complete=names.runs)
 @click.option(
     "--runs-dir",
     default=Path("runs"),
@@ -21,6 +23,7 @@ def command(runs: tuple[Path, ...], runs_dir: Path) -> int:
 
     A run that is in progress is left alone. A cluster that was kept running is ended. Healing twice does no harm.
     """
+    from harness.cli.answer import tell
     from harness.cli.saved import open_run
     from harness.environments.ledger import heal
     from harness.explore.shrunk import clear_scratch, dead_scratches
@@ -34,12 +37,14 @@ def command(runs: tuple[Path, ...], runs_dir: Path) -> int:
     folders = [open_run(run, runs_dir) for run in runs] if runs else list_runs(runs_dir)
     scratches = [] if runs else dead_scratches(runs_dir)
     folders += [folder for scratch in scratches for folder in list_runs(scratch)]
-    failed = False
-    healed = 0
+    healed: list[str] = []
+    failed: list[str] = []
+    in_progress: list[str] = []
     for folder in folders:
         running = folder.running()
         if running is not None:
             click.echo(f"{folder.id}: in progress (process {running.pid}), left alone")
+            in_progress.append(folder.id)
             continue
         report = heal(folder.path)
         folder.release()
@@ -47,8 +52,9 @@ def command(runs: tuple[Path, ...], runs_dir: Path) -> int:
             click.echo(f"{folder.id}: {line}")
         for line in report.failed:
             click.echo(f"{folder.id}: NOT healed: {line}", err=True)
-        healed += len(report.healed)
-        failed = failed or bool(report.failed)
+        healed += [f"{folder.id}: {line}" for line in report.healed]
+        failed += [f"{folder.id}: {line}" for line in report.failed]
+    tell(runs=len(folders), healed=healed, failed=failed, in_progress=in_progress)
     if not failed:
         for scratch in scratches:
             clear_scratch(scratch)

@@ -20,6 +20,7 @@ import click
 import msgspec
 
 from harness import catalog
+from harness.cli.answer import tell
 from harness.cli.shrinking import FINISHED, attempt, choose_target, starting_cases
 from harness.cli.sweep import all_cores
 from harness.environments.environment import EnvironmentFailed
@@ -86,6 +87,7 @@ def list_defects() -> int:
     """Prints the defects: name, layer, routes, and what each does."""
     sheets = catalog.defect_sheets()
     width = max(map(len, sheets))
+    tell(defects=dict(sorted(sheets.items())))
     for name, sheet in sorted(sheets.items()):
         click.echo(f"{name:{width}}  {sheet.layer:11}  {''.join(sheet.routes):4} {sheet.caption}")
     return 0
@@ -150,6 +152,7 @@ def keep_score_of(wanted: Wanted, runs_dir: Path) -> int:
     score = with_facts(keeper.score(ended), command=wanted.command(), code=code_digest(), fresh=wanted.fresh)
     (folder / "score.json").write_bytes(msgspec.json.format(msgspec.json.encode(score), indent=1) + b"\n")
     (folder / "score.md").write_text(render_score(score, sheets, wanted.modes), encoding="utf-8")
+    tell(folder=folder, ended=ended, score=score)
     if ended:
         click.echo(f"not whole: {ended}; {len(score.hunts)} of {score.planned} hunts came to an end")
     for line in totals(score):

@@ -12,6 +12,7 @@ Rules that live here:
 from __future__ import annotations
 
 import contextlib
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -23,6 +24,9 @@ PANEL_INTERVAL_S = 0.25
 LINE_INTERVAL_S = 5.0
 BAR_CELLS = 32
 LONGEST_VIOLATION = 100
+VIOLATION_CELLS = 60
+"""In a panel a violation is folded, into three lines at the most, so that it fits on a terminal of 80 columns."""
+FAULTS_SHOWN = 6
 
 
 class Progress(Protocol):
@@ -152,7 +156,7 @@ def live_progress(
 
 def progress_line(progress: Progress) -> str:
     """One line, for example `main 12/60 s | 198 op/s | p50 1.9 ms p99 14 ms | ok 2301 fail 3 info 2 | kill n2`."""
-    limit = progress.time_limit_s
+    limit = progress.time_limit_s if progress.phase == "main" else None
     elapsed = f"{progress.elapsed_s:.0f} s" if limit is None else f"{progress.elapsed_s:.0f}/{limit:.0f} s"
     faults = ", ".join(progress.active_faults) or "no active fault"
     return (
@@ -169,6 +173,13 @@ def progress_panel(title: str, progress: Progress) -> RenderableType:
     from rich.text import Text
 
     faults = list(progress.active_faults)
+    if len(faults) > FAULTS_SHOWN:
+        faults[FAULTS_SHOWN - 1 :] = [f"and {len(faults) - FAULTS_SHOWN + 1} more"]
+    violation = (
+        textwrap.wrap(_short(progress.violation, 3 * VIOLATION_CELLS), VIOLATION_CELLS)
+        if progress.violation
+        else []
+    )
     rows = [
         ("phase", _phase_parts(progress)),
         ("rate", [(f"{progress.rate:.0f} operations/s", "")]),
@@ -183,10 +194,10 @@ def progress_panel(title: str, progress: Progress) -> RenderableType:
         ),
         ("faults", [(faults[0], "bold red")] if faults else [("none active", "dim")]),
         *(("", [(fault, "bold red")]) for fault in faults[1:]),
-        *([("violation", [(_short(progress.violation), "bold red")])] if progress.violation else []),
+        *(("" if at else "violation", [(line, "bold red")]) for at, line in enumerate(violation)),
     ]
     # `Text`, never markup: a node or fault name with brackets shows as it is.
-    text = Text()
+    text = Text(no_wrap=True, overflow="ellipsis")
     for position, (name, parts) in enumerate(rows):
         text.append(f"{'' if position == 0 else chr(10)}{name:>10}  ", "dim")
         for part, style in parts:
@@ -194,8 +205,8 @@ def progress_panel(title: str, progress: Progress) -> RenderableType:
     return Panel(text, title=Text(title), title_align="left", box=box.ROUNDED, expand=False, padding=(0, 1))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_VIOLATION else text[: LONGEST_VIOLATION - 1] + "…"
+def _short(text: str, most: int = LONGEST_VIOLATION) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _phase_parts(progress: Progress) -> list[tuple[str, str]]:

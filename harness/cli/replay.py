@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli import names
 from results.operation import MAIN_PHASE
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="replay")
-@click.argument("run", default="latest")
+@click.argument("run", default="latest", shell_complete=names.runs)
 @click.option(
     "--environment",
     default=None,

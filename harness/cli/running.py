@@ -10,8 +10,11 @@ from functools import partial
 from pathlib import Path
 
 import click
+import msgspec
 
 from harness.catalog import make_parts
+from harness.cli.answer import tell
+from harness.cli.lines import folded
 from harness.cli.progress import live_progress
 from harness.driver import Progress, StopSignal
 from harness.run import Parts, Stopped, execute, judge, require_consistency
@@ -29,6 +32,10 @@ def dry_run_plan(scenario: Scenario) -> int:
     """Prints what a run of this scenario would do."""
     parts = make_parts(scenario)
     print_plan(parts)
+    tell(
+        scenario=msgspec.to_builtins(scenario),
+        schedule=[msgspec.to_builtins(step) for step in parts.schedule],
+    )
     if parts.schedule.steps:
         click.echo("schedule of faults:")
         for step in parts.schedule:
@@ -97,7 +104,20 @@ def judge_and_report(parts: Parts, folder: RunFolder) -> int:
     verdict = judge(parts, history)
     print_verdict(verdict)
     folder.write_verdict(verdict)
-    click.echo(f"report: {write_report(folder)}")
+    report = write_report(folder)
+    click.echo(f"report: {report}")
+    tell(
+        run=folder.path,
+        seed=parts.scenario.seed,
+        outcome=verdict.outcome,
+        sentence=verdict.sentence,
+        anomalies=[
+            {"checker": checker, "type": anomaly.type, "key": anomaly.key, "sentence": anomaly.sentence}
+            for checker, anomaly in verdict.every_anomaly()
+        ],
+        verdict=folder.verdict_path,
+        report=report,
+    )
     require_consistency(verdict)
     return exit_code(verdict)
 
@@ -106,14 +126,15 @@ def print_verdict(verdict: Verdict) -> None:
     """The verdict in words, the evidence first that matters most."""
     for part in verdict.parts:
         if part.outcome == VALID:
-            click.echo(f"  {part.checker}: {part.sentence}")
+            click.echo(folded(f"{part.checker}: {part.sentence}", "  "))
     for part in verdict.parts:
         if part.outcome != VALID:
-            click.secho(f"  {part.checker}: {part.outcome}: {part.sentence}", fg=COLOURS[part.outcome])
+            told = folded(f"{part.checker}: {part.outcome}: {part.sentence}", "  ")
+            click.secho(told, fg=COLOURS[part.outcome])
     anomalies = list(verdict.every_anomaly())
     for checker, anomaly in anomalies[:ANOMALIES_SHOWN]:
         where = f" (events {', '.join(map(str, anomaly.operations[:8]))})" if anomaly.operations else ""
-        click.echo(f"  - {checker}: {anomaly.type}: {anomaly.sentence}{where}")
+        click.echo(folded(f"- {checker}: {anomaly.type}: {anomaly.sentence}{where}", "  "))
     if len(anomalies) > ANOMALIES_SHOWN:
         click.echo(f"  - and {len(anomalies) - ANOMALIES_SHOWN} more in the report")
     click.secho(f"verdict: {verdict.outcome}", fg=COLOURS[verdict.outcome], bold=True)
@@ -142,4 +163,4 @@ async def _executed(parts: Parts, folder: RunFolder, stop: StopSignal, keep_runn
         ):
             yield
 
-    await execute(parts, folder, click.echo, show, stop, keep_running=keep_running)
+    await execute(parts, folder, click.echo, show, stop, keep_running=keep_running, keep_messages=True)

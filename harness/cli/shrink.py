@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from harness.cli import names
+
 UNKNOWN_EXIT = 3
 REPRODUCED_EXIT = 1
 
 
 @click.command(name="shrink")
-@click.argument("run", default="latest")
+@click.argument("run", default="latest", shell_complete=names.runs)
 @click.option(
     "--anomaly",
     default=None,

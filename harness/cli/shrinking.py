@@ -13,7 +13,9 @@ from types import FrameType
 from typing import TextIO
 
 import click
+import msgspec
 
+from harness.cli.answer import tell
 from harness.cli.saved import open_run
 from harness.cli.shrink import REPRODUCED_EXIT, UNKNOWN_EXIT
 from harness.environments.environment import EnvironmentFailed
@@ -92,6 +94,19 @@ def shrink_run(
             return UNKNOWN_EXIT
         folder = keep_shrunk(saved, shrinking, ended, runs_dir)
         _print_result(display.before, shrinking, ended)
+    best = shrinking.best
+    tell(
+        run=folder.path,
+        target=str(shrinking.target),
+        ended=ended,
+        runs=shrinking.runs,
+        before=msgspec.structs.asdict(display.before),
+        after=msgspec.structs.asdict(best.case.size()),
+        sentence=best.seen.anomaly.sentence,
+        page=folder.shrink_page_path,
+        report=folder.report_path,
+        repeat=replay_command(folder),
+    )
     click.echo(f"run folder: {folder.path}")
     click.echo(f"before and after: {folder.shrink_page_path}")
     click.echo(f"report: {folder.report_path}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from harness.cli.check import finite
 from harness.cli.test import command as test_command
 from harness.scenario import ScenarioError
 
@@ -106,6 +107,7 @@ def _flags_of_test() -> list[click.Parameter]:
     "--seed-cpu-limit",
     metavar="S",
     type=click.FloatRange(1),
+    callback=finite,
     default=600.0,
     show_default=True,
     help="Give up a seed after so much processor time.",

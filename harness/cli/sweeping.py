@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import click
-import msgspec
 
 from harness.catalog import WORKLOADS, make_environment, make_parts, make_system
+from harness.cli.answer import tell
 from harness.explore.seed_ranges import count_seeds, endless, parse_seeds
 from harness.explore.summary import (
     Effort,
@@ -44,7 +44,7 @@ from harness.explore.sweep_folder import SweepFolder, SweepPlan, scenario_of
 from harness.explore.trial import TrialResult
 from harness.explore.workers import SeedRun, dask_workers, process_workers, unpack
 from harness.fingerprint import code_digest
-from harness.scenario import Scenario, ScenarioError, parse_options
+from harness.scenario import ScenarioError, fields_in, parse_options
 from harness.seeds import Seeds
 from results.run_folder import RunFolderError
 
@@ -80,8 +80,7 @@ def given_fields(
     """The fields of the scenario that are the same for every seed: what a file and the flags say."""
     values: dict[str, Any] = {}
     if scenario_file is not None:
-        saved = msgspec.structs.asdict(Scenario.load(scenario_file))
-        values = {name: value for name, value in saved.items() if value is not None and name != "seed"}
+        values = {name: value for name, value in fields_in(scenario_file).items() if name != "seed"}
     values |= {name: value for name, value in flags.items() if value is not None}
     for field, pairs in options.items():
         if pairs:
@@ -105,8 +104,13 @@ def new_plan(given: dict[str, Any], seeds: str, *, draw: bool, until_failure: bo
 def dry_run_sweep(plan: SweepPlan) -> int:
     """Prints what the first seeds would do, a command each."""
     ranges = parse_seeds(plan.seeds)
-    for seed in islice(chain.from_iterable(ranges), COMMANDS_SHOWN):
-        click.echo(scenario_of(plan, seed).command("./run"))
+    commands = [
+        scenario_of(plan, seed).command("./run")
+        for seed in islice(chain.from_iterable(ranges), COMMANDS_SHOWN)
+    ]
+    for command in commands:
+        click.echo(command)
+    tell(seeds=count_seeds(ranges), commands=commands)
     more = count_seeds(ranges) - COMMANDS_SHOWN
     if more > 0:
         click.echo(f"and {more} more seeds")
@@ -174,7 +178,23 @@ def _go(folder: SweepFolder, tally: Tally, settings: Settings) -> int:
             workers.end(at_once=True)
     spent = (tally.wall_s - before[0], tally.cpu_s - before[1], tally.virtual_s - before[2])
     effort = Effort(wall_s, *spent, workers.jobs)
-    lines = summary_lines(tally, end, effort, _known_marks(plan), asked=asked)
+    known = _known_marks(plan)
+    lines = summary_lines(tally, end, effort, known, asked=asked)
+    tell(
+        sweep=folder.path,
+        end=end,
+        seeds=tally.done,
+        outcomes=dict(tally.outcomes),
+        failures=tally.failures(),
+        unknown=tally.unknowns(),
+        marks=dict(tally.times_by_mark),
+        marks_never_reached=sorted(
+            set(known) - {mark for mark, times in tally.times_by_mark.items() if times}
+        ),
+        wall_s=wall_s,
+        cpu_s=spent[1],
+        virtual_s=spent[2],
+    )
     for line in lines:
         click.echo(line)
     if full is not None:

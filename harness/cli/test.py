@@ -10,7 +10,8 @@ from typing import Any
 import click
 import msgspec
 
-from harness.scenario import MAX_SEED, Scenario, ScenarioError, parse_options
+from harness.cli import names
+from harness.scenario import MAX_SEED, Scenario, ScenarioError, fields_in, parse_options
 
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in msgspec.structs.fields(Scenario)}
 
@@ -29,7 +30,13 @@ def _flag(
         else f"  [default: {default}]"
     )
     return click.option(
-        "--" + name.replace("_", "-"), name, type=kind, default=None, help=text + shown, metavar=metavar
+        "--" + name.replace("_", "-"),
+        name,
+        type=kind,
+        default=None,
+        help=text + shown,
+        metavar=metavar,
+        shell_complete=names.OF_SCENARIOS.get(name),
     )
 
 
@@ -40,9 +47,9 @@ def _flag(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take the scenario from a TOML file; flags override it.",
 )
-@_flag("workload", str, "What clients do; see `harness list`.", "NAME")
-@_flag("system", str, "The database under test: reference-db, in-memory.", "NAME")
-@_flag("environment", str, "Where its nodes run: local, docker, simulation.", "NAME")
+@_flag("workload", str, "What clients do; see `harness list`. Your own: module:name.", "NAME")
+@_flag("system", str, "The database under test; see `harness list`. Your own: module:name.", "NAME")
+@_flag("environment", str, "Where its nodes run: local, netns, docker, simulation.", "NAME")
 @_flag("nodes", int, "How many nodes.", "N")
 @_flag(
     "replication",
@@ -51,7 +58,9 @@ def _flag(
     "N",
 )
 @_flag("ranges", int, "Into how many ranges the keyspace is cut.", "N")
-@_flag("nemesis", str, "What goes wrong: name[:shape][@target],… or all or none.", "SPEC")
+@_flag(
+    "nemesis", str, "What goes wrong: name[:shape][@target],… or all or none. Your own: module:name.", "SPEC"
+)
 @_flag("intensity", float, "How often faults come: 2 halves the gaps between them.", "X")
 @_flag("time_limit", float, "Length of the main phase in seconds.", "S")
 @_flag("concurrency", str, "Client processes: a number, or 2n for two per node.", "N|Nn")
@@ -73,6 +82,11 @@ def _flag(
     help="Set an option of the system.",
 )
 @click.option(
+    "--attach",
+    metavar="CONTAINERS",
+    help="Test containers that already run: NAME,… or compose:PROJECT; nothing of theirs is removed.",
+)
+@click.option(
     "--environment-option",
     "environment_option",
     multiple=True,
@@ -90,6 +104,7 @@ def _flag(
 @_flag(
     "consistency", str, "What is demanded of single objects; by default what the workload demands.", "LEVEL"
 )
+@_flag("checkers", str, "Judge the history by these too: module:name,… of your own.", "NAMES")
 @_flag("least_ok_fraction", float, "Invalid if a smaller share of operations is answered: 0.9.", "SHARE")
 @_flag("longest_outage", float, "Invalid if nothing is answered for longer.", "S")
 @_flag("longest_recovery", float, "Invalid if a healed fault slows the service down for longer.", "S")
@@ -126,6 +141,7 @@ def _flag(
 def command(
     scenario_file: Path | None,
     system_option: tuple[str, ...],
+    attach: str | None,
     environment_option: tuple[str, ...],
     workload_option: tuple[str, ...],
     runs_dir: Path,
@@ -137,6 +153,11 @@ def command(
 
     Exit code 0: valid. 1: the database broke a promise. 3: unknown. 2 and 4: nothing was judged.
     """
+    if attach is not None:
+        environment_option = (*environment_option, f"attach={attach}")
+        flags["environment"] = flags.get("environment") or "docker"
+        if flags.get("nodes") is None and ":" not in attach:
+            flags["nodes"] = len(attach.split(","))
     options = {
         "system_options": system_option,
         "environment_options": environment_option,
@@ -157,7 +178,7 @@ def scenario_of(
     """The scenario that the file and the flags describe; what neither says is drawn (the seed) or default."""
     values: dict[str, Any] = {}
     if scenario_file is not None:
-        values = msgspec.structs.asdict(Scenario.load(scenario_file))
+        values = fields_in(scenario_file)
     values |= {name: value for name, value in flags.items() if value is not None}
     for field, pairs in options.items():
         if pairs:
@@ -168,15 +189,25 @@ def scenario_of(
 
         raise ScenarioError(f"which workload? Give --workload with one of {', '.join(WORKLOADS)}")
     if values.get("schedule_file") is not None and flags.get("nemesis") is None:
-        values["nemesis"] = _faults_of(values["schedule_file"])
+        faults = _faults_of(values["schedule_file"])
+        if not faults and values.get("nemesis") != "none":
+            raise ScenarioError(
+                f"the schedule {values['schedule_file']} has no step, so nothing would be broken and nothing proven: "
+                "give another file, or --nemesis none as well for a run without faults"
+            )
+        values["nemesis"] = faults or "none"
     values.setdefault("seed", secrets.randbelow(MAX_SEED + 1) >> 20)
     if "replication" not in values and values.get("nodes", 3) < DEFAULTS["replication"]:
         values["replication"] = max(1, values["nodes"])
-    return Scenario.from_dict(values)
+    try:
+        return Scenario.from_dict(values)
+    except ScenarioError as error:
+        raise ScenarioError(str(error) if scenario_file is None else f"{scenario_file}: {error}") from error
 
 
 def _faults_of(schedule_file: str) -> str:
-    """The `--nemesis` that a saved schedule amounts to: what it does is what must be seen to take effect."""
+    """The `--nemesis` that a saved schedule amounts to, empty without a step: what it does is what must be seen to take
+    effect."""
     from harness.catalog import load_schedule
 
-    return ",".join(load_schedule(schedule_file).faults()) or "none"
+    return ",".join(load_schedule(schedule_file).faults())

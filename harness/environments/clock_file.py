@@ -11,10 +11,13 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 SIZE_BYTES = 40
+AT_ONCE, LATER, PAUSE_S = 100, 300, 0.001
+"""How often a reader looks again: so often at once, then so often after a pause; then the writer must have died."""
 _SEQUENCE = struct.Struct("<Q")
 _BODY = struct.Struct("<qqq")
 _WHOLE = struct.Struct("<QqqqQ")
@@ -52,7 +55,9 @@ def write_clock(path: Path, setting: ClockSetting) -> None:
 
 def read_clock(path: Path) -> ClockSetting:
     """The setting as a node would read it. Raises ValueError if the file is short or stays half written."""
-    for _ in range(100):
+    for attempt in range(AT_ONCE + LATER):
+        if attempt >= AT_ONCE:
+            time.sleep(PAUSE_S)  # On a busy machine a writer may be kept from going on.
         content = path.read_bytes()
         if len(content) != SIZE_BYTES:
             raise ValueError(f"{path} has {len(content)} bytes: a clock file has {SIZE_BYTES}")

@@ -1,21 +1,24 @@
-"""Clocks of nodes: set through the clock file of each, proven by asking the node what time it is.
+"""Clocks of nodes: set through the clock file of each or in its processes, proven by asking the node what time it is.
 
-That the file was written says nothing about what the node believes, so a node that ignores its clock file, or does not
-tell its time, yields no proof. A reading is right to half its round trip; the best of three counts. A reading that is
-too coarse to tell a lie from real time is taken again for a while; one that shows another time than it should is final.
+That a file was written says nothing about what the node believes, so a node that ignores its clock file, or does not
+tell its time, yields no proof. Of a database that reads no clock file the processes are told (`process_clocks.py`); the
+node's own word is preferred there too, and without it is measured what its processes are told. A reading is right to
+half its round trip; the best of three counts. A reading that is too coarse to tell a lie from real time is taken again
+for a while; one that shows another time than it should is final.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.environments.clock_file import REAL_TIME, ClockSetting, read_clock, write_clock
-from harness.environments.environment import Addresses, SystemUnderTest
+from harness.environments.environment import Addresses, EnvironmentFailed, SystemUnderTest
 from harness.environments.ledger import Ledger
 from nemesis.cluster import Evidence, FaultFailed, NodeState, evidence_of
 
@@ -53,12 +56,30 @@ class Clocks:
         state: Callable[[str], NodeState],
         address: Callable[[str], Addresses],
         path: Callable[[str], Path | None],
+        deliver: Callable[[str, ClockSetting], Awaitable[None]] | None = None,
+        real_ns: Callable[[str], int] = lambda node: 0,
+        shown: Callable[[str, ClockSetting], Awaitable[int | None]] | None = None,
+        by: str = "",
+        coarse_ns: int = 0,
     ) -> None:
+        """`deliver` carries a setting to a node on another host, of whose own file `path` is a copy, or to the
+        processes of a node that reads no file; `real_ns` is how far the real clock of the node's host is ahead of
+        ours. `shown` reads the clock of a node that does not tell its time: nanoseconds since 1970, of that process of
+        it which is farthest from the setting that it should have. `by` is the mechanism, as evidence shows it; a clock
+        that gains may be wrong by what it gains in `coarse_ns`."""
         self._system = system
+        self._by = by
+        self._coarse_ns = coarse_ns
         self._ledger = ledger
         self._state = state
         self._address = address
         self._path_of = path
+        self._deliver = deliver
+        self._real_ns = real_ns
+        self._shown = shown
+        self._settings: dict[str, ClockSetting] = {}
+        """What each node that was ever lied to is told now, over its restarts."""
+        self._deliveries: set[asyncio.Task[None]] = set()
         self._entries: dict[str, int] = {}
         """Node whose clock may differ from real time -> its open entry in the ledger."""
 
@@ -71,41 +92,86 @@ class Clocks:
         """Real time + offset from now on, gaining `rate_ppm` microseconds a second."""
         before = await self._ask(node)
         setting = self._write(node, offset_ms, rate_ppm)
+        if self._deliver is not None:
+            await self._deliver(node, setting)
         if rate_ppm:
             await asyncio.sleep(min(LONGEST_DRIFT_WAIT_S, VISIBLE_DRIFT_NS / (abs(rate_ppm) * 1000)))
-        return evidence(node, setting, before, await self._ask_until_clear(node, setting))
+        return self._evidence(node, setting, before, await self._ask_until_clear(node, setting))
+
+    async def offsets(self, nodes: Iterable[str]) -> dict[str, float]:
+        """Milliseconds by which each clock is ahead of real time, of those that tell their time."""
+        asked = [node for node in nodes if self._state(node) == "up"]
+        readings = await asyncio.gather(*(self._ask(node) for node in asked))
+        return {
+            node: round(reading.shift_ns / 1e6, 3)
+            for node, reading in zip(asked, readings, strict=True)
+            if reading is not None
+        }
 
     def strobe(self, node: str, offset_ms: float) -> None:
         """At once, and without a proof."""
-        self._write(node, offset_ms, 0.0)
+        setting = self._write(node, offset_ms, 0.0)
+        if self._deliver is not None:
+            task = asyncio.ensure_future(self._carry(node, setting))
+            self._deliveries.add(task)
+            task.add_done_callback(self._deliveries.discard)
+
+    async def _carry(self, node: str, setting: ClockSetting) -> None:
+        """Nobody waits for a jump of a strobe; one that does not arrive is seen by who asks the clock."""
+        assert self._deliver is not None, "there is nobody to carry a setting to its host"
+        with contextlib.suppress(EnvironmentFailed):
+            await self._deliver(node, setting)
 
     async def reset(self, node: str) -> Evidence:
         """Real time again. Of a node that cannot be asked, the file alone is proof that it will be told so."""
         path = self._path(node)
         before = await self._ask(node) if self._state(node) == "up" else None
-        write_clock(path, REAL_TIME)
+        self._settings[node] = REAL_TIME
+        if path is not None:
+            write_clock(path, REAL_TIME)
+        if self._deliver is not None:
+            await self._deliver(node, REAL_TIME)
         entry = self._entries.pop(node, None)
         if entry is not None:
             self._ledger.done(entry)
         if self._state(node) == "up":
             after = await self._ask_until_clear(node, REAL_TIME)
             if after is not None:
-                return evidence(node, REAL_TIME, before, after)
+                return self._evidence(node, REAL_TIME, before, after)
         what = f"clock file of {node} (the node is {self._state(node)}, or tells no time)"
-        return evidence_of([{"what": what, "after": "real time", "proves": read_clock(path) == REAL_TIME}])
-
-    def _path(self, node: str) -> Path:
-        path = self._path_of(node)
         if path is None:
+            what, is_real = f"what {node} is told from its next start", self._state(node) == "down"
+        else:
+            is_real = read_clock(path) == REAL_TIME
+        return evidence_of([{"what": what, "after": "real time", "proves": is_real}])
+
+    def _evidence(
+        self, node: str, setting: ClockSetting, before: Reading | None, after: Reading | None
+    ) -> Evidence:
+        shown = evidence(node, setting, before, after)
+        return Evidence(shown.took_effect, [{**probe, "by": self._by} for probe in shown.probes])
+
+    async def follow(self, node: str) -> None:
+        """A process of the node may be new: it is told what the node is told. For nodes that read no file."""
+        if self._deliver is not None and self._path_of(node) is None:
+            await self._deliver(node, self._settings.get(node, REAL_TIME))
+
+    def _path(self, node: str) -> Path | None:
+        """None: the processes are told, as nothing reads a file."""
+        path = self._path_of(node)
+        if path is None and self._deliver is None:
             raise FaultFailed(f"{self._system.name} reads no clock file: the clock of {node} cannot be set")
         return path
 
     def _write(self, node: str, offset_ms: float, rate_ppm: float) -> ClockSetting:
         path = self._path(node)
         if node not in self._entries:
-            self._entries[node] = self._ledger.intend("clock", node=node, path=str(path))
+            where = {} if path is None else {"path": str(path)}
+            self._entries[node] = self._ledger.intend("clock", node=node, **where)
         setting = ClockSetting(round(offset_ms * 1e6), round(rate_ppm * 1000), _monotonic_ns())
-        write_clock(path, setting)
+        self._settings[node] = setting
+        if path is not None:
+            write_clock(path, setting)
         return setting
 
     async def _ask(self, node: str) -> Reading | None:
@@ -115,15 +181,27 @@ class Clocks:
             # In this order: whatever keeps us between the two lines is a part of the round trip.
             asked_ns, wall_ns = _monotonic_ns(), time.time_ns()
             try:
-                shown_ns = await asyncio.wait_for(self._system.read_clock(self._address(node)), ASK_TIMEOUT_S)
+                shown_ns = await asyncio.wait_for(self._read(node), ASK_TIMEOUT_S)
             except Exception:  # noqa: BLE001 - a node that cannot be asked proves nothing, which is the answer
                 return best
             if shown_ns is None:
                 return best
             half_ns = (_monotonic_ns() - asked_ns) // 2
-            if best is None or half_ns < best.error_ns:
-                best = Reading(shown_ns - wall_ns - half_ns, half_ns, asked_ns + half_ns)
+            coarse_ns = abs(self._settings.get(node, REAL_TIME).rate_ppb) * self._coarse_ns // 1_000_000_000
+            if best is None or half_ns + coarse_ns < best.error_ns:
+                best = Reading(
+                    shown_ns - wall_ns - half_ns - self._real_ns(node),
+                    half_ns + coarse_ns,
+                    asked_ns + half_ns,
+                )
         return best
+
+    async def _read(self, node: str) -> int | None:
+        """What the node says, else what its processes are told."""
+        shown_ns = await self._system.read_clock(self._address(node))
+        if shown_ns is None and self._shown is not None:
+            shown_ns = await self._shown(node, self._settings.get(node, REAL_TIME))
+        return shown_ns
 
     async def _ask_until_clear(self, node: str, setting: ClockSetting) -> Reading | None:
         """The first reading that decides about the setting, or the last one taken."""

@@ -13,7 +13,7 @@ import asyncio
 import contextvars
 import random
 import signal
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 import msgspec
 
 from nemesis.cluster import CLIENT, Capability, Cluster, Evidence, HealReport, Reshaping, evidence_of
+from results.messages import Message
 
 Address = tuple[str, int]
 Addresses = Mapping[str, Address]
@@ -56,6 +57,20 @@ class NodePlan:
     """Other node -> port name -> where this node must dial it (in `local`, through the proxy of that link)."""
     clock_file: Path | None = None
     """File of the clock port (`clock_file.py`), or None where the clock cannot be set."""
+    advertise: Addresses = field(default_factory=dict)
+    """Port name -> where the others reach this node, if that is the same for all of them; else empty."""
+    socks: Address | None = None
+    """A SOCKS5 server through which this node must reach the others; None: it dials them as they are."""
+    replaces: str | None = None
+    """The system's name of the node that was here before and is gone for good; `identity` is then that of the new one,
+    which has to join."""
+    identity: str = ""
+    """By which the system knows this node, where that is not `name`."""
+
+    @property
+    def known_as(self) -> str:
+        """The system's name of this node."""
+        return self.identity or self.name
 
 
 @dataclass(frozen=True)
@@ -81,8 +96,10 @@ class SystemUnderTest(Protocol):
 
     @property
     def supports(self) -> frozenset[str]:
-        """What the system can do beyond running: "clock" (reads the clock file), "leaders", "ranges"; and
-        "memory-only": it keeps nothing on a disk, so that a disk that fails means nothing to it."""
+        """What the system can do beyond running: "clock" (reads the clock file), "leaders", "ranges", "members" (nodes
+        join and are decommissioned); "memory-only": it keeps nothing on a disk, so that a disk that fails means nothing
+        to it; "socks": its nodes can reach each other through a SOCKS5 server, and need the same addresses everywhere
+        (`NodePlan.advertise`)."""
 
     @property
     def clock_port(self) -> bool:
@@ -92,7 +109,8 @@ class SystemUnderTest(Protocol):
         """How to start this node. Called before every start; must give the same answer for the same plan."""
 
     async def is_ready(self, address: Addresses) -> bool:
-        """True once the node answers requests. False (or any OSError) while it does not; the caller repeats."""
+        """True once the node answers requests. False (or any OSError) while it does not; the caller repeats. Raises
+        EnvironmentFailed where it never will: a library is missing, a password is wrong."""
 
     async def read_clock(self, address: Addresses) -> int | None:
         """The node's own wall clock in nanoseconds since 1970, as the node sees it; None if it cannot be asked."""
@@ -115,6 +133,25 @@ class RangedSystem(Protocol):
         are up. Raises OSError, TimeoutError or SessionError where it was not done."""
 
 
+@runtime_checkable
+class ReplaceableSystem(Protocol):
+    """A system that takes new members while it runs; it has "replacement" in `supports`."""
+
+    def launch_replacement(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
+        """How to start a node that replaces another (`plan.replaces`) and joins the others. `all_nodes` are those that
+        the system began with."""
+
+    async def dismiss(self, addresses: Mapping[str, Addresses], gone: str) -> str:
+        """Asks the others, by their addresses, to do without a member that will not come back; what it is to them now.
+        Asked again and again, until that is `GONE`. Raises OSError, TimeoutError or SessionError."""
+
+    async def member_state(self, addresses: Mapping[str, Addresses], member: str) -> str:
+        """What a member is to the others; `MEMBER` once it is one like all others. Raises as `dismiss` does."""
+
+
+GONE, MEMBER = "decommissioned", "active"
+
+
 async def reshaped(
     system: SystemUnderTest, addresses: Mapping[str, Addresses], kind: Reshaping, node: str, draw: int
 ) -> Evidence:
@@ -127,11 +164,28 @@ async def reshaped(
         return Evidence(False, [{"what": kind, "before": None, "after": text, "proves": False}])
 
 
-def why_no_ranges(system: SystemUnderTest) -> str | None:
-    """Why ranges cannot be changed; None if they can."""
-    return (
-        None if "ranges" in system.supports else f"{system.name} has no ranges that could be split or merged"
-    )
+def without_ranges(system: SystemUnderTest) -> dict[str, str]:
+    """Which capabilities a system lacks that is asked to change itself (`Cluster.reshape`), and why."""
+    reasons = {
+        "ranges": "has no ranges that could be split or merged",
+        "members": "lets no nodes join and go as it is set (reference-db: --system-option placement=on)",
+    }
+    return {name: f"{system.name} {why}" for name, why in reasons.items() if name not in system.supports}
+
+
+@runtime_checkable
+class GrowingSystem(Protocol):
+    """A system of which some nodes join the others later."""
+
+    def late_nodes(self, nodes: Sequence[str]) -> frozenset[str]:
+        """Which of all nodes are not started with the others: a nemesis starts them (`membership:join`), or else the
+        healing at the end. Raises ValueError where too few are left."""
+
+
+def started_first(system: SystemUnderTest, nodes: Sequence[str]) -> tuple[str, ...]:
+    """The nodes that a cluster begins with, in their order."""
+    late = system.late_nodes(nodes) if isinstance(system, GrowingSystem) else frozenset()
+    return tuple(name for name in nodes if name not in late)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,6 +273,46 @@ class SimulatedSystem(Protocol):
         """A fault has destroyed what was durable on this node's disk: nobody is to blame for what is missing now."""
 
 
+class ToldMessage(msgspec.Struct, frozen=True, gc=False):
+    """What one message between two hosts says; see `results.messages.Message`."""
+
+    kind: str
+    text: str = ""
+    range: str = ""
+    term: int = 0
+    exchange: str = ""
+    """A question and its answer have the same, and the answer is about the range of the question."""
+
+
+@runtime_checkable
+class MessageReader(Protocol):
+    """A system that can put what its nodes write to each other, and clients to them, into words."""
+
+    def read_messages(self, port: str, is_dialler: bool, data: bytes) -> list[ToldMessage]:
+        """What one write says that went over a connection to the port of this name; `is_dialler`: who wrote it has
+        opened the connection. Raises ValueError for bytes that are not whole messages."""
+
+
+@runtime_checkable
+class MessageRecording(Protocol):
+    """A cluster that can keep who sent what to whom."""
+
+    def record_messages(self) -> None:
+        """From now on they are kept, the last of them; called before any node is started."""
+
+    def messages(self, began_ns: int) -> tuple[int, list[Message]] | None:
+        """How many there were since the time of the run `began_ns`, and those that are kept; None: nobody kept any."""
+
+
+@runtime_checkable
+class ClockRecording(Protocol):
+    """A cluster whose clocks need not be asked."""
+
+    def clock_settings(self) -> Sequence[tuple[int, str, float, float]]:
+        """When a node's clock was set (`clock_ns`), which node's, how many milliseconds ahead of real time it was then,
+        and how many microseconds a second it gains since."""
+
+
 class Folder(Protocol):
     """What an environment uses of a run folder (`results.run_folder.RunFolder` has it)."""
 
@@ -250,6 +344,10 @@ class NodeExit:
 class EnvironmentCluster(Cluster, Protocol):
     """A cluster, as the one who runs it sees it."""
 
+    async def expect(self, faults: Collection[str]) -> None:
+        """Before anything is started: which fault classes the schedule of this run holds, so that what only they need
+        is made now. Raises EnvironmentFailed where it cannot be made."""
+
     async def start_all(self) -> None:
         """Start every node's process. Raises EnvironmentFailed with the node's last log lines if one ends at once."""
 
@@ -261,6 +359,14 @@ class EnvironmentCluster(Cluster, Protocol):
 
     def direct_address(self, node: str) -> Addresses:
         """Where the harness itself asks this node: a way that network faults do not affect."""
+
+    def known_as(self, node: str) -> str:
+        """By which the system knows the node that is in this place now."""
+        ...
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970, as a node shows them whose clock is right."""
+        ...
 
     def clock_ns(self) -> int:
         """The time of the run: monotonic nanoseconds, from anywhere."""
@@ -279,6 +385,9 @@ class EnvironmentCluster(Cluster, Protocol):
 
     async def wait_for_failure(self) -> str:
         """Blocks until the environment itself can no longer do its work, normally for ever; answers why."""
+
+    async def clock_offsets(self) -> Mapping[str, float]:
+        """Node that is up and tells its time -> milliseconds by which its clock is ahead of real time now."""
 
     def crashes(self) -> Sequence[NodeExit]:
         """Processes that ended unasked since the start, in order."""
@@ -343,12 +452,21 @@ class Environment(Protocol):
         """
 
 
+@runtime_checkable
+class OptionedEnvironment(Protocol):
+    """An environment that is another one where certain options are given."""
+
+    def with_options(self, options: Mapping[str, Any]) -> Environment:
+        """The one to use with these options, which nobody has checked yet."""
+
+
 __all__ = [
     "CLIENT_PORT",
     "PEER",
     "Address",
     "Addresses",
     "Capability",
+    "ClockRecording",
     "Environment",
     "EnvironmentCluster",
     "EnvironmentFailed",
@@ -357,6 +475,8 @@ __all__ = [
     "Folder",
     "HealReport",
     "Launch",
+    "MessageReader",
+    "MessageRecording",
     "NodeExit",
     "NodePlan",
     "Progress",
@@ -364,5 +484,6 @@ __all__ = [
     "SimulatedSystem",
     "SimulatedWorld",
     "SystemUnderTest",
+    "ToldMessage",
     "name_problems",
 ]

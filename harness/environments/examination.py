@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.environments.environment import EnvironmentFailed
+from harness.environments.linux import netem
 from harness.environments.linux.namespace import search_path
 from harness.environments.netns import hub
 
@@ -75,7 +76,7 @@ def _kernels() -> tuple[bool, str, str | None]:
     there = sources()
     compiled = sum(is_current(source) for source in there)
     if compiled == len(there):
-        return True, f"all {compiled} kernels of the checkers are compiled", None
+        return True, f"all {compiled} kernels are compiled", None
     says = f"{len(there) - compiled} of {len(there)} kernels are not compiled: checking is right, and ten times slower"
     if not any(shutil.which(name) for name in ("cc", "gcc", "clang")):
         return (
@@ -196,9 +197,28 @@ def _freezer() -> tuple[bool, str, str | None]:
 
 
 def _fuse() -> tuple[bool, str, str | None]:
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        return False, "/dev/fuse cannot be opened", "modprobe fuse (as root)"
-    return True, "/dev/fuse can be opened", None
+    from harness.environments.disks.disks import why_no_layers
+
+    reason = why_no_layers()
+    if reason is None:
+        return True, "file systems of our own can be mounted", None
+    fix = "apt-get install libfuse3-3 (as root)" if "libfuse3" in reason else None
+    return False, reason, "modprobe fuse (as root)" if "/dev/fuse" in reason else fix
+
+
+def _clocks() -> tuple[bool, str, str | None]:
+    """In the order of choice; see `process_clocks.py`."""
+    from harness.environments.linux import faketime, vdso
+
+    tried = {
+        "the vDSO of processes": vdso.why_not(),
+        "libfaketime for programs of C": faketime.why_not("sh"),
+        "libfaketime for this Python": faketime.why_not(sys.executable),
+    }
+    shown = [f"{way}: {why or 'a process of ours was sent an hour ahead'}" for way, why in tried.items()]
+    says = "; ".join(["in this order: the database's own clock port", *shown])
+    works = None in (tried["the vDSO of processes"], tried["libfaketime for programs of C"])
+    return works, says, None if works else "apt-get install libfaketime (as root)"
 
 
 _IPTABLES: Final = {"program": "iptables", "package": "iptables"}
@@ -235,8 +255,8 @@ PARTS: Final[tuple[Part, ...]] = (
         "netem",
         "latency, loss and the like by the kernel",
         _feature(
-            "ip link set lo up && tc qdisc add dev lo root netem delay 1ms",
-            "the kernel delays packets itself",
+            netem.PROBE,
+            "the kernel delays packets itself, and is the first choice for that",
             "modprobe sch_netem (as root); without it the packet engine does the same",
             **_TC,
         ),
@@ -253,6 +273,7 @@ PARTS: Final[tuple[Part, ...]] = (
     ),
     Part("freezer", "pauses of whole containers", _freezer),
     Part("fuse", "faults of disks below any database", _fuse),
+    Part("clocks", "clock faults of any database", _clocks),
     Part("sat", "isolation with unknown version order", _library("pysat", "python-sat", "a solver is there")),
     Part("dask", "sweeps on a cluster", _library("distributed", "distributed", "Dask is there")),
     Part("parquet", "exports for pandas and the like", _library("pyarrow", "pyarrow", "pyarrow is there")),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from harness.environments.environment import EnvironmentFailed
-from nemesis.cluster import Evidence, FaultFailed, HealReport
+from nemesis.cluster import Evidence, FaultFailed, HealReport, Link
 
 
 class Healing:
@@ -35,3 +35,9 @@ class Healing:
     def report(self) -> HealReport:
         """What came of all attempts."""
         return HealReport(tuple(self._healed), tuple(self._failed))
+
+
+def names_of(links: Sequence[Link]) -> str:
+    """The links for people, the first of many."""
+    shown = ", ".join(f"{source} -> {target}" for source, target in links[:6])
+    return shown + (f" and {len(links) - 6} more links" if len(links) > 6 else "")

@@ -8,13 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nemesis.cluster import CAPABILITY_OF_MODE, Capability, DiskMode, Evidence, FaultUnavailable, Link
+from harness.environments.environment import SystemUnderTest, without_ranges
+from nemesis.cluster import (
+    CAPABILITIES,
+    CAPABILITY_OF_MODE,
+    Capability,
+    DiskMode,
+    Evidence,
+    FaultUnavailable,
+    Link,
+)
 
 LATER = "no mechanism in this version; the simulation has it"
 """Why the environments of real nodes lack these."""
+NO_PACKETS = "links carry bytes here, not packets; netns and docker have them"
+"""Why simulation and proxies lack faults of single packets."""
+
+NO_NAMES = "nodes are told apart by ports or by the simulated network; netns, docker and ssh have names"
+"""Why simulation and loopback have no names that could fail to resolve."""
+NO_REPLACEMENT = (
+    "a new member has one address for all others, which links of loopback and simulation have not; netns, docker and "
+    "ssh can"
+)
+NO_RESOURCES = "simulated nodes use neither processor nor memory"
+NO_WIPE = (
+    "the simulated disk loses single files, and bits of them; real nodes can be wiped, and files cut off"
+)
 
 NEED_SIMULATION: tuple[str, ...] = (
     "lose",
+    "lose_bursts",
+    "disturb",
     "power_loss",
     "disk_error",
     "disk_full",
@@ -22,8 +46,36 @@ NEED_SIMULATION: tuple[str, ...] = (
     "disk_slow",
     "flip_bits",
     "lose_file",
+    "truncate",
+    "wipe",
+    "replace",
+    "limit_cpu",
+    "exhaust_memory",
+    "limit_memory",
 )
 """The capabilities behind the verbs of this file."""
+
+
+def system_lacks(system: SystemUnderTest, why_no_clock: str | None) -> dict[str, str]:
+    """What real nodes of this system have no part in, by capability, and why."""
+    missing: dict[str, str] = {}
+    if why_no_clock is not None:
+        missing["clock"] = why_no_clock
+    if "leaders" not in system.supports:
+        missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
+    if "replacement" not in system.supports:
+        missing["replace"] = (
+            f"{system.name} takes no new member here; reference-db does with --system-option placement=on"
+        )
+    return missing | without_ranges(system)
+
+
+def all_but(missing: Mapping[str, str], mechanisms: Mapping[str, str]) -> dict[str, Capability]:
+    """Every capability with its mechanism, but for those that are missing."""
+    return {
+        fault: Capability(fault, fault not in missing, mechanisms.get(fault, "none"), missing.get(fault))
+        for fault in CAPABILITIES
+    }
 
 
 class LacksSimulatedFaults:
@@ -37,8 +89,19 @@ class LacksSimulatedFaults:
         reason = self.capabilities()[capability].reason
         return FaultUnavailable(f"{capability} is not available here: {reason}")
 
-    async def lose(self, links: Sequence[Link], share: float) -> Evidence:
+    async def lose(self, links: Sequence[Link], share: float, burst: float = 1.0) -> Evidence:
         raise self._lacks("lose")
+
+    async def disturb(
+        self, links: Sequence[Link], duplicate: float = 0.0, reorder: float = 0.0, corrupt: float = 0.0
+    ) -> Evidence:
+        raise self._lacks("disturb")
+
+    async def break_names(self, node: str, wrong: bool) -> Evidence:
+        raise self._lacks("names")
+
+    async def mend_names(self, node: str) -> Evidence:
+        raise self._lacks("names")
 
     async def power_loss(self, node: str) -> Evidence:
         raise self._lacks("power_loss")
@@ -56,3 +119,21 @@ class LacksSimulatedFaults:
 
     async def lose_file(self, node: str) -> Evidence:
         raise self._lacks("lose_file")
+
+    async def truncate(self, node: str) -> Evidence:
+        raise self._lacks("truncate")
+
+    async def wipe(self, node: str) -> Evidence:
+        raise self._lacks("wipe")
+
+    async def replace(self, node: str) -> Evidence:
+        raise self._lacks("replace")
+
+    async def limit_cpu(self, node: str, share: float | None) -> Evidence:
+        raise self._lacks("limit_cpu")
+
+    async def exhaust_memory(self, node: str) -> Evidence:
+        raise self._lacks("exhaust_memory")
+
+    async def limit_memory(self, node: str, spare_mb: int | None) -> Evidence:
+        raise self._lacks("limit_memory")

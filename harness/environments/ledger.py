@@ -21,7 +21,13 @@ from typing import Any, Protocol
 import msgspec
 
 from harness.environments.environment import EnvironmentFailed
-from harness.environments.processes import ProcessIdentity, identify, is_running
+from harness.environments.processes import (
+    LEDGER_VARIABLE,
+    TOKEN_VARIABLE,
+    ProcessIdentity,
+    identify,
+    is_running,
+)
 from nemesis.cluster import HealReport
 
 FILE_NAME = "ledger.jsonl"
@@ -114,6 +120,10 @@ class Ledger:
     def detach(self) -> None:
         """What is open stays so on purpose; `heal` may undo it although the harness lives."""
         self._write({"detached": True})
+
+    def variables(self) -> dict[str, str]:
+        """Environment variables of every process of this run, by which it is found."""
+        return {TOKEN_VARIABLE: self.header.token, LEDGER_VARIABLE: str(self.path.absolute())}
 
     @property
     def open_entries(self) -> tuple[int, ...]:

@@ -11,15 +11,20 @@ import sys
 import time
 from pathlib import Path
 
+import harness
 from results.process_identity import ProcessIdentity, ask_ps, identify, is_running, process_state
 
 TOKEN_VARIABLE = "HARNESS_TOKEN"
 """Environment variable that every process of a run carries, so that none is overlooked."""
 
+LEDGER_VARIABLE = "HARNESS_LEDGER"
+"""Environment variable with the path of the run's ledger, so that whoever finds the process finds what to undo."""
+
 _PROC = Path("/proc")
 _LINUX = sys.platform.startswith("linux")
 
 __all__ = [
+    "LEDGER_VARIABLE",
     "TOKEN_VARIABLE",
     "ProcessIdentity",
     "end_process",
@@ -27,6 +32,8 @@ __all__ = [
     "is_running",
     "process_state",
     "processes_with_token",
+    "processes_with_variable",
+    "python_path",
 ]
 
 
@@ -52,6 +59,25 @@ def processes_with_token(token: str) -> list[ProcessIdentity]:
     return [process for process in found if process is not None and is_running(process)]
 
 
+def processes_with_variable(name: str) -> list[tuple[ProcessIdentity, str]]:
+    """Linux: all processes whose environment has this variable, with its value, by pid; never the caller.
+
+    Elsewhere none: whoever needs all of a run's processes there asks by its token.
+    """
+    found = []
+    for entry in sorted(_PROC.glob("[0-9]*"), key=lambda path: int(path.name)):
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        prefix = f"{name}=".encode()
+        values = [part[len(prefix) :] for part in environment.split(b"\0") if part.startswith(prefix)]
+        process = identify(int(entry.name)) if values and int(entry.name) != os.getpid() else None
+        if process is not None and is_running(process):
+            found.append((process, os.fsdecode(values[0])))
+    return found
+
+
 def end_process(process: ProcessIdentity, timeout_s: float = 5.0) -> bool:
     """SIGKILL this very process (stopped ones die too) and wait. True once it is gone, also if it was before."""
     deadline = time.monotonic() + timeout_s
@@ -66,3 +92,9 @@ def end_process(process: ProcessIdentity, timeout_s: float = 5.0) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def python_path() -> str:
+    """So that our own processes find the packages wherever they are started."""
+    root = str(Path(harness.__file__).resolve().parents[1])
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

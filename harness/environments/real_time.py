@@ -7,10 +7,11 @@ import contextlib
 import contextvars
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from harness.environments.environment import Finding
+from harness.seeds import Seeds
 
 T = TypeVar("T")
 
@@ -18,12 +19,14 @@ NOW_AND_THEN_S = 0.25
 
 
 class RealTime:
-    """An environment whose runs take as long as they take. Nothing in it is drawn."""
+    """An environment whose runs take as long as they take. What its programs draw, they draw from the run's seed; when
+    they draw is for real time to say."""
 
     is_virtual = False
 
     def __init__(self, seed: int = 0) -> None:
-        """`seed` is for environments that draw something."""
+        self.seeds = Seeds(seed)
+        """Of those who draw: ports, packet engines, the layers below disks."""
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """On uvloop where it is there: its timers and sockets add the least to what is measured."""
@@ -59,13 +62,24 @@ class RealTime:
 class RealTimeCluster:
     """A cluster of processes: nobody looks into them, and clients run beside the harness."""
 
+    def known_as(self, node: str) -> str:
+        """By the same name as the harness, where no node is ever replaced."""
+        return node
+
     def clock_ns(self) -> int:
         """The machine's."""
         return time.monotonic_ns()
 
+    def wall_ns(self) -> int:
+        """The machine's."""
+        return time.time_ns()
+
     def client_context(self) -> contextvars.Context | None:
         """That of the harness."""
         return None
+
+    async def expect(self, faults: Collection[str]) -> None:
+        """Nothing has to be made for any of them."""
 
     def findings(self) -> Sequence[Finding]:
         """There never is one."""

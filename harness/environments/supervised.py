@@ -8,20 +8,21 @@ that says so. What the links between the nodes are is for the environment to say
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import harness
 from harness.environments.channel import Channel
 from harness.environments.clocks import Clocks
+from harness.environments.disks.disks import Disks, DiskVerbs, Place, ThisHost
 from harness.environments.environment import (
     Address,
     Addresses,
@@ -31,35 +32,39 @@ from harness.environments.environment import (
     NodePlan,
     Progress,
     SystemUnderTest,
-    reshaped,
+    started_first,
 )
 from harness.environments.failure import Failure
 from harness.environments.healing import Healing
 from harness.environments.lacking import LacksSimulatedFaults
 from harness.environments.last_lines import last_lines
 from harness.environments.ledger import Ledger
+from harness.environments.linux.cgroups import Resources
+from harness.environments.process_clocks import COARSE_NS, FAKETIME, FakedClocks, ProcessClocks
 from harness.environments.processes import (
-    TOKEN_VARIABLE,
     ProcessIdentity,
     end_process,
     identify,
     is_running,
     process_state,
     processes_with_token,
+    python_path,
 )
 from harness.environments.real_time import RealTimeCluster
+from harness.environments.replacing import Replacements, launch_of
+from harness.seeds import Seeds
 from nemesis.cluster import (
     Capability,
     Evidence,
     FaultFailed,
     HealReport,
-    Link,
     NodeState,
     Reshaping,
     evidence_of,
 )
 
 READY_TIMEOUT_S = 30.0
+PORTS_S = 2.0
 TERMINATE_GRACE_S = 10.0
 POLL_S = 0.01
 
@@ -78,7 +83,7 @@ class Node:
     exit_status: str = ""
 
 
-class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
+class SupervisedCluster(DiskVerbs, RealTimeCluster, LacksSimulatedFaults):
     """What `EnvironmentCluster` asks for, but for the links. An environment makes the nodes' plans (`place`) after
     `start_supervisor`, says what is special about it by overriding the methods under *For the environment*, and
     calls `destroy` should creating fail."""
@@ -90,12 +95,16 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         folder: Folder,
         environment: str,
         capabilities: Mapping[str, Capability],
+        seeds: Seeds,
         progress: Progress | None,
     ) -> None:
         self.system = system
+        self.seeds = seeds
         self.folder = folder
         self.ledger = Ledger.create(folder.ledger_path, environment)
         self._names = tuple(names)
+        self.replacements = Replacements(self, system)
+        self._first = started_first(system, names)
         self._capabilities = dict(capabilities)
         self._progress: Progress = progress or (lambda sentence: None)
         self._nodes: dict[str, Node] = {}
@@ -103,13 +112,28 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         self._pause_entries: dict[str, int] = {}
         self._early_exits: dict[int, str] = {}
         """Processes that ended before the answer to their spawn was taken up."""
+        how = capabilities["clock"].mechanism
+        processes = None if system.clock_port else ProcessClocks(self.pid, self.state)
+        self._faked = FakedClocks(self._faketime_file) if how == FAKETIME else None
         self._clocks = Clocks(
-            system, self.ledger, self.state, self.direct_address, lambda node: self.plan(node).clock_file
+            system,
+            self.ledger,
+            self.state,
+            self.direct_address,
+            lambda node: self.plan(node).clock_file,
+            deliver=None if processes is None else (self._faked or processes).tell,
+            shown=None if processes is None or self._faked is not None else processes.shown,
+            by=how,
+            coarse_ns=0 if self._faked is None else COARSE_NS,
         )
+        self._tells_processes = False
+        """Whether each new process of a node is told the time: this run sets clocks, and nobody reads a file."""
         self._supervisor: Channel | None = None
         self._supervisor_process: subprocess.Popen[bytes] | None = None
         self._supervisor_entry: int | None = None
         self._failure = Failure()
+        self.disks = Disks(self.ledger, self.disk_place(), self._failure.note, seeds)
+        self.resources = Resources(self.ledger, self.pid, owns_groups=False)
         self._ended = False
 
     # For the environment.
@@ -120,6 +144,25 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
 
     async def may_start(self, plan: NodePlan) -> None:
         """Raises EnvironmentFailed where a node cannot start now: its port is taken."""
+
+    def disk_place(self) -> Place:
+        """Where the nodes' data is."""
+        return ThisHost(self.ledger, self.folder.path)
+
+    async def process_state(self, node: str, process: ProcessIdentity) -> str | None:
+        """What the operating system says of a process of this node, as a letter; None: it is gone."""
+        return process_state(process.pid)
+
+    async def is_alive(self, node: str, process: ProcessIdentity) -> bool:
+        """Whether this very process of the node runs."""
+        return is_running(process)
+
+    async def put_files(self, plan: NodePlan, files: Mapping[str, bytes]) -> None:
+        """Files that the node is started with, by path relative to its data."""
+        for relative, content in files.items():
+            path = plan.data_dir / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
     async def mend_everything(self, healing: Healing) -> None:
         """Heals the links, first of all."""
@@ -204,11 +247,11 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
 
     def variables(self, more: Mapping[str, str]) -> dict[str, str]:
         """The environment variables of a process of this run."""
-        return {**os.environ, **more, TOKEN_VARIABLE: self.ledger.header.token}
+        return {**os.environ, **more, **self.ledger.variables()}
 
     async def start_all(self) -> None:
-        """Start every node's process, all at once."""
-        await asyncio.gather(*(self._spawn(self._nodes[name]) for name in self._names))
+        """Start every node's process, all at once, but for those that join later."""
+        await asyncio.gather(*(self._spawn(self._nodes[name]) for name in self._first))
 
     async def wait_ready(self, timeout_s: float = READY_TIMEOUT_S, progress: Progress | None = None) -> None:
         """Wait until every node answers. Raises EnvironmentFailed with the last lines of those that do not."""
@@ -218,39 +261,56 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         async def one(name: str) -> None:
             await self._wait_node_ready(self._nodes[name], timeout_s)
             ready.append(name)
-            tell(f"{len(ready)} of {len(self._names)} nodes ready ({', '.join(sorted(ready))})")
+            tell(f"{len(ready)} of {len(self._first)} nodes ready ({', '.join(sorted(ready))})")
 
-        results = await asyncio.gather(*(one(name) for name in self._names), return_exceptions=True)
+        results = await asyncio.gather(*(one(name) for name in self._first), return_exceptions=True)
         problems = [result for result in results if isinstance(result, BaseException)]
         if problems:
             raise EnvironmentFailed("\n".join(str(problem) for problem in problems)) from problems[0]
 
     async def _spawn(self, node: Node) -> None:
         plan = node.plan
+        await self.replacements.before_start(plan.name)
         await self.may_start(plan)
-        launch = self.system.launch(plan, self._names)
-        for relative, content in launch.files.items():
-            path = plan.data_dir / relative
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        launch = launch_of(self.system, plan, self._names)
+        await self.put_files(plan, launch.files)
         node.ending, node.paused, node.exit_status = False, False, ""
         argv = self.command(plan.name, launch.argv)
-        node.entry, process = await self.spawn(plan.name, argv, plan.data_dir, launch.env, plan.log_path)
+        more = {**launch.env, **self._clock_variables(plan.name, launch.argv[0])}
+        node.entry, process = await self.spawn(plan.name, argv, plan.data_dir, more, plan.log_path)
         node.process = process
+        self.resources.started(plan.name)
         status = self._early_exits.pop(process.pid, None)
         if status is not None:
             self._on_event({"name": plan.name, "pid": process.pid, "status": status})
+
+    def _clock_variables(self, node: str, program: str) -> dict[str, str]:
+        """Environment variables by which a new process of the node takes its time from us."""
+        if self._faked is None or not self._tells_processes:
+            return {}
+        try:
+            return self._faked.variables(node, program)
+        except FaultFailed as error:
+            raise EnvironmentFailed(str(error)) from error
+
+    def _faketime_file(self, node: str) -> Path:
+        return self.plan(node).data_dir.with_name("faketime").absolute()
 
     async def _wait_node_ready(self, node: Node, timeout_s: float) -> float:
         """Seconds it took. Raises EnvironmentFailed if the process ends or the time is over."""
         started = time.monotonic()
         name = node.plan.name
         while True:
+            if self._tells_processes:
+                with contextlib.suppress(FaultFailed):  # It may just be becoming another program.
+                    await self._clocks.follow(name)
             if node.process is None:
                 raise EnvironmentFailed(
                     f"{name} ended before it was ready: {node.exit_status or 'not started'}\n{self._tail(node)}"
                 )
             if await self._asks_ready(node):
+                if self._tells_processes:
+                    await self._clocks.follow(name)
                 return time.monotonic() - started
             if time.monotonic() - started > timeout_s:
                 raise EnvironmentFailed(f"{name} is not ready after {timeout_s:.0f} s\n{self._tail(node)}")
@@ -259,6 +319,8 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
     async def _asks_ready(self, node: Node) -> bool:
         try:
             return await asyncio.wait_for(self.system.is_ready(self.direct_address(node.plan.name)), 1.0)
+        except EnvironmentFailed:
+            raise  # It will never be: what it takes to ask is missing, or refused.
         except Exception:  # noqa: BLE001 - whatever keeps a node from answering, it is not ready
             return False
 
@@ -278,7 +340,7 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
             return
         if node.entry is not None and not self._ended:
             self.ledger.done(node.entry)
-        if not node.ending:
+        if not node.ending and not self.resources.was_ended_for_memory(node.plan.name):
             lines = tuple(last_lines(node.plan.log_path))
             self._exits.append(
                 NodeExit(node.plan.name, event["pid"], event["status"], lines, self.clock_ns())
@@ -305,6 +367,7 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
     async def detach(self) -> str:
         """The supervisor stays when the harness goes, and with it the nodes."""
         await self.before_detaching()
+        await self.disks.stay()
         await self._ask_supervisor("stay")
         self._ended = True
         self.ledger.detach()
@@ -321,6 +384,7 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         self._ended = True
         for node in self._nodes.values():
             node.ending = True
+        await self.disks.before_end()
         if self._supervisor is not None and not self._supervisor.closed:
             try:
                 await self._supervisor.request("shutdown", timeout_s=15.0)
@@ -328,8 +392,12 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
                 self._progress(f"the supervisor did not confirm its end: {error}")
         if self._supervisor is not None:
             self._supervisor.close()
+        if self._faked is not None:
+            self._faked.end()
         self.close_all()
         await self._wait_supervisor()
+        await self.disks.end()
+        self.resources.end()
         # Where the kernel does not end the children of a supervisor that was killed, they are found by the token.
         for process in processes_with_token(self.ledger.header.token):
             end_process(process)
@@ -397,12 +465,17 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         return {name: node.plan.log_path for name, node in self._nodes.items() if node.plan.log_path.exists()}
 
     async def leaders(self) -> dict[str, str]:
-        up = {name: self.direct_address(name) for name in self._names if self.state(name) == "up"}
-        return await self.system.leaders(up) if up else {}
+        return await self.replacements.leaders()
 
     async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
-        up = {name: self.direct_address(name) for name in self._names if self.state(name) == "up"}
-        return await reshaped(self.system, up, kind, node, draw)
+        return await self.replacements.reshape(kind, node, draw)
+
+    def known_as(self, node: str) -> str:
+        return self.plan(node).known_as
+
+    def put_plan(self, node: str, plan: NodePlan) -> None:
+        """The node in this place is another one from now on."""
+        self._node(node).plan = plan
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:
@@ -410,6 +483,9 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         return self._nodes[name]
 
     # Processes.
+
+    def data_folders(self) -> Mapping[str, Path]:
+        return {name: self.plan(name).data_dir.absolute() for name in self._names}
 
     async def kill(self, node: str) -> Evidence:
         return await self._end(node, signal.SIGKILL)
@@ -423,32 +499,46 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         if process is None:
             gone = {"what": f"process of {node}", "before": "down", "after": "down", "proves": True}
             return Evidence(True, [gone])
-        before = process_state(process.pid)
+        before = await self.process_state(node, process)
         known.ending = True
         if how == signal.SIGTERM and known.paused:
             await self.resume(node)
         await self._signal(known, how)
+        if how == signal.SIGKILL:
+            await self.disks.let_die(node)
         forced = False
         grace = TERMINATE_GRACE_S if how == signal.SIGTERM else 5.0
         if not await until(lambda: known.process is not process, grace) and how == signal.SIGTERM:
             forced = True
             await self._signal(known, signal.SIGKILL)
+            await self.disks.let_die(node)
             await until(lambda: known.process is not process, 5.0)
-        gone_now = not is_running(process)
+        gone_now = not await self.is_alive(node, process)
+        now = None if gone_now else await self.process_state(node, process)
         probes = [
             {
                 "what": f"process {process.pid} of {node}",
                 "before": f"state {before}",
-                "after": f"gone ({known.exit_status})" if gone_now else f"state {process_state(process.pid)}",
+                "after": f"gone ({known.exit_status})" if gone_now else f"state {now}",
                 "proves": gone_now and before is not None,
             },
-            *await self.port_probes(node),
+            *await self._silent_ports(node),
         ]
         if forced:
             probes.append(
                 {"what": f"{node} ignored SIGTERM for {grace:.0f} s and was killed", "proves": True}
             )
         return evidence_of(probes)
+
+    async def _silent_ports(self, node: str) -> list[dict[str, Any]]:
+        """The probes of the ports once nobody answers there, or after `PORTS_S` whatever they are: where a node is
+        several processes, its first one may be gone before the others are."""
+        deadline = time.monotonic() + PORTS_S
+        while True:
+            probes = await self.port_probes(node)
+            if all(probe["proves"] for probe in probes) or time.monotonic() > deadline:
+                return probes
+            await asyncio.sleep(POLL_S)
 
     async def start(self, node: str) -> Evidence:
         known = self._node(node)
@@ -462,7 +552,7 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         except EnvironmentFailed as error:
             raise FaultFailed(f"start {node}: {error}") from error
         process = known.process
-        alive = process is not None and is_running(process)
+        alive = process is not None and await self.is_alive(node, process)
         probe = {
             "what": f"{node} answers requests",
             "before": before,
@@ -476,12 +566,12 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         process = known.process
         if process is None:
             raise FaultFailed(f"cannot pause {node}: it is down")
-        before = process_state(process.pid)
+        before = await self.process_state(node, process)
         entry = self.ledger.intend("pause", name=node, pid=process.pid, started=process.started)
         known.paused = True
         await self._signal(known, signal.SIGSTOP)
-        stands = await until(lambda: process_state(process.pid) in ("T", None), 2.0)
-        after = process_state(process.pid)
+        after = await self._await_state(node, process, lambda state: state in ("T", None))
+        stands = after in ("T", None)
         if after != "T":
             known.paused = False
         if stands:
@@ -498,14 +588,24 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
             if entry is not None:
                 self.ledger.done(entry)
             return Evidence(True, [{"what": f"{node} is down: nothing to resume", "proves": True}])
-        before = process_state(process.pid)
+        before = await self.process_state(node, process)
         await self._signal(known, signal.SIGCONT)
-        await until(lambda: process_state(process.pid) != "T", 2.0)
-        after = process_state(process.pid)
+        after = await self._await_state(node, process, lambda state: state != "T")
         known.paused = after == "T"
         if entry is not None and not known.paused:
             self.ledger.done(entry)
         return evidence_of([_state_probe(node, process, before, after, after not in ("T", None))])
+
+    async def _await_state(
+        self, node: str, process: ProcessIdentity, is_wanted: Callable[[str | None], bool]
+    ) -> str | None:
+        """The state once it is wanted, or after two seconds whatever it is."""
+        deadline = time.monotonic() + 2.0
+        while not is_wanted(state := await self.process_state(node, process)):
+            if time.monotonic() > deadline:
+                return state
+            await asyncio.sleep(POLL_S / 5)
+        return state
 
     async def _signal(self, node: Node, number: signal.Signals) -> None:
         """To the whole session of the node, by its parent, who knows that the pid is still its own."""
@@ -517,13 +617,40 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
                 raise
             await asyncio.sleep(0)  # It has just ended by itself; the event is on its way.
 
+    # Resources.
+
+    async def limit_cpu(self, node: str, share: float | None) -> Evidence:
+        self._node(node)
+        return await self.resources.limit_cpu(node, share)
+
+    async def limit_memory(self, node: str, spare_mb: int | None) -> Evidence:
+        self._node(node)
+        return await self.resources.limit_memory(node, spare_mb)
+
+    async def exhaust_memory(self, node: str) -> Evidence:
+        known = self._node(node)
+        process = known.process
+        known.ending = True
+        try:
+            return await self.resources.exhaust_memory(node, lambda: known.process is not process)
+        finally:
+            if known.process is process:
+                known.ending = False  # It lives on, and what ends it later is not our doing.
+
     # Clocks.
+
+    async def expect(self, faults: Collection[str]) -> None:
+        await super().expect(faults)
+        self._tells_processes = "clock" in faults and self._capabilities["clock"].available
 
     async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
         return await self._clocks.set(node, offset_ms, rate_ppm)
 
     async def strobe_clock(self, node: str, offset_ms: float) -> None:
         self._clocks.strobe(node, offset_ms)
+
+    async def clock_offsets(self) -> Mapping[str, float]:
+        return await self._clocks.offsets(self.nodes)
 
     async def reset_clock(self, node: str) -> Evidence:
         return await self._clocks.reset(node)
@@ -534,12 +661,17 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
         healing = Healing()
         attempt = healing.attempt
         await self.mend_everything(healing)
+        await self.disks.heal_all(healing)
 
         async def node_heals(name: str) -> None:
             if self.state(name) == "paused":
                 await attempt(f"resumed {name}", lambda: self.resume(name))
             if self.state(name) == "down":
                 await attempt(f"started {name}", lambda: self.start(name))
+            if name in self.resources.limited:
+                await attempt(f"let {name} compute freely", lambda: self.limit_cpu(name, None))
+            if name in self.resources.short_of_memory:
+                await attempt(f"gave {name} its memory back", lambda: self.limit_memory(name, None))
             if name in self._clocks.changed:
                 await attempt(f"reset the clock of {name}", lambda: self.reset_clock(name))
 
@@ -548,12 +680,6 @@ class SupervisedCluster(RealTimeCluster, LacksSimulatedFaults):
             if self.state(name) != "up":
                 healing.fail(f"{name} is {self.state(name)} after healing")
         return healing.report()
-
-
-def python_path() -> str:
-    """So that our own processes find the packages wherever they are started."""
-    root = str(Path(harness.__file__).resolve().parents[1])
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _state_probe(
@@ -565,12 +691,6 @@ def _state_probe(
         "after": f"state {after}" if after else "gone",
         "proves": proves,
     }
-
-
-def names_of(links: Sequence[Link]) -> str:
-    """The links for people, the first of many."""
-    shown = ", ".join(f"{source} -> {target}" for source, target in links[:6])
-    return shown + (f" and {len(links) - 6} more links" if len(links) > 6 else "")
 
 
 async def until(condition: Callable[[], bool], timeout_s: float) -> bool:

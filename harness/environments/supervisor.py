@@ -15,6 +15,7 @@ harness's to handle. It imports nothing of ours but the page that identifies pro
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -107,7 +108,7 @@ class Supervisor:
                 pid, number = request["pid"], request["signal"]
                 if pid not in self._names:
                     raise ValueError(f"process {pid} is not a child (it has ended, or never was)")
-                os.killpg(pid, number)
+                signal_tree(pid, signal.Signals(number))
                 return None
             case "stay":
                 self.attached = False
@@ -193,6 +194,43 @@ def _kill(how: Callable[[int, int], None], pid: int) -> None:
         how(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def signal_tree(pid: int, number: signal.Signals) -> None:
+    """To a child's session; what stops, resumes or kills also to descendants that have left it, as the processes of
+    some databases do (PostgreSQL's). SIGTERM is for the child itself to pass on."""
+    seen: set[int] = set()
+    if number == signal.SIGKILL:
+        seen = descendants_of(pid)  # Later they have other parents.
+    os.killpg(pid, number)
+    if number in (signal.SIGSTOP, signal.SIGCONT):
+        # Whoever was not stopped yet may have had a child meanwhile.
+        while new := descendants_of(pid) - seen:
+            seen |= new
+            _send_each(new, number)
+    else:
+        _send_each(seen, number)
+
+
+def _send_each(pids: set[int], number: signal.Signals) -> None:
+    for pid in sorted(pids):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def descendants_of(pid: int) -> set[int]:
+    """Linux, where the kernel tells; elsewhere none."""
+    found: set[int] = set()
+    unasked = [pid]
+    while unasked:
+        parent = unasked.pop()
+        with contextlib.suppress(OSError, ValueError):
+            for thread in os.listdir(f"/proc/{parent}/task"):
+                with open(f"/proc/{parent}/task/{thread}/children", encoding="ascii") as file:
+                    children = {int(word) for word in file.read().split()}
+                unasked += children - found
+                found |= children
+    return found
 
 
 def _children_of(parent: int) -> list[int]:

@@ -25,7 +25,8 @@ import msgspec
 
 from harness.catalog import directed_story
 from harness.explore.swarm import draw_scenario
-from harness.explore.trial import FAILED, INVALID, UNKNOWN, TrialRequest, TrialResult, run_trial
+from harness.explore.trial import FAILED, INVALID, UNKNOWN, VALID, TrialRequest, TrialResult, run_trial
+from harness.explore.witnessed import judge_story
 from harness.scenario import Scenario, ScenarioError
 from harness.systems.system import DefectSheet
 
@@ -34,6 +35,9 @@ MODES = (WHITE_BOX, BLACK_BOX)
 
 DIRECTED = "directed story"
 """The detector of defects that were found by a story of their own."""
+
+WITNESSED = "directed history"
+"""The same, where the story's clients kept a history and a checker judged it alone."""
 
 HISTORY: Final = "H"
 
@@ -85,7 +89,7 @@ class Hunt(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_story(self) -> bool:
         """A directed story is told instead of runs."""
-        return not self.sheet.reachable
+        return not self.sheet.reachable or (self.mode == BLACK_BOX and self.sheet.witnessed is not None)
 
     def scenario(self, seed: int, *, clean: bool = False) -> Scenario:
         """What is run with this seed. Odd seeds draw all that the sheet leaves open; even ones keep to a plain case,
@@ -102,14 +106,16 @@ class Hunt(msgspec.Struct, frozen=True, kw_only=True):
             **sheet.scenario,
             **self.given,
         }
-        if not clean:
-            values["defect"] = sheet.name
+        # What is drawn may depend on the defect, so a clean run is drawn with it, too.
+        values["defect"] = sheet.name
         if seed % 2 == 0:
             values = {**PLAIN, "nodes": sheet.nodes, **values}
         elif sheet.nodes > 3:
             values.setdefault("nodes", sheet.nodes)
         values["system_options"] = {**sheet.system_options, **values.get("system_options", {})}
         drawn = draw_scenario(seed, values)
+        if clean:
+            drawn = msgspec.structs.replace(drawn, defect=None)
         if values["nemesis"] == "all":
             return drawn
         # The mix of faults is the sheet's, whole: leaving one out would only make the hunt longer.
@@ -132,7 +138,7 @@ def why_not_expected(sheet: DefectSheet, mode: str) -> str | None:
         return None
     if HISTORY not in sheet.routes:
         return "no history shows it: clients see nothing wrong"
-    if not sheet.reachable:
+    if not sheet.reachable and sheet.witnessed is None:
         return "no database of this version can be led into it; its directed story is told in white-box mode"
     return None
 
@@ -400,6 +406,8 @@ def clean_run(scenario: Scenario, runs_dir: str, name: str) -> TrialResult:
 def directed_hunt(task: Hunt) -> HuntResult:
     """Tells the story twice: with the defect something must be found, without it nothing may be."""
     sheet = task.sheet
+    if task.mode == BLACK_BOX:
+        return _witnessed_hunt(task)
     began = time.process_time()
     found, blamed = directed_story(sheet, planted=True), directed_story(sheet, planted=False)
     if blamed:
@@ -416,6 +424,30 @@ def directed_hunt(task: Hunt) -> HuntResult:
         all_by=[DIRECTED] if is_found else [],
         cpu_s=round(time.process_time() - began, 3),
         failed=int(bool(blamed)),
+        sentence=sentence,
+    )
+
+
+def _witnessed_hunt(task: Hunt) -> HuntResult:
+    """The same by the history that the clients of a story keep, and nothing else."""
+    sheet = task.sheet
+    began = time.process_time()
+    with_defect, without = judge_story(sheet, planted=True), judge_story(sheet, planted=False)
+    is_found = with_defect.outcome == INVALID and without.outcome == VALID
+    if without.outcome != VALID:
+        sentence = f"the history of the story {sheet.witnessed} blames the clean code: {without.sentence}"
+    else:
+        sentence = with_defect.sentence
+    return HuntResult(
+        defect=sheet.name,
+        mode=task.mode,
+        found=is_found,
+        by=WITNESSED if is_found else None,
+        route=HISTORY if is_found else None,
+        all_by=[WITNESSED] if is_found else [],
+        anomaly_types=sorted({anomaly.type for _, anomaly in with_defect.every_anomaly()}),
+        cpu_s=round(time.process_time() - began, 3),
+        failed=int(without.outcome != VALID),
         sentence=sentence,
     )
 

@@ -15,10 +15,11 @@ from typing import Any, Final
 
 import msgspec
 
+from harness.catalog import nemesis_of
 from harness.explore.delta import Search, ddmin, first_of, mapped, smallest
 from harness.scenario import Scenario
 from nemesis.schedule import Step
-from nemesis.targets import TARGETS
+from nemesis.targets import ROLES, TARGETS
 from results.history import History
 from results.operation import INVOKE, MAIN_PHASE
 from results.verdict import INVALID, Anomaly, Verdict
@@ -102,7 +103,7 @@ class Case(msgspec.Struct, frozen=True):
     def with_steps(self, steps: Iterable[Step]) -> Case:
         """With these steps; what is asked to take effect follows from them."""
         kept = tuple(sorted(steps, key=lambda step: (step.at_ns, step.id)))
-        faults = ",".join(sorted({step.fault for step in kept})) or "none"
+        faults = nemesis_of((step.fault for step in kept), self.scenario.nemesis)
         return msgspec.structs.replace(self, steps=kept).with_scenario(nemesis=faults)
 
     def with_step(self, position: int, step: Step) -> Case:
@@ -328,7 +329,7 @@ def simpler_aims(step: Step, hit: Sequence[str]) -> list[Step]:
     target = step.target
     if target == LEADER and step.shape in (None, LEADER):
         return []
-    if target is not None and target not in TARGETS and "+" not in target:
+    if target is not None and target not in (*TARGETS, *ROLES) and "+" not in target:
         names: list[str] = []
     else:
         names = [name for name in hit if name != target]
@@ -475,7 +476,11 @@ def fewer_nodes(case: Case, seen: Seen) -> Search[Case]:
     proposals = []
     for nodes in range(1, case.scenario.nodes):
         names = {f"n{number}" for number in range(1, nodes + 1)}
-        named = {name for step in case.steps for name in (step.target or "").split("+")} - {"", *TARGETS}
+        named = {name for step in case.steps for name in (step.target or "").split("+")} - {
+            "",
+            *TARGETS,
+            *ROLES,
+        }
         if named <= names:
             replication = min(case.scenario.replication, nodes)
             for kept in (False, True):

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from harness.catalog import make_environment, make_packages, make_system
+from harness.catalog import make_environment, make_nemesis, make_system, nemesis_of
 from harness.explore.saved_run import SavedRun
 from harness.scenario import Scenario
 from harness.seeds import Seeds
@@ -94,7 +94,7 @@ def plan_replay(saved: SavedRun, environment: str | None = None, *, skip_unavail
         )
     left_out = {step.id for step, _ in lacking}
     steps = tuple(step for step in saved.steps if step.id not in left_out)
-    faults = ",".join(sorted({step.fault for step in steps})) or "none"
+    faults = nemesis_of((step.fault for step in steps), scenario.nemesis)
     return Replay(
         msgspec.structs.replace(scenario, nemesis=faults),
         steps,
@@ -109,7 +109,7 @@ def unavailable_steps(scenario: Scenario, steps: Sequence[Step]) -> list[tuple[S
     seeds = Seeds(scenario.seed)
     environment = make_environment(scenario.environment, seeds)
     capabilities = environment.capabilities(make_system(scenario, seeds))
-    packages = make_packages()
+    _, packages = make_nemesis(scenario.nemesis)
     found = []
     for step in steps:
         request = Request(step.fault, step.shape)

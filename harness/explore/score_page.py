@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.explore.defects import (
     DIRECTED,
     MODES,
+    WITNESSED,
     HuntResult,
     Score,
     Shrunk,
@@ -69,7 +70,7 @@ def _clean_line(score: Score) -> str:
 
 
 def _medians(found: Sequence[HuntResult]) -> str:
-    runs = [one for one in found if one.by != DIRECTED]
+    runs = [one for one in found if one.by not in (DIRECTED, WITNESSED)]
     if not runs:
         return ""
     return (

@@ -22,11 +22,10 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
-from harness.catalog import make_environment, make_packages, make_system
+from harness.catalog import make_environment, make_nemesis, make_system
 from harness.scenario import Option, Scenario, ScenarioError
 from harness.seeds import Seeds
 from nemesis.package import choose
-from nemesis.schedule import parse_nemesis
 
 T = TypeVar("T")
 
@@ -109,8 +108,8 @@ def draw_scenario(seed: int, given: Mapping[str, Any]) -> Scenario:
     if scenario.schedule_file is not None:
         return scenario
     try:
-        requests = parse_nemesis(scenario.nemesis)
-        choice = choose(requests, make_packages(), environment.capabilities(system), scenario.node_names)
+        requests, packages = make_nemesis(scenario.nemesis, scenario.replication)
+        choice = choose(requests, packages, environment.capabilities(system), scenario.node_names)
     except ValueError as error:
         raise ScenarioError(str(error)) from error
     mix = choose_some(choice.requests, seeds.stream("faults"))

@@ -106,6 +106,8 @@ class SweepFolder:
             raise ScenarioError(
                 f"{given} is not the folder of a sweep: cannot read its sweep.toml ({error.strerror})"
             ) from error
+        except UnicodeDecodeError as error:
+            raise ScenarioError(f"{given / 'sweep.toml'} is no text: {error}; begin a new sweep") from error
         except ScenarioError as error:
             raise ScenarioError(f"{given / 'sweep.toml'}: {error}") from error
         folder = cls(given, plan)

@@ -296,7 +296,8 @@ class Gate:
             and not failed_otherwise
             and all(any(known.expires > self._today for known in some) for some in covering.values())
         ):
-            run.outcome = KNOWN
+            # An attempt that was not decided may hide another failure, and is no more a pass beside a known one.
+            run.outcome = UNKNOWN if any(one.outcome == UNKNOWN for one in run.attempts) else KNOWN
 
     def _cell_results(self) -> list[CellResult]:
         control = self._throughput(self.plan.control) if self.plan.control is not None else None

@@ -48,6 +48,8 @@ class DefectSheet(msgspec.Struct, frozen=True, kw_only=True):
     """Seeds that are known to show it."""
     directed: str | None = None
     """Random search would take too long, or cannot reach it: the name of a story of its own."""
+    witnessed: str | None = None
+    """Likewise, of a story whose clients keep a history: what histories alone are to find it by."""
     reachable: bool = True
     """Whether a whole database can be led into it; if not, only its story shows it."""
 
@@ -90,6 +92,24 @@ class System(SystemUnderTest, Protocol):
 
     async def open_session(self, address: Addresses, node: str) -> Session:
         """A new connection of one client process to one node; raises OSError or SessionError if there is none."""
+
+
+@runtime_checkable
+class IsolatingSystem(Protocol):
+    """A system that knows what it promises to transactions as it is set."""
+
+    @property
+    def isolation(self) -> str:
+        """The strongest level that it promises, one of `workloads.transactions.ISOLATIONS`: what workloads demand where
+        nobody says."""
+
+
+@runtime_checkable
+class CountingSystem(Protocol):
+    """A system whose nodes count what they do."""
+
+    async def counters(self, address: Addresses) -> dict[str, int | float]:
+        """What one node has counted since it started, by name. Raises OSError, TimeoutError or SessionError."""
 
 
 @runtime_checkable

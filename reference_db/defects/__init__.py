@@ -22,6 +22,7 @@ from reference_db.node import Node
 from reference_db.raft import RaftGroup
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.ranges.replica import Replica
+from reference_db.txn.evaluate import Leadership
 
 T = TypeVar("T")
 
@@ -78,6 +79,9 @@ class Defect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Seeds that are known to find it with this workload and nemesis, smallest first."""
     directed: str | None = None
     """The directed schedule that shows it, a module of `reference_db.directed`; None if there is none."""
+    witnessed: str | None = None
+    """The directed schedule whose clients keep a history that shows it, a module of `reference_db.directed` with
+    `witnessed`: random search hardly comes to a history that does."""
     reachable: bool = True
     """Whether a whole database can be led into it. If not, only its directed schedule shows it."""
 
@@ -145,6 +149,21 @@ def become(thing: T, kind: type[T]) -> None:
     was = type(thing)
     assert was in kind.__mro__[1:], f"{kind.__name__} is no subclass of {was.__name__}"
     thing.__class__ = kind
+
+
+def when_leading(replica: Replica, change: Callable[[Leadership], None]) -> None:
+    """Have `change` done to what a replica remembers, each time that it begins to lead."""
+    may_serve = replica._may_serve
+
+    def may_serve_with_defect() -> bool:
+        before = replica.leadership
+        answer = may_serve()
+        leadership = replica.leadership
+        if leadership is not None and leadership is not before:
+            change(leadership)
+        return answer
+
+    replica._may_serve = may_serve_with_defect  # type: ignore[method-assign]
 
 
 def in_replicas(node: Node, plant_in: Callable[[Replica], None]) -> None:

@@ -15,7 +15,7 @@ LAYER = "transaction"
 ROUTES = ("H",)
 WORKLOAD = "register"
 NEMESIS = "partition,kill,pause"
-SEEDS = (6,)
+SEEDS = (22,)
 
 
 def plant(node: Node) -> None:

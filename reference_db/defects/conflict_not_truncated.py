@@ -21,6 +21,7 @@ ROUTES = ("I", "A", "H")
 WORKLOAD = "set"
 NEMESIS = "partition:leader,kill"
 SEEDS = (1,)
+WITNESSED = "conflict_not_truncated"
 DIRECTED = "conflict_not_truncated"
 
 

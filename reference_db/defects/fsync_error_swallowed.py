@@ -17,8 +17,10 @@ from reference_db.storage.file_engine import Done, Failed, FileEngine
 LAYER = "storage"
 ROUTES = ("I", "H")
 WORKLOAD = "set"
-NEMESIS = "disk:eio,disk:power-loss"
-SEEDS = (1,)
+NEMESIS = "disk:eio,disk:power-loss@all"
+SCENARIO = {"rate": 200.0, "intensity": 3.0}
+"""A quorum must forget: the power of all fails while a disk refuses."""
+SEEDS = (9,)
 
 
 class _FileEngine(FileEngine):

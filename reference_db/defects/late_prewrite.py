@@ -6,10 +6,11 @@ Others have removed its intents by then: it commits without them. Seen in TiKV (
 from __future__ import annotations
 
 from reference_db.api import Transaction
-from reference_db.defects import in_replicas
+from reference_db.defects import in_replicas, when_leading
 from reference_db.node import Node
 from reference_db.ranges.replica import Replica
 from reference_db.timestamp import Timestamp
+from reference_db.txn.evaluate import Leadership
 from reference_db.txn.record import TransactionMarkers
 
 LAYER = "transaction"
@@ -36,18 +37,13 @@ class ForgetfulMarkers(TransactionMarkers):
 
 def plant(node: Node) -> None:
     """Override what this node's replicas remember when they begin to lead."""
-    in_replicas(node, _plant_in)
+    in_replicas(node, forget_aborts)
 
 
-def _plant_in(replica: Replica) -> None:
-    may_serve = replica._may_serve
+def forget_aborts(replica: Replica) -> None:
+    """Override what a replica remembers when it begins to lead."""
 
-    def may_serve_with_defect() -> bool:
-        before = replica.leadership
-        answer = may_serve()
-        leadership = replica.leadership
-        if leadership is not None and leadership is not before:
-            leadership.markers = ForgetfulMarkers(leadership.markers.low_water)
-        return answer
+    def forget(leadership: Leadership) -> None:
+        leadership.markers = ForgetfulMarkers(leadership.markers.low_water)
 
-    replica._may_serve = may_serve_with_defect  # type: ignore[method-assign]
+    when_leading(replica, forget)

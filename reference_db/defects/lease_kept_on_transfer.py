@@ -22,6 +22,7 @@ ROUTES = ("I", "H")
 WORKLOAD = "register"
 NEMESIS = "partition:leader"
 DIRECTED = "lease_kept_on_transfer"
+WITNESSED = "lease_kept_on_transfer"
 REACHABLE = False
 """Leaders hand over seldom, and the old one would have to be cut off within a round trip of that."""
 

@@ -16,6 +16,7 @@ ROUTES = ("I", "H")
 WORKLOAD = "register"
 NEMESIS = "kill,partition"
 DIRECTED = "lease_promise_forgotten"
+WITNESSED = "lease_promise_forgotten"
 REACHABLE = False
 """No fault restarts a node within the time of a lease; a test of leases does."""
 

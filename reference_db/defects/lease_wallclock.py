@@ -22,6 +22,7 @@ ROUTES = ("I", "H")
 WORKLOAD = "register"
 NEMESIS = "clock:strobe@leader,clock:drift@leader,partition:leader"
 DIRECTED = "lease_wallclock"
+WITNESSED = "lease_wallclock"
 SCENARIO = {"workload_options": {"reads": "lease"}, "ranges": 3, "intensity": 3.0, "time_limit": 40.0}
 
 

@@ -23,7 +23,7 @@ SEEDS = (1,)
 
 
 def plant(node: Node) -> None:
-    """Override what this node's replicas load when they absorb another."""
+    """Override what this node's replicas take into memory when they absorb another."""
     in_replicas(node, _plant_in)
 
 
@@ -34,4 +34,5 @@ def _plant_in(replica: Replica) -> None:
 def _absorb(replica: Replica, absorb: object, right: Descriptor, timestamp: Timestamp) -> None:
     assert callable(absorb)
     absorb(right, timestamp)
-    replica._reload = False
+    for key, _ in list(replica.state.locks.in_span(right.start, right.end)):
+        replica.state.locks.remove(key)

@@ -19,6 +19,7 @@ ROUTES = ("I", "H")
 WORKLOAD = "set"
 NEMESIS = "partition"
 DIRECTED = "nonvoting_leader_self"
+WITNESSED = "nonvoting_leader_self"
 REACHABLE = False
 
 

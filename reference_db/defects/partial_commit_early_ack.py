@@ -28,6 +28,8 @@ ROUTES = ("H", "I", "A")
 WORKLOAD = "bank"
 NEMESIS = "partition,kill"
 SCENARIO = {"ranges": 8, "concurrency": "20"}
+SYSTEM_OPTIONS = {"parallel_commit": False, "one_range_commit": False}
+"""Only where the record is asked whether it commits can somebody wait for what it says."""
 SEEDS = (1,)
 
 Asked = dict[bytes, RecordState]

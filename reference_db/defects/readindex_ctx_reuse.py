@@ -21,6 +21,7 @@ ROUTES = ("I", "H")
 WORKLOAD = "register"
 NEMESIS = "packet,partition:leader,pause@leader"
 DIRECTED = "readindex_ctx_reuse"
+WITNESSED = "readindex_ctx_reuse"
 REACHABLE = False
 
 

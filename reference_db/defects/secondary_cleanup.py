@@ -10,7 +10,8 @@ import asyncio
 from typing import Any
 
 from reference_db.api import TransactionStatus
-from reference_db.gateway.coordinator import OpenTransaction
+from reference_db.gateway.open_transaction import OpenTransaction
+from reference_db.gateway.protocols.deciding import Deciding
 from reference_db.node import Node
 from reference_db.timestamp import ZERO, Timestamp
 
@@ -34,17 +35,24 @@ PATIENCE_S = 0.3
 
 def plant(node: Node) -> None:
     """Override how this node's coordinator waits for a decision."""
-    coordinator = node.coordinator
-    decide = coordinator._decide
+    plant_in(node.coordinator.record)
+
+
+def plant_in(driver: Deciding) -> None:
+    """Override how the transactions of one protocol wait for a decision."""
+    decide = driver._decide
 
     async def decide_impatiently(
         open_one: OpenTransaction, transaction: Any, keys: Any, commit_at: Timestamp, local: Any, deadline: float,
+        asked_before: bool = False,
     ) -> tuple[Timestamp, tuple[bytes, ...]]:  # fmt: skip
-        deciding = asyncio.ensure_future(decide(open_one, transaction, keys, commit_at, local, deadline))
+        deciding = asyncio.ensure_future(
+            decide(open_one, transaction, keys, commit_at, local, deadline, asked_before)
+        )
         await asyncio.wait([deciding], timeout=PATIENCE_S)
         if not deciding.done():
             secondaries = [key for key in keys if key not in local]
-            coordinator._spawn(coordinator._finish(transaction, secondaries, TransactionStatus.ABORTED, ZERO))
+            driver._spawn(driver._finish(transaction, secondaries, TransactionStatus.ABORTED, ZERO))
         return await deciding
 
-    coordinator._decide = decide_impatiently  # type: ignore[method-assign]
+    driver._decide = decide_impatiently  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ and one is lost. Seen in CockroachDB (cockroach#7899), SurrealKV (surrealkv#28) 
 from __future__ import annotations
 
 from reference_db.api import Transaction
-from reference_db.gateway.coordinator import OpenTransaction
+from reference_db.gateway.open_transaction import OpenTransaction
 from reference_db.node import Node
 from reference_db.timestamp import Timestamp
 
@@ -27,4 +27,4 @@ def plant(node: Node) -> None:
     ) -> None:
         """Nothing has changed, surely."""
 
-    node.coordinator._refresh = believe  # type: ignore[method-assign]
+    node.coordinator.record._refresh = believe  # type: ignore[method-assign]

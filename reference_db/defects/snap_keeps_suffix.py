@@ -29,9 +29,11 @@ REACHABLE = False
 class _Log(RaftLog):
     __slots__ = ()
 
-    def restore(self, batch: WriteBatch, snapshot: Snapshot) -> RangeSnapshot:
+    def restore(
+        self, batch: WriteBatch, snapshot: Snapshot, before: WriteBatch | None = None
+    ) -> RangeSnapshot:
         behind = {keys.log_key(self.range_id, index) for index in range(snapshot.index + 1, self._last + 1)}
-        content = super().restore(batch, snapshot)
+        content = super().restore(batch, snapshot, before)
         batch.changes = [
             change for change in batch.changes if not (change[0] == DELETE and change[1] in behind)
         ]

@@ -7,14 +7,14 @@ nothing to make final when they commit: half of them is lost. Seen in CockroachD
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Iterator
 
-from reference_db.defects import become, in_replicas
+from reference_db.defects import become
 from reference_db.node import Node
-from reference_db.raft import Snapshot
+from reference_db.ranges.snapshots import SnapshotSender
 from reference_db.storage import keys
-from reference_db.storage.raft_log import RaftLog
-from reference_db.storage.range_snapshot import decode_range_snapshot
+from reference_db.storage.engine import Pair
+from reference_db.storage.snapshot_pieces import SnapshotView
 
 LAYER = "snapshot"
 ROUTES = ("A", "I", "H")
@@ -24,16 +24,16 @@ SYSTEM_OPTIONS = {"log_entries_kept": 10, "log_bytes_most": 1000, "settled_ticks
 SEEDS = (1,)
 
 
-class _Log(RaftLog):
-    __slots__ = ()
+class _View(SnapshotView):
+    def _chain(self, begun: list[tuple[Iterator[Pair], Pair | None]]) -> Iterator[Pair]:
+        return (pair for pair in super()._chain(begun) if not pair[0].startswith(keys.LOCK))
 
-    def snapshot(self) -> Snapshot:
-        whole = super().snapshot()
-        content = decode_range_snapshot(whole.data)
-        pairs = tuple(pair for pair in content.pairs if not pair[0].startswith(keys.LOCK))
-        return msgspec.structs.replace(whole, data=msgspec.structs.replace(content, pairs=pairs).encode())
+
+class _Sender(SnapshotSender):
+    def _open(self, range_id: int, start: bytes, end: bytes | None) -> SnapshotView:
+        return _View(self._engine, range_id, start, end)
 
 
 def plant(node: Node) -> None:
-    """Override what this node's replicas put into a snapshot."""
-    in_replicas(node, lambda replica: become(replica.log, _Log))
+    """Override what this node puts into a snapshot."""
+    become(node.store.sender, _Sender)

@@ -18,6 +18,7 @@ ROUTES = ("I", "H")
 WORKLOAD = "set"
 NEMESIS = "disk:power-loss,partition:leader"
 SEEDS = (1,)
+WITNESSED = "vote_nonatomic"
 
 Unwritten = dict[int, HardState]
 """By range: the hard state whose vote waits for the next turn."""

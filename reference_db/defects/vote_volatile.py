@@ -17,6 +17,7 @@ ROUTES = ("I", "H")
 WORKLOAD = "set"
 NEMESIS = "kill,partition:leader"
 SEEDS = (1,)
+WITNESSED = "vote_volatile"
 
 
 class _Log(RaftLog):

@@ -7,12 +7,24 @@ term with n2's vote, which the lease does not hold up, and commits x. 4. n1 is a
 from __future__ import annotations
 
 from reference_db.defects.lease_kept_on_transfer import plant_in
+from reference_db.directed.clients import Clients, Event
 from reference_db.directed.stage import Stage, nothing
 from reference_db.raft import MessageKind, ReadMode
 
 
 def directed(plant: bool) -> list[str]:
     """What is broken."""
+    return _played(plant).stage.violations
+
+
+def witnessed(plant: bool) -> list[Event]:
+    """What clients were told."""
+    clients = _played(plant)
+    clients.read(3)
+    return clients.end()
+
+
+def _played(plant: bool) -> Clients:
     stage = Stage(
         (1, 2, 3),
         plant_in if plant else nothing,
@@ -20,6 +32,7 @@ def directed(plant: bool) -> list[str]:
         check_quorum=True,
         read_mode=ReadMode.LEASE,
     )
+    clients = Clients(stage)
     stage.campaign(1)
     stage.tick(count=3)
     assert stage.group(1).lease_valid
@@ -29,6 +42,6 @@ def directed(plant: bool) -> list[str]:
     stage.cut = {(2, 1), (3, 1), (1, 2)}
     stage.release()
     assert stage.group(3).is_leader
-    stage.propose(3, b"x")
-    stage.read(1, b"late")
-    return stage.violations
+    clients.add(3, 1)
+    clients.read(1, "late")
+    return clients

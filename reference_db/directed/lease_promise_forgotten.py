@@ -7,12 +7,25 @@ campaigns. n2 has heard of no leader in this life, and votes for it; n3 commits 
 from __future__ import annotations
 
 from reference_db.defects.lease_promise_forgotten import plant_in
+from reference_db.directed.clients import Clients, Event
 from reference_db.directed.stage import Stage, nothing
 from reference_db.raft import ReadMode
 
 
 def directed(plant: bool) -> list[str]:
     """What is broken."""
+    return _played(plant).stage.violations
+
+
+def witnessed(plant: bool) -> list[Event]:
+    """What clients were told."""
+    clients = _played(plant)
+    if clients.stage.group(3).is_leader:
+        clients.read(3)
+    return clients.end()
+
+
+def _played(plant: bool) -> Clients:
     stage = Stage(
         (1, 2, 3),
         plant_in if plant else nothing,
@@ -20,6 +33,7 @@ def directed(plant: bool) -> list[str]:
         check_quorum=True,
         read_mode=ReadMode.LEASE,
     )
+    clients = Clients(stage)
     stage.campaign(1)
     stage.isolate(3)
     stage.tick(1, 2, count=15)
@@ -31,6 +45,6 @@ def directed(plant: bool) -> list[str]:
     stage.group(3).campaign()
     stage.settle()
     if stage.group(3).is_leader:
-        stage.propose(3, b"x")
-    stage.read(1, b"late")
-    return stage.violations
+        clients.add(3, 1)
+    clients.read(1, "late")
+    return clients

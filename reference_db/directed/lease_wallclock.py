@@ -8,12 +8,24 @@ wall clock is set back by ten ticks. 3. An election timeout later n3 leads the n
 from __future__ import annotations
 
 from reference_db.defects.lease_wallclock import plant_in
+from reference_db.directed.clients import Clients, Event
 from reference_db.directed.stage import Stage
 from reference_db.raft import RaftGroup, ReadMode
 
 
 def directed(plant: bool) -> list[str]:
     """What is broken."""
+    return _played(plant).stage.violations
+
+
+def witnessed(plant: bool) -> list[Event]:
+    """What clients were told."""
+    clients = _played(plant)
+    clients.read(3)
+    return clients.end()
+
+
+def _played(plant: bool) -> Clients:
     wall = {1: 100, 2: 100, 3: 100}
 
     def plant_with_clock(group: RaftGroup) -> None:
@@ -22,6 +34,7 @@ def directed(plant: bool) -> list[str]:
             plant_in(group, lambda: wall[number])
 
     stage = Stage((1, 2, 3), plant_with_clock, pre_vote=True, check_quorum=True, read_mode=ReadMode.LEASE)
+    clients = Clients(stage)
 
     def tick() -> None:
         for number in wall:
@@ -39,6 +52,6 @@ def directed(plant: bool) -> list[str]:
         tick()
     assert stage.group(3).is_leader
     assert stage.group(1).is_leader
-    stage.propose(3, b"x")
-    stage.read(1, b"late")
-    return stage.violations
+    clients.add(3, 1)
+    clients.read(1, "late")
+    return clients

@@ -8,22 +8,35 @@ arrives.
 from __future__ import annotations
 
 from reference_db.defects.readindex_ctx_reuse import plant_in
+from reference_db.directed.clients import Clients, Event
 from reference_db.directed.stage import Stage, nothing
 from reference_db.raft import MessageKind
 
 
 def directed(plant: bool) -> list[str]:
     """What is broken."""
+    return _played(plant).stage.violations
+
+
+def witnessed(plant: bool) -> list[Event]:
+    """What clients were told."""
+    clients = _played(plant)
+    clients.read(3)
+    return clients.end()
+
+
+def _played(plant: bool) -> Clients:
     stage = Stage((1, 2, 3), plant_in if plant else nothing)
+    clients = Clients(stage)
     stage.campaign(1)
     stage.cut = {(1, 3), (3, 1)}
     stage.holds = lambda message: message.kind == MessageKind.HEARTBEAT_RESPONSE and message.target == 1
-    stage.read(1, b"first")
+    clients.read(1, "first")
     stage.cut = {(1, 2), (1, 3), (3, 1)}
     stage.campaign(3)
-    stage.propose(3, b"x")
+    clients.add(3, 1)
     assert stage.group(3).commit == 3
-    stage.read(1, b"second")
+    clients.read(1, "second")
     stage.release()
     assert b"first" in stage.answers
-    return stage.violations
+    return clients

@@ -44,4 +44,4 @@ def directed(plant: bool) -> list[str]:
 
 
 def _open(engine: MemoryEngine) -> RaftLog:
-    return RaftLog(engine, RANGE, lambda: (b"", None))
+    return RaftLog(engine, RANGE)

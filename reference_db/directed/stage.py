@@ -45,9 +45,9 @@ class Member:
 
     __slots__ = ("commit", "config", "group", "store")
 
-    def __init__(self, config: Config, members: ConfState) -> None:
+    def __init__(self, config: Config, members: ConfState, disk: MemoryLogStore) -> None:
         self.config = config
-        self.store = MemoryLogStore()
+        self.store = disk
         self.store.restore(Snapshot(0, 0, members))
         self.group: RaftGroup | None = None
         self.commit = 0
@@ -63,14 +63,15 @@ class Stage:
         plant: PlantInGroup = nothing,
         *,
         others: Iterable[int] = (),
+        disk: Callable[[], MemoryLogStore] = MemoryLogStore,
         **options: Any,
     ) -> None:
-        """`others` are members-to-be: they are up, and know the voters."""
+        """`others` are members-to-be: they are up, and know the voters. `disk` makes what each keeps its log on."""
         self._plant = plant
         members = ConfState(voters=tuple(voters))
         options = {"pre_vote": False, "check_quorum": False} | options
         self.members: dict[int, Member] = {
-            number: Member(Config(node_id=number, **options), members)
+            number: Member(Config(node_id=number, **options), members, disk())
             for number in sorted({*members.voters, *others})
         }
         self.cut: set[tuple[int, int]] = set()
@@ -124,6 +125,11 @@ class Stage:
     def heal(self) -> None:
         """Mend all links; what was lost stays lost."""
         self.cut.clear()
+
+    def lose(self) -> None:
+        """What is held back never arrives, and nothing is held back any more."""
+        self.holds = lambda message: False
+        self.held.clear()
 
     def release(self) -> None:
         """Let go of what was held back, and let everything settle."""

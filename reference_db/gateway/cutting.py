@@ -16,6 +16,10 @@ import msgspec
 from reference_db.api import (
     CHANGES,
     READ_OPERATIONS,
+    Add,
+    CheckLock,
+    CollectVersions,
+    CommitAtOnce,
     CompareAndSet,
     CreateRecord,
     Delete,
@@ -26,14 +30,17 @@ from reference_db.api import (
     Key,
     PushTransaction,
     Put,
+    QueryIntent,
     RangeOperation,
     RangeReply,
+    RecoverTransaction,
     Refresh,
     Resolved,
     ResolveIntents,
     Result,
     Scan,
     ScanResult,
+    TakeTimestamps,
     Transaction,
     WriteIntent,
 )
@@ -41,8 +48,20 @@ from reference_db.gateway.directory import Directory
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.timestamp import ZERO
 
-_KEYED = (Get, Put, Delete, CompareAndSet, WriteIntent, *CHANGES)
-_AT_ANCHOR = (CreateRecord, HeartbeatRecord, EndTransaction)
+_KEYED = (
+    Get,
+    Put,
+    Delete,
+    CompareAndSet,
+    Add,
+    WriteIntent,
+    QueryIntent,
+    TakeTimestamps,
+    CollectVersions,
+    CheckLock,
+    *CHANGES,
+)
+_AT_ANCHOR = (CreateRecord, HeartbeatRecord, EndTransaction, CommitAtOnce)
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
@@ -121,8 +140,8 @@ def place_of(operation: RangeOperation, transaction: Transaction | None) -> Key:
             return keys[0]
         case PushTransaction(pushee=pushee):
             return pushee.anchor
-        case DeleteRecord(transaction=deleted):
-            return deleted.anchor
+        case DeleteRecord(transaction=named) | RecoverTransaction(transaction=named):
+            return named.anchor
         case _:
             raise ValueError(f"{type(operation).__name__} belongs to no key")
 

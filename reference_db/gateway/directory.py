@@ -38,6 +38,10 @@ class Directory:
         """The newest descriptor of the range with this id; KeyError for an id that was never heard of."""
         return self._by_id[range_id]
 
+    def find_id(self, range_id: int) -> Descriptor | None:
+        """The newest descriptor of the range with this id; None for an id that was never heard of."""
+        return self._by_id.get(range_id)
+
     def all(self) -> Sequence[Descriptor]:
         """Every range that holds something, in key order."""
         return [owner for at, owner in enumerate(self._owners) if not at or owner is not self._owners[at - 1]]
@@ -54,6 +58,10 @@ class Directory:
             last = high if end is None or (high is not None and high < end) else end
             parts.append((self._owners[number], max(start, low), last))
         return parts
+
+    def holders(self, start: bytes, end: bytes | None) -> list[Descriptor]:
+        """The ranges that `[start, end)` touches."""
+        return [descriptor for descriptor, _, _ in self.overlapping(start, end)]
 
     def learn(self, descriptor: Descriptor) -> bool:
         """Somebody has this descriptor. Says whether it was news."""

@@ -40,7 +40,8 @@ from reference_db.api import (
     ValueResult,
 )
 from reference_db.api import ClientError as Refusal
-from reference_db.gateway.coordinator import Failed
+from reference_db.gateway.moving import Mover
+from reference_db.gateway.open_transaction import Failed
 from reference_db.gateway.router import Router
 from reference_db.ranges.descriptor import Descriptor, decode_descriptor, encode_descriptor
 
@@ -58,12 +59,14 @@ UNDO_S = 5.0
 class Reshaper:
     """Changes of ranges that this node is asked for."""
 
-    def __init__(self, router: Router, random_stream: random.Random, first_ranges: int) -> None:
-        """`first_ranges`: how many ranges the cluster began with; their ids are 1 to this."""
+    def __init__(self, router: Router, random_stream: random.Random, first_ranges: int, mover: Mover) -> None:
+        """`first_ranges`: how many ranges the cluster began with; their ids are 1 to this. `mover` brings ranges that
+        are to be merged to the same nodes."""
         assert RANGE_IDS < SYSTEM_END, f"{RANGE_IDS!r} is a key that clients may use"
         self._router = router
         self._random = random_stream
         self._first_ranges = first_ranges
+        self._mover = mover
 
     async def split(self, key: Key, deadline: float) -> list[Descriptor]:
         """Cut the range of a key in two before it; the ranges that came of it, or the one that begins there already.
@@ -92,8 +95,9 @@ class Reshaper:
         if left.end is None:
             raise Failed(BadRequest(f"range {left.id} is the last one: there is nothing to merge it with"))
         right = directory.find(left.end)
-        if sorted(left.replicas) != sorted(right.replicas):
-            raise Failed(BadRequest(f"ranges {left.id} and {right.id} are not on the same nodes"))
+        if left.is_moving or right.is_moving or sorted(left.replicas) != sorted(right.replicas):
+            left, right = await self._mover.align(left, right, deadline)
+        assert left.end is not None, f"{left} has no right neighbour"
         freeze = FreezeRange(left.end, left.id, left.generation, left.start)
         limit = min(deadline, self._router.now() + FROZEN_S)
         reply = await self._router.send((freeze,), limit, repeatable=True)

@@ -20,6 +20,7 @@ from functools import partial
 
 from reference_db.api import (
     Ambiguous,
+    CommitAtOnce,
     EndTransaction,
     NotLeader,
     Overloaded,
@@ -28,6 +29,7 @@ from reference_db.api import (
     RangeOperation,
     RangeReply,
     RangeRequest,
+    SessionWrite,
     TimedOut,
     Transaction,
     Unavailable,
@@ -35,6 +37,7 @@ from reference_db.api import (
 from reference_db.gateway.cutting import Piece, cut, join, place_of
 from reference_db.gateway.directory import Directory
 from reference_db.ranges.descriptor import Descriptor, decode_descriptor
+from reference_db.ranges.flow import PENDING_BYTES_MOST, written_bytes
 from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.trace import Trace
 
@@ -60,6 +63,7 @@ class _Pending:
     node: str
     deadline: float
     done: Done
+    size_bytes: int
 
 
 class Router:
@@ -77,8 +81,10 @@ class Router:
         send_local: Callable[[RangeRequest, Done], None],
         send_remote: Callable[[str, RangeRequest], bool],
         trace: Trace | None = None,
+        nodes: Sequence[str] = (),
     ) -> None:
-        """`first_request_id` must be above all ids of this node's earlier lives, or old replies would count."""
+        """`first_request_id` must be above all ids of this node's earlier lives, or old replies would count. `nodes`
+        are all that may be asked who has a key, when those who should know do not."""
         self.node = node
         self.directory = directory
         self.now = now
@@ -88,7 +94,12 @@ class Router:
         self._send_local = send_local
         self._send_remote = send_remote
         self._pending: dict[int, _Pending] = {}
+        self.pending_bytes = 0
+        """Of what the requests write that wait for a reply."""
+        self.pending_bytes_most = PENDING_BYTES_MOST
         self._trace = trace
+        self.nodes = tuple(nodes)
+        """Who may be asked for what nobody here knows; changed when there are others."""
 
     @property
     def pending(self) -> int:
@@ -107,7 +118,13 @@ class Router:
         if len(self._pending) >= PENDING_MOST:
             done(_failed(request, Overloaded(f"{PENDING_MOST} requests are under way on {self.node}")))
             return
-        self._pending[request.request_id] = _Pending(node, deadline, done)
+        size_bytes = written_bytes(request.operations)
+        if size_bytes and self.pending_bytes > self.pending_bytes_most:
+            text = f"{self.node} waits for requests that write {self.pending_bytes} bytes"
+            done(_failed(request, Overloaded(text)))
+            return
+        self.pending_bytes += size_bytes
+        self._pending[request.request_id] = _Pending(node, deadline, done, size_bytes)
         if node == self.node:
             self._send_local(request, self.receive)
         elif not self._send_remote(node, request):
@@ -117,6 +134,7 @@ class Router:
         """A reply arrived, from here or elsewhere. Late and repeated ones are dropped."""
         pending = self._pending.pop(reply.request_id, None)
         if pending is not None:
+            self.pending_bytes -= pending.size_bytes
             pending.done(reply)
         elif self._trace is not None:
             self._trace.mark("a reply came too late for anybody to wait for it")
@@ -143,6 +161,7 @@ class Router:
     def _finish(self, reply: RangeReply) -> None:
         pending = self._pending.pop(reply.request_id, None)
         if pending is not None:
+            self.pending_bytes -= pending.size_bytes
             pending.done(reply)
 
     # Until there is an answer, as a coroutine.
@@ -158,6 +177,7 @@ class Router:
         pushed: tuple[Pushed, ...] = (),
         may_forward: bool = False,
         first: Asked | None = None,
+        write: SessionWrite | None = None,
     ) -> RangeReply:
         """Send until somebody answers. The reply is the leader's, or carries `TimedOut`, `Unavailable` or
         `Overloaded` (certainly nothing happened) or `Ambiguous`. `first`: a node that was asked already, and what it
@@ -171,6 +191,7 @@ class Router:
         quick = 3
         refusal = ""
         piece: Piece | None = None
+        is_astray = False
         while True:
             now = self.now()
             if first is not None:
@@ -198,6 +219,9 @@ class Router:
                 if _sticks_out(piece):
                     return RangeReply(0, error=RangeMismatch(descriptor.id))
                 node = self.directory.candidate(descriptor.id)
+                if is_astray and self.nodes:
+                    # The range gave up the key, and moved to nodes that never heard to whom: anybody may know.
+                    node, is_astray = self._random.choice(self.nodes), False
                 request = RangeRequest(
                     self.next_id(),
                     descriptor.id,
@@ -208,6 +232,7 @@ class Router:
                     pushed,
                     may_forward,
                     self._clock.last if pushed else None,
+                    write=write,
                 )
                 attempt_deadline = min(deadline, now + ATTEMPT_S) if repeatable else deadline
                 reply = await self._ask(node, request, attempt_deadline)
@@ -225,6 +250,7 @@ class Router:
                     if self.learn_ranges(node, mismatch):
                         continue
                     self.directory.forget_leader(range_id, node)
+                    is_astray = True
                 case Unavailable():
                     self.directory.forget_leader(range_id, node)
                     refusal = f"range {range_id}: {node} cannot serve it"
@@ -406,9 +432,13 @@ _ASK_AGAIN = (NotLeader, RangeMismatch, Unavailable, Ambiguous)
 
 
 def _sticks_out(piece: Piece) -> bool:
-    """Whether a transaction is to be ended together with intents that are not in its anchor's range."""
-    only = piece.operations[0]
-    return isinstance(only, EndTransaction) and not all(map(piece.descriptor.contains, only.local_keys))
+    """Whether a transaction is to be ended together with keys that are not in its anchor's range."""
+    match piece.operations[0]:
+        case EndTransaction(local_keys=keys):
+            return not all(map(piece.descriptor.contains, keys))
+        case CommitAtOnce(keys=keys):
+            return not all(map(piece.descriptor.contains, keys))
+    return False
 
 
 def _failed(request: RangeRequest, error: Overloaded | Unavailable) -> RangeReply:

@@ -17,7 +17,6 @@ from reference_db.api import (
     IntentConflict,
     Overloaded,
     PushKind,
-    PushTransaction,
     RangeOperation,
     RangeReply,
     ResolveIntents,
@@ -39,6 +38,8 @@ REFUSED_FIRST_S = 0.02
 REFUSED_MOST_S = 0.2
 """A sweep sends much at once. What an overloaded node refuses of it comes again after such a pause, first and longest:
 left for the next sweep, leftovers would come faster than they go."""
+
+_UNDECIDED = (TransactionStatus.PENDING, TransactionStatus.STAGING)
 
 
 class Sweeper:
@@ -81,12 +82,12 @@ class Sweeper:
                 for held in by_holder.values()
             ),
             *(
-                self._send((PushTransaction(record.transaction, PushKind.ABORT),), deadline)
+                self._pusher.settle(record.transaction, deadline)
                 for record in records[:MOST_AT_ONCE]
-                if record.status == TransactionStatus.PENDING
+                if record.status in _UNDECIDED
             ),
             self._finish(
-                [record for record in records if record.status != TransactionStatus.PENDING][:MOST_AT_ONCE],
+                [record for record in records if record.status not in _UNDECIDED][:MOST_AT_ONCE],
                 deadline,
             ),
         )

@@ -15,8 +15,8 @@ from reference_db.raft.messages import Entry, HardState
 from reference_db.ranges.descriptor import Descriptor
 from reference_db.storage import keys
 from reference_db.storage.engine import DELETE, PUT, Reader
-from reference_db.storage.raft_log import TruncatedState
 from reference_db.storage.range_snapshot import AppliedState
+from reference_db.storage.snapshot_pieces import TruncatedState
 
 _ENTRY = msgspec.msgpack.Decoder(Entry)
 _HARD_STATE = msgspec.msgpack.Decoder(HardState)

@@ -16,8 +16,7 @@ from reference_db.storage.engine import PUT, Reader
 
 Change = tuple[int, bytes, bytes]
 _MASK = (1 << 64) - 1
-_VERSION_BYTE = keys.VERSION[0]
-_KINDS = (keys.VERSION, keys.LOCK, keys.RECORD)
+_KINDS = keys.DATA
 _REMEMBERED = 512
 
 
@@ -29,7 +28,7 @@ class ReplicaDigest:
     def __init__(self) -> None:
         self.value = 0
         self._replaceable: dict[bytes, int] = {}
-        """Intents and records, which may be replaced or removed: what each adds to the sum."""
+        """What each pair adds to the sum: it may be replaced or removed."""
 
     def load(self, reader: Reader, descriptor: Descriptor) -> None:
         """Compute it from everything that an engine holds of the range."""
@@ -54,11 +53,8 @@ class ReplicaDigest:
 
     def _put(self, key: bytes, value: bytes) -> None:
         weight = hash((key, value))
-        if key[0] == _VERSION_BYTE:
-            self.value = (self.value + weight) & _MASK
-        else:
-            self.value = (self.value + weight - self._replaceable.get(key, 0)) & _MASK
-            self._replaceable[key] = weight
+        self.value = (self.value + weight - self._replaceable.get(key, 0)) & _MASK
+        self._replaceable[key] = weight
 
 
 class RangeStates:

@@ -12,12 +12,15 @@ as it was when it last was looked at, which is at the latest when it let its las
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import msgspec
 
+from reference_db.api import RangeReply
+from reference_db.gateway.open_transaction import Failed, OpenTransaction
 from reference_db.invariants.consensus import RangeTruth, shown_state
 from reference_db.invariants.disk_image import (
     BatchChange,
@@ -30,7 +33,11 @@ from reference_db.invariants.disk_image import (
 )
 from reference_db.invariants.durability import BelievedSync, Durability, durability_of
 from reference_db.invariants.keyspace import Keyspace
+from reference_db.invariants.memberships import Memberships
+from reference_db.invariants.placements import Placements
 from reference_db.invariants.promises import Closed
+from reference_db.invariants.provenance import Provenance
+from reference_db.invariants.reads import ServedReads
 from reference_db.invariants.states import RangeStates, ReplicaDigest, pairs_of, pairs_with, shown_changes
 from reference_db.invariants.transactions import TransactionTruth
 from reference_db.invariants.violation import Violation
@@ -38,14 +45,15 @@ from reference_db.node import Node
 from reference_db.raft import Ready
 from reference_db.raft.messages import Entry, EntryKind, Message, MessageKind
 from reference_db.ranges.descriptor import Descriptor
-from reference_db.ranges.replica import Replica
+from reference_db.ranges.replica import Replica, Work
+from reference_db.ranges.tombstones import GONE, Tombstone
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
 from reference_db.timestamp import Timestamp
 from reference_db.txn.command import Absorb, SplitAt, decode_command
 
 _APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
-_VOTE_RESPONSE = MessageKind.VOTE_RESPONSE
+_VOTE_RESPONSE, _PRE_VOTE_RESPONSE = MessageKind.VOTE_RESPONSE, MessageKind.PRE_VOTE_RESPONSE
 _NORMAL = EntryKind.NORMAL
 
 
@@ -69,10 +77,12 @@ class _WatchedNode:
     """One life of one node."""
 
     __slots__ = (
+        "absorbed",
         "alive",
         "bound_ns",
         "durability",
         "engine",
+        "left",
         "name",
         "node",
         "pending",
@@ -86,6 +96,11 @@ class _WatchedNode:
         self.engine = engine
         self.alive = True
         self.replicas: dict[int, _WatchedReplica] = {}
+        self.left: set[int] = set()
+        """Ranges whose replicas were removed from here, in this life or an earlier one."""
+        self.absorbed: dict[int, _WatchedReplica] = {}
+        """The last of the replicas of ranges that others have absorbed here: what they had acknowledged they had, and
+        members that have yet to hear of the merge may count on it."""
         self.pending: deque[tuple[int, BatchChange]] = deque()
         """Batches that are written and not known to be durable, with their numbers; oldest first."""
         self.written_count = 0
@@ -123,8 +138,12 @@ class Watcher:
         self._truths: dict[int, RangeTruth] = {}
         self._states: dict[int, RangeStates] = {}
         self._closed: dict[int, Closed] = {}
+        self._memberships: dict[int, Memberships] = {}
         self._transactions = TransactionTruth()
+        self.provenance = Provenance()
+        self._reads = ServedReads()
         self._keyspace = Keyspace()
+        self._placements = Placements()
         self._is_whole = False
         """Every node was attached at least once, so every range is known."""
         self._found: list[Violation] = []
@@ -138,9 +157,11 @@ class Watcher:
         """A node was made and is about to run, on an engine that holds what its last life left, all of it synced. If
         nothing is known of the engine's disk, the word of the node's syncer is believed."""
         before = self._nodes.get(name)
+        watched = _WatchedNode(name, node, node.store._engine)
         if before is not None:
             before.alive = False
-        watched = _WatchedNode(name, node, node.store._engine)
+            watched.left |= before.left
+            watched.absorbed.update(before.absorbed)
         self._nodes[name] = watched
         watched.bound_ns = int.from_bytes(watched.engine.get(keys.CLOCK_BOUND) or b"", "big")
         for replica in node.store.replicas.values():
@@ -161,8 +182,12 @@ class Watcher:
         node.store._send = partial(self._on_send, watched, node.store._send)
         node.store.closed.on_heard = self._on_closing
         node._transport = _TransportTap(self, watched)
+        node.coordinator.commit = partial(  # type: ignore[method-assign]
+            self._on_commit, node.coordinator.commit
+        )
         descriptors = [replica.descriptor for replica in node.store.replicas.values()]
         self._found += self._keyspace.learn(name, descriptors)
+        self._found += self._placements.learn(name, descriptors)
         if not self._is_whole and all(other in self._nodes for other in node.nodes):
             self._is_whole = True
             self._found += self._keyspace.check(name)
@@ -191,17 +216,26 @@ class Watcher:
             )
             left = LeftBehind(before.replicas[range_id].durable, unsynced)
         self._found += truth.started(watched.name, image, read_entries(engine, range_id), left)
+        text = self._memberships_of(range_id).returned(watched.name, image.hard_state)
+        if text is not None:
+            self._found.append(truth.broken("promises outlive a replica", text, watched.name))
         one.digest.load(engine, replica.descriptor)
         states = self._states[range_id]
         if image.applied > states.frontier and not is_new:
             self._transactions.load(engine, replica.descriptor)
             states.pairs = dict(pairs_of(engine, replica.descriptor))
+            if states.pairs:
+                # What was written before anybody looked.
+                self.provenance.is_whole = False
         self._reached(watched, one, image.applied, ())
         replica.take_ready = partial(  # type: ignore[method-assign]
             self._on_ready, watched, one, replica.take_ready
         )
         replica._apply = partial(  # type: ignore[method-assign]
             self._on_apply, watched, one, replica._apply
+        )
+        replica._answer = partial(  # type: ignore[method-assign]
+            self._on_answer, watched, replica, replica._answer
         )
 
     def _on_add(
@@ -216,8 +250,39 @@ class Watcher:
                 self._broken = error
         return replica
 
+    def _on_answer(
+        self,
+        watched: _WatchedNode,
+        replica: Replica,
+        original: Callable[[Work, RangeReply], None],
+        work: Work,
+        reply: RangeReply,
+    ) -> None:
+        __tracebackhide__ = True
+        self._reads.served(work.request, reply)
+        merging = replica.descriptor.merging
+        if merging is not None and reply.error is None and work.request.is_read:
+            text = f"{replica.descriptor}, frozen for range {merging.left_id}, answered {work.request.operations}"
+            self._found.append(Violation("frozen is silent", text, replica.id, watched.name))
+        original(work, reply)
+
     def _on_closing(self, range_id: int, timestamp: Timestamp, index: int) -> None:
         self._closed.setdefault(range_id, Closed()).heard(timestamp, index)
+
+    async def _on_commit(
+        self,
+        original: Callable[[OpenTransaction, float], Coroutine[Any, Any, None]],
+        open_one: OpenTransaction,
+        deadline: float,
+    ) -> None:
+        __tracebackhide__ = True
+        try:
+            await original(open_one, deadline)
+        except Failed as failed:
+            if failed.error.definite:
+                self.provenance.told(open_one.id, open_one.writes, is_committed=False)
+            raise
+        self.provenance.told(open_one.id, open_one.writes, is_committed=True)
 
     def detach(self, name: str) -> None:
         """The node died. What was durable of it counts as durable; what comes of its callbacks is not looked at."""
@@ -232,6 +297,7 @@ class Watcher:
         if watched is not None:
             watched.alive = False
             watched.replicas.clear()
+            watched.absorbed.clear()
             watched.pending.clear()
 
     def after_step(self, name: str) -> list[Violation]:
@@ -266,7 +332,7 @@ class Watcher:
     def _images(self, range_id: int) -> list[tuple[str, int, RangeImage, RangeImage]]:
         found = []
         for name, watched in sorted(self._nodes.items()):
-            one = watched.replicas.get(range_id)
+            one = watched.replicas.get(range_id) or watched.absorbed.get(range_id)
             if one is not None:
                 number = watched.node.nodes.index(name) + 1
                 found.append((name, number, one.written, one.durable))
@@ -329,7 +395,14 @@ class Watcher:
     ) -> None:
         __tracebackhide__ = True
         before, generation = len(batch.changes), one.replica.descriptor.generation
+        peers = one.replica.group.core.peers
+        membership = peers.configuration
         original(entry, batch)
+        if peers.configuration != membership and watched.alive:
+            text = self._memberships_of(one.replica.id).changed(entry.index, membership, peers.configuration)
+            if text is not None:
+                truth = self._truths[one.replica.id]
+                self._found.append(truth.broken("quorums overlap", text, watched.name, entry.index))
         if watched.alive:
             try:
                 self._look_at_applied(watched, one, entry, batch.changes, before, generation)
@@ -355,7 +428,17 @@ class Watcher:
             happened = command.term == entry.term and command.generation == generation
             is_first = entry.index > states.frontier
             if happened and is_first:
+                intent_on = self._transactions.intent_on
+                self._found += self.provenance.applied(
+                    watched.name, one.replica.id, entry.index, command, intent_on
+                )
                 self._found += self._transactions.applied(watched.name, one.replica.id, entry.index, command)
+                text = self._reads.broken_by(command)
+                if text is not None:
+                    truth = self._truths[one.replica.id]
+                    self._found.append(truth.broken("reads stay true", text, watched.name, entry.index))
+                if not one.replica.descriptor.start:
+                    self._found += self._placements.applied(watched.name, command)
             if happened:
                 closed = self._closed.get(one.replica.id)
                 text = None if closed is None else closed.broken_by(entry.index, command)
@@ -364,10 +447,19 @@ class Watcher:
                     self._found.append(truth.broken("closed for ever", text, watched.name, entry.index))
             if happened and isinstance(command.change, (SplitAt, Absorb)):
                 one.digest.take(pairs_with(watched.engine, one.replica.descriptor, changes).items())
-                if is_first and isinstance(command.change, SplitAt):
-                    self._split(one.replica.id, one.replica.split_off[-1].right)
-                elif is_first:
-                    self._merged(one.replica, one.replica.absorbs[-1])
+            if is_first and not one.replica._reload:
+                lowered = self.provenance.reached(
+                    watched.name, one.replica.id, entry.index, one.replica.state.threshold
+                )
+                if lowered is not None:
+                    self._found.append(lowered)
+            self._reached(watched, one, entry.index, effects)
+            if happened and is_first and isinstance(command.change, SplitAt):
+                # What the entry itself wrote belongs to both halves.
+                self._split(one.replica.id, one.replica.split_off[-1].right)
+            elif happened and is_first and isinstance(command.change, Absorb):
+                self._merged(one.replica, one.replica.absorbs[-1])
+            return
         self._reached(watched, one, entry.index, effects)
 
     def _split(self, left_id: int, right: Descriptor) -> None:
@@ -375,24 +467,35 @@ class Watcher:
         self._states[right.id] = self._states[left_id].cut(right)
         self._truths[right.id] = self._truths.get(right.id) or RangeTruth(right.id, self._images)
         self._transactions.moved(left_id, right)
+        self.provenance.split(left_id, right.id)
 
     def _merged(self, left: Replica, right: Descriptor) -> None:
         """A range absorbs its neighbour for the first time anywhere."""
         states = self._states.get(right.id)
         if states is not None:
             self._states[left.id].pairs.update(states.pairs)
+        self.provenance.merged(left.id, right.id)
         self._transactions.moved(right.id, msgspec.structs.replace(right, id=left.id))
 
     def _on_remove(
         self,
         watched: _WatchedNode,
-        original: Callable[[Replica, WriteBatch], None],
+        original: Callable[..., None],
         replica: Replica,
         batch: WriteBatch,
+        *tombstone: Tombstone,
     ) -> None:
         """A replica is given up with the batch that is being filled; what that does to it is nothing to look at."""
-        original(replica, batch)
-        watched.replicas.pop(replica.id, None)
+        original(replica, batch, *tombstone)
+        one = watched.replicas.pop(replica.id, None)
+        if one is not None:
+            watched.left.add(replica.id)
+            if tombstone in ((), (GONE,)):
+                watched.absorbed[replica.id] = one
+            self._memberships_of(replica.id).removed(watched.name, one.durable.hard_state)
+
+    def _memberships_of(self, range_id: int) -> Memberships:
+        return self._memberships.setdefault(range_id, Memberships())
 
     def _reached(
         self,
@@ -453,6 +556,7 @@ class Watcher:
                 self._reached(watched, one, one.written.applied, ())
         if change.descriptors:
             self._found += self._keyspace.learn(watched.name, change.descriptors)
+            self._found += self._placements.learn(watched.name, change.descriptors)
             if self._is_whole:
                 self._found += self._keyspace.check(watched.name)
 
@@ -466,7 +570,9 @@ class Watcher:
     ) -> None:
         __tracebackhide__ = True
         kind = message.kind
-        if (kind is _APPEND_RESPONSE or kind is _VOTE_RESPONSE) and watched.alive:
+        if (
+            kind is _APPEND_RESPONSE or kind is _VOTE_RESPONSE or kind is _PRE_VOTE_RESPONSE
+        ) and watched.alive:
             try:
                 self._look_at_promise(watched, range_id, message)
             except Exception as error:  # noqa: BLE001  (raised again by `after_step`)
@@ -476,6 +582,17 @@ class Watcher:
     def _look_at_promise(self, watched: _WatchedNode, range_id: int, message: Message) -> None:
         one = watched.replicas.get(range_id)
         if one is None:
+            return
+        if (
+            message.kind is not _APPEND_RESPONSE
+            and not message.reject
+            and not one.replica.descriptor.is_known
+            and range_id in watched.left
+        ):
+            text = f"{watched.name} grants node {message.target} a {message.kind.name.lower()}, and has lost its log"
+            truth = self._truths[range_id]
+            self._found.append(truth.broken("no vote without a log", text, watched.name))
+        if message.kind is _PRE_VOTE_RESPONSE:
             return
         watched.catch_up()
         truth, durable = self._truths[range_id], one.durable
@@ -559,6 +676,7 @@ class _TransportTap:
         self._watched = watched
         self._transport = watched.node._transport
         self.is_up = self._transport.is_up
+        self.add_peer = self._transport.add_peer
 
     def send(self, node: str, frame: bytes) -> bool:
         __tracebackhide__ = True

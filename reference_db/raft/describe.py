@@ -39,6 +39,7 @@ MESSAGE_NAMES = {
     MessageKind.HEARTBEAT: "MsgHeartbeat",
     MessageKind.HEARTBEAT_RESPONSE: "MsgHeartbeatResp",
     MessageKind.SNAPSHOT: "MsgSnap",
+    MessageKind.SNAPSHOT_ANSWER: "MsgSnapAnswer",
     MessageKind.TRANSFER_LEADER: "MsgTransferLeader",
     MessageKind.TIMEOUT_NOW: "MsgTimeoutNow",
     MessageKind.READ_INDEX: "MsgReadIndex",

@@ -17,7 +17,7 @@ Readys may be under way.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import msgspec
@@ -311,6 +311,16 @@ class RaftGroup:
         if self.core.role == _LEADER:
             replication.report_snapshot(self.core, node, ok)
 
+    def push_snapshot(self, node: int) -> bool:
+        """Leader: send a member that has nothing a snapshot, without asking it first. Says whether one leaves."""
+        self._maybe_ready = True
+        return self.core.role == _LEADER and replication.push_snapshot(self.core, node)
+
+    def set_election_window(self, window: tuple[int, int] | None) -> None:
+        """Change `Config.election_window`; takes effect with the next timeout that is drawn."""
+        if window != self.config.election_window:
+            self.config = self.core.config = replace(self.config, election_window=window)
+
     def apply_conf_change(self, change: ConfChange) -> ConfState:
         """A committed change takes effect now. Returns the membership to keep beside the applied index.
 
@@ -586,6 +596,14 @@ class RaftGroup:
     def leader_id(self) -> int:
         """Who leads this term as far as this node knows; 0 if nobody."""
         return self.core.leader_id
+
+    @property
+    def hears_no_leader(self) -> bool:
+        """Whether nobody leads as far as this node knows. One that never campaigns, a learner, goes on believing in the
+        last leader that it heard: for such a one, whether that was silent for an election timeout."""
+        core = self.core
+        is_silent = not core.is_promotable and core.election_elapsed >= core.randomized_timeout
+        return core.leader_id == NO_NODE or is_silent
 
     @property
     def term(self) -> int:

@@ -59,6 +59,7 @@ class MessageKind(IntEnum):
     STORAGE_APPEND_RESPONSE = 15
     STORAGE_APPLY = 16  # node -> its own apply thread
     STORAGE_APPLY_RESPONSE = 17
+    SNAPSHOT_ANSWER = 18  # whoever gets a snapshot in pieces -> its sender; between owners, no group hears it
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -73,6 +73,15 @@ def maybe_send_append(raft: RaftCore, node: int, *, send_if_empty: bool) -> bool
     return True
 
 
+def push_snapshot(raft: RaftCore, node: int) -> bool:
+    """Send a snapshot to a member that is known to have nothing, without asking it first. Says whether one left."""
+    record = raft.peers.progress.get(node)
+    if record is None or record.match or record.state is _SNAPSHOT:
+        return False
+    record.recent_active = True
+    return _maybe_send_snapshot(raft, node, record)
+
+
 def _maybe_send_snapshot(raft: RaftCore, node: int, record: Progress) -> bool:
     if not record.recent_active:
         # It would be lost, and a snapshot is expensive. A heartbeat's response will tell when it is back.

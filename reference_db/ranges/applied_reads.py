@@ -28,7 +28,10 @@ from reference_db.txn.state import RangeState
 
 
 def read_closed(request: RangeRequest, state: RangeState, closed: Timestamp) -> RangeReply | None:
-    """The newest versions at or below a closed timestamp; None if an intent may still become one of them."""
+    """The newest versions at or below a closed timestamp; None if an intent may still become one of them, or if some of
+    them may be gone."""
+    if closed < state.threshold:
+        return None
     reply = evaluate_certain_read(request, state, closed)
     return reply if reply.error is None else None
 

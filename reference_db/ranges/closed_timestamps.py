@@ -148,6 +148,13 @@ class ClosedTimestamps:
     _questions: dict[str, _Question] = field(default_factory=dict)
     _marks: dict[int, _Mark] = field(default_factory=dict)
 
+    def recount(self, others: Sequence[str], others_needed: int) -> None:
+        """There are other nodes than before. What was asked of them is asked anew: where fewer are needed now, those
+        who have answered already need not have known what has moved to them since."""
+        self.others, self.others_needed = others, others_needed
+        self._echoes.clear()
+        self._sent_ns.clear()
+
     # A replica that reads.
 
     def want(self, range_id: int) -> None:
@@ -277,6 +284,12 @@ class ClosedTimestamps:
             self.on_heard(closed.range_id, closed.timestamp, closed.index)
 
     # Promising.
+
+    def read_for_ms(self, range_id: int) -> int:
+        """For how long a timestamp that this leader closes may be read at; 0 where nobody asks for any."""
+        if not any(range_id in question.ranges for question in self._questions.values()):
+            return 0
+        return (CLOSINGS_KEPT + 2) * self.options.closed_timestamp_ticks * self.options.tick_ms
 
     def _mark(self) -> None:
         """Mark the clock for each range that is asked for and led here, and have a quorum confirm it."""

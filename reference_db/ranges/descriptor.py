@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from reference_db.ranges.cores import placed
+
 DIGITS = b"0123456789abcdefghijklmnopqrstuvwxyz"
 """The alphabet over which the keyspace is cut: what keys of programs usually begin with."""
 
@@ -41,6 +43,20 @@ class Descriptor(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The range is frozen, and serves nothing, until its left neighbour has absorbed it or it is thawed."""
     absorbed: tuple[int, ...] = ()
     """Ids of the ranges that were merged into this one, or into one that it was a part of: they never live again."""
+    learners: tuple[str, ...] = ()
+    """Nodes whose replicas are being caught up, and don't vote yet."""
+    leaving: tuple[str, ...] = ()
+    """Nodes whose replicas still vote beside `replicas`, in a joint configuration, and are about to be removed."""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Every node that has, or is about to get, a replica."""
+        return (*self.replicas, *self.learners, *self.leaving)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether replicas are under way from one node to another."""
+        return bool(self.learners or self.leaving)
 
     @property
     def is_known(self) -> bool:
@@ -100,15 +116,12 @@ def cut_points(ranges: int) -> list[bytes]:
     return cuts
 
 
-def bootstrap(ranges: int, nodes: Sequence[str], replication: int) -> list[Descriptor]:
-    """The first descriptors of a cluster: ids from 1, replica sets round-robin over `nodes` in their order.
+def bootstrap(ranges: int, nodes: Sequence[str], replication: int, cores: int = 1) -> list[Descriptor]:
+    """The first descriptors of a cluster: ids from 1, replica sets round-robin over `nodes` in their order; with
+    several cores a node, over stores, see `cores.placed`. Raises ValueError for more replicas than nodes.
 
     With as many replicas as nodes every node holds every range, and the preferred leader still goes round.
     """
-    if not 1 <= replication <= len(nodes):
-        raise ValueError(
-            f"cannot keep {replication} replicas on {len(nodes)} nodes: at least 1, at most one a node"
-        )
     starts = [b"", *cut_points(ranges)]
     ends = [*cut_points(ranges), None]
     return [
@@ -116,7 +129,7 @@ def bootstrap(ranges: int, nodes: Sequence[str], replication: int) -> list[Descr
             id=number + 1,
             start=starts[number],
             end=ends[number],
-            replicas=tuple(nodes[(number + offset) % len(nodes)] for offset in range(replication)),
+            replicas=placed(number, nodes, replication, cores),
         )
         for number in range(ranges)
     ]

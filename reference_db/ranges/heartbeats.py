@@ -65,5 +65,7 @@ class HeartbeatOutbox:
 
     def take(self, node: str) -> Heartbeats | None:
         """What there is for a node; it waits no longer."""
+        if not (self._beats or self._answers or self._sleeps):
+            return None
         rows = [tuple(waiting.pop(node, ())) for waiting in (self._beats, self._answers, self._sleeps)]
         return Heartbeats(*rows) if any(rows) else None

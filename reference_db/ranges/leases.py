@@ -79,6 +79,10 @@ class Lease:
 
     def is_valid(self, now_ns: int) -> bool:
         """Whether nobody else can lead at this moment. `now_ns` is the monotonic clock, read just now."""
+        return self.left_ns(now_ns) > 0
+
+    def left_ns(self, now_ns: int) -> int:
+        """For how long that will be so if nothing happens; 0 or less: it is not. A group of one: its whole length."""
         core = self._core
         if (
             core.role != _LEADER
@@ -86,8 +90,8 @@ class Lease:
             or core.transfer_target != NO_NODE
             or not core.committed_in_term
         ):
-            return False
+            return 0
         if core.peers.is_singleton:
-            return self._is_offered
+            return self.length_ns if self._is_offered else 0
         sent_ns = self._sent_ns.get(core.reads.confirmed_tick)
-        return sent_ns is not None and now_ns < sent_ns + self.length_ns
+        return 0 if sent_ns is None else sent_ns + self.length_ns - now_ns

@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 class LockWaits:
     """Who waits for which key."""
 
-    __slots__ = ("_by_key", "_most_ticks", "_ticks", "_waiting")
+    __slots__ = ("_by_key", "_most_ticks", "_ticks", "waiting")
 
     def __init__(self, most_ticks: int) -> None:
         self._most_ticks = most_ticks
         self._ticks = 0
-        self._waiting: dict[int, tuple[int, Work, RangeReply]] = {}
+        self.waiting: dict[int, tuple[int, Work, RangeReply]] = {}
         """In the order in which they came: at which tick, the request, and the conflict that it is answered with if
         nothing happens."""
         self._by_key: dict[bytes, list[Work]] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def add(self, work: Work, reply: RangeReply) -> None:
         """It waits for the first of the intents in the way; whether the others have gone by then is seen when it is."""
         assert isinstance(reply.error, IntentConflict), f"{reply} names no intent to wait for"
-        self._waiting[id(work)] = (self._ticks, work, reply)
+        self.waiting[id(work)] = (self._ticks, work, reply)
         self._by_key.setdefault(reply.error.conflicts[0].key, []).append(work)
 
     def freed_by(self, mutations: Iterable[Mutation]) -> list[Work]:
@@ -51,15 +51,15 @@ class LockWaits:
             if isinstance(mutation, RemoveIntent):
                 freed += self._by_key.pop(mutation.key, ())
         for work in freed:
-            del self._waiting[id(work)]
+            del self.waiting[id(work)]
         return freed
 
     def tick(self) -> list[tuple[Work, RangeReply]]:
         """One tick passes: whose time is up, with their conflicts."""
         self._ticks += 1
-        late = [one for one in self._waiting.values() if one[0] + self._most_ticks <= self._ticks]
+        late = [one for one in self.waiting.values() if one[0] + self._most_ticks <= self._ticks]
         for _, work, reply in late:
-            del self._waiting[id(work)]
+            del self.waiting[id(work)]
             assert isinstance(reply.error, IntentConflict)
             key = reply.error.conflicts[0].key
             self._by_key[key].remove(work)
@@ -69,7 +69,7 @@ class LockWaits:
 
     def take_all(self) -> list[Work]:
         """Nobody is waited for any longer."""
-        everybody = [work for _, work, _ in self._waiting.values()]
-        self._waiting.clear()
+        everybody = [work for _, work, _ in self.waiting.values()]
+        self.waiting.clear()
         self._by_key.clear()
         return everybody

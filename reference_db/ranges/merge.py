@@ -37,6 +37,7 @@ from reference_db.api import (
     ThawRange,
 )
 from reference_db.ranges.descriptor import Descriptor, Merging, decode_descriptor, encode_descriptor
+from reference_db.ranges.tombstones import GONE, Tombstone
 from reference_db.storage import keys
 from reference_db.storage.engine import WriteBatch
 from reference_db.timestamp import Timestamp
@@ -133,15 +134,17 @@ def _absorb(operation: AbsorbRange, descriptor: Descriptor) -> Absorb | str | No
         return (
             f"range {wanted.left_id} was to absorb range {right.id} as of generation {wanted.left_generation}"
         )
+    if descriptor.is_moving or right.is_moving:
+        return f"{descriptor} or {right} is being moved"
     if descriptor.end != right.start or sorted(descriptor.replicas) != sorted(right.replicas):
         return f"{right} is no neighbour of {descriptor} on the same nodes"
     return Absorb(operation.right)
 
 
-def erase_range(batch: WriteBatch, range_id: int) -> None:
-    """Remove the Raft state and the descriptor of a range that will never live again, and remember that. Its data are
-    not touched."""
+def erase_range(batch: WriteBatch, range_id: int, tombstone: Tombstone = GONE) -> None:
+    """Remove the Raft state and the descriptor of a range's replica, and remember why; by default, because the range
+    will never live again. Its data are not touched."""
     for key in (keys.descriptor_key, keys.hard_state_key, keys.applied_key, keys.truncated_key):
         batch.delete(key(range_id))
     batch.delete_range(*keys.log_span(range_id))
-    batch.put(keys.tombstone_key(range_id), b"")
+    batch.put(keys.tombstone_key(range_id), tombstone.encode())

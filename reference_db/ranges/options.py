@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from reference_db.ranges.cores import CORES_MOST
+
 Switch = bool | Literal["on", "off"]
 """A technique that can be left out, so that its effect can be measured."""
 
@@ -33,6 +35,24 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Size of a range's log above which it is cut, whoever needs it; see `truncation`."""
     requests_most: int = 5000
     """Requests that the replicas of a node have under way, above which more are refused as overloaded."""
+    request_bytes_most: int = 64 << 20
+    """Bytes that these write, above which the same happens."""
+    range_requests_most: int = 2500
+    """Requests of one range, likewise: a range that many want leaves room for the others."""
+    proposal_bytes_most: int = 16 << 20
+    """Bytes proposed in a range and not committed yet, likewise."""
+    inflight_bytes_most: int = 8 << 20
+    """Bytes of a range's entries on their way to one follower; what is more waits in the log."""
+    cores: int = 1
+    """Stores of a node, each of which is a process with ranges of its own; see `cores`."""
+    snapshot_chunk_bytes: int = 256 << 10
+    """Size of the pieces in which a snapshot travels, and is put in place."""
+    snapshot_bytes_per_second: int = 32 << 20
+    """Bytes of snapshots that a node sends in a second; 0: no limit."""
+    snapshots_most: int = 4
+    """Snapshots that a node sends at once, and also that arrive at it at once; the others wait."""
+    session_replies_most: int = 1000
+    """Replies to writes of sessions that a range remembers."""
     transaction_expiry_ms: int = 4000
     """How long a coordinator may be silent before others may abort its transaction."""
     lock_wait_ticks: int = 1
@@ -60,8 +80,18 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A range's replicas campaign in the order in which they should lead."""
     elections_most: int = 200
     """Elections that a node has under way before it starts more; 0: no bound."""
+    split_bytes: int = 0
+    """Bytes at which a leader splits its range in the middle; 0: never by itself."""
+    split_load: int = 0
+    """Requests a second at which a leader splits its range, if they last and are for several keys; 0: never."""
+    merge_idle: int = 0
+    """For how many seconds two small neighbours must both be asleep before they are merged; 0: never."""
     handovers_most: int = 64
     """Ranges that a node hands over to their preferred replicas at once."""
+
+    placement: Switch = False
+    """Whoever leads the first range decides where replicas and leaders are (`gateway/placing.py`). Off: replicas stay,
+    and each leader hands over to its range's preferred replica."""
 
     def problems(self) -> list[str]:
         """What is wrong with the numbers, one sentence each."""
@@ -73,12 +103,24 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ("log_entries_kept", 10, 10_000_000),
             ("log_bytes_most", 1000, 1 << 40),
             ("requests_most", 1, 1_000_000),
+            ("request_bytes_most", 1, 1 << 40),
+            ("range_requests_most", 1, 1_000_000),
+            ("proposal_bytes_most", 1, 1 << 40),
+            ("inflight_bytes_most", 1, 1 << 40),
+            ("cores", 1, CORES_MOST),
+            ("snapshot_chunk_bytes", 1, 16 << 20),
+            ("snapshot_bytes_per_second", 0, 1 << 40),
+            ("snapshots_most", 1, 1000),
+            ("session_replies_most", 1, 1_000_000),
             ("transaction_expiry_ms", 1500, 600_000),
             ("lock_wait_ticks", 0, 1000),
             ("closed_timestamp_ticks", 0, 1000),
             ("settled_ticks", 1, 1_000_000),
             ("quiesce_ticks", 1, 1_000_000),
             ("elections_most", 0, 1_000_000),
+            ("split_bytes", 0, 1 << 40),
+            ("split_load", 0, 1_000_000),
+            ("merge_idle", 0, 1_000_000),
             ("handovers_most", 1, 1_000_000),
         ):
             value = getattr(self, name)

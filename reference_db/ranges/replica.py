@@ -33,7 +33,9 @@ from reference_db.api import (
     EndTransaction,
     FreezeRange,
     IntentConflict,
+    MoveReplica,
     NotLeader,
+    Overloaded,
     PushTransaction,
     RangeError,
     RangeMismatch,
@@ -41,9 +43,11 @@ from reference_db.api import (
     RangeRequest,
     RecordState,
     Refresh,
+    SnapshotTooOld,
     SplitRange,
     ThawRange,
     TransactionAborted,
+    TransferRange,
 )
 from reference_db.raft import (
     Config,
@@ -63,10 +67,19 @@ from reference_db.ranges.certain_reads import evaluate_certain_read, is_certain,
 from reference_db.ranges.closed_timestamps import ClosedTimestamps
 from reference_db.ranges.descriptor import Descriptor, decode_descriptor, encode_descriptor
 from reference_db.ranges.elections import election_window
+from reference_db.ranges.flow import OpenRequests, written_bytes
 from reference_db.ranges.leases import Lease
 from reference_db.ranges.led import Led
+from reference_db.ranges.load import RangeLoad
 from reference_db.ranges.lock_waits import LockWaits
 from reference_db.ranges.merge import changed, evaluate_merge
+from reference_db.ranges.moving import (
+    Leading,
+    evaluate_move,
+    evaluate_transfer,
+    membership_change,
+    moved,
+)
 from reference_db.ranges.options import StoreOptions, is_on
 from reference_db.ranges.split import FIRST_TERM, SplitOff, evaluate_split, split_descriptor
 from reference_db.ranges.truncation import cut_at, cut_at_size, needed_by_followers
@@ -76,14 +89,16 @@ from reference_db.storage.raft_log import RaftLog
 from reference_db.storage.range_snapshot import AppliedState, put_applied_state
 from reference_db.timestamp import ZERO, HybridClock, Timestamp
 from reference_db.trace import RAFT_MARKS, Trace
-from reference_db.txn.command import Absorb, Change, Command, SplitAt, decode_command
+from reference_db.txn.by_protocol import evaluate_write
+from reference_db.txn.collecting import checked
+from reference_db.txn.command import Absorb, Change, Command, Move, MoveStep, SplitAt, decode_command
 from reference_db.txn.evaluate import (
     Evaluation,
     Leadership,
     begin_read,
     evaluate_read,
-    evaluate_write,
     latch_spans,
+    note_applied,
     why_invalid,
 )
 from reference_db.txn.latches import Latches, LatchGuard
@@ -93,11 +108,11 @@ Done = Callable[[RangeReply], None]
 _LEASE, _BOUNDED, _STALE = Consistency.LEASE, Consistency.BOUNDED, Consistency.STALE
 
 MAX_BYTES_PER_APPEND = 1 << 20
-MAX_UNCOMMITTED_BYTES = 64 << 20
 SNAPSHOT_PATIENCE_S = 3
 """A follower that was sent a snapshot and has not answered: assume that it was lost."""
 
-_APPEND = MessageKind.APPEND
+_APPEND, _APPEND_RESPONSE = MessageKind.APPEND, MessageKind.APPEND_RESPONSE
+_CAMPAIGNS = (MessageKind.VOTE, MessageKind.PRE_VOTE)
 _CONTEXT = struct.Struct(">Q")
 _NOTHING: tuple[list[Work], Timestamp] = ([], ZERO)
 
@@ -147,6 +162,7 @@ class Work:
         "latches",
         "reply",
         "request",
+        "size_bytes",
         "term",
         "timestamp",
     )
@@ -154,6 +170,7 @@ class Work:
     def __init__(self, request: RangeRequest, done: Done) -> None:
         self.request = request
         self.done = done
+        self.size_bytes = written_bytes(request.operations)
         self.guard: LatchGuard | None = None
         self.latches: Latches | None = None
         """Where the guard was acquired: each leadership has its own."""
@@ -166,15 +183,6 @@ class Work:
         self.command: Command | None = None
         self.term = 0
         """Writes: in which term it was proposed."""
-
-
-class OpenRequests:
-    """How many requests the replicas of one store have under way, all together."""
-
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
 
 
 class Replica:
@@ -198,9 +206,11 @@ class Replica:
         "_frozen_ticks",
         "_heritage",
         "_is_preferred",
+        "_joined",
         "_latches",
         "_lock_waits",
         "_marks",
+        "_may_hold",
         "_monotonic_ns",
         "_names",
         "_node",
@@ -209,6 +219,7 @@ class Replica:
         "_preferred_id",
         "_preferred_seen_at",
         "_proposed",
+        "_pushes",
         "_queue",
         "_reload",
         "_said",
@@ -229,12 +240,18 @@ class Replica:
         "group",
         "id",
         "idle_ticks",
+        "is_departed",
+        "is_fresh",
+        "is_rejoining",
         "is_retired",
         "leader_changed",
         "leadership",
         "lease",
         "led_ticks",
+        "load",
         "log",
+        "make_room",
+        "moving_ticks",
         "open_requests",
         "reads",
         "split_off",
@@ -257,13 +274,15 @@ class Replica:
         said: Said | None = None,
         all_open: OpenRequests | None = None,
         whose: Callable[[RangeRequest], tuple[bytes, ...]] = lambda _request: (),
+        may_hold: Callable[[str], bool] = lambda _node: True,
         closed: ClosedTimestamps | None = None,
         reads: ReadCounters | None = None,
     ) -> None:
         """`names` maps Raft ids to nodes; `random_stream` may be shared with other replicas; `touch` asks the store to
         look at this replica in its next turn; `said` is filled by the store with what other nodes say; `all_open`
         counts the requests of all its replicas; `whose` answers with the encoded descriptors of the ranges here that
-        hold a request's keys; `closed` are the node's closed timestamps, and `reads` its counters."""
+        hold a request's keys; `may_hold` says whether a node may become a member; `closed` are the node's closed
+        timestamps, and `reads` its counters."""
         self.descriptor = descriptor
         self.id = descriptor.id
         self._area = "" if trace is None else f"range {self.id}"
@@ -274,8 +293,9 @@ class Replica:
         self._options = options
         self._touch = touch
         self._whose = whose
+        self._may_hold = may_hold
         self._trace = trace
-        self.log = RaftLog(engine, self.id, lambda: (self.descriptor.start, self.descriptor.end))
+        self.log = RaftLog(engine, self.id)
         self.state = RangeState(engine, descriptor.start, descriptor.end)
         applied = self.log.applied_state()
         self.applied_index = applied.index
@@ -289,14 +309,17 @@ class Replica:
                 node_id=self._id_of(node),
                 election_ticks=options.election_ticks,
                 heartbeat_ticks=options.heartbeat_ticks,
-                max_bytes_per_message=MAX_BYTES_PER_APPEND,
-                max_uncommitted_bytes=MAX_UNCOMMITTED_BYTES,
+                max_bytes_per_message=min(MAX_BYTES_PER_APPEND, options.inflight_bytes_most),
+                max_uncommitted_bytes=options.proposal_bytes_most,
+                max_inflight_bytes=options.inflight_bytes_most,
                 election_window=election_window(descriptor, node, options),
                 # Followers apply with the next entries or the next round of heartbeats: reads from them may lag.
                 announce_commits=False,
                 own_heartbeats=not is_on(options.coalescing),
                 read_mode=ReadMode.PROMISES if is_on(options.leases) else ReadMode.READ_INDEX,
                 group_id=self.id,
+                # Who sends it in pieces knows best whether it is lost.
+                snapshot_ticks=0,
             ),
             self.log,
             random_stream,
@@ -329,6 +352,17 @@ class Replica:
         """Right neighbours, taken over in this turn's batch: the store removes their replicas."""
         self._frozen_ticks = 0
         """For how long the range has been frozen, as far as this leader knows."""
+        self.moving_ticks = 0
+        """For how long nobody has asked about the move that is under way here."""
+        self._joined: dict[int, int] = {}
+        """By member, a Raft id, that came while this replica was here: the index of the entry that brought it. It may
+        have been here before, so what it seems to acknowledge below that is an earlier life's."""
+        self._pushes: tuple[int, ...] = ()
+        """Members that were added in this turn: they have nothing, and get a snapshot once the batch is written."""
+        self.is_departed = descriptor.is_known and node not in descriptor.members
+        """It has learned that its node has no replica of the range any more."""
+        self.is_rejoining = False
+        """It was removed from here once, and has come back, but not got its snapshot yet: it helps no candidate."""
         self.descriptor_changed = False
         """Whether the descriptor is another than when the store last asked."""
         self.is_retired = False
@@ -355,6 +389,8 @@ class Replica:
         """Waiting until that much is applied."""
         self._finished: list[tuple[Work, RangeReply]] = []
         """To be answered once this turn's batch is written."""
+        self.make_room: WriteBatch | None = None
+        """What must be gone before the data of the snapshot comes that is in the next Ready."""
         self._reload = False
         """A snapshot is in this turn's batch: the memory is loaded anew once it is written."""
         self._snapshot_sent: dict[int, int] = {}
@@ -366,6 +402,10 @@ class Replica:
         """The store's tick at which it went to sleep; None while it is awake."""
         self.idle_ticks = 0
         """For how long nothing has happened that asks for anything."""
+        self.is_fresh = True
+        """Since it was made no request has come, and it has not slept."""
+        self.load = RangeLoad() if options.split_load else None
+        """What it is asked for, where ranges are split by load."""
         self.open_requests = 0
         self._all_open = all_open if all_open is not None else OpenRequests()
 
@@ -411,12 +451,21 @@ class Replica:
         if request.consistency >= _BOUNDED and self._read_applied(request, done):
             return
         if not self.group.is_leader and not self._patience_ticks:
-            done(RangeReply(request.request_id, error=self.not_leader()))
+            if request.generation < self.descriptor.generation:
+                # Whoever leads would say the same, and may know less of who has what the range gave up.
+                done(self._mismatch(request))
+            else:
+                done(RangeReply(request.request_id, error=self.not_leader()))
             return
         self.idle_ticks = 0
+        self.is_fresh = False
+        if self.load is not None:
+            self.load.note(request)
         self.open_requests += 1
+        work = Work(request, done)
         self._all_open.count += 1
-        self._queue.append(Work(request, done))
+        self._all_open.size_bytes += work.size_bytes
+        self._queue.append(work)
         self._touch(self)
 
     def _read_applied(self, request: RangeRequest, done: Done) -> bool:
@@ -451,7 +500,18 @@ class Replica:
 
     def step(self, message: Message) -> None:
         """A Raft message of another member."""
-        if self._early_ticks and not self.descriptor.is_known and message.kind == _APPEND:
+        kind = message.kind
+        if not self.descriptor.is_known:
+            if self._early_ticks and kind == _APPEND:
+                return
+            if self.is_rejoining and kind in _CAMPAIGNS:
+                return
+        if (
+            self._joined
+            and kind == _APPEND_RESPONSE
+            and not message.reject
+            and message.index < self._joined.get(message.source, 0)
+        ):
             return
         self.group.step(message)
 
@@ -633,12 +693,41 @@ class Replica:
         if frozen_for is not None and not isinstance(operation, (ThawRange, FreezeRange)):
             # What it asks for may be possible when the merge is over.
             return Evaluation(RangeReply(request.request_id, error=NotLeader(self.id)))
+        now, term = self._clock.now(), self.group.term
+        if isinstance(operation, MoveReplica):
+            self.moving_ticks = 0
+            return evaluate_move(request, operation, self.descriptor, self._leading(), now, term)
+        if isinstance(operation, TransferRange):
+            return evaluate_transfer(request, operation, self.descriptor, self._leading(), now)
+        if self.descriptor.is_moving and isinstance(operation, (SplitRange, FreezeRange)):
+            # A move takes no longer than a snapshot.
+            return Evaluation(RangeReply(request.request_id, error=NotLeader(self.id)))
         if not isinstance(operation, SplitRange):
             assert isinstance(operation, (FreezeRange, ThawRange, AbsorbRange, BumpRange)), (
                 f"{operation} does not change a range"
             )
-            return evaluate_merge(request, operation, self.descriptor, self._clock.now(), self.group.term)
-        return evaluate_split(request, operation, self.descriptor, self._clock.now(), self.group.term)
+            return evaluate_merge(request, operation, self.descriptor, now, term)
+        return evaluate_split(request, operation, self.descriptor, now, term)
+
+    def _leading(self) -> Leading:
+        return Leading(
+            self._node, self._lag_of, self._begin_handing_over, self._may_hold, self._options.cores
+        )
+
+    def _lag_of(self, node: str) -> int | None:
+        """How many entries a member lacks; None where it is not being sent entries yet."""
+        peer = self.group.core.peers.progress.get(self._id_of(node))
+        if peer is None or peer.state != ProgressState.REPLICATE:
+            return None
+        return self.group.last_index - peer.match
+
+    def _begin_handing_over(self, node: str | None) -> str | None:
+        """Hand over to a node, or to the follower that is nearest; to whom, None if there is nobody."""
+        target = self._id_of(node) if node is not None else self._nearest()
+        if not target or target == self.group.config.node_id:
+            return None
+        self.group.transfer_leadership(target)
+        return self._names[target]
 
     def _why_refused(self, request: RangeRequest) -> RangeError | None:
         invalid = why_invalid(request, self.state)
@@ -665,21 +754,42 @@ class Replica:
         else:
             # Above every timestamp that an earlier leader has served: those who confirmed its reads have heard of
             # them, and a quorum of them has elected this one.
-            self.leadership = Leadership(self._clock.now(), self._options.transaction_expiry_ms * 1_000_000)
+            options = self._options
+            self.leadership = Leadership(
+                self._clock.now(), options.transaction_expiry_ms * 1_000_000, options.session_replies_most
+            )
         self._latches = Latches()
         self._served_term = term
         self._confirmed_clock = ZERO
         return True
 
     def _propose(self, proposals: list[Work]) -> None:
+        change = proposals[-1].command and proposals[-1].command.change
+        if isinstance(change, Move) and len(proposals) > 1:
+            self._propose(proposals[:-1])
+            proposals = proposals[-1:]
         try:
-            first = self.group.propose_many([work.command.encode() for work in proposals if work.command])
+            encoded = [work.command.encode() for work in proposals if work.command]
+            if isinstance(change, Move):
+                _, first = self.group.propose_conf_change(membership_change(change, self._id_of, encoded[0]))
+            else:
+                first = self.group.propose_many(encoded)
         except ProposalDropped:
+            if len(proposals) > 1:
+                # There may be room for some of them.
+                for work in proposals:
+                    self._propose([work])
+                return
             # A transfer is under way, or too much is uncommitted: certainly in no log, so another attempt is safe.
             if self._trace is not None:
                 self._trace.mark("a proposal was dropped")
-            for work in proposals:
-                self._answer(work, RangeReply(work.request.request_id, error=NotLeader(self.id)))
+            error: RangeError = NotLeader(self.id)
+            if not self.group.core.transfer_target:
+                self._all_open.refused += 1
+                error = Overloaded(
+                    f"{self.group.core.uncommitted_bytes} bytes of range {self.id} are uncommitted"
+                )
+            self._answer(proposals[0], RangeReply(proposals[0].request.request_id, error=error))
             return
         for offset, work in enumerate(proposals):
             assert first + offset not in self._proposed, (
@@ -742,12 +852,15 @@ class Replica:
             self._refuse_all()
         if ready.snapshot is not None:
             assert not ready.committed_entries, f"range {self.id}: entries to apply beside a snapshot"
-            before = self.descriptor
-            if before.is_known:
+            before, self.make_room = self.make_room, None
+            if before is None:
+                before = WriteBatch()
+            mine = self.descriptor
+            if mine.is_known:
                 # It may hold less by now: what it has lost is for others to bring.
-                for kind in (keys.VERSION, keys.LOCK, keys.RECORD):
-                    batch.delete_range(*keys.span(kind, before.start, before.end))
-            self._become(decode_descriptor(self.log.restore(batch, ready.snapshot).descriptor))
+                for kind in keys.DATA:
+                    before.delete_range(*keys.span(kind, mine.start, mine.end))
+            self._become(decode_descriptor(self.log.restore(batch, ready.snapshot, before).descriptor))
             self.state.start, self.state.end = self.descriptor.start, self.descriptor.end
             self.applied_index, self.applied_term = ready.snapshot.index, ready.snapshot.term
             self._conf_state = ready.snapshot.conf_state
@@ -778,6 +891,8 @@ class Replica:
             self.idle_ticks = 0
         if ready.committed_entries:
             for entry in ready.committed_entries:
+                if self.is_departed:
+                    break  # The store removes it in its next turn.
                 self._apply(entry, batch)
             put_applied_state(
                 batch, self.id, AppliedState(self.applied_index, self.applied_term, self._conf_state)
@@ -790,16 +905,23 @@ class Replica:
         )
         work = self._proposed.pop(index, None)
         happened = False
+        data = entry.data
         if entry.kind != EntryKind.NORMAL:
-            self._conf_state = self.group.apply_conf_change(decode_conf_change(entry))
-        elif entry.data:
+            membership = decode_conf_change(entry)
+            data = membership.context
+            if not data:
+                self._conf_state = self.group.apply_conf_change(membership)
+        if data:
             is_ours = work is not None and work.term == entry.term and work.command is not None
-            command = work.command if is_ours and work is not None else decode_command(entry.data)
+            command = work.command if is_ours and work is not None else decode_command(data)
             assert command is not None
             self._clock.forward(command.timestamp)
             happened = command.generation == self.descriptor.generation and self.state.apply(
                 command, entry.term, batch
             )
+            if happened and entry.kind != EntryKind.NORMAL:
+                self._conf_state = self.group.apply_conf_change(membership)
+                self._note_members(index)
             if happened and command.change is not None:
                 self._carry_out(command.change, entry.term, command.timestamp, batch)
             if happened and self._lock_waits:
@@ -823,6 +945,8 @@ class Replica:
             if work.term == self._served_term and work.command.timestamp > self._confirmed_clock:
                 # The quorum that took the entry heard at least this clock with it, and followed this leader.
                 self._confirmed_clock = work.command.timestamp
+            if work.term == self._served_term and self.leadership is not None:
+                note_applied(work.request, work.reply, work.command.timestamp, self.leadership)
             self._finished.append((work, work.reply))
         elif work.term == entry.term:
             # It was evaluated for the range as it was, and has had no effect.
@@ -833,6 +957,25 @@ class Replica:
                 self._trace.mark("a proposal was lost with its leadership")
             self._finished.append((work, RangeReply(work.request.request_id, error=self.not_leader())))
 
+    def _note_members(self, index: int) -> None:
+        """An entry has changed who is a member."""
+        members = self.group.core.peers.progress
+        new = [one for one in self._conf_state.learners if one not in self._joined]
+        for one in new:
+            self._joined[one] = index
+        self._joined = {one: at for one, at in self._joined.items() if one in members}
+        self._pushes += tuple(new)
+
+    def push_snapshots(self) -> None:
+        """Leader: whoever was added and has nothing yet is sent a snapshot, without being asked whether it wants one;
+        for it may not even take part before that."""
+        self._pushes = ()
+        for node in self.descriptor.learners:
+            if self.group.push_snapshot(self._id_of(node)):
+                if self._trace is not None:
+                    self._trace.mark("a new member was sent a snapshot")
+                self._touch(self)
+
     def _carry_out(self, change: Change, term: int, timestamp: Timestamp, batch: WriteBatch) -> None:
         """An entry of this term changes the range itself; what other ranges have to do with it is for the store."""
         leads = self.group.is_leader and self.group.term == term == self._served_term
@@ -841,9 +984,15 @@ class Replica:
                 left, right = split_descriptor(self.descriptor, change)
                 self._become(left)
                 batch.put(keys.descriptor_key(self.id), encode_descriptor(left))
-                self.state.narrow(key)
+                self.state.narrow(key, batch)
                 heritage = self.leadership.copy() if leads and self.leadership is not None else None
                 self.split_off += (SplitOff(right, self._conf_state, leads, heritage),)
+            case Move():
+                if self._trace is not None and leads and change.step is MoveStep.LEAVE:
+                    self._trace.mark("a replica was moved")
+                self._become(moved(self.descriptor, change))
+                batch.put(keys.descriptor_key(self.id), encode_descriptor(self.descriptor))
+                self.moving_ticks = 0
             case _:
                 self._become(changed(self.descriptor, change))
                 batch.put(keys.descriptor_key(self.id), encode_descriptor(self.descriptor))
@@ -859,9 +1008,8 @@ class Replica:
     def _absorb(self, right: Descriptor, timestamp: Timestamp) -> None:
         """The right neighbour's keys are this range's, as of this timestamp."""
         self.absorbs += (right,)
-        self.state.end = right.end
-        # Its intents and records are in the engine; they are taken into memory once this batch is, too.
-        self._reload = True
+        # All its replicas had it frozen, durably, before this entry was proposed: the engine has everything.
+        self.state.widen(right.start, right.end)
         if self.leadership is not None:
             self.leadership.reads.record_span(right.start, right.end, timestamp)
             self.leadership.markers.forget_before(right.start, right.end, timestamp)
@@ -887,7 +1035,9 @@ class Replica:
         """The range is another one from now on."""
         self.descriptor = descriptor
         self.descriptor_changed = True
+        self.is_departed = self._node not in descriptor.members
         self._preferred_id = self._id_of(descriptor.preferred_leader)
+        self.group.set_election_window(election_window(descriptor, self._node, self._options))
         is_preferred = descriptor.preferred_leader == self._node
         if is_preferred != self._is_preferred:
             self._is_preferred = is_preferred
@@ -929,6 +1079,8 @@ class Replica:
         if self._reload:
             self._reload = False
             self.state.load()
+        if self._pushes:
+            self.push_snapshots()
         if self.leadership is None and self.group.is_leader and self._may_serve() and self._queue:
             self._touch(self)
         if self._finished:
@@ -957,8 +1109,14 @@ class Replica:
             return Evaluation(work.reply)
         assert work.timestamp is not None
         if work.is_certain:
-            return Evaluation(evaluate_certain_read(work.request, self.state, work.timestamp))
-        return evaluate_read(work.request, self.state, self.leadership, work.timestamp)
+            reply = evaluate_certain_read(work.request, self.state, work.timestamp)
+        else:
+            reply = evaluate_read(work.request, self.state, self.leadership, work.timestamp).reply
+        if self.state.threshold != ZERO:
+            reply = checked(work.request, reply, self.state)
+            if self._trace is not None and isinstance(reply.error, SnapshotTooOld):
+                self._trace.mark("a read was refused below the threshold of what is kept")
+        return Evaluation(reply)
 
     def _answer_or_wait(self, work: Work, reply: RangeReply) -> None:
         """Answer what was just evaluated, unless an intent is in the way that will most likely go by itself."""
@@ -981,6 +1139,7 @@ class Replica:
     def _answer(self, work: Work, reply: RangeReply) -> None:
         self.open_requests -= 1
         self._all_open.count -= 1
+        self._all_open.size_bytes -= work.size_bytes
         if work.guard is not None:
             assert work.latches is not None
             work.latches.release(work.guard)
@@ -1027,7 +1186,8 @@ class Replica:
 
     def tick(self) -> None:
         """One tick passes."""
-        if self._lock_waits:
+        descriptor = self.descriptor
+        if self._lock_waits.waiting:
             self._finished += self._lock_waits.tick()
         if self.group.core.renews_lease:
             now_ns = self._monotonic_ns()
@@ -1040,7 +1200,7 @@ class Replica:
             self._early_ticks -= 1
         if self._patience_ticks:
             self._patience_ticks -= 1
-        if self.descriptor.merging is not None:
+        if descriptor.merging is not None:
             self._frozen_ticks += 1
             if self._frozen_ticks > self._options.election_ticks and self._queue:
                 # Too long for anybody to wait without knowing.
@@ -1049,6 +1209,10 @@ class Replica:
                         (work, RangeReply(work.request.request_id, error=NotLeader(self.id)))
                     )
                 self._queue = []
+        elif self._frozen_ticks:
+            self._frozen_ticks = 0
+        if descriptor.learners or descriptor.leaving:
+            self.moving_ticks += 1
         if not self.group.is_leader:
             self.led_ticks = 0
             return
@@ -1071,12 +1235,13 @@ class Replica:
             and not self._early_ticks
             and not self._patience_ticks
             and self.descriptor.merging is None
+            and not self.descriptor.is_moving
             and not self.group.core.renews_lease
             # Somebody may have to finish these.
             and not self.state.records
             and not len(self.state.locks)
             # It is about to be handed over.
-            and (self._is_preferred or self._preferred_id in absent)
+            and (self._is_preferred or self._preferred_id in absent or is_on(self._options.placement))
             and self.group.may_quiesce_without(absent)
         )
 
@@ -1084,21 +1249,39 @@ class Replica:
         """Whether a follower has nothing to do that its leader doesn't know of."""
         return not self.open_requests and self.group.may_quiesce_after(leader, term, last)
 
-    def involves(self, member: int) -> bool:
-        """Whether it follows this member, or leads it."""
+    def relies_on(self, member: int, also_led: bool) -> bool:
+        """Whether it follows this member; or also, leads it."""
         core = self.group.core
-        return core.leader_id == member or (self.group.is_leader and member in core.peers.progress)
+        if core.leader_id == member:
+            return True
+        return also_led and self.group.is_leader and member in core.peers.progress
 
     @property
-    def is_new(self) -> bool:
-        """Whether it is the preferred replica of a range that nobody has led yet."""
+    def is_unborn(self) -> bool:
+        """Whether it is of a range that nobody has led, or asked to lead, as far as is known here, and that has a
+        replica which should be the first to ask."""
         core = self.group.core
-        return core.term == 0 and core.leader_id == 0 and self.descriptor.preferred_leader == self._node
+        return (
+            core.term == 0
+            and core.log.last_index == 0
+            and self._preferred_id in core.peers.configuration.voters
+            and self.group.config.node_id in core.peers.configuration.voters
+        )
 
     def campaign_if_new(self) -> None:
-        """At a cluster's first start the preferred replica need not wait for a timeout."""
-        if self.is_new:
-            self.group.campaign()
+        """At a cluster's first start whose turn it is need not wait for a timeout, nor ask before it campaigns: nobody
+        leads whom it could disturb."""
+        if self.group.core.term == 0 and self.group.core.leader_id == 0:
+            self._touch(self)
+            me = self.group.config.node_id
+            self.group.step(Message(MessageKind.TIMEOUT_NOW, me, me, self.group.term))
+
+    @property
+    def rests_after_ticks(self) -> int:
+        """How long nothing must happen before it may sleep. One that was just made and that nobody has asked for
+        anything waits for its followers only: of thousands of ranges of a node that starts, most are such."""
+        most = self._options.quiesce_ticks
+        return min(most, self._options.heartbeat_ticks + 1) if self.is_fresh else most
 
     def compact(self, batch: WriteBatch) -> None:
         """Drop entries that are applied and that nobody needs, or that are too many, see `truncation`."""
@@ -1122,10 +1305,22 @@ class Replica:
             log.compact(batch, at)
             self.group.compacted(log.first_index())
 
+    def cut_log(self, batch: WriteBatch) -> None:
+        """Drop all that is applied, whoever lacks it. Between two turns."""
+        applied = self.group.applied
+        if applied >= self.log.first_index():
+            self.log.compact(batch, applied)
+            self.group.compacted(self.log.first_index())
+
     @property
     def is_stuck(self) -> bool:
         """Whether this replica leads a range that has been frozen for longer than a merge takes."""
-        return self._frozen_ticks > 2 * self._options.election_ticks and self.group.is_leader
+        return (
+            # A snapshot may have thawed it, and no tick has come since.
+            self.descriptor.merging is not None
+            and self._frozen_ticks > 2 * self._options.election_ticks
+            and self.group.is_leader
+        )
 
     def led(self) -> Led | None:
         """What placement must know of a range that this node leads; None if it does not."""
@@ -1153,6 +1348,13 @@ class Replica:
         """This node is about to stop: ask the follower that is closest behind to take over, if one answers."""
         if not self.group.is_leader:
             return
+        nearest = self._nearest()
+        if nearest:
+            self.group.transfer_leadership(nearest)
+            self._touch(self)
+
+    def _nearest(self) -> int:
+        """Leader: the follower that is closest behind, answers, and will go on to vote; 0 if there is none."""
         core = self.group.core
         # Raft forgets who was heard once an election timeout; until the next answers nobody is known to be silent.
         was_forgotten = core.election_elapsed <= self._options.heartbeat_ticks
@@ -1160,20 +1362,22 @@ class Replica:
             (peer.match, number)
             for number, peer in core.peers.progress.items()
             if number != self.group.config.node_id
+            and number in core.peers.configuration.voters
             and (peer.recent_active or was_forgotten)
             and peer.state == ProgressState.REPLICATE
         ]
-        if followers:
-            self.group.transfer_leadership(max(followers)[1])
-            self._touch(self)
+        return max(followers)[1] if followers else 0
 
-    def look_after_snapshots(self) -> None:
-        """Called once a second: a follower that stays silent after a snapshot is asked anew."""
+    def look_after_snapshots(self, under_way: Collection[int] = ()) -> None:
+        """Called once a second: a follower that stays silent after it has got a snapshot is asked anew; not those to
+        whom one is `under_way`."""
         if not self.group.is_leader:
             self._snapshot_sent.clear()
             return
+        if self.descriptor.learners:
+            self.push_snapshots()
         for number, peer in self.group.core.peers.progress.items():
-            if peer.state != ProgressState.SNAPSHOT:
+            if peer.state != ProgressState.SNAPSHOT or number in under_way:
                 self._snapshot_sent.pop(number, None)
                 continue
             seconds = self._snapshot_sent.get(number, 0) + 1

@@ -29,15 +29,18 @@ import msgspec
 
 from reference_db.api import (
     AwaitFrozen,
+    BadRequest,
     Overloaded,
     RangeMismatch,
     RangeReply,
     RangeRequest,
     Reshaped,
+    RetireReplica,
     TimedOut,
     spans_of,
 )
 from reference_db.raft import ConfState, HardState, Message, MessageKind, Ready, Role, beats
+from reference_db.raft.core import RaftCore
 from reference_db.raft.reads import number_of
 from reference_db.ranges.closed_timestamps import ClosedTimestamps
 from reference_db.ranges.descriptor import (
@@ -47,6 +50,7 @@ from reference_db.ranges.descriptor import (
     unknown_range,
 )
 from reference_db.ranges.elections import ElectionBound
+from reference_db.ranges.flow import Inbox, OpenRequests
 from reference_db.ranges.heartbeats import (
     ANSWER_NUMBERS,
     BEAT_NUMBERS,
@@ -58,12 +62,17 @@ from reference_db.ranges.heartbeats import (
 from reference_db.ranges.led import Led
 from reference_db.ranges.merge import erase_range
 from reference_db.ranges.options import StoreOptions, is_on
-from reference_db.ranges.replica import Done, OpenRequests, ReadCounters, Replica, Said, Saying
+from reference_db.ranges.replica import Done, ReadCounters, Replica, Said, Saying
+from reference_db.ranges.snapshots import SnapshotCounters, SnapshotReceiver, SnapshotSender, Taken
 from reference_db.ranges.split import SplitOff, write_right
+from reference_db.ranges.survey import Survey, describe_replica, survey
+from reference_db.ranges.tombstones import GONE, Tombstone, erase_data, read_tombstone, tombstone_for
+from reference_db.ranges.unborn import Unborn
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
-from reference_db.storage.raft_log import MAX_SNAPSHOT_BYTES, begin_range, bootstrap_range
-from reference_db.storage.range_snapshot import snapshot_descriptor
+from reference_db.storage.raft_log import begin_range, bootstrap_range
+from reference_db.storage.range_snapshot import AppliedState, snapshot_descriptor
+from reference_db.storage.snapshot_pieces import finish_placing
 from reference_db.timestamp import HybridClock, Timestamp
 from reference_db.trace import Trace
 
@@ -71,12 +80,14 @@ RANGES_KEY = keys.STORE + b"ranges"
 """The ids of the ranges that have a replica here."""
 AWAIT_FROZEN_MS = 1500
 """How long a node is asked whether its replica is frozen, before it gives up."""
-CAMPAIGN_TICK = 3
-"""When, in a new cluster, preferred leaders campaign: once the nodes have had the time to connect."""
+
+Retired = Callable[[str | None], None]
+"""Hears why a replica may not be removed, or None once it is durable that nothing is left of it."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 _HEARTBEAT, _HEARTBEAT_RESPONSE = MessageKind.HEARTBEAT, MessageKind.HEARTBEAT_RESPONSE
-_SNAPSHOT = MessageKind.SNAPSHOT
+_SNAPSHOT, _SNAPSHOT_ANSWER = MessageKind.SNAPSHOT, MessageKind.SNAPSHOT_ANSWER
+_LEADER = Role.LEADER
 _PRE_VOTE, _VOTE = MessageKind.PRE_VOTE, MessageKind.VOTE
 _NOBODY: dict[int, int] = {}
 _INVITATIONS = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE, MessageKind.HEARTBEAT, _SNAPSHOT})
@@ -117,6 +128,10 @@ class StoreCounters:
     """Ranges that this node has seen absorbed by their neighbours."""
     snapshots: int = 0
     """Snapshots sent to followers."""
+    elections_won: int = 0
+    """How often a replica here became its range's leader."""
+    retired: int = 0
+    """Replicas removed because their ranges had left this node."""
 
 
 def bootstrap_store(
@@ -196,13 +211,11 @@ class Store:
         self._alarm = alarm
         self._monotonic_ns = monotonic_ns
         self._random = random_stream
-        self._oversized: set[int] = set()
-        """Ranges whose snapshot is known to be too large to be sent."""
         self._trace = trace
         self._ticks = 0
         self.replicas: dict[int, Replica] = {}
         self._said: Said = {}
-        self._all_open = OpenRequests()
+        self.open = OpenRequests()
         self._id = next(number for number, name in names.items() if name == node)
         self._coalescing = is_on(options.coalescing)
         self.heartbeats = HeartbeatOutbox()
@@ -214,10 +227,10 @@ class Store:
         self._heard = {number: 0 for number in names if number != self._id}
         """By other member: the tick in which a frame of it arrived last."""
         self._election_bound = ElectionBound(options)
-        self._new: list[Replica] = []
-        """Those of a new cluster whose turn to campaign has not come yet, the first at the end."""
         self._silent: set[int] = set()
         """Members that were silent for an election timeout: whoever sleeps and relies on them was woken."""
+        self._broken: set[int] = set()
+        """Members whose connection broke, and that were not heard since."""
         self._followed: dict[int, dict[int, int]] = {}
         """By leader, a Raft id: the ranges in which this node follows it, with their terms."""
         self._follows_version = clock.now().wall_ns
@@ -225,11 +238,24 @@ class Store:
         the same ones, since its clock goes on."""
         self._touched: dict[int, Replica] = {}
         """Replicas that the next turn looks at, in the order in which they were touched."""
-        self._inbox: list[tuple[int, Message]] = []
+        self.inbox = Inbox()
+        """Raft messages that arrived while a sync is under way."""
         self._strangers: list[tuple[int, Message]] = []
         """Messages for ranges that are not here. They wait for the end of a turn, which may bring the range."""
         self._frozen_waits: list[tuple[RangeRequest, Done, int]] = []
         """Who wants to hear that a replica here is frozen, durably; and until which tick."""
+        self._cut_off: list[int] = []
+        """Ranges that were cut off in the turn that is under way: their replicas are in its batch, and not made yet."""
+        self._absorbed: set[int] = set()
+        """Those among the following whose ranges are gone for good."""
+        self.elsewhere: Callable[[bytes, bytes | None], Sequence[Descriptor]] = lambda _start, _end: ()
+        """What this node has heard of the ranges that hold a span, wherever they are."""
+        self._retiring: list[tuple[Descriptor, Retired]] = []
+        """Replicas that the next turn removes: by these descriptors this node has none."""
+        self._keeping: list[tuple[bytes, bytes, Callable[[], None]]] = []
+        """What the node itself wants to be durable: keys, values, and who hears that they are."""
+        self.may_hold: Callable[[str], bool] = lambda _node: True
+        """Whether a range may take a node as a member."""
         self._in_flight = False
         """A turn waits for its sync."""
         self._room = 0
@@ -248,12 +274,40 @@ class Store:
         )
         # One bound method for all replicas.
         self._touch_one, self._whose_one = self._touch, self._whose
+        finished = finish_placing(engine)
+        if finished and trace is not None:
+            trace.mark("a snapshot that a crash had left half in place was finished")
+        self.snapshots = SnapshotCounters(placed=len(finished))
+        self._transfers = self.clock.now().wall_ns
+        self.sender = SnapshotSender(
+            engine,
+            options,
+            self.snapshots,
+            read_range=self._read_range,
+            new_transfer=self._new_transfer,
+            send=self._send_piece,
+            failed=self._snapshot_failed,
+        )
+        self.receiver = SnapshotReceiver(
+            engine,
+            options,
+            self.snapshots,
+            admits=self._has_room_as_of,
+            send=self._send_piece,
+            is_awaited=self._awaits_snapshot,
+        )
+        if self.snapshots.resumed and trace is not None:
+            trace.mark("a node started with a part of a snapshot")
+        self._may_hold_one = self._may_hold
         for descriptor in read_descriptors(engine):
             self._add(descriptor)
+        self._unborn = Unborn(node, options.election_ticks, self._quiescence)
+        self._hold_unborn()
         if engine.get(keys.CLOCK_BOUND) is not None:
             # Nothing leaves a node before its clock's bound is durable: an earlier life may have promised something.
             for replica in self.replicas.values():
                 replica.group.hold_votes()
+        self._clean_up()
 
     def _add(self, descriptor: Descriptor) -> Replica:
         """Make the replica of a range whose state is in the engine."""
@@ -269,8 +323,9 @@ class Store:
             touch=self._touch_one,
             trace=self._trace,
             said=self._said,
-            all_open=self._all_open,
+            all_open=self.open,
             whose=self._whose_one,
+            may_hold=self._may_hold_one,
             closed=self.closed,
             reads=self.reads,
         )
@@ -283,11 +338,25 @@ class Store:
         self._awake[descriptor.id] = self.replicas[descriptor.id] = replica
         return replica
 
+    def _may_hold(self, node: str) -> bool:
+        return self.may_hold(node)
+
+    def add_member(self, number: int, node: str) -> None:
+        """A node was added to the cluster, with this Raft id."""
+        self._names[number] = node
+        self._heard[number] = self._ticks
+
+    def keep(self, key: bytes, value: bytes, done: Callable[[], None]) -> None:
+        """Have something of the node itself written in the next turn; `done` hears when it is durable."""
+        self._keeping.append((key, value, done))
+        self._wake()
+
     def remove_replica(self, range_id: int) -> None:
         """Forget a replica, between two turns. All its requests must have been answered."""
         replica = self.replicas.pop(range_id)
         assert not replica.open_requests, f"range {range_id} goes with {replica.open_requests} open requests"
         self._awake.pop(range_id, None)
+        self._unborn.remove(range_id)
         self._touched.pop(range_id, None)
         if self._followed.get(replica.followed[0], _NOBODY).pop(range_id, None) is not None:
             self._follows_version += 1
@@ -297,13 +366,21 @@ class Store:
     def receive(self, raft: Sequence[tuple[int, Message]]) -> None:
         """Raft messages of a frame. The clock was forwarded already."""
         if self._in_flight:
-            self._inbox.extend(raft)
+            self.inbox.extend(raft)
         else:
             self._take_in(raft)
 
     def _take_in(self, raft: Sequence[tuple[int, Message]]) -> None:
         stepped: dict[int, Replica] = {}
         for range_id, message in raft:
+            if message.kind is _SNAPSHOT_ANSWER:
+                self.sender.answered(range_id, message)
+                continue
+            if message.kind is _SNAPSHOT and message.context:
+                complete = self.receiver.take(range_id, message)
+                if complete is None:
+                    continue
+                message = complete
             replica = self.replicas.get(range_id)
             if replica is None:
                 self._strangers.append((range_id, message))
@@ -318,7 +395,7 @@ class Store:
         for range_id, replica in stepped.items():
             if replica.has_work:
                 self._touched[range_id] = replica
-        if self._touched or self._strangers:
+        if self._touched or self._strangers or self.receiver.has_work:
             self._wake()
 
     def receive_heartbeats(self, source: int, heartbeats: Heartbeats) -> None:
@@ -378,7 +455,11 @@ class Store:
         """Whether what a snapshot holds belongs to no other range here, but for those that it has absorbed. What one
         range has not given up yet, another cannot have: it must wait until the split is applied that parts them."""
         assert message.snapshot is not None, f"a SNAPSHOT of range {range_id} without one"
-        descriptor = decode_descriptor(snapshot_descriptor(message.snapshot.data))
+        return self._has_room_as_of(range_id, snapshot_descriptor(message.snapshot.data))
+
+    def _has_room_as_of(self, range_id: int, encoded: bytes) -> bool:
+        """The same, of a range as of this encoded descriptor."""
+        descriptor = decode_descriptor(encoded)
         for other in self.replicas.values():
             if (
                 other.id != range_id
@@ -408,31 +489,66 @@ class Store:
             if range_id not in self.replicas:
                 if message.kind not in _INVITATIONS:
                     continue
-                if self._engine.get(keys.tombstone_key(range_id)) is not None:
+                tombstone = self._tombstone(range_id)
+                if tombstone is not None:
+                    if not self._rejoin(range_id, message, tombstone):
+                        if self._trace is not None and not tombstone.descriptor:
+                            self._trace.mark("a message for a range that was merged away was dropped")
+                        continue
+                else:
                     if self._trace is not None:
-                        self._trace.mark("a message for a range that was merged away was dropped")
-                    continue
-                if self._trace is not None:
-                    self._trace.mark("a replica took part in a range that it did not know yet")
-                batch = WriteBatch()
-                begin_range(batch, range_id, b"", ConfState())
-                batch.put(RANGES_KEY, self._ids_with(range_id))
-                self.counters.batches += 1
-                self._engine.write(batch)
-                self._add(unknown_range(range_id))
+                        self._trace.mark("a replica took part in a range that it did not know yet")
+                    self._begin_unknown(range_id, HardState())
             self._take_in([(range_id, message)])
+
+    # Snapshots, see `snapshots`: they leave and arrive in pieces, of which Raft knows nothing.
+
+    def _new_transfer(self) -> int:
+        self._transfers += 1
+        return self._transfers
+
+    def _read_range(self, range_id: int) -> tuple[AppliedState, bytes, bytes | None] | None:
+        """What a snapshot of a range that is led here would be of."""
+        replica = self.replicas.get(range_id)
+        if replica is None or not replica.group.is_leader or not replica.descriptor.is_known:
+            return None
+        return replica.log.applied_state(), replica.descriptor.start, replica.descriptor.end
+
+    def _send_piece(self, range_id: int, message: Message) -> None:
+        self.counters.raft_messages += 1
+        self._send(self._names[message.target], range_id, message)
+
+    def _snapshot_failed(self, range_id: int, member: int) -> None:
+        replica = self.replicas.get(range_id)
+        if replica is not None:
+            if self._trace is not None:
+                self._trace.mark("a snapshot was given up because its receiver was silent")
+            replica.group.report_snapshot(member, False)
+            self._touch(replica)
+
+    def _awaits_snapshot(self, range_id: int) -> bool:
+        """Whether a snapshot that arrived whole has still to be put in place."""
+        replica = self.replicas.get(range_id)
+        if replica is not None and replica.group.core.log.snapshot is not None:
+            return True
+        return any(one == range_id and message.kind is _SNAPSHOT for one, message in self._strangers)
 
     def _ids_with(self, *new: int) -> bytes:
         return _ENCODER.encode(sorted({*self.replicas, *new}))
 
     def _whose(self, request: RangeRequest) -> tuple[bytes, ...]:
-        """Descriptors of the ranges here that hold a request's keys, encoded."""
+        """Descriptors of the ranges that hold a request's keys, encoded: those here, and as far as there are none, what
+        else this node knows. A range that was cut off here may have moved away."""
         wanted = spans_of(request)
-        return tuple(
-            encode_descriptor(replica.descriptor)
+        found = [
+            replica.descriptor
             for _, replica in sorted(self.replicas.items())
             if any(replica.descriptor.overlaps(start, end) for start, end in wanted)
-        )
+        ]
+        for start, end in wanted:
+            if not any(one.contains_span(start, end) for one in found):
+                found += [one for one in self.elsewhere(start, end) if one not in found]
+        return tuple(map(encode_descriptor, found))
 
     # Who sleeps. A range goes to sleep when nothing has happened for a while and everybody has everything: its leader
     # says so to its followers, and from then on nothing is sent for it, and no time passes. Whatever touches a replica
@@ -440,6 +556,7 @@ class Store:
 
     def _fall_asleep(self, replica: Replica) -> None:
         replica.asleep_since = self._ticks
+        replica.is_fresh = False
         del self._awake[replica.id]
         self.counters.sleeps += 1
 
@@ -447,6 +564,10 @@ class Store:
         """Time passes again for a replica that sleeps. If somebody else than its leader (`source`) has woken a
         follower, its leader is woken too: a healthy one speaks up before anybody campaigns."""
         assert replica.asleep_since is not None, f"range {replica.id} is awake"
+        if self._unborn.remove(replica.id):
+            replica.asleep_since = None
+            self._awake[replica.id] = replica
+            return
         core = replica.group.core
         missed = self._ticks - replica.asleep_since
         replica.group.resume(missed, self._ticks - self._heard.get(core.leader_id, self._ticks))
@@ -470,21 +591,44 @@ class Store:
     def heard(self, member: int) -> None:
         """A frame of another member, a Raft id, arrived. One that was silent may have missed much."""
         self._heard[member] = self._ticks
-        if member in self._silent:
+        if member in self._silent or member in self._broken:
             self._silent.discard(member)
-            self._wake_for(member)
+            self._broken.discard(member)
+            self._wake_for(member, also_led=True)
 
     def _listen(self) -> None:
         """Called every tick: who has become silent?"""
         for member, at in self._heard.items():
             if self._ticks - at >= self._options.election_ticks and member not in self._silent:
                 self._silent.add(member)
-                self._wake_for(member)
+                self._wake_for(member, also_led=False)
 
-    def _wake_for(self, member: int) -> None:
-        """Something has happened to a member's node: whoever follows or leads it must look."""
+    def _wake_for(self, member: int, also_led: bool) -> None:
+        """Something has happened to a member's node: who follows it must look; and once it is back, those who lead it,
+        for it may have missed something."""
         for replica in self.replicas.values():
-            if replica.asleep_since is not None and replica.involves(member):
+            if replica.asleep_since is not None and replica.relies_on(member, also_led):
+                self._wake_up(replica)
+
+    def _hold_unborn(self) -> None:
+        """At the start: no time passes for ranges that nobody has led yet, see `unborn`."""
+        for replica in self.replicas.values():
+            if replica.is_unborn:
+                replica.asleep_since = 0
+                self._unborn.add(replica)
+                del self._awake[replica.id]
+
+    def _bear_some(self, cores: Sequence[RaftCore]) -> None:
+        campaigning, waking = self._unborn.tick(
+            self._ticks,
+            len(self._awake),
+            lambda: [self._names[member] for member in self._silent],
+            lambda: self._election_bound.admits(cores),
+        )
+        for replica in campaigning:
+            replica.campaign_if_new()
+        for replica in waking:
+            if replica.asleep_since is not None:
                 self._wake_up(replica)
 
     def follows(self, leader: int) -> tuple[int, dict[int, int]]:
@@ -526,24 +670,42 @@ class Store:
         """A request for a range; `done` is called exactly once."""
         self.counters.requests += 1
         replica = self.replicas.get(request.range_id)
+        first = request.operations[0]
+        if isinstance(first, RetireReplica):
+            self.retire(decode_descriptor(first.descriptor), partial(_retired, request, done))
+            return
         if replica is None:
-            error = RangeMismatch(request.range_id, b"", self._whose(request))
+            left = self._tombstone(request.range_id)
+            error = RangeMismatch(
+                request.range_id, b"" if left is None else left.descriptor, self._whose(request)
+            )
             done(RangeReply(request.request_id, error=error))
             return
         self._room -= 1
-        if self._room < 0 and not self._has_room():
+        overload = self._overload(replica)
+        if overload is not None:
             self.counters.refused += 1
             if self._trace is not None:
                 self._trace.mark("a request was refused because too many are under way")
-            reason = f"{self._options.requests_most} requests are under way on {self.node}"
-            done(RangeReply(request.request_id, error=Overloaded(reason)))
+            done(RangeReply(request.request_id, error=Overloaded(overload)))
             return
-        if isinstance(request.operations[0], AwaitFrozen):
+        if isinstance(first, AwaitFrozen):
             until = self._ticks + max(AWAIT_FROZEN_MS // self._options.tick_ms, 1)
             self._frozen_waits.append((request, done, until))
             self._touch(replica)
             return
         replica.submit(request, done)
+
+    def _overload(self, replica: Replica) -> str | None:
+        """Why no more requests can be taken on; None if they can."""
+        options = self._options
+        if self._room < 0 and not self._has_room():
+            return f"{options.requests_most} requests are under way on {self.node}"
+        if self.open.size_bytes > options.request_bytes_most:
+            return f"requests that write {self.open.size_bytes} bytes are under way on {self.node}"
+        if replica.open_requests >= options.range_requests_most:
+            return f"{replica.open_requests} requests of range {replica.id} are under way on {self.node}"
+        return None
 
     def _has_room(self) -> bool:
         """Counts what is open, and says whether one more may come."""
@@ -554,34 +716,42 @@ class Store:
     @property
     def open_requests(self) -> int:
         """Requests that have not been answered yet."""
-        return self._all_open.count
+        return self.open.count
 
     def tick(self) -> None:
         """One tick passes for all groups."""
         self._ticks += 1
         self._listen()
+        self.sender.tick()
+        self.receiver.tick()
+        if self.receiver.has_work:
+            self._wake()
         awake = list(self._awake.values())
         self.counters.replica_ticks += len(awake)
         # All at the same ticks, so that they share envelopes.
         beats_now = self._coalescing and self._ticks % self._options.heartbeat_ticks == 0
         self._election_bound.next_tick()
         cores = [replica.group.core for replica in awake]
+        least_rest = self._options.heartbeat_ticks
         for replica, core in zip(awake, cores, strict=True):
-            if self._election_bound.holds_back(core, cores):
+            if core.election_elapsed + 1 >= core.randomized_timeout and self._election_bound.holds_back(
+                core, cores
+            ):
                 continue
             replica.tick()
-            if beats_now and replica.group.is_leader:
+            if beats_now and core.role is _LEADER:
                 self._beat(replica)
             if replica.has_work:
                 self._touch(replica)
-            elif self._quiescence and replica.idle_ticks >= self._options.quiesce_ticks:
+            elif (
+                self._quiescence
+                and core.role is _LEADER
+                and replica.idle_ticks > least_rest
+                and replica.idle_ticks >= replica.rests_after_ticks
+            ):
                 self._maybe_sleep(replica)
-        if self._ticks == CAMPAIGN_TICK:
-            self._new = [replica for replica in reversed(awake) if replica.is_new]
-        while self._new and self._election_bound.admits(cores):
-            replica = self._new.pop()
-            replica.campaign_if_new()
-            self._touch(replica)
+        if self._unborn:
+            self._bear_some(cores)
         if self._ticks % max(1000 // self._options.tick_ms, 1) == 0:
             self._upkeep()
 
@@ -596,21 +766,38 @@ class Store:
     def _upkeep(self) -> None:
         """Once a second or so."""
         for replica in self._awake.values():
-            replica.look_after_snapshots()
-            size = replica.log.oversized_bytes
-            if size and replica.id not in self._oversized and self._alarm is not None:
-                self._oversized.add(replica.id)
-                if self._trace is not None:
-                    self._trace.mark("a range has outgrown its snapshots")
-                self._alarm(
-                    f"range {replica.id}",
-                    f"a follower needs a snapshot, which has {size} bytes and cannot be sent: the limit is "
-                    f"{MAX_SNAPSHOT_BYTES}. The follower stays behind; cut the keyspace into more ranges",
-                )
+            if replica.group.is_leader:
+                replica.look_after_snapshots(self.sender.members(replica.id))
+
+    def cut_logs(self) -> list[tuple[int, int, int]]:
+        """Between two turns: drop all that is applied from the logs here. Of each range its first index before and
+        after."""
+        assert not self._in_flight, "logs are cut while a turn waits for its sync"
+        batch, found = WriteBatch(), []
+        for range_id, replica in sorted(self.replicas.items()):
+            before = replica.log.first_index()
+            replica.cut_log(batch)
+            found.append((range_id, before, replica.log.first_index()))
+        if len(batch):
+            self.counters.batches += 1
+            self._engine.write(batch)
+        return found
+
+    def led(self) -> list[Replica]:
+        """Those that lead and may answer, in the order of their ids."""
+        return [one for _, one in sorted(self.replicas.items()) if one.leadership and one.group.is_leader]
 
     def led_for_others(self) -> list[Led]:
         """The ranges that this node leads though another replica is preferred."""
         return [led for replica in self._awake.values() if (led := replica.led()) is not None]
+
+    def serving(self) -> list[Replica]:
+        """Those that lead and may answer, asleep or not, and are not about to be merged away."""
+        return [
+            replica
+            for _, replica in sorted(self.replicas.items())
+            if replica.leadership is not None and replica.descriptor.merging is None
+        ]
 
     def unsettled(self) -> list[Replica]:
         """Those that serve, and hold intents or records of transactions."""
@@ -644,7 +831,8 @@ class Store:
         for replica in self.replicas.values():
             replica.report_unreachable(node)
         member = next((number for number, name in self._names.items() if name == node), 0)
-        self._wake_for(member)
+        self._broken.add(member)
+        self._wake_for(member, also_led=False)
 
     def _touch(self, replica: Replica) -> None:
         if replica.asleep_since is not None:
@@ -663,12 +851,17 @@ class Store:
         """Run one turn; see the top of the file. Not while another one waits for its sync."""
         assert not self._in_flight, "a turn was started while another one waits for its sync"
         self.counters.turns += 1
-        touched = self._take_touched()
         batch = WriteBatch()
         under_way: list[tuple[Replica, Ready]] = []
         split_off: list[SplitOff] = []
         gone: list[Replica] = []
-        must_sync = False
+        retired = self._remove_retiring(batch, gone) if self._retiring else []
+        keeping, self._keeping = self._keeping, []
+        for key, value, done in keeping:
+            batch.put(key, value)
+            retired.append(partial(_kept, done))
+        touched = self._take_touched()
+        must_sync = bool(retired)
         for replica in touched.values():
             replica.evaluate()
             self._note_whom_it_follows(replica)
@@ -678,7 +871,9 @@ class Store:
                 continue
             ready = group.ready()
             if ready.snapshot is not None:
-                gone += self._make_room(replica, ready.snapshot.data, batch)
+                replica.make_room = WriteBatch()
+                gone += self._make_room(replica, ready.snapshot.data, replica.make_room)
+                self.receiver.placed(replica.id)
             replica.take_ready(ready, batch)
             for right in replica.absorbs:
                 gone.append(self._take_over(replica, right, batch))
@@ -691,9 +886,16 @@ class Store:
                 replica.compact(batch)
             if replica.split_off:
                 for origin in replica.split_off:
+                    if self._has_left(origin.right, batch):
+                        continue
                     self._write_right(origin, batch)
-                split_off += replica.split_off
+                    split_off.append(origin)
                 replica.split_off = ()
+        taken = self.receiver.write(batch) if self.receiver.has_work else []
+        if self._cut_off:
+            # After all that came and went in this turn.
+            batch.put(RANGES_KEY, self._ids_with(*self._cut_off))
+        must_sync = must_sync or bool(taken)
         bound = self.clock.bound_to_persist()
         if bound is not None:
             batch.put(keys.CLOCK_BOUND, bound.to_bytes(8, "big"))
@@ -716,15 +918,18 @@ class Store:
             if replica.descriptor_changed:
                 replica.descriptor_changed = False
                 self._tell_descriptor(replica.descriptor)
+                if replica.is_departed:
+                    self.retire(replica.descriptor, _nobody)
             if replica.leader_changed:
                 replica.leader_changed = False
+                self.counters.elections_won += replica.group.is_leader
                 self._leader_changed(replica.id, replica.leader)
         if not must_sync:
             self._end_turn(under_way, None, ())
             return
         self._in_flight = True
         self.counters.syncs += 1
-        self._sync(partial(self._synced, under_way, bound, frozen))
+        self._sync(partial(self._synced, under_way, bound, frozen, retired, taken))
 
     def _take_touched(self) -> dict[int, Replica]:
         """The replicas of this turn: all that have work, or without batching the first of them."""
@@ -740,9 +945,15 @@ class Store:
         under_way: list[tuple[Replica, Ready]],
         bound: int | None,
         frozen: Sequence[tuple[RangeRequest, Done, Descriptor]],
+        retired: Sequence[Retired] = (),
+        taken: Sequence[Taken] = (),
     ) -> None:
         self._in_flight = False
         self._end_turn(under_way, bound, frozen)
+        if taken:
+            self._take_in(self.receiver.written(taken))
+        for done in retired:
+            done(None)
 
     def _end_turn(
         self,
@@ -762,11 +973,132 @@ class Store:
             done(RangeReply(request.request_id, (Reshaped((encode_descriptor(descriptor),)),)))
         if self._strangers:
             self._take_strangers()
-        if self._inbox:
-            inbox, self._inbox = self._inbox, []
-            self._take_in(inbox)
-        elif self._touched:
+        if self.inbox:
+            self._take_in(self.inbox.take())
+        if self._touched or self._retiring or self._keeping:
             self._wake()
+
+    # Who moves away. A replica whose range has left this node is removed; what stays is a tombstone.
+
+    def retire(self, descriptor: Descriptor, done: Retired) -> None:
+        """By this descriptor the range has no replica here: the next turn removes what there is, unless that is newer.
+        `done` hears why that may not be, or None once it is durable that nothing older comes back."""
+        self._retiring.append((descriptor, done))
+        self._wake()
+
+    def retire_absorbed(self, range_id: int, absorber: int) -> bool:
+        """The range was absorbed by another one, of which this node has no replica: remove this one's for good. False
+        if the one that takes it over is here; it will."""
+        replica = self.replicas.get(range_id)
+        if replica is None or (not replica.descriptor.is_known and absorber in self.replicas):
+            return False
+        merging = replica.descriptor.merging
+        if merging is not None and merging.left_id in self.replicas:
+            return False
+        self._retiring.append((replica.descriptor, _nobody))
+        self._absorbed.add(range_id)
+        self._wake()
+        return True
+
+    def _remove_retiring(self, batch: WriteBatch, gone: list[Replica]) -> list[Retired]:
+        """Put the removals that wait into this batch; who must hear when they are durable."""
+        retiring, self._retiring = self._retiring, []
+        told: list[Retired] = []
+        laid: dict[int, Tombstone] = {}
+        """Tombstones of this batch: who hears twice in one turn that it has left keeps what it had promised."""
+        for descriptor, done in retiring:
+            range_id = descriptor.id
+            replica = self.replicas.get(range_id)
+            is_gone = range_id in self._absorbed
+            refusal = None if is_gone else self._why_stays(descriptor, replica)
+            before = laid.get(range_id) or self._tombstone(range_id)
+            if refusal is None and before is not None and before.generation is None:
+                refusal = f"range {range_id} was merged into another one"
+            if refusal is not None:
+                done(refusal)
+                continue
+            promised = HardState()
+            if replica is not None:
+                core = replica.group.core
+                promised = HardState(core.term, core.vote)
+            tombstone = laid[range_id] = GONE if is_gone else tombstone_for(descriptor, promised, before)
+            self._absorbed.discard(range_id)
+            if replica is None:
+                batch.put(keys.tombstone_key(range_id), tombstone.encode())
+            else:
+                if replica.descriptor.is_known:
+                    erase_data(batch, replica.descriptor.start, replica.descriptor.end)
+                if self._trace is not None:
+                    self._trace.mark("a replica that its range had left was removed")
+                self.counters.retired += 1
+                self._remove(replica, batch, tombstone)
+                gone.append(replica)
+            told.append(done)
+        return told
+
+    def _why_stays(self, descriptor: Descriptor, replica: Replica | None) -> str | None:
+        """Why a replica may not be removed because of this descriptor; None if it may."""
+        if self.node in descriptor.members:
+            return f"{self.node} is a member of {descriptor}"
+        if replica is None:
+            return None
+        mine = replica.descriptor
+        if mine.is_known and not replica.is_departed and mine.generation >= descriptor.generation:
+            return f"{self.node} has range {mine.id} as of generation {mine.generation}, not {descriptor.generation}"
+        return None
+
+    def strays(self) -> list[Descriptor]:
+        """Ranges of which this node has a replica that hears no leader; of one that is nothing but a promise, since it
+        was asked for a vote and has got no data yet, only the id is known."""
+        return [replica.descriptor for replica in self._awake.values() if replica.group.hears_no_leader]
+
+    def moves_under_way(self) -> list[tuple[Descriptor, int]]:
+        """Ranges led here that are being moved; and for how many ticks nobody has asked about that."""
+        return [
+            (replica.descriptor, replica.moving_ticks)
+            for replica in self._awake.values()
+            if replica.leadership is not None and replica.descriptor.is_moving
+        ]
+
+    def _tombstone(self, range_id: int) -> Tombstone | None:
+        """What is left of a replica that was removed from here; None if none was."""
+        return read_tombstone(self._engine, range_id)
+
+    def _rejoin(self, range_id: int, message: Message, tombstone: Tombstone) -> bool:
+        """A message for a range whose replica was removed from here. A snapshot that is newer than that brings it back,
+        with what it had promised; says whether."""
+        if message.kind is not _SNAPSHOT or not self._has_room_for(range_id, message):
+            return False
+        assert message.snapshot is not None, f"a SNAPSHOT of range {range_id} without one"
+        descriptor = decode_descriptor(snapshot_descriptor(message.snapshot.data))
+        if not tombstone.admits(descriptor) or self.node not in descriptor.members:
+            return False
+        self._begin_unknown(range_id, HardState(tombstone.term, tombstone.vote))
+        replica = self.replicas[range_id]
+        replica.is_rejoining = True
+        replica.group.hold_votes()
+        if self._trace is not None:
+            self._trace.mark("a replica came with a snapshot newer than its tombstone")
+        return True
+
+    def _begin_unknown(self, range_id: int, hard_state: HardState) -> None:
+        """Make a replica that knows nothing of its range yet."""
+        batch = WriteBatch()
+        begin_range(batch, range_id, b"", ConfState(), hard_state=hard_state)
+        batch.put(RANGES_KEY, self._ids_with(range_id))
+        self.counters.batches += 1
+        self._engine.write(batch)
+        self._add(unknown_range(range_id))
+
+    def _clean_up(self) -> None:
+        """At the start: what a crash has left of replicas that had left, or had not quite come back."""
+        for range_id, replica in sorted(self.replicas.items()):
+            if replica.is_departed:
+                self._retiring.append((replica.descriptor, _nobody))
+            elif not replica.descriptor.is_known:
+                tombstone = self._tombstone(range_id)
+                if tombstone is not None and tombstone.descriptor:
+                    self._retiring.append((decode_descriptor(tombstone.descriptor), _nobody))
 
     def _write_right(self, origin: SplitOff, batch: WriteBatch) -> None:
         """A range was cut off in this batch: put its first state here beside it."""
@@ -782,8 +1114,23 @@ class Store:
             if self._trace is not None and early.vote:
                 self._trace.mark("a split met a replica that had voted before it")
         write_right(batch, origin.right, origin.conf_state, early)
-        batch.put(RANGES_KEY, self._ids_with(origin.right.id))
+        self._cut_off.append(origin.right.id)
+        batch.put(RANGES_KEY, self._ids_with(*self._cut_off))
         self.counters.splits += 1
+
+    def _has_left(self, right: Descriptor, batch: WriteBatch) -> bool:
+        """A range was cut off in this batch, and has moved away from here before this node knew of it: then there is
+        only something to remove."""
+        tombstone = self._tombstone(right.id)
+        if tombstone is None or tombstone.admits(right):
+            return False
+        assert not (right.id in self.replicas and self.replicas[right.id].descriptor.is_known), (
+            f"{right} is split off, and {self.replicas[right.id].descriptor} is here"
+        )
+        if self._trace is not None:
+            self._trace.mark("a split brought a range that had moved away already")
+        erase_data(batch, right.start, right.end)
+        return True
 
     def _take_over(self, left: Replica, right: Descriptor, batch: WriteBatch) -> Replica:
         """A range absorbs its neighbour in this batch: remove that one's replica, which holds all that will ever be."""
@@ -809,24 +1156,23 @@ class Store:
         for other in gone:
             if self._trace is not None:
                 self._trace.mark("a snapshot brought a merge that was missed")
-            span = other.descriptor
-            for kind in (keys.VERSION, keys.LOCK, keys.RECORD):
-                batch.delete_range(*keys.span(kind, span.start, span.end))
+            erase_data(batch, other.descriptor.start, other.descriptor.end)
             self._remove(other, batch)
         return gone
 
-    def _remove(self, replica: Replica, batch: WriteBatch) -> None:
-        """A replica's range is gone for good."""
+    def _remove(self, replica: Replica, batch: WriteBatch, tombstone: Tombstone = GONE) -> None:
+        """A replica goes; by default its range is gone for good."""
         range_id = replica.id
         # Not asked in this turn any more; it hears about it when the batch is written.
         replica.is_retired = True
+        self._unborn.remove(range_id)
         del self.replicas[range_id]
         self._awake.pop(range_id, None)
         self._touched.pop(range_id, None)
         followed = self._followed.get(replica.followed[0])
         if followed is not None and followed.pop(range_id, None) is not None:
             self._follows_version += 1
-        erase_range(batch, range_id)
+        erase_range(batch, range_id, tombstone)
         batch.put(RANGES_KEY, self._ids_with())
 
     def _take_frozen(self) -> list[tuple[RangeRequest, Done, Descriptor]]:
@@ -857,6 +1203,7 @@ class Store:
         """The batch is written: the new range begins."""
         if self._trace is not None:
             self._trace.mark("a range was split")
+        self._cut_off.remove(origin.right.id)
         replica = self._add(origin.right)
         replica.begin(origin)
         self._touch(replica)
@@ -883,42 +1230,41 @@ class Store:
             self.counters.pre_votes += 1
         elif kind is _VOTE:
             self.counters.votes += 1
-        self.counters.raft_messages += 1
         if kind is _SNAPSHOT:
             self.counters.snapshots += 1
+            self.sender.begin(range_id, message)
+            return
+        self.counters.raft_messages += 1
         self._send(self._names[message.target], range_id, message)
 
     # Looking in.
 
     def status(self) -> list[dict[str, Any]]:
         """One entry a replica, in order of ids; leaders are node names."""
-        found = []
-        for range_id, replica in sorted(self.replicas.items()):
-            group = replica.group
-            found.append(
-                {
-                    "id": range_id,
-                    "start": replica.descriptor.start.decode(errors="backslashreplace"),
-                    "end": (
-                        None
-                        if replica.descriptor.end is None
-                        else replica.descriptor.end.decode(errors="backslashreplace")
-                    ),
-                    "replicas": list(replica.descriptor.replicas),
-                    "generation": replica.descriptor.generation,
-                    "leader": replica.leader,
-                    "serves": replica.leadership is not None,
-                    "role": Role(group.role).name.lower(),
-                    "term": group.term,
-                    "commit": group.commit,
-                    "applied": replica.applied_index,
-                    "last_index": group.last_index,
-                    "first_index": replica.log.first_index(),
-                    "locks": len(replica.state.locks),
-                    "records": len(replica.state.records),
-                    "open_requests": replica.open_requests,
-                    "lease": replica.lease.is_valid(self._monotonic_ns()),
-                    "asleep": replica.asleep_since is not None,
-                }
-            )
-        return found
+        now_ns = self._monotonic_ns()
+        return [
+            describe_replica(replica, self._names, self.closed, now_ns)
+            for _, replica in sorted(self.replicas.items())
+        ]
+
+    def survey(self) -> Survey:
+        """All replicas in a few numbers."""
+        return survey(self.replicas, self._names, self._monotonic_ns())
+
+
+def _kept(done: Callable[[], None], _refusal: str | None) -> None:
+    done()
+
+
+def _nobody(_refusal: str | None) -> None:
+    """Nobody waits for it."""
+
+
+def _retired(request: RangeRequest, done: Done, refusal: str | None) -> None:
+    """Answer who asked for a replica to be removed."""
+    operation = request.operations[0]
+    assert isinstance(operation, RetireReplica), f"{operation} removes nothing"
+    if refusal is None:
+        done(RangeReply(request.request_id, (Reshaped((operation.descriptor,)),)))
+    else:
+        done(RangeReply(request.request_id, error=BadRequest(refusal)))

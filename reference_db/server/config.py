@@ -19,6 +19,26 @@ Address = tuple[str, int]
 RANGES_MOST = 10_000
 
 
+class Joining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a node needs that joins a running cluster; `nodes` are the founders all the same."""
+
+    clients: tuple[Address, ...]
+    """Where nodes that are members serve clients."""
+    address: Address
+    """Where the others shall dial this node."""
+    zone: str = ""
+    patience_s: float = 30.0
+    """How long the node tries to find somebody who takes it."""
+
+
+class StoreAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where one store of a node listens, and where it is that this node dials the same store of the others."""
+
+    peer_listen: Address
+    client_listen: Address
+    peers: dict[str, Address]
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file's content. Addresses are (host, port)."""
 
@@ -28,12 +48,19 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     client_listen: Address
     peers: dict[str, Address]
     nodes: tuple[str, ...]
+    metrics_listen: Address | None = None
+    """Where Prometheus finds `/metrics`; None: nowhere."""
     replication: int = 3
     ranges: int = 8
     clock_file: str | None = None
     seed: int = 0
     defect: str | None = None
     options: dict[str, Any] = {}
+    join: Joining | None = None
+    """For a node that is none of the founders."""
+    more_stores: tuple[StoreAddresses, ...] = ()
+    """With the option `cores`: the second store and those after it. Empty: each has the ports of the one before it, and
+    one."""
 
 
 def parse_config(content: bytes) -> tuple[ServerConfig, NodeOptions]:
@@ -43,8 +70,9 @@ def parse_config(content: bytes) -> tuple[ServerConfig, NodeOptions]:
     except msgspec.MsgspecError as error:
         raise ValueError(f"the configuration is not valid: {error}") from error
     wrong = []
-    if config.node not in config.nodes:
-        wrong.append(f"node {config.node!r} is not among the nodes {', '.join(config.nodes)}")
+    if (config.node in config.nodes) == (config.join is not None):
+        among = "among" if config.join is not None else "not among"
+        wrong.append(f"node {config.node!r} is {among} the nodes {', '.join(config.nodes)}: only others join")
     if len(set(config.nodes)) != len(config.nodes):
         wrong.append(f"nodes are named twice: {', '.join(config.nodes)}")
     missing = [name for name in config.nodes if name != config.node and name not in config.peers]
@@ -62,6 +90,10 @@ def parse_config(content: bytes) -> tuple[ServerConfig, NodeOptions]:
         wrong.extend(options.problems())
     except msgspec.ValidationError as error:
         wrong.append(f"options: {error}")
+    if config.more_stores and len(config.more_stores) != options.cores - 1:
+        wrong.append(
+            f"more_stores has {len(config.more_stores)} stores beside the first: cores is {options.cores}"
+        )
     if wrong:
         raise ValueError("the configuration is not valid:\n  " + "\n  ".join(wrong))
     return config, options

@@ -38,6 +38,8 @@ class ClientProtocol(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         # Open transactions hold nothing anywhere, so forgetting them is rolling them back.
         self._transport = None
+        for open_one in self._connection.transactions.values():
+            open_one.over = True
         self._connection.transactions.clear()
 
     def data_received(self, data: bytes) -> None:

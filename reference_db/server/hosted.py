@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from reference_db.node import NodeOptions
 from reference_db.server.config import ServerConfig
+from reference_db.server.joining import ask_to_join
 from reference_db.server.program import FAIL_STOP, Program, StartFailed
+from reference_db.server.stores import store_config
 from reference_db.storage.file_engine import Disk, FileEngine, FileSync
 from reference_db.trace import Trace
 
@@ -50,8 +54,10 @@ async def serve_on(
     *,
     trace: Trace | None = None,
     made: Callable[[Program], None] | None = None,
+    folder: str = "data",
 ) -> int:
-    """Run the node until it is asked to stop; answers the exit code. `made` is told of the program before it starts."""
+    """Run the node until it is asked to stop; answers the exit code. `made` is told of the program before it starts;
+    `folder` of the disk has its data."""
 
     def fail(error: BaseException) -> None:
         log.critical("stopping at once: %s", error, exc_info=error)
@@ -59,12 +65,19 @@ async def serve_on(
 
     try:
         try:
-            engine = FileEngine(host.disk)
+            engine = FileEngine(host.disk, folder)
         except Exception as error:
             raise StartFailed(f"cannot open the data on the disk: {error}") from error
         syncer = FileSync(engine, fail)
         program = Program(
-            config, options, engine=engine, syncer=syncer, wall_ns=host.clock.wall_ns, fail=fail, trace=trace
+            config,
+            options,
+            engine=engine,
+            syncer=syncer,
+            wall_ns=host.clock.wall_ns,
+            fail=fail,
+            trace=trace,
+            joining=await ask_to_join(config, engine),
         )
         if made is not None:
             made(program)
@@ -76,4 +89,39 @@ async def serve_on(
     await program.stop()
     syncer.stop()
     engine.close()
+    return 0
+
+
+async def serve_stores_on(
+    host: Host,
+    config: ServerConfig,
+    options: NodeOptions,
+    stopping: asyncio.Event,
+    *,
+    trace: Callable[[str], Trace | None] = lambda _store: None,
+    made: Callable[[str, Program], None] = lambda _store, _program: None,
+) -> int:
+    """All stores of a node until it is asked to stop, or one of them ends: half a node is no node. With one core that
+    is the node itself."""
+    if options.cores == 1:
+        return await serve_on(
+            host, config, options, stopping, trace=trace(config.node), made=partial(made, config.node)
+        )
+    stores = []
+    for core in range(1, options.cores + 1):
+        one = store_config(config, options.cores, core)
+        running = serve_on(
+            host,
+            one,
+            options,
+            stopping,
+            trace=trace(one.node),
+            made=partial(made, one.node),
+            folder=Path(one.data_dir).name,
+        )
+        stores.append(asyncio.get_running_loop().create_task(running))
+    for ended in asyncio.as_completed(stores):
+        code = await ended
+        if code:
+            return code
     return 0

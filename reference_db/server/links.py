@@ -63,13 +63,26 @@ class PeerLinks:
         self._hello = hello
         self._peers = {name: _Peer(address) for name, address in sorted(addresses.items())}
         self._on_lost = on_lost
+        self._is_started = False
         self.dropped = 0
         """Frames given up because the peer's buffer was full."""
 
     def start(self) -> None:
         """Begin to dial. Needs a running loop."""
+        self._is_started = True
         for name, peer in self._peers.items():
-            peer.task = asyncio.get_running_loop().create_task(self._keep_connected(name, peer))
+            self._dial(name, peer)
+
+    def add_peer(self, peer_name: str, address: Address | None) -> None:
+        """There is another peer; one that is known keeps the address that it has."""
+        if address is None or peer_name in self._peers:
+            return
+        peer = self._peers[peer_name] = _Peer(address)
+        if self._is_started:
+            self._dial(peer_name, peer)
+
+    def _dial(self, name: str, peer: _Peer) -> None:
+        peer.task = asyncio.get_running_loop().create_task(self._keep_connected(name, peer))
 
     def is_up(self, peer_name: str) -> bool:
         """Whether there is a connection, as far as is known."""

@@ -10,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import inspect
 import logging
 import random
 from collections.abc import Callable
 from typing import Any
 
 from reference_db.codec import PeerFrame, encode_frame
+from reference_db.metrics import prometheus_text
 from reference_db.node import Node, NodeOptions, SyncExecutor
-from reference_db.server.config import ServerConfig
+from reference_db.placement.state import Placement
+from reference_db.server.config import Address, ServerConfig
 from reference_db.server.connections import ClientProtocol, PeerProtocol
 from reference_db.server.links import PeerLinks
+from reference_db.server.metrics_page import MetricsProtocol
 from reference_db.storage.engine import Engine
 from reference_db.timestamp import ZERO
 from reference_db.trace import Trace
@@ -48,9 +52,22 @@ def load_defect(name: str) -> Callable[[Node], None]:
         plant: Callable[[Node], None] = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise StartFailed(f"no defect {name!r}: {error}") from error
-    if not callable(plant):
-        raise StartFailed(f"no defect {name!r}: {attribute} of {module_name} cannot be called with a node")
+    if not _takes_a_node(plant):
+        raise StartFailed(
+            f"no defect {name!r}: {attribute} of {module_name} is no function of Python that takes a node and nothing "
+            "else"
+        )
     return plant
+
+
+def _takes_a_node(plant: Any) -> bool:
+    if not callable(plant) or inspect.isbuiltin(plant):
+        return False
+    try:
+        inspect.signature(plant).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def on_exception(context: dict[str, Any], fail: Fail) -> None:
@@ -81,6 +98,7 @@ class Program:
         fail: Fail,
         trace: Trace | None = None,
         monotonic_ns: Callable[[], int] | None = None,
+        joining: Placement | None = None,
     ) -> None:
         """Needs a running loop, whose exception handler it becomes. `wall_ns` is the node's wall clock, `monotonic_ns`
         as for `Node`. Raises StartFailed for a defect that is not there, and for an engine of another node."""
@@ -104,11 +122,17 @@ class Program:
                 notice=lambda area, text: logging.getLogger(area).info(text),
                 alarm=lambda area, text: logging.getLogger(area).error(text),
                 monotonic_ns=monotonic_ns,
+                joining=joining,
             )
         except ValueError as error:
             raise StartFailed(str(error)) from error
         if plant is not None:
-            plant(self.node)
+            try:
+                plant(self.node)
+            except Exception as error:
+                raise StartFailed(
+                    f"the defect {config.defect} cannot be planted: {type(error).__name__}: {error}"
+                ) from error
             log.warning("the defect %s is planted in this node", config.defect)
         self._servers: list[asyncio.Server] = []
         self._watching: asyncio.Task[None] | None = None
@@ -116,18 +140,24 @@ class Program:
     def _link_lost(self, peer: str) -> None:
         self.node.link_lost(peer)
 
+    def _metrics(self) -> str:
+        return prometheus_text(self.node.sources())
+
     async def start(self) -> None:
         """Listen, dial the others, and begin to tick. Raises StartFailed where it cannot listen."""
         config, loop = self.config, asyncio.get_running_loop()
+        listening: list[tuple[Callable[[], asyncio.Protocol], Address]] = [
+            (lambda: PeerProtocol(self.node, self.links.heard), config.peer_listen),
+            (lambda: ClientProtocol(self.node), config.client_listen),
+        ]
+        if config.metrics_listen is not None:
+            listening.append((lambda: MetricsProtocol(self._metrics), config.metrics_listen))
         try:
-            for protocol, address in (
-                (lambda: PeerProtocol(self.node, self.links.heard), config.peer_listen),
-                (lambda: ClientProtocol(self.node), config.client_listen),
-            ):
+            for protocol, address in listening:
                 self._servers.append(await loop.create_server(protocol, *address, reuse_address=True))
         except OSError as error:
             raise StartFailed(
-                f"cannot listen on {config.peer_listen} and {config.client_listen}: {error}; "
+                f"cannot listen on {', '.join(str(address) for _, address in listening)}: {error}; "
                 "is another node running there?"
             ) from error
         self.links.start()
@@ -145,8 +175,9 @@ class Program:
         """End in order: hand over what this node leads, then stop. The engine is not closed here."""
         log.info("%s stops", self.config.node)
         await self.node.drain()
-        peers, clients = self._servers
-        clients.close()
+        peers, *others = self._servers
+        for server in others:
+            server.close()
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -11,11 +11,13 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from reference_db.node import NodeOptions
 from reference_db.server.clock import Clock, monotonic_ns
 from reference_db.server.config import ServerConfig
+from reference_db.server.joining import ask_to_join
 from reference_db.server.program import FAIL_STOP, Program, StartFailed
 from reference_db.server.sync_thread import SyncThread
 from reference_db.storage.rocks_engine import RocksEngine
@@ -27,7 +29,8 @@ SWITCH_INTERVAL_S = 0.0005
 
 
 def set_up_logging() -> None:
-    """Lines `TIME LEVEL area: text` on stderr."""
+    """Lines `TIME LEVEL area: text` on stderr, in UTC."""
+    logging.Formatter.converter = time.gmtime
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
@@ -53,6 +56,7 @@ async def serve(config: ServerConfig, options: NodeOptions) -> int:
         engine = RocksEngine(data_dir / "rocksdb")
     except Exception as error:
         raise StartFailed(f"cannot open the data folder {data_dir}: {error}") from error
+    joining = await ask_to_join(config, engine)
     clock = Clock(config.clock_file)
     syncer = SyncThread(loop, engine, stop_at_once)
     program = Program(
@@ -63,6 +67,7 @@ async def serve(config: ServerConfig, options: NodeOptions) -> int:
         wall_ns=clock.wall_ns,
         fail=stop_at_once,
         monotonic_ns=monotonic_ns,
+        joining=joining,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)

@@ -45,6 +45,11 @@ class WriteBatch:
         self.changes.append((DELETE, key, b""))
         self.size_bytes += len(key)
 
+    def extend(self, other: WriteBatch) -> None:
+        """Add another batch's changes after these."""
+        self.changes += other.changes
+        self.size_bytes += other.size_bytes
+
     def delete_range(self, start: bytes, end: bytes) -> None:
         """Delete the keys of `[start, end)`."""
         self.changes.append((DELETE_RANGE, start, end))

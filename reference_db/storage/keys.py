@@ -6,7 +6,9 @@
     r range(8) a                            applied index and term, membership: in one batch with the applied data
     r range(8) t                            index and term before the first entry of its log
     r range(8) z index(8)                   its log
+    g key*                                  collection thresholds, under the first key of the range that had them
     k key*                                  locks: intents
+    q key* session(16)                      last replies to writes of sessions
     t anchor* id(16)                        transaction records
     v key* timestamp(12, descending)        versions of user keys, the newest first
 
@@ -22,13 +24,16 @@ import struct
 
 from ..timestamp import ENCODED_BYTES, Timestamp
 
-STORE, RANGE, VERSION, LOCK, RECORD = b"s", b"r", b"v", b"k", b"t"
+STORE, RANGE, VERSION, LOCK, RECORD, REPLY, THRESHOLD = b"s", b"r", b"v", b"k", b"t", b"q", b"g"
+DATA = (VERSION, LOCK, RECORD, REPLY, THRESHOLD)
+"""Kinds of what lies under the user keys of a range, and belongs to whichever range holds them."""
 
 STORE_IDENTITY = STORE + b"identity"
 CLOCK_BOUND = STORE + b"clock-bound"
 _TOMBSTONE = STORE + b"gone"
 
 TRANSACTION_ID_BYTES = 16
+SESSION_ID_BYTES = 16
 
 _TERMINATOR = b"\x00\x01"
 _U64 = struct.Struct(">Q")
@@ -99,11 +104,25 @@ def record_key(anchor: bytes, transaction_id: bytes) -> bytes:
     return RECORD + escape(anchor) + transaction_id
 
 
+def reply_key(key: bytes, session: bytes) -> bytes:
+    assert len(session) == SESSION_ID_BYTES, f"a session's id has 16 bytes, got {session!r}"
+    return REPLY + escape(key) + session
+
+
+def split_reply_key(encoded: bytes) -> tuple[bytes, bytes]:
+    """User key and session of a remembered reply's engine key."""
+    return unescape(encoded[1:-SESSION_ID_BYTES]), encoded[-SESSION_ID_BYTES:]
+
+
+def threshold_key(start: bytes) -> bytes:
+    return THRESHOLD + escape(start)
+
+
 # A range's own.
 
 
 def tombstone_key(range_id: int) -> bytes:
-    """There if the range was merged away: no message about it may bring it back."""
+    """There if a replica of the range was removed, see `ranges.tombstones`."""
     return _TOMBSTONE + _U64.pack(range_id)
 
 

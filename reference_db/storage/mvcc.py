@@ -1,14 +1,15 @@
 """Versions of keys, each with its timestamp: written once, read at any time.
 
 Rules that live here: a key's versions are written in the order of their timestamps (evaluation sees to it; asserted
-here as far as it is known); a deletion is a version without a value; an intent is no version. Nothing in this file
-knows about ranges, leaders, or the present time.
+here as far as it is known); a deletion is a version without a value; an intent is no version; a version says which
+transaction wrote it. Which versions nobody can see any more from a timestamp on is found here too (`Mvcc.unseen`), and
+may be dropped, the older ones of a key first. Nothing in this file knows about ranges, leaders, or the present time.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -17,6 +18,8 @@ from . import keys
 from .engine import Reader, WriteBatch
 
 _LIVE, _TOMBSTONE = b"\x01", b"\x00"
+_LIVE_OF, _TOMBSTONE_OF = b"\x03", b"\x02"
+"""The same, followed by the transaction that wrote it."""
 _PASSED_AT_MOST = 8
 """How many older versions of a key a scan walks over before it seeks the next key: a seek costs as much."""
 
@@ -26,6 +29,17 @@ class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     timestamp: Timestamp
     value: bytes | None
+    writer: bytes = b""
+    """The transaction that wrote it; empty for a write outside of transactions."""
+
+
+class Unseen(msgspec.Struct, frozen=True, gc=False):
+    """Versions that no reader at or above a timestamp can see."""
+
+    versions: tuple[tuple[bytes, Timestamp], ...]
+    """By key and timestamp; no deletion without all that is beneath it."""
+    resume: bytes | None
+    """The key to go on with; None if the span is exhausted."""
 
 
 class Scanned(msgspec.Struct, frozen=True, gc=False):
@@ -65,7 +79,7 @@ class Mvcc:
         found = self._reader.first(prefix, prefix[:-1] + b"\x02")
         if found is None:
             return None
-        version = _decode(keys.split_version_key(found[0])[1], found[1])
+        version = decode_version(keys.split_version_key(found[0])[1], found[1])
         self._remember(key, version)
         return version
 
@@ -76,7 +90,7 @@ class Mvcc:
             return known
         prefix = keys.version_prefix(key)
         found = self._reader.first(keys.version_key(key, timestamp), prefix[:-1] + b"\x02")
-        return None if found is None else _decode(keys.split_version_key(found[0])[1], found[1])
+        return None if found is None else decode_version(keys.split_version_key(found[0])[1], found[1])
 
     def scan(
         self,
@@ -138,19 +152,75 @@ class Mvcc:
                     continue
                 prefix, passed = encoded[:-ENCODED_BYTES], 0
                 key, at = keys.split_version_key(encoded)
-                yield key, at, _decode(at, raw) if at <= timestamp else self.get(key, timestamp)
+                yield key, at, decode_version(at, raw) if at <= timestamp else self.get(key, timestamp)
             else:
                 return
             low = prefix[:-1] + b"\x02"
 
-    def put_version(self, batch: WriteBatch, key: bytes, timestamp: Timestamp, value: bytes | None) -> None:
-        """Add a version (None deletes); it becomes the key's newest."""
+    def unseen(
+        self,
+        start: bytes,
+        end: bytes | None,
+        threshold: Timestamp,
+        most: int,
+        *,
+        keep: Callable[[bytes], bool] = lambda _key: False,
+    ) -> Unseen:
+        """At most `most` versions of `[start, end)` that nobody who reads at or above `threshold` can see: those with a
+        newer one at or below it, and a deletion with nothing older beneath it. Keys that are to be kept are passed
+        over. It looks at ten times `most` versions at most."""
+        found: list[tuple[bytes, Timestamp]] = []
+        looked, current, kept = 0, b"", False
+        base: tuple[bytes, Timestamp] | None = None
+        """The key's version at the threshold, if it is a deletion."""
+        has_base = False
+        for encoded, raw in self._reader.scan(*keys.span(keys.VERSION, start, end)):
+            key, at = keys.split_version_key(encoded)
+            looked += 1
+            if key != current:
+                if base is not None:
+                    found.append(base)
+                if len(found) >= most or looked > 10 * most:
+                    return Unseen(tuple(found), key)
+                current, kept, base, has_base = key, keep(key), None, False
+            if kept or at > threshold:
+                continue
+            if has_base:
+                if len(found) >= most:
+                    # Its oldest ones are not known yet, so a deletion above them stays as well.
+                    return Unseen(tuple(found), key)
+                found.append((key, at))
+            else:
+                has_base = True
+                base = (key, at) if raw[:1] in (_TOMBSTONE, _TOMBSTONE_OF) else None
+        if base is not None:
+            found.append(base)
+        return Unseen(tuple(found), None)
+
+    def versions(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, Version]]:
+        """Every version of a span, key by key, the newest first."""
+        for encoded, raw in self._reader.scan(*keys.span(keys.VERSION, start, end)):
+            key, at = keys.split_version_key(encoded)
+            yield key, decode_version(at, raw)
+
+    def drop_version(self, batch: WriteBatch, key: bytes, timestamp: Timestamp) -> None:
+        """Remove a version that nobody can see any more."""
+        known = self._newest.get(key)
+        if known is not None and known.timestamp == timestamp:
+            del self._newest[key]
+        batch.delete(keys.version_key(key, timestamp))
+
+    def put_version(
+        self, batch: WriteBatch, key: bytes, timestamp: Timestamp, value: bytes | None, writer: bytes = b""
+    ) -> None:
+        """Add a version (None deletes) of a transaction; it becomes the key's newest."""
         known = self._newest.pop(key, None)
         assert known is None or timestamp > known.timestamp, (
             f"version of {key!r} at {timestamp} isn't above the newest, {known and known.timestamp}"
         )
-        batch.put(keys.version_key(key, timestamp), _TOMBSTONE if value is None else _LIVE + value)
-        self._remember(key, Version(timestamp, value))
+        version = Version(timestamp, value, writer)
+        batch.put(keys.version_key(key, timestamp), encode_version(version))
+        self._remember(key, version)
 
     def forget_from(self, start: bytes) -> None:
         """The keys from this one on are somebody else's now."""
@@ -168,5 +238,21 @@ class Mvcc:
         newest[key] = version
 
 
-def _decode(timestamp: Timestamp, raw: bytes) -> Version:
-    return Version(timestamp, raw[1:] if raw[:1] == _LIVE else None)
+def encode_version(version: Version) -> bytes:
+    """A version as it lies under its key and timestamp."""
+    value, writer = version.value, version.writer
+    if not writer:
+        return _TOMBSTONE if value is None else _LIVE + value
+    assert len(writer) == keys.TRANSACTION_ID_BYTES, f"a transaction's id has 16 bytes, got {writer!r}"
+    return _TOMBSTONE_OF + writer if value is None else _LIVE_OF + writer + value
+
+
+def decode_version(timestamp: Timestamp, raw: bytes) -> Version:
+    """The inverse of `encode_version`."""
+    kind = raw[:1]
+    if kind == _LIVE:
+        return Version(timestamp, raw[1:])
+    if kind == _TOMBSTONE:
+        return Version(timestamp, None)
+    end = 1 + keys.TRANSACTION_ID_BYTES
+    return Version(timestamp, raw[end:] if kind == _LIVE_OF else None, raw[1:end])

@@ -8,7 +8,7 @@ never because it can be read here.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -23,19 +23,8 @@ from .range_snapshot import (
     install_snapshot,
     put_applied_state,
     read_applied_state,
-    take_snapshot,
 )
-
-MAX_SNAPSHOT_BYTES = 60 << 20
-"""Most bytes of a range's snapshot. It travels as one message, so it must fit one frame: a range with more data cannot
-bring a follower back that lags further behind than the log reaches."""
-
-
-class TruncatedState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Index and term just before the first entry kept."""
-
-    index: int = 0
-    term: int = 0
+from .snapshot_pieces import TruncatedState, begin_placing, end_placing, place_pieces
 
 
 def bootstrap_range(
@@ -70,8 +59,7 @@ def begin_range(
 class RaftLog:
     """One range's log. Reads answer Raft; the verbs that take a batch are the owner's (the store's turn).
 
-    `span` answers the range's present `(start, end)`; only `snapshot()` uses it. Raises ValueError if the engine has no
-    such range.
+    Raises ValueError if the engine has no such range.
     """
 
     __slots__ = (
@@ -83,9 +71,7 @@ class RaftLog:
         "_hard_state",
         "_last",
         "_sizes",
-        "_span",
         "_truncated",
-        "oversized_bytes",
         "range_id",
         "size_bytes",
     )
@@ -94,12 +80,10 @@ class RaftLog:
         self,
         engine: Engine,
         range_id: int,
-        span: Callable[[], tuple[bytes, bytes | None]],
         cache_bytes: int = 4 << 20,
     ) -> None:
         self.range_id = range_id
         self._engine = engine
-        self._span = span
         self._cache_bytes = cache_bytes
         hard_state = engine.get(keys.hard_state_key(range_id))
         truncated = engine.get(keys.truncated_key(range_id))
@@ -118,8 +102,6 @@ class RaftLog:
         """Of all entries, the first one first."""
         self.size_bytes = 0
         """Of all entries together."""
-        self.oversized_bytes = 0
-        """Size of a snapshot that was too large to be sent, see `MAX_SNAPSHOT_BYTES`; 0 while none was."""
         self._load()
 
     def _load(self) -> None:
@@ -185,20 +167,11 @@ class RaftLog:
         return self._last
 
     def snapshot(self) -> Snapshot:
-        """The range as the engine has it now: data and applied index are of the same batch."""
+        """What a snapshot would be of, without the data: that is read when it is sent, see `ranges.snapshots`."""
         applied = read_applied_state(self._engine, self.range_id)
         if applied is None or not applied.index:
             raise SnapshotUnavailable(f"range {self.range_id} has applied nothing yet")
-        if self.oversized_bytes:
-            # Versions are never removed, so it has not become smaller; to try costs seconds.
-            raise SnapshotUnavailable(f"range {self.range_id} has outgrown what a snapshot may be")
-        data = take_snapshot(self._engine, self.range_id, *self._span()).encode()
-        if len(data) > MAX_SNAPSHOT_BYTES:
-            self.oversized_bytes = len(data)
-            raise SnapshotUnavailable(
-                f"range {self.range_id}: a snapshot has {len(data)} bytes, {MAX_SNAPSHOT_BYTES} can be sent"
-            )
-        return Snapshot(applied.index, applied.term, applied.conf_state, data)
+        return Snapshot(applied.index, applied.term, applied.conf_state)
 
     # What the owner does.
 
@@ -272,14 +245,30 @@ class RaftLog:
             self._cached_bytes -= sum(len(entry.data) + ENTRY_OVERHEAD_BYTES for entry in dropped)
             self._first_cached = index + 1
 
-    def restore(self, batch: WriteBatch, snapshot: Snapshot) -> RangeSnapshot:
+    def restore(
+        self, batch: WriteBatch, snapshot: Snapshot, before: WriteBatch | None = None
+    ) -> RangeSnapshot:
         """Replace log and data by a leader's snapshot. The range's memory (locks, records, versions) must be loaded
-        again once the batch is written. Raises msgspec.DecodeError for a damaged one, before anything is changed."""
+        again once the batch is written. `before` are changes that must come before the snapshot's data. One in pieces
+        is put in place at once, but for the end, which is in the batch. Raises msgspec.DecodeError for a damaged one,
+        before anything is changed."""
         content = decode_range_snapshot(snapshot.data)
         assert content.range_id == self.range_id, (
             f"range {self.range_id} was sent a snapshot of {content.range_id}"
         )
-        install_range(batch, content, snapshot)
+        if before is None:
+            before = WriteBatch()
+        if content.pieces:
+            self._begin_placing(before, content, snapshot)
+            self._engine.write(before)
+            placed = place_pieces(self._engine, self.range_id)
+            assert placed == content.pieces, (
+                f"range {self.range_id}: {placed} pieces of a snapshot are here, {content.pieces} had arrived"
+            )
+            end_placing(batch, content, snapshot)
+        else:
+            batch.extend(before)
+            install_range(batch, content, snapshot)
         for index in range(self._truncated.index + 1, self._last + 1):
             batch.delete(keys.log_key(self.range_id, index))
         self._truncated = TruncatedState(snapshot.index, snapshot.term)
@@ -288,8 +277,10 @@ class RaftLog:
         self._sizes = array("I")
         self._first_cached = snapshot.index + 1
         self._last = snapshot.index
-        self.oversized_bytes = 0
         return content
+
+    def _begin_placing(self, before: WriteBatch, content: RangeSnapshot, snapshot: Snapshot) -> None:
+        begin_placing(before, content, snapshot)
 
     def _set_truncated(self, batch: WriteBatch, truncated: TruncatedState) -> None:
         self._truncated = truncated

@@ -1,8 +1,12 @@
 """A range as one value: everything that a replica must have to go on from an applied index, and nothing of Raft's log.
 
-A snapshot is the engine's own pairs: descriptor, versions, intents, transaction records. Nothing that is kept under a
+A snapshot is the engine's own pairs: descriptor, versions, intents, records, replies. Nothing that is kept under a
 range's span can be forgotten by it, because it isn't listed anywhere by kind of content. The applied index, its term
-and the membership travel in Raft's `Snapshot`, which this becomes the data of.
+and the membership travel in Raft's `Snapshot`, which this becomes the data of. How it travels, and is put in place,
+is told in `snapshot_pieces`.
+
+Leases and closed timestamps are not in it, because no replica's state is what they rest on: a lease on what followers
+promise by answering heartbeats, a closed timestamp on the leader's word for an applied index, which a snapshot brings.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ class RangeSnapshot(msgspec.Struct, frozen=True, array_like=True):
     end: bytes | None
     descriptor: bytes
     pairs: tuple[tuple[bytes, bytes], ...]
+    pieces: int = 0
+    """More than 0: the pairs are not here, but in so many pieces in the engine, see `snapshot_pieces`."""
 
     def encode(self) -> bytes:
         return _ENCODER.encode(self)
@@ -82,7 +88,7 @@ def put_applied_state(batch: WriteBatch, range_id: int, applied: AppliedState) -
 
 
 def _spans(start: bytes, end: bytes | None) -> list[tuple[bytes, bytes]]:
-    return [keys.span(kind, start, end) for kind in (keys.VERSION, keys.LOCK, keys.RECORD)]
+    return [keys.span(kind, start, end) for kind in keys.DATA]
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -8,11 +8,14 @@ applied to a range that has another span by now.
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import msgspec
 
 from ..timestamp import Timestamp
 from .locks import Intent
 from .record import TransactionRecord
+from .sessions import SessionReply
 
 
 class PutVersion(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -21,6 +24,8 @@ class PutVersion(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     key: bytes
     timestamp: Timestamp
     value: bytes | None
+    writer: bytes = b""
+    """The transaction that wrote it; empty for a write outside of transactions."""
 
 
 class PutIntent(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -49,7 +54,39 @@ class RemoveRecord(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False
     transaction_id: bytes
 
 
-Mutation = PutVersion | PutIntent | RemoveIntent | PutRecord | RemoveRecord
+class RememberReply(msgspec.Struct, frozen=True, array_like=True, tag=160, gc=False):
+    """What a write of a session is answered with, should it be asked for again; and which replies to forget for it, by
+    key and session."""
+
+    key: bytes
+    session: bytes
+    reply: SessionReply
+    forgotten: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class RaiseThreshold(msgspec.Struct, frozen=True, array_like=True, tag=170, gc=False):
+    """Nobody reads below this timestamp any more. A threshold that is higher already stays."""
+
+    threshold: Timestamp
+
+
+class DropVersion(msgspec.Struct, frozen=True, array_like=True, tag=171, gc=False):
+    """Remove a version that no reader at or above the threshold can see."""
+
+    key: bytes
+    timestamp: Timestamp
+
+
+Mutation = (
+    PutVersion
+    | PutIntent
+    | RemoveIntent
+    | PutRecord
+    | RemoveRecord
+    | RememberReply
+    | RaiseThreshold
+    | DropVersion
+)
 
 
 class SplitAt(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -77,11 +114,33 @@ class Absorb(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     right: bytes
 
 
+class MoveStep(IntEnum):
+    """What a `Move` does."""
+
+    ADD_LEARNER = 0
+    """The target gets a replica that doesn't vote."""
+    PROMOTE = 1
+    """Into the joint configuration: the target votes instead of the source, and for now beside it."""
+    LEAVE = 2
+    """Out of it: the source has no replica any more."""
+    DROP_LEARNER = 3
+    """The move is given up: the target has no replica any more."""
+
+
 class Bump(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """The range's generation grows, and nothing else: what was decided under the old one never happens."""
 
 
-Change = SplitAt | Freeze | Thaw | Absorb | Bump
+class Move(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """One step by which a replica goes from the node `source` to `target`, see `ranges.moving`. It travels in the
+    entry that changes the Raft group's membership in the same way."""
+
+    step: MoveStep
+    target: str
+    source: str
+
+
+Change = SplitAt | Freeze | Thaw | Absorb | Bump | Move
 """What a command may do to the range itself. It is the command's only effect."""
 
 

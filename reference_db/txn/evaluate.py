@@ -26,8 +26,13 @@ import msgspec
 from ..api import (
     MAX_WRITE_BYTES,
     READ_OPERATIONS,
+    Add,
+    Added,
     Ambiguous,
     BadRequest,
+    CheckLock,
+    CollectVersions,
+    CommitAtOnce,
     CompareAndSet,
     Compared,
     Conflict,
@@ -38,14 +43,17 @@ from ..api import (
     Get,
     HeartbeatRecord,
     IntentConflict,
+    IntentState,
     PushKind,
     PushTransaction,
     Put,
+    QueryIntent,
     RangeError,
     RangeReply,
     RangeRequest,
     ReadUncertain,
     RecordState,
+    RecoverTransaction,
     Refresh,
     Refreshed,
     RefreshFailed,
@@ -54,48 +62,66 @@ from ..api import (
     Result,
     Scan,
     ScanResult,
+    TakeTimestamps,
     Transaction,
     TransactionAborted,
+    TransactionProtocol,
     TransactionPushed,
     TransactionStatus,
     ValueResult,
     WriteIntent,
     Written,
 )
-from ..storage.keys import TRANSACTION_ID_BYTES
+from ..storage.keys import SESSION_ID_BYTES, TRANSACTION_ID_BYTES
 from ..timestamp import ZERO, Timestamp
 from .command import Command, Mutation, PutIntent, PutRecord, PutVersion, RemoveIntent, RemoveRecord
 from .latches import LatchSpan
 from .locks import Intent
+from .numbers import add_to, encode_number
 from .reads import TimestampCache
 from .record import Liveness, TransactionMarkers, TransactionRecord
+from .remembering import recall, remember
+from .sessions import REPLIES_MOST
 from .state import RangeState
 
-_PLAIN_WRITES = (Put, Delete, CompareAndSet)
-_PLAIN_OPERATIONS = (Get, Put, Delete, CompareAndSet)
-_KEYED_WRITES = (Put, Delete, CompareAndSet, WriteIntent)
-_TIDYING = (ResolveIntents, DeleteRecord)
+_PLAIN_WRITES = (Put, Delete, CompareAndSet, Add)
+_PLAIN_OPERATIONS = (Get, Put, Delete, CompareAndSet, Add)
+_KEYED_WRITES = (Put, Delete, CompareAndSet, Add, WriteIntent)
+_TIDYING = (ResolveIntents, DeleteRecord, CheckLock)
 
-PENDING, COMMITTED, ABORTED, MISSING = TransactionStatus
+TIMESTAMPS_MOST = 100_000
+"""How many one request may take."""
+
+COLLECTED_MOST = 10_000
+"""How many versions one request drops."""
+
+PENDING, COMMITTED, ABORTED, MISSING, STAGING = TransactionStatus
 
 
 class Leadership:
     """What a leader remembers, and a new one starts without. Made anew each time this replica becomes leader, with the
     clock's present time, once an entry of its own term is applied."""
 
-    __slots__ = ("liveness", "markers", "reads")
+    __slots__ = ("issued", "liveness", "markers", "reads", "replies_most")
 
-    def __init__(self, low_water: Timestamp, expiry_ns: int = 4_000_000_000) -> None:
+    def __init__(
+        self, low_water: Timestamp, expiry_ns: int = 4_000_000_000, replies_most: int = REPLIES_MOST
+    ) -> None:
+        self.replies_most = replies_most
+        """Replies to writes of sessions that the range remembers."""
         self.reads = TimestampCache(low_water)
         self.markers = TransactionMarkers(low_water)
         self.liveness = Liveness(expiry_ns)
+        self.issued: Timestamp | None = None
+        """The last timestamp that this leader has issued as the oracle; None if it has issued none."""
 
     def copy(self) -> Leadership:
         """The same memories, which change by themselves from now on."""
-        other = Leadership(self.reads.low_water)
+        other = Leadership(self.reads.low_water, replies_most=self.replies_most)
         other.reads = self.reads.copy()
         other.markers = self.markers.copy()
         other.liveness = self.liveness.copy()
+        other.issued = self.issued
         return other
 
 
@@ -113,9 +139,9 @@ def latch_spans(request: RangeRequest) -> list[LatchSpan]:
     spans: list[LatchSpan] = []
     for operation in request.operations:
         match operation:
-            case Get():
+            case Get() | QueryIntent():
                 spans.append(LatchSpan(b"d" + operation.key, None, False))
-            case Put() | Delete() | CompareAndSet() | WriteIntent():
+            case Put() | Delete() | CompareAndSet() | Add() | WriteIntent():
                 spans.append(LatchSpan(b"d" + operation.key))
             case Scan() | Refresh():
                 end = b"e" if operation.end is None else b"d" + operation.end
@@ -124,18 +150,44 @@ def latch_spans(request: RangeRequest) -> list[LatchSpan]:
                 spans.extend(LatchSpan(b"d" + key) for key in operation.keys)
             case EndTransaction():
                 spans.append(_record_latch(request.transaction))
-                spans.extend(LatchSpan(b"d" + key) for key in operation.local_keys)
+                keys = operation.local_keys
+                owner = request.transaction
+                if owner is not None and owner.protocol == TransactionProtocol.PRIMARY_LOCK:
+                    keys = tuple(dict.fromkeys((owner.anchor, *keys)))
+                spans.extend(LatchSpan(b"d" + key) for key in keys)
             case CreateRecord() | HeartbeatRecord():
                 spans.append(_record_latch(request.transaction))
             case PushTransaction():
                 spans.append(_record_latch(operation.pushee))
-            case DeleteRecord():
+                if operation.pushee.protocol == TransactionProtocol.PRIMARY_LOCK:
+                    spans.append(LatchSpan(b"d" + operation.pushee.anchor))
+            case CheckLock():
+                spans.append(LatchSpan(b"d" + operation.key))
+            case CollectVersions():
+                # One after the other; who reads or writes meanwhile is not in the way.
+                spans.append(LatchSpan(b"c"))
+            case TakeTimestamps():
+                # Taking is done in one go, and the window only ever grows.
+                spans.append(LatchSpan(b"d" + operation.key, None, False))
+            case DeleteRecord() | RecoverTransaction():
                 spans.append(_record_latch(operation.transaction))
+                if (
+                    isinstance(operation, RecoverTransaction)
+                    and operation.transaction.protocol == TransactionProtocol.PRIMARY_LOCK
+                ):
+                    spans.append(LatchSpan(b"d" + operation.transaction.anchor))
+            case CommitAtOnce():
+                spans.append(_record_latch(request.transaction))
+                spans.extend(LatchSpan(b"d" + key) for key in operation.keys)
+    kinds = {type(operation) for operation in request.operations}
+    if WriteIntent in kinds and CreateRecord not in kinds:
+        # Whether the transaction's record, if it lies here, is decided: nobody may decide it meanwhile.
+        spans.append(_record_latch(request.transaction, exclusive=False))
     return spans
 
 
-def _record_latch(transaction: Transaction | None) -> LatchSpan:
-    return LatchSpan(b"t" if transaction is None else b"t" + transaction.id)
+def _record_latch(transaction: Transaction | None, exclusive: bool = True) -> LatchSpan:
+    return LatchSpan(b"t" if transaction is None else b"t" + transaction.id, None, exclusive)
 
 
 def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
@@ -143,8 +195,17 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
     asked here."""
     if not request.operations:
         return "a request needs at least one operation"
+    if request.write is not None and (
+        len(request.operations) > 1
+        or not isinstance(request.operations[0], _PLAIN_WRITES)
+        or len(request.write.session) != SESSION_ID_BYTES
+        or request.timestamp is None
+    ):
+        return f"a write of a session is one plain write, its session has an id of {SESSION_ID_BYTES} bytes"
     if request.transaction is not None and len(request.transaction.id) != TRANSACTION_ID_BYTES:
         return f"a transaction's id has {TRANSACTION_ID_BYTES} bytes, got {request.transaction.id!r}"
+    if all([type(operation) is Get and state.contains(operation.key) for operation in request.operations]):
+        return None  # As most often.
     is_read = request.is_read
     too_large = None if is_read else _why_too_large(request)
     if too_large is not None:
@@ -158,11 +219,16 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
         if isinstance(operation, READ_OPERATIONS) is not is_read:
             return "a request holds reads only or writes only"
         if type(operation) is Get:
-            # Of all operations most.
             if not state.contains(operation.key):
                 return f"key {operation.key!r} isn't in {_shown(state)}"
             continue
         match operation:
+            case QueryIntent():
+                if request.timestamp is None or request.transaction is not None:
+                    return "a question for an intent needs a timestamp, and is asked outside of transactions"
+                if not state.contains(operation.key):
+                    return f"key {operation.key!r} isn't in {_shown(state)}"
+                continue
             case Scan() | Refresh():
                 if not state.contains_span(operation.start, operation.end):
                     return f"[{operation.start!r}, {operation.end!r}) isn't inside {_shown(state)}"
@@ -171,7 +237,7 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
                 ):
                     return "a refresh needs a transaction and a timestamp"
                 continue
-            case Put() | Delete() | CompareAndSet():
+            case Put() | Delete() | CompareAndSet() | Add():
                 if request.transaction is not None:
                     return "writes inside a transaction are intents"
                 keys: tuple[bytes, ...] = (operation.key,)
@@ -185,8 +251,24 @@ def why_invalid(request: RangeRequest, state: RangeState) -> str | None:
                 keys = operation.keys
             case PushTransaction():
                 keys = (operation.pushee.anchor,)
-            case DeleteRecord():
+            case DeleteRecord() | RecoverTransaction():
                 keys = (operation.transaction.anchor,)
+            case TakeTimestamps():
+                if not 1 <= operation.count <= TIMESTAMPS_MOST:
+                    return f"{operation.count} timestamps are asked for, between 1 and {TIMESTAMPS_MOST} are issued"
+                keys = (operation.key,)
+            case CheckLock():
+                keys = (operation.key,)
+            case CollectVersions():
+                if not 1 <= operation.most <= COLLECTED_MOST:
+                    return f"{operation.most} versions are to go, between 1 and {COLLECTED_MOST} go at once"
+                keys = (operation.key,)
+            case CommitAtOnce():
+                if request.transaction is None or request.timestamp is None:
+                    return "a commit at once needs a transaction and a timestamp"
+                keys = operation.keys
+                if not keys or len(set(keys)) < len(keys):
+                    return f"a commit at once writes some keys, each once, not {keys!r}"
             case _:
                 if request.transaction is None:
                     return f"{type(operation).__name__} needs a transaction"
@@ -227,6 +309,8 @@ def _why_too_large(request: RangeRequest) -> str | None:
             size += len(operation.key) + len(operation.expected or b"") + len(operation.new or b"")
         elif isinstance(operation, CreateRecord):
             keys += sum(map(len, operation.keys))
+        elif isinstance(operation, CommitAtOnce):
+            size += sum(len(key) + len(value or b"") for key, value in operation.writes)
     if size <= MAX_WRITE_BYTES and keys <= MAX_WRITE_BYTES:
         return None
     return (
@@ -255,7 +339,7 @@ def _note_read(request: RangeRequest, reads: TimestampCache, timestamp: Timestam
     reader = request.transaction.id if request.transaction is not None else None
     for operation in request.operations:
         match operation:
-            case Get():
+            case Get() | QueryIntent():
                 reads.record(operation.key, timestamp, reader)
             case Scan() | Refresh():
                 reads.record_span(operation.start, operation.end, timestamp, reader)
@@ -267,6 +351,8 @@ def evaluate_read(
     """Read at the timestamp that `begin_read` gave, with leadership confirmed since then and that much applied."""
     if isinstance(request.operations[0], Refresh):
         return _evaluate_refresh(request, state, timestamp)
+    if isinstance(request.operations[0], QueryIntent):
+        return _evaluate_queries(request, state, timestamp)
     results: list[Result] = []
     newest, conflicts = ZERO, []
     lowest_floor: Timestamp | None = None
@@ -360,13 +446,31 @@ def _evaluate_refresh(request: RangeRequest, state: RangeState, timestamp: Times
                 continue
             if pushed.get(owner.id, ZERO) > timestamp:
                 continue
-            if owner.is_older_than(transaction):
+            if owner.is_older_than(transaction) or owner.protocol == TransactionProtocol.TWO_PHASE:
                 return _refuse(request, RefreshFailed(key))
             conflicts.append(Conflict(key, owner, intent.timestamp))
     if conflicts:
-        return _conflict(request, conflicts, PushKind.TIMESTAMP, timestamp)
+        # A lock that stands for its transaction cannot be made to commit later: the younger one gives way.
+        kinds = {one.transaction.protocol for one in conflicts}
+        kind = PushKind.TIMESTAMP if kinds == {TransactionProtocol.RECORD} else PushKind.ABORT
+        return _conflict(request, conflicts, kind, timestamp)
     results = tuple(_REFRESHED for _ in request.operations)
     return Evaluation(RangeReply(request.request_id, results, timestamp))
+
+
+def _evaluate_queries(request: RangeRequest, state: RangeState, timestamp: Timestamp) -> Evaluation:
+    """Which intents stand. That one will never be is the timestamp cache's word, which it got before (`begin_read`)."""
+    results: list[Result] = []
+    for operation in request.operations:
+        assert isinstance(operation, QueryIntent), f"{operation} beside questions for intents"
+        intent = state.locks.get(operation.key)
+        found = (
+            intent is not None
+            and intent.transaction.id == operation.transaction_id
+            and intent.timestamp <= timestamp
+        )
+        results.append(IntentState(found))
+    return Evaluation(RangeReply(request.request_id, tuple(results), timestamp))
 
 
 # Writes.
@@ -384,7 +488,7 @@ def evaluate_write(
     the command must be proposed in that term or not at all."""
     first = request.operations[0]
     match first:
-        case Put() | Delete() | CompareAndSet():
+        case Put() | Delete() | CompareAndSet() | Add():
             return _evaluate_plain_writes(request, state, leadership, now, term)
         case WriteIntent() | CreateRecord():
             return _evaluate_intents(request, state, leadership, now, monotonic_ns, term)
@@ -398,6 +502,10 @@ def evaluate_write(
             return _evaluate_resolve(request, state, now, term)
         case DeleteRecord():
             return _evaluate_delete_records(request, state, leadership, now, term)
+        case CommitAtOnce():
+            return _evaluate_commit_at_once(request, first, state, leadership, now, term)
+        case RecoverTransaction():
+            return _evaluate_recover(request, first, state, leadership, now, term)
         case _:
             raise ValueError(f"{type(first).__name__} reads; it isn't evaluated as a write")
 
@@ -405,6 +513,11 @@ def evaluate_write(
 def _evaluate_plain_writes(
     request: RangeRequest, state: RangeState, leadership: Leadership, now: Timestamp, term: int
 ) -> Evaluation:
+    if request.write is not None:
+        known = recall(request, request.write, state.sessions)
+        if known is not None:
+            # Only who leads still may say what was answered; what is refused has no effect, whoever says so.
+            return Evaluation(known, confirm=known.error is None)
     results: list[Result] = []
     mutations: list[Mutation] = []
     conflicts: list[Conflict] = []
@@ -433,6 +546,13 @@ def _evaluate_plain_writes(
         elif isinstance(operation, Delete):
             mutations.append(PutVersion(key, timestamp, None))
             results.append(Written(timestamp))
+        elif isinstance(operation, Add):
+            added = add_to(current, operation)
+            if isinstance(added, BadRequest):
+                leadership.reads.record(key, now)
+                return _refuse(request, added, confirm=True)
+            mutations.append(PutVersion(key, timestamp, encode_number(added)))
+            results.append(Added(added, timestamp))
         else:
             mutations.append(PutVersion(key, timestamp, operation.new))
             results.append(Compared(True, current, timestamp))
@@ -441,6 +561,8 @@ def _evaluate_plain_writes(
     reply = RangeReply(request.request_id, tuple(results), highest)
     if not mutations:
         return Evaluation(reply, confirm=True)
+    if request.write is not None:
+        mutations.append(remember(request, request.write, reply, state.sessions, leadership.replies_most))
     return Evaluation(reply, Command(term, highest, tuple(mutations), request.generation))
 
 
@@ -458,16 +580,13 @@ def _evaluate_intents(
     mutations: list[Mutation] = []
     conflicts: list[Conflict] = []
     record = state.records.get(transaction.id)
-    if record is not None and record.status != PENDING:
+    if record is not None and record.status in (COMMITTED, ABORTED):
         return _refuse(request, TransactionAborted(f"it is {record.status.name} already"), confirm=True)
     create = next((one for one in request.operations if isinstance(one, CreateRecord)), None)
     if create is not None and record is None:
         refusal = leadership.markers.why_refused(transaction)
         if refusal is not None:
             return _refuse(request, TransactionAborted(refusal), confirm=True)
-        floor = leadership.markers.floor(transaction.id)
-        record = TransactionRecord(transaction, PENDING, ZERO, floor, create.keys)
-        mutations.append(PutRecord(record))
     for operation in request.operations:
         if not isinstance(operation, WriteIntent):
             continue
@@ -480,6 +599,8 @@ def _evaluate_intents(
                 # Asked again. The coordinator may know this intent's timestamp already, and commit there: it stays.
                 continue
             timestamp = max(timestamp, intent.timestamp)
+        if timestamp <= state.threshold:
+            timestamp = state.threshold.next()
         newest = state.mvcc.newest(operation.key)
         if newest is not None and newest.timestamp >= timestamp:
             timestamp = newest.timestamp.next()
@@ -488,6 +609,14 @@ def _evaluate_intents(
         return _conflict(request, conflicts, PushKind.ABORT, timestamp)
     if create is not None:
         leadership.liveness.heard(transaction.id, monotonic_ns)
+        if record is None:
+            floor = leadership.markers.floor(transaction.id)
+            staged_at = request.timestamp or ZERO
+            if create.stage and max(floor, timestamp) <= staged_at:
+                record = TransactionRecord(transaction, STAGING, staged_at, floor, create.keys)
+            else:
+                record = TransactionRecord(transaction, PENDING, ZERO, floor, create.keys)
+            mutations.append(PutRecord(record))
     results: list[Result] = []
     highest = ZERO
     for operation in request.operations:
@@ -500,7 +629,7 @@ def _evaluate_intents(
             highest = max(highest, intent.timestamp)
         else:
             assert record is not None, f"{operation} beside intents"
-            results.append(RecordState(PENDING, ZERO, record.floor))
+            results.append(_state_of(record))
     reply = RangeReply(request.request_id, tuple(results), highest)
     if not mutations:
         return Evaluation(reply, confirm=True)
@@ -515,7 +644,7 @@ def _evaluate_heartbeat(
     record = state.records.get(transaction.id)
     if record is None and leadership.markers.is_aborted(transaction.id):
         return _answer(request, RecordState(ABORTED), confirm=True)
-    if record is None or record.status == PENDING:
+    if record is None or record.status in (PENDING, STAGING):
         leadership.liveness.heard(transaction.id, monotonic_ns)
     return _answer(request, _state_of(record), confirm=record is None)
 
@@ -532,7 +661,12 @@ def _evaluate_end(
     assert transaction is not None, "an end without a transaction passed the validation"
     record = state.records.get(transaction.id)
     if record is None:
-        if operation.asked_before:
+        at_once = leadership.markers.committed_at(transaction.id)
+        if at_once is not None:
+            return _answer(request, RecordState(COMMITTED, at_once), confirm=True)
+        markers = leadership.markers
+        is_known = markers.why_refused(transaction) is None or markers.is_certainly_aborted(transaction.id)
+        if operation.asked_before and not is_known:
             # Committed, made final and forgotten, or never to be: whoever wants to abort it cannot know either.
             return _refuse(
                 request, Ambiguous("the transaction's record is gone, and an earlier request may have won")
@@ -548,12 +682,18 @@ def _evaluate_end(
         if operation.commit:
             return _refuse(request, TransactionAborted("aborted by another transaction"))
         return _answer(request, _state_of(record))
+    if record.status == STAGING and not operation.commit:
+        # It may be committed: only who has looked for its intents may say.
+        return _answer(request, _indeterminate(record))
     if not operation.commit:
         ended = TransactionRecord(transaction, ABORTED, ZERO, record.floor, record.keys)
         status, commit_timestamp = ABORTED, ZERO
     else:
         assert request.timestamp is not None, "a commit without a timestamp passed the validation"
         commit_timestamp = request.timestamp
+        assert record.status == PENDING or commit_timestamp >= record.commit_timestamp, (
+            f"a commit at {commit_timestamp}, staged at {record.commit_timestamp}"
+        )
         if commit_timestamp < record.floor:
             if not operation.may_forward:
                 return _refuse(request, TransactionPushed(record.floor))
@@ -578,6 +718,12 @@ def _evaluate_push(
 ) -> Evaluation:
     pushee, pusher = operation.pushee, operation.pusher
     record = state.records.get(pushee.id)
+    if record is not None and record.status == STAGING:
+        # Nobody may pass it: it may be committed, and acknowledged. Who can't wait finds out.
+        due = leadership.liveness.is_expired(pushee.id, monotonic_ns) or (
+            pusher is not None and pusher.is_older_than(pushee)
+        )
+        return _answer(request, _indeterminate(record) if due else _state_of(record))
     if record is not None and record.status != PENDING:
         return _answer(request, _state_of(record))
     markers = leadership.markers
@@ -605,14 +751,97 @@ def _evaluate_push(
     return _decide(request, _state_of(passed), term, max(now, floor), [PutRecord(passed)])
 
 
+def _evaluate_recover(
+    request: RangeRequest,
+    operation: RecoverTransaction,
+    state: RangeState,
+    leadership: Leadership,
+    now: Timestamp,
+    term: int,
+) -> Evaluation:
+    """Whoever asks has looked for all its intents; what that found is true for as long as it is STAGING there."""
+    record = state.records.get(operation.transaction.id)
+    if record is None:
+        # Decided, made final and forgotten: no intent of it is left, and nobody knows what it was.
+        return _answer(request, RecordState(MISSING), confirm=True)
+    if record.status != STAGING or record.commit_timestamp != operation.staged_at:
+        return _answer(request, _state_of(record))
+    status, at = (COMMITTED, record.commit_timestamp) if operation.committed else (ABORTED, ZERO)
+    ended = TransactionRecord(record.transaction, status, at, record.floor, record.keys)
+    leadership.liveness.forget(operation.transaction.id)
+    return _decide(request, _state_of(ended), term, max(now, at), [PutRecord(ended)])
+
+
+def _evaluate_commit_at_once(
+    request: RangeRequest,
+    operation: CommitAtOnce,
+    state: RangeState,
+    leadership: Leadership,
+    now: Timestamp,
+    term: int,
+) -> Evaluation:
+    """Versions instead of intents. That it has happened is remembered by this leader only, and from the moment at which
+    it has (`note_applied`): a later one refuses what began before it led, and then nobody knows."""
+    transaction, asked_at = request.transaction, request.timestamp
+    assert transaction is not None, "a commit at once without a transaction passed the validation"
+    assert asked_at is not None, "a commit at once without a timestamp passed the validation"
+    timestamp = asked_at
+    markers = leadership.markers
+    at_once = markers.committed_at(transaction.id)
+    if at_once is not None:
+        return _answer(request, RecordState(COMMITTED, at_once), confirm=True)
+    refusal = markers.why_refused(transaction)
+    if refusal is None and transaction.id in state.records:
+        refusal = "it was begun in another way"
+    if refusal is not None:
+        if operation.asked_before and not markers.is_certainly_aborted(transaction.id):
+            return _refuse(request, Ambiguous(f"an earlier request may have committed: {refusal}"))
+        return _refuse(request, TransactionAborted(refusal), confirm=True)
+    conflicts: list[Conflict] = []
+    for key in operation.keys:
+        intent = state.locks.get(key)
+        if intent is not None:
+            conflicts.append(Conflict(key, intent.transaction, intent.timestamp))
+            continue
+        if timestamp <= state.threshold:
+            timestamp = state.threshold.next()
+        newest = state.mvcc.newest(key)
+        if newest is not None and newest.timestamp >= timestamp:
+            timestamp = newest.timestamp.next()
+        timestamp = leadership.reads.write_timestamp(key, timestamp, transaction.id)
+    if conflicts:
+        return _conflict(request, conflicts, PushKind.ABORT, timestamp)
+    if timestamp > asked_at and not operation.may_forward:
+        return _refuse(request, TransactionPushed(timestamp))
+    mutations: list[Mutation] = [
+        PutVersion(key, timestamp, value, transaction.id) for key, value in operation.writes
+    ]
+    return _decide(request, RecordState(COMMITTED, timestamp), term, max(now, timestamp), mutations)
+
+
+def note_applied(request: RangeRequest, reply: RangeReply, at: Timestamp, leadership: Leadership) -> None:
+    """A command of this leader had its effect, and those who come next may hear of it. Not before: what was evaluated
+    may be dropped yet, because leadership is about to be handed over or because the range has changed."""
+    if isinstance(request.operations[0], CommitAtOnce):
+        transaction, state = request.transaction, reply.results[0]
+        assert transaction is not None, "a commit at once without a transaction passed the validation"
+        assert isinstance(state, RecordState), f"a commit at once was answered by {state}"
+        leadership.markers.commit(transaction.id, state.commit_timestamp, at)
+
+
 def _evaluate_resolve(request: RangeRequest, state: RangeState, now: Timestamp, term: int) -> Evaluation:
     mutations: list[Mutation] = []
     results: list[Result] = []
     highest = now
+    named: set[tuple[bytes, bytes]] = set()
     for operation in request.operations:
         assert isinstance(operation, ResolveIntents), f"{operation} beside resolutions"
         count = 0
         for key in operation.keys:
+            if (operation.transaction_id, key) in named:
+                # The state is that before the command: an intent that is named twice would be made final twice.
+                continue
+            named.add((operation.transaction_id, key))
             count += _resolve(
                 key, state, operation.transaction_id, operation.status, operation.commit_timestamp, mutations
             )
@@ -640,7 +869,7 @@ def _resolve(
     if status == COMMITTED and commit_timestamp >= intent.timestamp:
         # All that it was told about are at or below the commit. One above is a late duplicate of a request whose
         # intent has been resolved already: it came after its own committed version.
-        mutations.append(PutVersion(key, commit_timestamp, intent.value))
+        mutations.append(PutVersion(key, commit_timestamp, intent.value, transaction_id))
     mutations.append(RemoveIntent(key))
     return 1
 
@@ -656,14 +885,18 @@ def _evaluate_delete_records(
         record = state.records.get(transaction.id)
         if record is None:
             continue
-        if record.status == PENDING:
-            refusal = BadRequest(f"transaction {transaction.id.hex()} is PENDING; end it first")
+        if record.status in (PENDING, STAGING):
+            refusal = BadRequest(f"transaction {transaction.id.hex()} is {record.status.name}; end it first")
             return _refuse(request, refusal, confirm=True)
         mutations.append(RemoveRecord(transaction.anchor, transaction.id))
     for operation in request.operations:
         assert isinstance(operation, DeleteRecord)
         # A late duplicate of its creation must not bring it back to life.
-        leadership.markers.abort(operation.transaction.id, now)
+        record = state.records.get(operation.transaction.id)
+        if record is not None and record.status == ABORTED:
+            leadership.markers.abort(operation.transaction.id, now)
+        else:
+            leadership.markers.forget(operation.transaction.id, now)
         leadership.liveness.forget(operation.transaction.id)
     gone = (RecordState(MISSING),) * len(request.operations)
     if not mutations:
@@ -679,6 +912,11 @@ def _state_of(record: TransactionRecord | None) -> RecordState:
     if record is None:
         return RecordState(MISSING)
     return RecordState(record.status, record.commit_timestamp, record.floor)
+
+
+def _indeterminate(record: TransactionRecord) -> RecordState:
+    """To who should find out what became of a STAGING transaction."""
+    return RecordState(STAGING, record.commit_timestamp, record.floor, record.keys)
 
 
 def _answer(request: RangeRequest, result: Result, confirm: bool = False) -> Evaluation:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from ..api import Transaction
-from ..timestamp import Timestamp
+from ..timestamp import ZERO, Timestamp
 
 
 class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -24,6 +24,11 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Provisional: the commit's is this or later."""
     value: bytes | None
     sequence: int = 0
+    keys: tuple[bytes, ...] = ()
+    """On a primary lock: every key that its transaction writes."""
+    commit_from: Timestamp = ZERO
+    """Of a transaction of protocol primary-lock that is committed as soon as all its locks stand: no earlier than this,
+    and at the largest of all its locks. Zero: only its primary decides."""
 
 
 class LockTable:

@@ -1,7 +1,9 @@
 """Transaction records, and what a leader remembers about transactions beside them.
 
-A record is the transaction's fate, replicated in the range of its anchor key: PENDING, then COMMITTED or ABORTED for
-good. It is the only thing that decides; intents merely point to it.
+A record is the transaction's fate, replicated in the range of its anchor key: PENDING or STAGING, then COMMITTED or
+ABORTED for good. It is the only thing that decides; intents merely point to it. STAGING means: committed at
+`commit_timestamp` as soon as there is an intent at or below it on each of `keys`, whether or not anybody has noticed;
+and aborted only by somebody who has made sure that one of them will never be (`gateway/pusher.py`).
 
 The leader's memory beside it is volatile. `Liveness` says whose coordinator hasn't been heard for too long, by this
 leader's own monotonic clock: it only ever lets an abort *begin*. `TransactionMarkers` hold what was promised about
@@ -26,7 +28,7 @@ class TransactionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     transaction: Transaction
     status: TransactionStatus
     commit_timestamp: Timestamp = ZERO
-    """Set when COMMITTED. All its intents have provisional timestamps at or below it."""
+    """Set when COMMITTED, or STAGING. A committed one's intents have provisional timestamps at or below it."""
     floor: Timestamp = ZERO
     """While PENDING: it may only commit here or later. Never decreases."""
     keys: tuple[bytes, ...] = ()
@@ -44,6 +46,10 @@ class Marker(msgspec.Struct, frozen=True, gc=False):
     """Clock of the leader when the promise was made: not below the transaction's `began`."""
     aborted: bool
     floor: Timestamp = ZERO
+    committed_at: Timestamp | None = None
+    """It was committed at once, without a record."""
+    forgotten: bool = False
+    """Its record or lock was looked for, or removed, so that nobody knows here whether it was aborted; it gets none."""
 
 
 class TransactionMarkers:
@@ -75,7 +81,27 @@ class TransactionMarkers:
 
     def abort(self, transaction_id: bytes, now: Timestamp) -> None:
         """Promise that this transaction never gets a record (again)."""
-        self._keep(transaction_id, Marker(now, aborted=True))
+        if self.committed_at(transaction_id) is None:
+            self._keep(transaction_id, Marker(now, aborted=True))
+
+    def forget(self, transaction_id: bytes, now: Timestamp) -> None:
+        """Promise the same of a transaction that may have been committed, and of which nothing is left here."""
+        if self.committed_at(transaction_id) is None and not self.is_certainly_aborted(transaction_id):
+            self._keep(transaction_id, Marker(now, aborted=True, forgotten=True))
+
+    def is_certainly_aborted(self, transaction_id: bytes) -> bool:
+        """Whether it was aborted, as far as this leader remembers, and not only forgotten."""
+        marker = self._markers.get(transaction_id)
+        return marker is not None and marker.aborted and not marker.forgotten
+
+    def commit(self, transaction_id: bytes, at: Timestamp, now: Timestamp) -> None:
+        """Remember that this transaction is committed at once, so that whoever asks again hears of it."""
+        self._keep(transaction_id, Marker(now, aborted=False, committed_at=at))
+
+    def committed_at(self, transaction_id: bytes) -> Timestamp | None:
+        """When it was committed at once, as far as this leader remembers."""
+        marker = self._markers.get(transaction_id)
+        return None if marker is None else marker.committed_at
 
     def push(self, transaction_id: bytes, floor: Timestamp, now: Timestamp) -> Timestamp:
         """Promise that its record is created with at least this floor; returns the floor that now holds."""
@@ -96,6 +122,8 @@ class TransactionMarkers:
         """Why no record may be created for a transaction; None if one may."""
         if self.is_aborted(transaction.id):
             return "aborted by another transaction before its record was written"
+        if self.committed_at(transaction.id) is not None:
+            return "it is committed already"
         low_water, anchor = self.low_water, transaction.anchor
         for start, end, until in self._spans:
             if until > low_water and start <= anchor and (end is None or anchor < end):

@@ -160,11 +160,13 @@ class TransactionColumns:
                 self._micro_operation(_READ, self.keys.of_any(step[1]), -1)
                 if answer is None:
                     continue
-                if isinstance(answer, list) and not self.of_registers:
-                    for element in answer:
-                        self._element(self.values.of_any(element))
-                else:
+                if self.of_registers:
                     self._element(self.values.of_any(answer))
+                    continue
+                if not isinstance(answer, list):
+                    return False
+                for element in answer:
+                    self._element(self.values.of_any(element))
             elif answer is None and code == _WRITE:
                 self._micro_operation(code, self.keys.of_any(step[1]), -1)
             else:
@@ -389,6 +391,8 @@ class TransactionColumns:
             return True
         self._micro_operation(_READ, key, -1)
         if c != 91:
+            if not self.of_registers:
+                return False  # A list was asked for; what this is tells the way through objects.
             value = self._plain(self.values)
             if value < 0:
                 return False
@@ -417,12 +421,12 @@ class TransactionColumns:
 
     @cython.cfunc
     def _comma(self, is_json: cython.bint) -> cython.bint:
-        """What has to stand between two parts of a micro-operation."""
-        if not is_json:
-            return True
-        if self._blank(False) != 44:
-            return False
-        self.at += 1
+        """Passes over what has to stand between two parts of a micro-operation."""
+        if is_json:
+            if self._blank(False) != 44:
+                return False
+            self.at += 1
+        self._blank(not is_json)
         return True
 
     @cython.cfunc
@@ -435,8 +439,6 @@ class TransactionColumns:
         number: cython.longlong = 0
         c: cython.uchar
         negative: cython.bint = False
-        while self.at < end and (data[self.at] == 32 or data[self.at] == 44):
-            self.at += 1
         if self.at >= end:
             return -1
         at = self.at
@@ -711,6 +713,7 @@ class TransactionColumns:
         self.events += 1
         if type(process) is not int:
             self._forget()
+            self.broken |= f == "txn"  # An observer that does what clients do: the way through objects tells.
             return 0
         if f != "txn" or value == 2:
             self.broken = True

@@ -81,6 +81,7 @@ _FIELDS = (
     b"node",
     b"phase",
     b"key",
+    b"committed_at",
 )
 _FIELD_NUMBERS = {name: number for number, name in enumerate(_FIELDS)}
 _TYPES = frozenset(("invoke", "ok", "fail", "info"))
@@ -662,6 +663,7 @@ class Reader:
         node = None
         phase = None
         key = None
+        committed_at = None
         self.at += 1
         while True:
             self._skip(1)
@@ -724,6 +726,8 @@ class Reader:
                 phase = item
             elif field == 10:
                 key = item
+            elif field == 11:
+                committed_at = item
         if self.is_strict and (
             seen & 31 << 1 != 31 << 1
             or seen & (2 << 10)
@@ -734,14 +738,17 @@ class Reader:
             or type_ not in _TYPES
             or type(f) is not str
             or (seen & 7 << 8 and not _are_ours(intended, node, phase))
+            or (committed_at is not None and type(committed_at) is not int)
             or not -_FARTHEST <= time <= _FARTHEST
             or self.in_list
         ):
             raise FormatError("this is no plain event of ours", start)
         if self.is_strict:
-            if not seen & (7 << 8):
+            if not seen & (7 << 8 | 2 << 11):
                 return Operation(index, time, process, type_, f, value, error)
-            return Operation(index, time, process, type_, f, value, error, intended, node, phase)
+            return Operation(
+                index, time, process, type_, f, value, error, intended, node, phase, committed_at
+            )
         indexed_before: cython.Py_ssize_t = self.indexed
         if type(index) is int:
             self.indexed += 1
@@ -761,13 +768,17 @@ class Reader:
             f = "txn"
         elif type(f) is not str:
             f = str(f)
+        if type(committed_at) is not int:
+            committed_at = None
         if self.columns is not None:
+            if committed_at is not None:
+                raise FormatError("commit timestamps have no place in the columns", start)
             given = index if self.indexed > indexed_before else None
             self.columns.add(given, process, type_, f, 0 if value is None else value)
             return None
         if seen & (2 << 10):
             value = [key, value]
-        if not seen & (2 << 7 | 2 << 8 | 2 << 9):
+        if not seen & (2 << 7 | 2 << 8 | 2 << 9 | 2 << 11):
             return Operation(index, time, process, type_, f, value, error)
         return Operation(
             index,
@@ -780,6 +791,7 @@ class Reader:
             intended if type(intended) is int else None,
             node if type(node) is str else None,
             phase if type(phase) is str else None,
+            committed_at,
         )
 
     @cython.cfunc
@@ -800,8 +812,8 @@ class Reader:
         data: bytes = self.data
         at: cython.Py_ssize_t = start
         stop: cython.Py_ssize_t = self.end
-        if stop > start + 9:
-            stop = start + 9
+        if stop > start + 13:
+            stop = start + 13
         while at < stop:
             if data[at] == 34:
                 self.at = at + 1
@@ -838,6 +850,8 @@ class Reader:
             field = 10
         elif length == 8:
             field = 7
+        elif length == 12:
+            field = 11
         if field < 0:
             return -1
         name = _FIELDS[field]

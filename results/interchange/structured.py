@@ -27,7 +27,8 @@ def read_edn(text: bytes) -> Reading:
 
 
 def read_json(text: bytes) -> Reading:
-    """The history in a JSON list, or a JSON object a line; of lines, the last one may be torn, as a crash leaves it.
+    """The history in a JSON list, or a JSON object a line; of lines, the last one may be torn, as a crash leaves it:
+    then it has no end, and what it would have said is not known. A damaged line that is whole is no such thing.
 
     Raises FormatError where it is none, HistoryError where the events make none.
     """
@@ -39,7 +40,8 @@ def read_json(text: bytes) -> Reading:
             reader.events(events)
         except FormatError as error:
             last_line = text.rfind(b"\n", 0, len(text.rstrip())) + 1
-            if reader.in_list or not events or reader.event_at < last_line or last_line == 0:
+            is_whole = text.endswith(b"\n")  # A line is written with its end, so what is torn off has none.
+            if is_whole or reader.in_list or not events or reader.event_at < last_line or last_line == 0:
                 raise _after(error, events) from None
             torn = (
                 f"the last line ({place(text, last_line)}, {len(text) - last_line} bytes) was torn and is left out; "

@@ -7,10 +7,12 @@ are small), then *planes*, all lowest bytes first, then all second bytes, and so
 A column of texts (the values as JSON) is taken apart into *templates* and numbers. `{"from":3,"to":7,"amount":5}`
 has the template `{"from":#,"to":#,"amount":#}` and the slots 3, 7 and 5. The rows of one template keep each slot as
 a column of integers, relative to the row before or to an earlier slot of the same row, whichever is smaller. Texts
-that share a template with few others, or that have very many numbers, are kept whole, joined by newlines, gzipped.
+that share a template with few others, or that have very many numbers, are kept whole, in blocks of lines, gzipped one
+by one: transactions that read lists come in thousands of templates, and a browser unpacks a block when it is looked at.
 
-A million register operations take about seven megabytes. Nothing is left out but the middle of very long values,
-which the page shows shortened; the run folder has them whole. `front_end/src/columns.ts` is the other side.
+A million register operations take eight megabytes, a million list-append transactions twenty-two. Nothing is left out
+but the middle of very long values, which the page shows shortened; the run folder has them whole.
+`front_end/src/columns.ts` is the other side.
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ MAX_SLOTS = 64
 MAX_TEMPLATES = 4000
 MIN_ROWS = 16
 """A template with fewer rows costs more than it saves."""
+MAX_COLUMNS = 256
+"""Slots of all templates together: a page unpacks each of them before it is alive."""
+BLOCK = 1024
+"""Lines of a block; the other side knows the number."""
 VALUE_LIMIT = 400
 """Characters of a value that the page shows."""
 
@@ -60,9 +66,9 @@ def pack_integers(values: NDArray[np.integer[Any]] | Sequence[int], *, delta: bo
 
 
 def pack_texts(texts: Iterable[str]) -> dict[str, Any]:
-    """A column of texts without newlines as `{"templates": [[template, slots], ...], "row": column, "raw": bytes}`.
+    """A column of texts without newlines as `{"templates": [[template, slots], ...], "row": column, "blocks": [...]}`.
 
-    `row` says for each text which template it has; 0 means that it is the next one of `raw`. A slot is
+    `row` says for each text which template it has; 0 means that it is the next line of the blocks. A slot is
     `[reference, column]`: -1 for differences to the row before, else the earlier slot to add.
     """
     rows, numbers, names, whole = _taken_apart(texts)
@@ -71,11 +77,12 @@ def pack_texts(texts: Iterable[str]) -> dict[str, Any]:
     for template in kept:
         slots = _pack_slots(numbers[template])
         templates.append([names[template], slots])
-    raw = "\n".join(whole[position] for position in sorted(whole))
+    lines = [whole[position] for position in sorted(whole)]
+    blocks = ["\n".join(lines[first : first + BLOCK]) for first in range(0, len(lines), BLOCK)]
     return {
         "templates": templates,
         "row": pack_integers(rows),
-        "raw": _packed(raw.encode("utf-8", "surrogatepass")),
+        "blocks": [_packed(block.encode("utf-8", "surrogatepass")) for block in blocks],
     }
 
 
@@ -110,7 +117,7 @@ def _without_rare_templates(
     rows: list[int], numbers: list[list[tuple[int, ...]]], names: list[str], whole: dict[int, str]
 ) -> tuple[list[int], list[int]]:
     """Renumbers the templates worth keeping from 1 and puts the texts of the others into `whole`."""
-    kept = [number for number in range(1, len(names)) if len(numbers[number]) >= MIN_ROWS]
+    kept = _templates_worth_keeping(numbers)
     if len(kept) == len(names) - 1:
         return rows, kept
     renumbered = {number: position for position, number in enumerate(kept, start=1)}
@@ -125,6 +132,19 @@ def _without_rare_templates(
             whole[position] = literals[0] + "".join(f"{next(values)}{literal}" for literal in literals[1:])
         result.append(new)
     return result, kept
+
+
+def _templates_worth_keeping(numbers: list[list[tuple[int, ...]]]) -> list[int]:
+    """Those with the most rows, as long as there is room for their slots; in their order."""
+    often = [number for number in range(1, len(numbers)) if len(numbers[number]) >= MIN_ROWS]
+    often.sort(key=lambda number: (-len(numbers[number]), number))
+    room, kept = MAX_COLUMNS, []
+    for number in often:
+        slots = len(numbers[number][0])
+        if slots <= room:
+            room -= slots
+            kept.append(number)
+    return sorted(kept)
 
 
 def _pack_slots(rows: list[tuple[int, ...]]) -> list[list[Any]]:

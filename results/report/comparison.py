@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from results.report.escape import html_text, value_text
+from results.report.escape import html_text, shortened, value_text
 from results.report.measures import OperationTable, measure_functions, tabulate
 from results.report.plain_page import plain_page
 from results.report.record import RunRecord
@@ -129,7 +129,7 @@ def _overall(a: dict[str, Any], b: dict[str, Any]) -> list[Figure]:
 
 
 def _by_function(a: OperationTable, b: OperationTable) -> list[Figure]:
-    measured = [{one.function: one for one in measure_functions(table)} for table in (a, b)]
+    measured = [{shortened(one.function, 100): one for one in measure_functions(table)} for table in (a, b)]
     figures = []
     for function in dict.fromkeys(name for side in measured for name in side):
         sides = [side.get(function) for side in measured]
@@ -174,7 +174,7 @@ def _faults(details: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for fault in details.get("faults", []):
         if fault.get("took_effect"):
-            kind = fault["fault"] + (f":{fault['shape']}" if fault.get("shape") else "")
+            kind = shortened(str(fault["fault"]) + (f":{fault['shape']}" if fault.get("shape") else ""), 100)
             found.setdefault(kind, []).append(fault)
     return found
 
@@ -248,7 +248,7 @@ def _short(value: Any) -> str:
     return "-" if value is None else value_text(value, 60)
 
 
-STYLE: Final = "td { overflow-wrap: anywhere; } td.number { overflow-wrap: normal; }"
+STYLE: Final = "td { overflow-wrap: anywhere; } td.number { overflow-wrap: normal; } .number { width: 8rem; }"
 
 
 def render(comparison: Comparison) -> str:
@@ -262,7 +262,7 @@ def render(comparison: Comparison) -> str:
                 ("B", html_text(comparison.b), html_text(comparison.verdict_b)),
             ],
         ),
-        *(f"<p>{html_text(problem)}</p>" for problem in comparison.problems),
+        *(f"<p>{html_text(shortened(problem, 800))}</p>" for problem in comparison.problems),
         "<h2>What they differ in</h2>",
     ]
     if comparison.scenario:
@@ -270,7 +270,7 @@ def render(comparison: Comparison) -> str:
             _table(
                 ("", "A", "B"),
                 [
-                    (html_text(name), html_text(_short(one)), html_text(_short(other)))
+                    (html_text(shortened(name, 100)), html_text(_short(one)), html_text(_short(other)))
                     for name, one, other in comparison.scenario
                 ],
             )

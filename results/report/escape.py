@@ -39,6 +39,15 @@ def html_text(text: object) -> str:
     return html.escape(visible(str(text)), quote=True)
 
 
+def beginning(text: str, limit: int) -> str:
+    """The first whole sentences or clauses of the text that fit; an ellipsis if there is more."""
+    if len(text) <= limit:
+        return text
+    head = text[:limit]
+    end = max(head.rfind(sign) for sign in (". ", "; "))
+    return f"{head[:end] if end > limit // 3 else head.rstrip()} …"
+
+
 def shortened(text: str, limit: int = 300) -> str:
     """The text, or its two ends with the number of characters left out between them."""
     if len(text) <= limit:

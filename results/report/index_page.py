@@ -12,14 +12,14 @@ from statistics import median
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from results.report.escape import html_text, shortened
+from results.report.escape import beginning, html_text
 from results.report.plain_page import plain_page
 from results.report.runs_index import SORTS, Filter, RunLine, values_of
 
 PAGE_ROWS: Final = 200
 LIVE_REFRESH_S: Final = 2
 STYLE: Final = """
-body { max-width: 82rem; } td.sentence { overflow-wrap: anywhere; }
+body { max-width: 82rem; } td.sentence { overflow-wrap: anywhere; } td.when { min-width: 6.5rem; }
 .invalid, .failed { color: var(--red); font-weight: 600; } .valid { color: var(--green); font-weight: 600; }
 .unknown, .running, .not-judged { color: var(--amber); font-weight: 600; }
 form { display: flex; flex-wrap: wrap; gap: .6rem; align-items: end; margin: 1rem 0; }
@@ -95,11 +95,11 @@ def _runs_table(lines: Sequence[RunLine], wanted: Filter) -> str:
     rows = []
     for line in lines:
         mark = line.verdict.replace(" ", "-")
-        told = f'<div class="soft">{html_text(shortened(line.sentence, 240))}</div>' if line.sentence else ""
+        told = f'<div class="soft">{html_text(beginning(line.sentence, 240))}</div>' if line.sentence else ""
         rows.append(
             f'<td><input type="radio" name="a" value="{html_text(line.id)}" aria-label="A"></td>'
             f'<td><input type="radio" name="b" value="{html_text(line.id)}" aria-label="B"></td>'
-            f'<td><a href="{run_link(line.id)}">{html_text(line.time or line.id)}</a></td>'
+            f'<td class="when"><a href="{run_link(line.id)}">{html_text(line.time or line.id)}</a></td>'
             f"<td>{html_text(line.workload)}</td><td>{html_text(line.system)}</td>"
             f"<td>{html_text(line.environment)}</td><td>{html_text(line.nemesis)}</td>"
             f'<td class="number">{"" if line.seed is None else line.seed}</td>'

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from results.history import FaultInterval, History
-from results.operation import LOG, Operation
+from results.log_lines import is_grave, timed_lines
+from results.messages import MessageLog
+from results.operation import LEADERS, LOG, Operation
+from results.report.clocks import clock_lines
 from results.report.columns import ANSWER, pack_integers, pack_texts, short_value
 from results.report.escape import shortened
 from results.report.faults import (
@@ -23,6 +27,8 @@ from results.report.faults import (
     target_text,
 )
 from results.report.measures import NO_LAG, OPEN_CODE, OperationTable
+from results.report.messages import message_data
+from results.report.record import LogFile
 from results.report.words import error_text, lateness
 from results.verdict import Verdict
 
@@ -36,14 +42,19 @@ def page_data(
     faults: list[FaultInterval],
     verdict: Verdict | None,
     threads: int | None = None,
+    logs: Sequence[LogFile] = (),
+    messages: MessageLog | None = None,
 ) -> dict[str, Any]:
     """JSON-like; `front_end/src/run.ts` names the fields. Times in microseconds since the start of the run.
 
-    `threads` is how many client processes ran at once, if that is known.
+    `threads` is how many client processes ran at once, if that is known. Of `logs` warnings and errors become marks,
+    at the times of the nodes' own clocks.
     """
     plans = fault_plans(history)
     touched = {node for fault in faults for node in nodes_of(fault, plans.get(fault.step, {}))}
     nodes = sorted({node for node in table.nodes if node} | touched, key=natural_key)
+    anomalies = _anomalies(table, history, verdict)
+    moments = [_moment(table, anomaly["rows"]) for anomaly in anomalies if anomaly["rows"]]
     return {
         "span_us": table.span_ns // 1000,
         "operations": _pack_operations(table),
@@ -55,9 +66,50 @@ def page_data(
         "phases": [[name, time // 1000] for name, time in history.phases()],
         "faults": [_fault(fault, plans.get(fault.step, {})) for fault in faults],
         "node_effects": {node: _effects(node, faults, plans) for node in nodes},
-        "marks": [_mark(event) for event in history.observed(LOG)],
-        "anomalies": _anomalies(table, history, verdict),
+        "marks": [
+            *(_mark(event) for event in history.observed(LOG) if event.f != LEADERS),
+            *_grave_lines(history, logs),
+        ],
+        "anomalies": anomalies,
+        "ranges": _ranges(history, nodes),
+        "messages": message_data(messages, moments),
+        "clocks": clock_lines(history, nodes, table.span_ns),
     }
+
+
+def _moment(table: OperationTable, rows: list[int]) -> tuple[int, int]:
+    """From when to when these operations ran."""
+    return min(int(table.start_ns[row]) for row in rows), max(int(table.end_ns[row]) for row in rows)
+
+
+MOST_GRAVE_LINES = 200
+"""Warnings and errors of one log that are marked on the time line; all are in the log."""
+MOST_RANGES = 64
+"""Ranges whose leaders the page shows: those with the most changes."""
+
+
+def _ranges(history: History, nodes: list[str]) -> list[dict[str, Any]]:
+    """Each range with the changes of its leader: `[time in microseconds, position of the node or -1, term]`."""
+    changes: dict[str, list[tuple[int, int, int]]] = {}
+    place = {node: position for position, node in enumerate(nodes)}
+    for event in history.observed(LOG):
+        if event.f != LEADERS or not isinstance(event.value, dict):
+            continue
+        for change in event.value.get("changes", ()):
+            try:
+                entry = (
+                    int(change["time_ns"]) // 1000,
+                    place.get(str(change["leader"]), -1),
+                    int(change["term"]),
+                )
+                changes.setdefault(str(change["range"]), []).append(entry)
+            except (KeyError, TypeError, ValueError):
+                continue
+    busiest = sorted(changes, key=lambda name: (-len(changes[name]), natural_key(name)))[:MOST_RANGES]
+    return [
+        {"range": shortened(name, 40), "changes": sorted(changes[name])}
+        for name in sorted(busiest, key=natural_key)
+    ]
 
 
 def _pack_operations(table: OperationTable) -> dict[str, Any]:
@@ -198,6 +250,29 @@ def _mark(event: Operation) -> dict[str, Any]:
         "kind": "log line" if event.f == LOG else event.f,
         "text": shortened(str(value.get("text", "")), 1000),
     }
+
+
+def _grave_lines(history: History, logs: Sequence[LogFile]) -> Iterator[dict[str, Any]]:
+    """Warnings and errors in the logs, where it is known what the clocks showed when the run began."""
+    began = next(
+        (
+            event.value["began_wall_ns"]
+            for event in history.observed(LOG)
+            if event.f == LEADERS and isinstance(event.value, dict) and "began_wall_ns" in event.value
+        ),
+        None,
+    )
+    if not isinstance(began, int):
+        return
+    for log in logs:
+        grave = ((at, text) for at, text in timed_lines(log.tail.splitlines()) if is_grave(text))
+        for at, text in islice(grave, MOST_GRAVE_LINES):
+            yield {
+                "time": (at - began) // 1000,
+                "node": log.node,
+                "kind": "log line",
+                "text": shortened(text, 1000),
+            }
 
 
 def anomaly_rows(table: OperationTable, history: History, events: list[int]) -> list[int]:

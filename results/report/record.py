@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from results.history import History, HistoryError
+from results.messages import MessageLog, MessagesError
 from results.run_folder import RunFolder, RunFolderError
 from results.verdict import Verdict
 
@@ -54,6 +55,8 @@ class RunRecord:
     logs: list[LogFile]
     files: list[tuple[str, int]]
     """The folder's own files with their sizes, sorted by name."""
+    messages: MessageLog | None = None
+    """Who sent what to whom, of a simulated run."""
     problems: list[str] = field(default_factory=list)
     file: str | None = None
     """The name of the history's file, where there is no run folder."""
@@ -85,26 +88,29 @@ def read_record(folder: RunFolder) -> RunRecord:
     """Reads a run folder; never raises for what is in it."""
     problems: list[str] = []
 
-    def patiently(read: Callable[[], _Read], otherwise: _Read) -> _Read:
+    def patiently(path: Path, read: Callable[[], _Read], otherwise: _Read) -> _Read:
         try:
             return read()
         except (
             RunFolderError,
             HistoryError,
+            MessagesError,
             msgspec.MsgspecError,
             tomllib.TOMLDecodeError,
             UnicodeDecodeError,
             OSError,
         ) as error:
-            problems.append(str(error))
+            text = str(error)
+            problems.append(text if path.name in text else f"{path.name}: {text}")
             return otherwise
 
-    history = patiently(folder.read_history, History([]))
+    history = patiently(folder.history_path, folder.read_history, History([]))
     if history.torn is not None:
         problems.append(f"history.jsonl: {history.torn}")
-    verdict = patiently(folder.read_verdict, None)
-    scenario: dict[str, Any] = patiently(folder.read_scenario, {})
-    environment: dict[str, Any] = patiently(folder.read_environment, {})
+    verdict = patiently(folder.verdict_path, folder.read_verdict, None)
+    scenario: dict[str, Any] = patiently(folder.scenario_path, folder.read_scenario, {})
+    environment: dict[str, Any] = patiently(folder.environment_path, folder.read_environment, {})
+    messages = patiently(folder.messages_path, folder.read_messages, None)
     return RunRecord(
         id=folder.id,
         place=_place(folder.path),
@@ -119,6 +125,7 @@ def read_record(folder: RunFolder) -> RunRecord:
             for path in folder.path.iterdir()
             if path.is_file() and not path.name.startswith(".")
         ),
+        messages=messages,
         problems=problems,
     )
 

@@ -16,10 +16,16 @@ from typing import Any, Final
 
 import msgspec
 
+from results.report.escape import beginning, shortened
 from results.run_folder import RunFolder, RunFolderError
 
 SORTS: Final = ("time", "workload", "system", "environment", "verdict", "answers", "commit")
 MARKS_OF_A_RUN: Final = ("scenario.toml", "history.jsonl", "running.json")
+NAME_LIMIT: Final = 200
+SENTENCE_LIMIT: Final = 2000
+"""Characters of a name and of a sentence that an index of thousands of runs keeps."""
+LONGEST_NAME: Final = 255
+"""Bytes of a file's name, on all the usual file systems."""
 WORST_FIRST: Final = ("invalid", "failed", "unknown", "not judged", "running", "valid")
 
 
@@ -139,9 +145,7 @@ class RunsIndex:
     def folder(self, run_id: str) -> RunFolder | None:
         """The run with this id; None if there is none, or the id leads elsewhere."""
         parts = run_id.split("/")
-        if not 1 <= len(parts) <= 2 or any(
-            not part or part.startswith(".") or "\\" in part for part in parts
-        ):
+        if not 1 <= len(parts) <= 2 or not all(map(is_plain_name, parts)):
             return None
         path = self.root.joinpath(*parts)
         if any(place.is_symlink() for place in (path, path.parent) if place != self.root) or not _is_run(
@@ -168,19 +172,33 @@ class RunsIndex:
         return RunLine(
             id="/".join(path.relative_to(self.root).parts),
             time=next((time for part in path.relative_to(self.root).parts if (time := _time_in(part))), ""),
-            workload=str(scenario.get("workload", "")),
-            system=str(scenario.get("system", "")),
-            environment=str(scenario.get("environment", "")),
-            nemesis=str(scenario.get("nemesis", "")),
+            workload=_name(scenario.get("workload", "")),
+            system=_name(scenario.get("system", "")),
+            environment=_name(scenario.get("environment", "")),
+            nemesis=_name(scenario.get("nemesis", "")),
             seed=seed if isinstance(seed, int) else None,
             verdict="running" if is_live and verdict is None else verdict or "not judged",
-            sentence=sentence,
+            sentence=beginning(sentence, SENTENCE_LIMIT),
             answers_per_s=answers,
-            commit=str(harness.get("commit") or harness.get("code") or "")
+            commit=_name(harness.get("commit") or harness.get("code") or "")
             if isinstance(harness, dict)
             else "",
             is_live=is_live,
         )
+
+
+def is_plain_name(part: str) -> bool:
+    """Whether a part of an address can name a file that is shown: no way out, nothing hidden, not too long."""
+    return (
+        part != ""
+        and not part.startswith(".")
+        and not any(sign in part for sign in ("/", "\\", "\x00"))
+        and len(part.encode("utf-8", "surrogateescape")) <= LONGEST_NAME
+    )
+
+
+def _name(value: Any) -> str:
+    return shortened(str(value), NAME_LIMIT)
 
 
 def _subfolders(path: Path) -> list[Path]:

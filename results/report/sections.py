@@ -10,8 +10,9 @@ from typing import Any
 
 from results.history import FaultInterval
 from results.operation import HARNESS, Operation
-from results.report import words
-from results.report.escape import html_text, relative_link, shortened, value_text
+from results.report import drawings, words
+from results.report.anomaly_words import meaning_of
+from results.report.escape import beginning, html_text, relative_link, shortened, value_text
 from results.report.faults import (
     evidence_text,
     fault_label,
@@ -35,13 +36,18 @@ from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
 
 MOST_ANOMALIES = 40
 """Anomalies told in full; the others are in verdict.json, and marked on the time line."""
+MOST_LEAD = 450
+"""Characters of a sentence that are read at once."""
 MOST_ROWS = 16
 """Operations of one anomaly listed in the page."""
 MOST_COLUMNS = 9
 MOST_VALID_PARTS = 12
 MOST_MARKS = 200
+MOST_COUNTERS = 200
 AFTER_FAULT_NS = 3_000_000_000
 """An anomaly this soon after a fault is told together with it."""
+FAR_APART_NS = 3_000_000_000
+"""Of operations that take longer than this together, a list of all faults meanwhile would say little."""
 OUTCOME_WORDS = ("ok", "fail", "info", "info, never completed")
 
 
@@ -53,7 +59,7 @@ def verdict_section(record: RunRecord, table: OperationTable, faults: list[Fault
     outcome, word, sentence = words.heading(record)
     verdict = record.verdict
     meaning = words.meaning(record, sum(fault.took_effect for fault in faults))
-    said = f'<p class="lead">{html_text(shortened(verdict.sentence, 1500))}</p>' if verdict else ""
+    said = f'<p class="lead">{html_text(beginning(verdict.sentence, MOST_LEAD))}</p>' if verdict else ""
     head = (
         f'<header class="verdict {outcome}" id="verdict"><p class="about">{_about(record)}</p>'
         f'<h1><span class="word {outcome}">{html_text(word)}</span> {html_text(sentence)}</h1>'
@@ -81,6 +87,7 @@ def tables_section(record: RunRecord, table: OperationTable, faults: list[FaultI
             _functions(table),
             _availability(record, table),
             _faults(record, table, faults),
+            _counters(record),
             _harness(record, table),
             '<div class="columns">',
             _mapping("Scenario", record.scenario, "scenario.toml"),
@@ -201,24 +208,45 @@ def _anomaly(
     faults: list[FaultInterval],
 ) -> str:
     rows = anomaly_rows(table, record.history, anomaly.operations)
-    key = f" on key <code>{html_text(value_text(anomaly.key, 80))}</code>" if anomaly.key is not None else ""
     button = (
         f'<button class="needs-script" data-anomaly="{position}">Show on the time line</button>'
         if rows
         else ""
     )
+    told = meaning_of(anomaly.type)
+    meaning = f'<p class="meaning"><b>{html_text(anomaly.type)}:</b> {html_text(told)}</p>' if told else ""
     evidence = "".join(
         f"<dt>{html_text(shortened(str(name), 60))}</dt><dd>{_evidence(value)}</dd>"
         for name, value in anomaly.evidence.items()
+        if name not in drawings.DRAWN
     )
     return (
-        f'<article class="card anomaly"><h3>{html_text(shortened(anomaly.type, 100))}{key} '
+        f'<article class="card anomaly"><h3>{_title(anomaly)} '
         f'<span class="quiet">found by {html_text(checker)}</span> {button}</h3>'
-        f'<p class="lead">{html_text(shortened(anomaly.sentence, 2000))}</p>'
-        f"{_when(rows, table, faults)}{_anomaly_operations(rows, table)}"
+        f"{meaning}{_lead(anomaly.sentence)}"
+        f"{_when(rows, table, faults)}{drawings.draw(anomaly, rows, table)}"
+        f"{_anomaly_operations(rows, table)}"
         f"{f'<details><summary>Further evidence</summary><dl>{evidence}</dl></details>' if evidence else ''}"
         "</article>"
     )
+
+
+def _title(anomaly: Anomaly) -> str:
+    """`stale read on key 0`; `lost element 8`."""
+    title = html_text(shortened(anomaly.type, 100))
+    if anomaly.key is None:
+        return title
+    on = "" if anomaly.type.endswith("element") else " on key"
+    return f"{title}{on} <code>{html_text(value_text(anomaly.key, 80))}</code>"
+
+
+def _lead(sentence: str) -> str:
+    """A sentence; of a very long one the beginning, and the whole for who asks."""
+    short = beginning(sentence, MOST_LEAD)
+    lead = f'<p class="lead">{html_text(short)}</p>'
+    if short == sentence:
+        return lead
+    return f"{lead}<details><summary>In full</summary><p>{html_text(shortened(sentence, 6000))}</p></details>"
 
 
 def _evidence(value: Any) -> str:
@@ -261,13 +289,29 @@ def _and_more(count: int) -> str:
 
 
 def _when(rows: list[int], table: OperationTable, faults: list[FaultInterval]) -> str:
-    """Between which times, and during which faults."""
+    """Between which times, and during which faults; of operations far apart, of the first and of the last."""
     if not rows:
         return ""
-    start = min(int(table.start_ns[row]) for row in rows)
-    end = max(int(table.end_ns[row]) for row in rows)
-    text = f"Between {start / 1e9:.3f} s and {end / 1e9:.3f} s of the run"
-    during = faults_during(faults, start, end)
+    spans = sorted((int(table.start_ns[row]), int(table.end_ns[row])) for row in rows)
+    start, end = spans[0][0], max(end for _, end in spans)
+    if end - start > FAR_APART_NS and len(faults_during(faults, start, end)) > 1:
+        first, last = _moment(*spans[0], faults), _moment(*spans[-1], faults)
+        text = f"The first of these operations ran {first}; the last {last}."
+    else:
+        text = (
+            f"Between {start / 1e9:.3f} s and {end / 1e9:.3f} s of the run{_meanwhile(start, end, faults)}."
+        )
+    return f"<p>{html_text(text)}</p>"
+
+
+def _moment(start: int, end: int, faults: list[FaultInterval]) -> str:
+    return f"from {start / 1e9:.3f} s to {end / 1e9:.3f} s{_meanwhile(start, end, faults)}"
+
+
+def _meanwhile(start: int, end: int, faults: list[FaultInterval]) -> str:
+    """Which faults were active between two times, or had just ended."""
+    if during := faults_during(faults, start, end):
+        return f", during {'; '.join(fault_label(fault) for fault in during)}"
     before = [
         fault
         for fault in faults
@@ -275,14 +319,10 @@ def _when(rows: list[int], table: OperationTable, faults: list[FaultInterval]) -
         and fault.end_ns is not None
         and start - AFTER_FAULT_NS <= fault.end_ns < start
     ]
-    if during:
-        text += f", during {'; '.join(fault_label(fault) for fault in during)}"
-    elif before:
+    if before:
         ago = (start - max(fault.end_ns or 0 for fault in before)) / 1e9
-        text += f", {ago:.2f} s after the end of {'; '.join(fault_label(fault) for fault in before)}"
-    elif faults:
-        text += ", while no fault was active"
-    return f"<p>{html_text(text)}.</p>"
+        return f", {ago:.2f} s after the end of {'; '.join(fault_label(fault) for fault in before)}"
+    return ", while no fault was active" if faults else ""
 
 
 def _anomaly_operations(rows: list[int], table: OperationTable) -> str:
@@ -383,6 +423,12 @@ def _commands(record: RunRecord) -> str:
         seed = record.scenario.get("seed")
         note = f" (seed {html_text(seed)})" if seed is not None else ""
         blocks.append(_command("repeat", f"Repeat this run{note}", repeat))
+    if record.file is None and "workload" in record.scenario:
+        same = words.folder_command(record, "replay")
+        blocks.append(_command("replay", "Repeat it with the very faults and operations on record", same))
+        if record.verdict is not None and record.verdict.outcome == INVALID:
+            title = "Make it smaller, as long as the same anomaly stays"
+            blocks.append(_command("shrink", title, words.folder_command(record, "shrink")))
     blocks.append(_command("check", "Judge its history again", words.check_command(record)))
     return f'<section id="commands"><h2>Commands</h2>{"".join(blocks)}</section>'
 
@@ -470,9 +516,45 @@ def _second(time_ns: int | None) -> str:
     return "–" if time_ns is None else f"{time_ns / 1e9:.3f}"
 
 
+def _counters(record: RunRecord) -> str:
+    """What each node had counted at the end of the run, a line a counter that is not zero everywhere."""
+    asked = [event.value for event in record.history.observed(HARNESS) if event.f == "counters"]
+    told = asked[-1].get("nodes") if asked and isinstance(asked[-1], dict) else None
+    if not isinstance(told, dict):
+        return ""
+    nodes = {str(node): of for node, of in told.items() if isinstance(of, dict)}
+    order = sorted(nodes, key=natural_key)
+    names = list(dict.fromkeys(name for node in order for name in nodes[node]))
+    shown = [name for name in names if any(nodes[node].get(name) for node in order)][:MOST_COUNTERS]
+    silent = asked[-1].get("silent") or []
+    note = f" {', '.join(map(str, silent))} did not answer." if silent else ""
+    intro = f"Since each node started for the last time; what is zero on every node is left out.{note}"
+    if not shown:
+        return ""
+    lines = [
+        [
+            _cell(shortened(str(name).replace("_", " "), 80)),
+            *(_number(_counted(nodes[node].get(name))) for node in order),
+        ]
+        for name in shown
+    ]
+    table = _table(
+        ["counter", *(shortened(node, 60) for node in order)], lines, numbers=range(1, len(order) + 1)
+    )
+    return (
+        f'<section id="counters"><h2>What the nodes counted</h2><p class="quiet">{html_text(intro)}</p>'
+        f"<details><summary>{words.count_of(len(shown), 'counter')}</summary>{table}</details></section>"
+    )
+
+
+def _counted(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else "–"
+
+
 def _harness(record: RunRecord, table: OperationTable) -> str:
     """What the harness itself was like: loop lag as it measured it, lateness, healing and recovery."""
-    marks = [event for event in record.history.observed(HARNESS) if event.f != "phase"]
+    shown_elsewhere = ("phase", "clocks", "counters")
+    marks = [event for event in record.history.observed(HARNESS) if event.f not in shown_elsewhere]
     drives = words.drives(record.history)
     entries = [
         (f"{event.f}, at {event.time / 1e9:.2f} s", _event(event))
@@ -587,7 +669,12 @@ def _logs(logs: list[LogFile]) -> str:
             f"<details><summary><b>{html_text(log.node)}</b> {html_text('/'.join(log.parts[2:]))} "
             f'<span class="quiet">{words.size(log.size_bytes)}{cut}</span></summary><p>{link}</p>{body}</details>'
         )
-    return f'<section id="logs"><h2>Logs of the nodes</h2>{"".join(blocks)}</section>'
+    search = (
+        '<p class="needs-script"><input type="search" id="log-search" placeholder="Lines with these words" '
+        'aria-label="Show only lines with these words"> <span id="log-found" class="quiet" aria-live="polite">'
+        "</span></p>"
+    )
+    return f'<section id="logs"><h2>Logs of the nodes</h2>{search}{"".join(blocks)}</section>'
 
 
 def _files(record: RunRecord) -> str:

@@ -5,8 +5,9 @@ Rules that live here:
   its own name point here (DNS rebinding) is refused.
 - Only GET and HEAD. Nothing in the folder changes; a report that is missing is rendered and not written.
 - A file is served if it lies in a run folder by its real path, and no part of its path is a link or begins with a dot.
-- What a run wrote is shown as text. Only the report, which escapes everything itself, is a page; every other file goes
-  out as plain text or as a download, with a policy that runs nothing.
+- What a run wrote is shown as text. Only the harness's own pages at the top of a run folder, which escape everything
+  themselves, are pages; every other file, one that a node left under the same name too, goes out as plain text or as a
+  download, with a policy that runs nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import mimetypes
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,10 +28,10 @@ from results.history import History, HistoryError
 from results.operation import HARNESS, INFO, NEMESIS
 from results.report.comparison import compare
 from results.report.comparison import render as render_comparison
-from results.report.escape import html_text
+from results.report.escape import html_text, shortened
 from results.report.index_page import Live, index_page, live_page, page, trends, trends_page
 from results.report.record import read_record
-from results.report.runs_index import SORTS, Filter, RunsIndex
+from results.report.runs_index import SORTS, Filter, RunsIndex, is_plain_name
 from results.report.writer import render
 from results.run_folder import RunFolder
 
@@ -54,13 +56,20 @@ class Refused(Exception):
         self.why = why
 
 
+@dataclass(frozen=True)
+class OwnPage:
+    """A file that the harness itself has written as a page."""
+
+    path: Path
+
+
 class Site:
     """The pages of a results folder, by address; knows nothing of sockets."""
 
     def __init__(self, root: Path) -> None:
         self.index = RunsIndex(root.resolve())
 
-    def page(self, path: str, query: dict[str, str]) -> str | Path:
+    def page(self, path: str, query: dict[str, str]) -> str | Path | OwnPage:
         """The page at an address, or the file. Raises Refused."""
         if path == "/":
             return self._index(query)
@@ -97,7 +106,7 @@ class Site:
             raise Refused(HTTPStatus.NOT_FOUND, f"there is no run {run_id}")
         return folder
 
-    def _run(self, rest: str) -> str | Path:
+    def _run(self, rest: str) -> str | Path | OwnPage:
         """`ID/`, `ID/report`, or `ID/` and the path of a file; an id has one part or two."""
         parts = rest.split("/")
         for length in (2, 1):
@@ -106,15 +115,16 @@ class Site:
                 return self._in_folder(folder, "/".join(parts[:length]), parts[length:])
         raise Refused(HTTPStatus.NOT_FOUND, f"there is no run at {rest}")
 
-    def _in_folder(self, folder: RunFolder, run_id: str, inner: list[str]) -> str | Path:
+    def _in_folder(self, folder: RunFolder, run_id: str, inner: list[str]) -> str | Path | OwnPage:
         name = "/".join(inner)
         if name in ("", "report", "report.html"):
             if folder.running() is not None and not folder.verdict_path.exists():
                 return self._live(folder, run_id) if name == "" else render(read_record(folder))
             if folder.report_path.is_file() and not folder.report_path.is_symlink():
-                return folder.report_path
+                return OwnPage(folder.report_path)
             return render(read_record(folder))
-        return file_in(folder.path, inner)
+        found = file_in(folder.path, inner)
+        return OwnPage(found) if found == folder.shrink_page_path else found
 
     def _live(self, folder: RunFolder, run_id: str) -> str:
         running = folder.running()
@@ -126,13 +136,13 @@ class Site:
                 if event.is_client:
                     counts[event.type] = counts.get(event.type, 0) + 1
                 elif event.process == HARNESS and event.f == "phase":
-                    phase = str(event.value)
+                    phase = shortened(str(event.value), 100)
                 elif event.process == NEMESIS and event.type == INFO and isinstance(event.value, dict):
                     step = int(event.value.get("step", -1))
                     if event.f == "stop":
                         broken.pop(step, None)
                     elif event.value.get("took_effect"):
-                        broken[step] = str(event.value.get("fault"))
+                        broken[step] = shortened(str(event.value.get("fault")), 100)
         began = running.began if running is not None else ""
         return live_page(Live(run_id, began, phase, seconds, counts, list(broken.values())))
 
@@ -141,7 +151,7 @@ def file_in(folder: Path, inner: list[str]) -> Path:
     """The file at this path in a run folder. Raises Refused for what does not lie in it."""
     place = folder
     for part in inner:
-        if not part or part.startswith(".") or "\\" in part or "\x00" in part:
+        if not is_plain_name(part):
             raise Refused(HTTPStatus.NOT_FOUND, "no file of a run has such a name")
         place = place / part
         if place.is_symlink():
@@ -174,7 +184,9 @@ class _Exchange(BaseHTTPRequestHandler):
                 name: values[-1] for name, values in parse_qs(address.query, keep_blank_values=True).items()
             }
             found = self.server.site.page(unquote(address.path, errors="replace"), query)
-            if isinstance(found, Path):
+            if isinstance(found, OwnPage):
+                self._send_file(found.path, with_body, is_own=True)
+            elif isinstance(found, Path):
                 self._send_file(found, with_body)
             else:
                 self._send_page(HTTPStatus.OK, found, with_body)
@@ -203,14 +215,14 @@ class _Exchange(BaseHTTPRequestHandler):
         if with_body:
             self.wfile.write(data)
 
-    def _send_file(self, path: Path, with_body: bool) -> None:
+    def _send_file(self, path: Path, with_body: bool, *, is_own: bool = False) -> None:
         try:
             file: BinaryIO = open(path, "rb", opener=_without_links)  # noqa: SIM115 - closed by the block below.
         except OSError as error:
             raise Refused(HTTPStatus.NOT_FOUND, f"cannot read {path.name}: {error.strerror}") from error
         with file:
             size = os.fstat(file.fileno()).st_size
-            if path.name == "report.html":
+            if is_own:
                 kind, policy = "text/html; charset=utf-8", PAGE_POLICY
             elif path.suffix in PLAIN_SUFFIXES:
                 kind, policy = "text/plain; charset=utf-8", FILE_POLICY

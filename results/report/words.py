@@ -212,7 +212,12 @@ def program(record: RunRecord) -> str:
 
 def check_command(record: RunRecord) -> str:
     """The command that judges the run again, from the folder in which the folder of the runs is."""
-    return record.command or f"{program(record)} check {shlex.quote(record.place)}"
+    return record.command or folder_command(record, "check")
+
+
+def folder_command(record: RunRecord, verb: str) -> str:
+    """The command that does something with the run's folder: `check`, `replay`, `shrink`."""
+    return f"{program(record)} {verb} {shlex.quote(record.place)}"
 
 
 def repeat_command(record: RunRecord) -> str | None:

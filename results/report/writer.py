@@ -17,14 +17,15 @@ from results.run_folder import RunFolder, RunFolderError
 from results.verdict import Verdict
 
 
-def write_report(folder: RunFolder) -> Path:
+def write_report(folder: RunFolder, record: RunRecord | None = None) -> Path:
     """Writes `report.html` into the folder from what the folder holds, and returns its path.
 
     Works for a run that was interrupted or is still going on: what is missing is said in the page. Raises
-    RunFolderError only if the page cannot be written. The same folder gives the same page.
+    RunFolderError only if the page cannot be written. The same folder gives the same page. `record` is what the
+    folder holds, if it has been read.
     """
     try:
-        _write(folder.report_path, render(read_record(folder)))
+        _write(folder.report_path, render(record or read_record(folder)))
     except OSError as error:
         raise RunFolderError(f"cannot write {folder.report_path}: {error.strerror}") from error
     return folder.report_path
@@ -57,7 +58,9 @@ def render(record: RunRecord) -> str:
     faults = record.history.fault_intervals()
     _, word, _ = heading(record)
     threads = thread_count(record.scenario)
-    data = script_json(page_data(record.history, table, faults, record.verdict, threads))
+    data = script_json(
+        page_data(record.history, table, faults, record.verdict, threads, record.logs, record.messages)
+    )
     places = {
         "title": html_text(f"{word}: {record.id}"),
         "verdict": verdict_section(record, table, faults),

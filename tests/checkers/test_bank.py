@@ -163,3 +163,62 @@ def test_a_crashed_transfer_of_an_unknown_amount_may_have_done_anything() -> Non
         wrong = read(builder, {"a": 1, "b": 1}).done()
         assert judge(wrong).outcome == INVALID
         assert judge(wrong, snapshot=False).outcome == UNKNOWN
+
+
+OPENING = {"a": 10, "b": 10}
+
+
+def books(*events: tuple[str, Any], first: Any = OPENING, last: tuple[Any, ...]) -> Verdict:
+    """A read, transfers by process 1 (`outcome, (from, to, amount)`), and reads at the end."""
+    builder = HistoryBuilder()
+    builder.invoke(0, "read")
+    builder.ok(0, first)
+    for outcome, (source, target, amount) in events:
+        value = {"from": source, "to": target, "amount": amount}
+        builder.invoke(1, "transfer", value)
+        builder.event(1, outcome, "transfer", value)
+    for answer in last:
+        builder.invoke(0, "read")
+        builder.ok(0, answer)
+    return judge(builder.done(), opening=OPENING)
+
+
+def test_a_transfer_that_was_acknowledged_and_never_happened_is_missed_by_no_total() -> None:
+    """Every read sees 20; but a gave 3 to b, which nobody sees."""
+    verdict = books(("ok", ("a", "b", 3)), last=({"a": 10, "b": 10}, {"a": 10, "b": 10}))
+    assert verdict.outcome == INVALID
+    (anomaly,) = verdict.anomalies
+    assert anomaly.type == "transfers do not add up"
+    assert "a holds 10 instead of 7" in anomaly.sentence
+    assert anomaly.evidence["accounts"]["b"] == {"balance": 10, "least": 13, "most": 13}
+    assert {2, 3} <= set(anomaly.operations), "the transfer is named"
+    assert books(("ok", ("a", "b", 3)), last=({"a": 7, "b": 13},)).outcome == VALID
+
+
+def test_a_transfer_that_happened_twice_does_not_add_up() -> None:
+    assert books(("ok", ("a", "b", 3)), last=({"a": 4, "b": 16},)).outcome == INVALID
+
+
+def test_a_refused_transfer_moves_nothing() -> None:
+    assert books(("ok", ("a", "b", 1)), ("fail", ("a", "b", 3)), last=({"a": 6, "b": 14},)).outcome == INVALID
+    assert books(("ok", ("a", "b", 1)), ("fail", ("a", "b", 3)), last=({"a": 9, "b": 11},)).outcome == VALID
+
+
+@pytest.mark.parametrize(("held", "outcome"), [(9, VALID), (6, VALID), (5, INVALID), (10, INVALID)])
+def test_a_transfer_of_unknown_outcome_may_have_happened(held: int, outcome: str) -> None:
+    """Acknowledged is one of 1; one of 3 may have happened."""
+    verdict = books(("ok", ("a", "b", 1)), ("info", ("a", "b", 3)), last=({"a": held, "b": 20 - held},))
+    assert verdict.outcome == outcome
+
+
+def test_one_late_read_of_an_older_state_is_no_loss() -> None:
+    """Nothing is promised of real time here, and the other read shows that the transfer is there."""
+    assert books(("ok", ("a", "b", 3)), last=({"a": 10, "b": 10}, {"a": 7, "b": 13})).outcome == VALID
+
+
+def test_accounts_that_are_older_than_the_history_are_not_judged() -> None:
+    assert books(("ok", ("a", "b", 3)), first={"a": 1, "b": 19}, last=({"a": 1, "b": 19},)).outcome == VALID
+
+
+def test_without_a_read_after_the_last_transfer_nothing_is_judged() -> None:
+    assert books(("ok", ("a", "b", 3)), last=()).outcome == VALID

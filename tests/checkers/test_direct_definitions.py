@@ -160,6 +160,9 @@ def test_staleness(history: History, bound_ms: int) -> None:
         if value is not None and not writers:
             expected.add("value of a failed write" if [key, value] in failed else "value never written")
             continue
+        if value is not None and precedes(read, writers[0]):
+            expected.add("value before its write")
+            continue
         for missed in writes:
             if missed.type != "ok" or missed.invocation.value[0] != key or missed in writers:
                 continue
@@ -208,9 +211,6 @@ def test_logs(history: History) -> None:
     polls = answered(history, "poll")
     polled = [tuple(message) for poll in polls for message in poll.completion.value["k"]]
     verdict = LogChecker().check(history, Limits())
-    if not polled:
-        assert verdict.outcome == UNKNOWN
-        return
     expected = origin(
         [value for _, value in polled],
         [pair.invocation.value[1] for pair in sends],

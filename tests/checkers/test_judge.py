@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from checkers import QuestionError, check
 from checkers.registry import REGISTRY, guess, looks_keyed
 from results.history import HistoryBuilder, HistoryError
 from results.interchange.formats import read_text
+from results.interchange.straight import read_transactions
 from results.verdict import INVALID, UNKNOWN, VALID
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +98,14 @@ def test_questions_that_cannot_be_asked():
         check(FRESH, model="bank", alow_negative=True)
 
 
+@pytest.mark.parametrize("model", sorted(REGISTRY))
+def test_an_option_that_a_model_does_not_have_is_refused_of_an_empty_history_too(model):
+    assert check([], model=model).outcome == UNKNOWN
+    refused = {"linearizable": True} if REGISTRY[model].is_transactional else {"isolation": "serializable"}
+    with pytest.raises(QuestionError):
+        check([], model=model, **refused)
+
+
 def test_nothing_proves_nothing():
     assert check([], model="register").outcome == UNKNOWN
     assert check([]).outcome == UNKNOWN
@@ -171,3 +181,84 @@ def test_nothing_else_is_needed():
         check=False,
     )
     assert (done.stdout, done.returncode) == ("invalid\n", 0), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "question"),
+    [
+        ("register", ("write", 1, 1), ("read", None, 1)),
+        ("cas-register", ("write", 1, 1), ("cas", [1, 2], [1, 2])),
+        ("kv", ("put", ["x", "a"], ["x", "a"]), ("get", ["x", None], ["x", "a"])),
+        ("removable-set", ("add", 1, 1), ("read", None, [1])),
+        ("counter", ("add", 1, 1), ("read", None, 1)),
+        ("queue", ("enqueue", 1, 1), ("dequeue", None, 1)),
+        ("unordered-queue", ("enqueue", 1, 1), ("drain", None, [1])),
+        ("stack", ("push", 1, 1), ("pop", None, 1)),
+        ("priority-queue", ("insert", 1, 1), ("delete-min", None, 1)),
+    ],
+)
+def test_changes_that_nobody_looked_at_prove_nothing(model, change, question):
+    """Whatever became of the changes, no answer could have shown it; one that came back may. Such a history can be
+    explained, and the collections of other projects call it valid: so do we, and say how little that is."""
+    idle = "nothing could have been seen to be wrong"
+    verdict = check(history(change, change), model=model)
+    assert verdict.outcome == VALID
+    assert verdict.sentence.endswith(idle)
+    f, asked, answer = question
+    for end in ("ok", "fail", "info"):
+        builder = HistoryBuilder()
+        builder.invoke(0, change[0], change[1])
+        builder.ok(0, change[2])
+        builder.invoke(1, f, asked)
+        builder.event(1, end, f, answer if end == "ok" else asked)
+        verdict = check(builder.done(), model=model)
+        if model == "counter" and end != "ok":
+            assert verdict.outcome == UNKNOWN, "its checker says by itself that all reads have failed"
+        else:
+            assert (verdict.outcome, verdict.sentence.endswith(idle)) == (VALID, end != "ok"), end
+
+
+@pytest.mark.parametrize("model", ["mutex", "owned-mutex", "fenced-lock", "semaphore", "multi-register"])
+def test_operations_that_all_failed_prove_nothing(model):
+    f, asked = ("txn", [["w", "x", 1]]) if model == "multi-register" else ("acquire", None)
+    for end in ("fail", "info", "ok"):
+        builder = HistoryBuilder()
+        builder.invoke(0, f, asked)
+        builder.event(0, end, f, asked)
+        verdict = check(builder.done(), model=model)
+        assert verdict.outcome == VALID
+        assert verdict.sentence.endswith("nothing could have been seen to be wrong") == (end != "ok"), end
+
+
+@pytest.mark.parametrize("answer", [1, "a", True, {"x": 1}])
+def test_a_read_of_a_list_answers_a_list(tmp_path, answer):
+    """By Python's objects, and by the columns that a file becomes: one value is not the list of that value."""
+    events = [
+        {"process": 0, "type": "invoke", "f": "txn", "value": [["append", "x", 1]]},
+        {"process": 0, "type": "ok", "f": "txn", "value": [["append", "x", 1]]},
+        {"process": 1, "type": "invoke", "f": "txn", "value": [["r", "x", None]]},
+        {"process": 1, "type": "ok", "f": "txn", "value": [["r", "x", answer]]},
+    ]
+    verdict = check(events, model="list-append")
+    assert verdict.outcome == UNKNOWN
+    assert "is no answer to a read of a list; it is a list, or null" in verdict.sentence
+    text = "\n".join(json.dumps(event) for event in events).encode()
+    assert read_transactions(text, "json", of_registers=False) is None
+    assert read_transactions(text.replace(b"append", b"w"), "json", of_registers=True) is not None
+
+
+@pytest.mark.parametrize("f", ["txn", "read"])
+def test_clients_with_names_are_refused_and_not_left_out(f):
+    """An observer is never judged, so what it read would hide, and what it wrote would seem to come from nowhere."""
+    model = "list-append" if f == "txn" else "register"
+    asked, answer = ([["r", "x", None]], [["r", "x", [7]]]) if f == "txn" else (None, 7)
+    events = [
+        {"process": "p1", "type": "invoke", "f": f, "value": asked},
+        {"process": "p1", "type": "ok", "f": f, "value": answer},
+    ]
+    with pytest.raises(QuestionError, match=r"event 0: 'p1' does what clients do .* clients have numbers"):
+        check(events, model=model)
+    text = "\n".join(json.dumps(event) for event in events).encode()
+    assert read_transactions(text, "json", of_registers=False) is None
+    nemesis = [{"process": "nemesis", "type": "info", "f": "kill", "value": None}]
+    assert check(nemesis, model=model).outcome == UNKNOWN

@@ -166,3 +166,14 @@ def test_what_cannot_be_judged() -> None:
     verdict = strange.judged(CHECKER)
     assert verdict.outcome == UNKNOWN
     assert "4 values are not" in verdict.sentence
+
+
+def test_sends_contradict_each_other_whether_or_not_anybody_polls() -> None:
+    assert kinds(Log().send("a", 0).send("b", 0, process=2).judged(CHECKER)) == [
+        "inconsistent offset",
+        "reordered sends",
+    ]
+    assert kinds(Log().send("a", 1).send("b", 0).judged(CHECKER)) == ["non-monotonic send"]
+    verdict = two().poll().judged(CHECKER)
+    assert verdict.outcome == UNKNOWN
+    assert "none of 1 poll returned a message" in verdict.sentence

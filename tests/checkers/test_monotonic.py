@@ -110,3 +110,12 @@ def test_agrees_with_brute_force(history: History) -> None:
         return
     expected = some_order(history, 0, step, {"inc", "read"})
     assert (verdict.outcome == VALID) == expected, verdict.sentence
+
+
+def test_an_increment_that_does_not_say_its_value_is_not_judged() -> None:
+    """Only a counter that was read can be absent, which is 0. What was read later may be its doing, and no more."""
+    story = read(read(Story(), 1, None).did(0, "inc", "x", ["x", None]), 1, 1)
+    verdict = story.judged(CHECKER)
+    assert verdict.outcome == UNKNOWN
+    assert "1 value is not [key, whole number]" in verdict.sentence
+    assert kinds(read(story, 1, 2).judged(CHECKER)) == ["value from nowhere"]

@@ -30,6 +30,10 @@ SMALLEST: dict[str, list[tuple[str, Any, Any]]] = {
         ("insert", [2, 0, 2], None),
         ("insert", [2, 1, 3], REFUSED),
     ],
+    "transact-write": [
+        ("write", {"token": "t", "keys": ["a", "b"]}, None),
+        ("read", ["a", "b"], {"a": ["t"], "b": ["t"]}),
+    ],
     "log": [("send", ["k", "a"], ["k", [0, "a"]]), ("poll", None, {"k": [[0, "a"]]})],
     "watch": [
         ("put", ["k", 1], ["k", 1, 1]),
@@ -55,7 +59,9 @@ def test_by_name(name: str) -> None:
     assert make_checker(name, Options(), nothing).check(nothing, Limits()).outcome == UNKNOWN
 
 
-@pytest.mark.parametrize("name", ["monotonic", "unique-ids", "log", "watch", "counter", "bank"])
+@pytest.mark.parametrize(
+    "name", ["monotonic", "unique-ids", "log", "watch", "counter", "bank", "transact-write"]
+)
 def test_their_functions_tell_them(name: str) -> None:
     story = Story()
     for f, asked, answer in SMALLEST[name]:

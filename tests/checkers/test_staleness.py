@@ -70,6 +70,20 @@ def test_writes_that_overlap_have_no_known_order_without_timestamps() -> None:
     assert kinds(overlapping((10,), (11,)).judged(checker(1))) == ["read too stale"]
 
 
+def test_commit_timestamps_of_completions_order_writes_that_overlap() -> None:
+    def overlapping(first: int | None, second: int | None) -> Timed:
+        story = Timed()
+        story.invoke(0, "write", ["x", 1], time=0)
+        story.invoke(1, "write", ["x", 2], time=0)
+        story.event(0, "ok", "write", ["x", 1], time=SECOND, committed_at=first)
+        story.event(1, "ok", "write", ["x", 2], time=SECOND, committed_at=second)
+        return story.read(9, 2, "x", 1)
+
+    assert overlapping(11, 10).judged(checker(1)).outcome == VALID
+    assert overlapping(None, 10).judged(checker(1)).outcome == VALID
+    assert kinds(overlapping(10, 11).judged(checker(1))) == ["read too stale"]
+
+
 def test_a_write_of_unknown_outcome_is_never_missed_but_may_be_seen() -> None:
     story = Timed().write(0, 0, "x", 1)
     story.invoke(5, "write", ["x", 2], time=SECOND)
@@ -135,3 +149,15 @@ def test_a_compare_and_set_writes_its_new_value() -> None:
     refused.invoke(0, "cas", ["x", [5, 6]], time=SECOND)
     refused.event(0, "fail", "cas", ["x", [5, 6]], time=SECOND + 1)
     assert kinds(refused.read(2, 1, "x", 6).judged(checker(2))) == ["value of a failed write"]
+
+
+def test_a_version_is_not_read_before_its_write_began() -> None:
+    """However old a read may be, it is not younger than what there is."""
+    early = Timed().read(0, 1, "x", 1).write(1, 0, "x", 1)
+    assert kinds(early.judged(checker(100))) == ["value before its write"]
+    overlapping = Timed()
+    overlapping.invoke(1, "read", ["x", None], time=0)
+    overlapping.invoke(0, "write", ["x", 1], time=1)
+    overlapping.event(1, "ok", "read", ["x", 1], time=2)
+    overlapping.event(0, "ok", "write", ["x", 1], time=3)
+    assert overlapping.judged(checker(100)).outcome == VALID

@@ -111,7 +111,7 @@ def test_an_invocation_is_written_before_its_client_sees_it(uvloop):
         await asyncio.sleep(0)
         return None
 
-    played = play(Scripted(few(200), look), Door(), journal=journal, uvloop=uvloop)
+    played = play(Scripted(few(200), look), Door(), journal=journal, uvloop=uvloop, virtual=False)
 
     assert len(seen) == 200
     assert all(index < committed for index, committed in seen)
@@ -173,10 +173,12 @@ def test_errors_are_sorted_into_fail_and_info(error, f, expected):
 @both_loops
 @pytest.mark.parametrize(("f", "expected"), [("write", INFO), ("read", FAIL)])
 def test_an_operation_that_hangs_is_ended_by_its_timeout(uvloop, f, expected):
-    played = play(Scripted(few(3, g.operation(f)), never), Door(), timeout_s=0.05, uvloop=uvloop)
+    played = play(
+        Scripted(few(3, g.operation(f)), never), Door(), timeout_s=0.05, uvloop=uvloop, virtual=False
+    )
     assert ends(played.operations) == [(f, expected, "timeout")] * 3
     pairs = played.history.pairs()
-    assert all(0.05e9 <= pair.end - pair.start < 1e9 for pair in pairs)
+    assert all(0.05e9 <= pair.end - pair.start < 60e9 for pair in pairs)
 
 
 def test_a_client_that_will_not_be_cancelled_is_left_to_its_fate():
@@ -186,10 +188,10 @@ def test_a_client_that_will_not_be_cancelled_is_left_to_its_fate():
     async def stubborn(session: Any, invocation: Operation) -> Any:
         if invocation.process >= 6:
             return None
-        deadline = time.monotonic() + 0.2
-        while time.monotonic() < deadline:
+        deadline = asyncio.get_running_loop().time() + 0.2
+        while asyncio.get_running_loop().time() < deadline:
             try:
-                await asyncio.sleep(deadline - time.monotonic())
+                await asyncio.sleep(deadline - asyncio.get_running_loop().time())
             except asyncio.CancelledError:
                 continue
         stubborn_answers.append(invocation.process)
@@ -223,8 +225,8 @@ def test_sessions_are_open_before_the_first_operation_begins():
     opened = []
 
     async def slow_door(node: str) -> Opened:
-        await asyncio.sleep(0.05)
-        opened.append(time.monotonic())
+        await asyncio.sleep(0.5)
+        opened.append(node)
         return Opened(node)
 
     async def stamp(session: Any, invocation: Operation) -> Any:
@@ -232,7 +234,7 @@ def test_sessions_are_open_before_the_first_operation_begins():
 
     played = play(Scripted(few(6), stamp), slow_door, final=False)
     assert played.main.ok == 6
-    assert played.main.latency.max_ns < 40 * MILLISECOND, "connecting is not part of any operation"
+    assert played.main.latency.max_ns < 500 * MILLISECOND, "connecting is not part of any operation"
 
 
 def test_a_process_that_ended_in_info_gets_a_new_session():
@@ -302,10 +304,11 @@ def test_rests_grow_and_an_ok_ends_them():
         if next(failing):
             raise Definite("conflict")
 
-    began = time.monotonic()
     played = play(Scripted(few(20), sometimes), Door(), concurrency=1, final=False)
     assert played.main.ok == 10
-    assert 0.25 < time.monotonic() - began < 5, "rests of 100 and 200 ms after the fifth and the sixth"
+    assert played.main.end_ns - played.main.start_ns == 300 * MILLISECOND, (
+        "rests of 100 and 200 ms after the fifth and the sixth"
+    )
 
 
 def test_a_door_that_hangs_is_a_certain_failure_too():
@@ -322,7 +325,7 @@ def test_a_door_that_hangs_is_a_certain_failure_too():
 @both_loops
 def test_invocations_never_begin_before_their_time_and_soon_after(uvloop):
     plan = g.clients(g.limit(40, g.delay(0.002, g.repeat(write))))
-    played = play(Scripted(plan, at_once), Door(), uvloop=uvloop, final=False)
+    played = play(Scripted(plan, at_once), Door(), uvloop=uvloop, virtual=False, final=False)
     invocations = [pair.invocation for pair in played.history.pairs()]
     starts = {
         event.intended - number * 2 * MILLISECOND
@@ -333,7 +336,7 @@ def test_invocations_never_begin_before_their_time_and_soon_after(uvloop):
     (start,) = starts
     for number, event in enumerate(invocations):
         assert event.time >= start + number * 2 * MILLISECOND
-    assert played.main.latest_ns < 500 * MILLISECOND
+    assert played.main.latest_ns < 10_000 * MILLISECOND
 
 
 def test_a_stall_shows_as_lateness_instead_of_hiding_operations():
@@ -359,9 +362,9 @@ def test_loop_lag_is_measured():
         else:
             await asyncio.sleep(0.005)
 
-    played = play(Scripted(few(30), blocks), Door(), concurrency=1, final=False)
+    played = play(Scripted(few(30), blocks), Door(), concurrency=1, virtual=False, final=False)
     assert played.main.loop_lag.max_ns > 50 * MILLISECOND
-    assert played.main.loop_lag.median_ns < 50 * MILLISECOND
+    assert played.main.loop_lag.median_ns < played.main.loop_lag.max_ns
     assert played.main.loop_lag.samples >= 10
 
 
@@ -403,8 +406,8 @@ def test_two_requests_stop_at_once_and_record_what_is_in_flight_as_unknown():
         await asyncio.get_running_loop().create_future()
 
     began = time.monotonic()
-    played = play(Scripted(g.clients(g.repeat(write)), hangs), Door(), stop=stop, timeout_s=30, final=False)
-    assert time.monotonic() - began < 5
+    played = play(Scripted(g.clients(g.repeat(write)), hangs), Door(), stop=stop, timeout_s=60, final=False)
+    assert time.monotonic() - began < 30, "nobody waited for the timeout of what is in flight"
     assert played.main.stopped == "interrupted twice"
     assert set(ends(played.operations)) == {("write", INFO, "no-answer")}
     assert len(ends(played.operations)) == played.main.invoked == played.main.info

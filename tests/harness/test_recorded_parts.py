@@ -52,7 +52,7 @@ def test_a_stream_in_a_file_is_the_same_and_one_that_is_given_comes_first(tmp_pa
         ({"operations_file": "nowhere.jsonl"}, {}, "cannot read the operations nowhere.jsonl"),
         ({"concurrency": "2"}, {"operations": operations_to_dicts(STREAM)}, "--concurrency 6"),
         ({}, {"operations": [{"f": "read"}]}, "not a stream of operations"),
-        ({}, {"schedule": [{"id": 1, "at_ns": 0, "fault": "magic"}]}, "unknown fault 'magic'"),
+        ({}, {"schedule": [{"id": 1, "at_ns": 0, "fault": "magic"}]}, "no package injects magic"),
         ({}, {"schedule": [{"id": 1, "at_ns": 0, "fault": "kill", "target": "n9"}]}, "unknown target 'n9'"),
     ],
 )

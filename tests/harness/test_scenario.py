@@ -86,9 +86,49 @@ def test_options_are_name_value_pairs_with_their_type():
         parse_options(("novalue",), "system option")
 
 
+def test_an_option_that_is_given_twice_is_refused():
+    """Also where the two agree, or are spelt in two ways: one of them would count unsaid."""
+    for pairs in (("a-b=1", "a_b=2"), ("a-b=1", "a-b=1")):
+        with pytest.raises(ScenarioError, match="system option a_b is given twice"):
+            parse_options(pairs, "system option")
+
+
 def test_the_command_gives_numbers_exactly():
     scenario = Scenario(seed=1, workload="bank", time_limit=12.3456789, rate=0.1 + 0.2)
     words = scenario.command().split()
     assert float(words[words.index("--time-limit") + 1]) == 12.3456789
     assert float(words[words.index("--rate") + 1]) == 0.1 + 0.2
     assert "--time-limit 20" in Scenario(seed=1, workload="bank", time_limit=20.0).command() + " "
+
+
+def test_a_scenario_file_need_not_say_everything(tmp_path):
+    """A seed that it does not name is drawn, and what a flag says overrides it."""
+    from harness.cli.test import scenario_of
+
+    file = tmp_path / "few.toml"
+    file.write_text('workload = "set"\nnodes = 2\n[workload_options]\nread_interval = 2.0\n')
+    scenario = scenario_of(file, {"workload_options": ()}, {"time_limit": 5.0})
+    assert (scenario.workload, scenario.nodes, scenario.replication, scenario.time_limit) == (
+        "set",
+        2,
+        2,
+        5.0,
+    )
+    assert scenario.workload_options == {"read_interval": 2.0}
+    assert scenario_of(file, {}, {}).seed != scenario_of(file, {}, {}).seed
+
+
+def test_a_wrong_scenario_file_is_named_once(tmp_path):
+    from harness.cli.test import scenario_of
+
+    file = tmp_path / "wrong.toml"
+    for text, said in (
+        ("workload = 3", "workload"),
+        ("workload", "not TOML"),
+        ('workload = "set"\nnods = 3', "nods"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ScenarioError) as caught:
+            scenario_of(file, {}, {})
+        assert said in str(caught.value)
+        assert str(caught.value).count(str(file)) == 1

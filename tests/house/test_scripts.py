@@ -70,3 +70,18 @@ exit 0
     assert done.returncode == 4
     assert "no route to the index" in done.stderr
     assert "could not be installed" in done.stderr
+
+
+def test_two_commands_in_the_first_minute_compile_the_kernels_once(tmp_path):
+    for folder in ("results", "checkers", "harness", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "build_kernels.py").write_text("")
+    (tmp_path / "requirements.txt").write_text("")
+    ended = tmp_path / "ended"
+    build = f"echo built >>{tmp_path}/built; until [ -e {ended} ]; do sleep 0.05; done\n"
+    fake_python(tmp_path / ".venv/bin", build).rename(tmp_path / ".venv/bin/python")
+    twice = f'compile_kernels "{tmp_path}" requirements.txt; ' * 2
+    script = f". {ROOT}/.environment.sh; {twice} touch {ended}; wait"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stderr.count("Compiling kernels in the background") == 1, done.stderr
+    assert (tmp_path / "built").read_text() == "built\n"

@@ -30,9 +30,12 @@ class FakeCluster:
         self.lives = dict.fromkeys(self.nodes, 1)
         self.cut_links: set[Link] = set()
         self.delays_ms: dict[Link, tuple[float, float]] = {}
-        self.losses: dict[Link, float] = {}
+        self.losses: dict[Link, tuple[float, float]] = {}
+        self.disturbed: dict[Link, tuple[float, float, float]] = {}
         self.limits: dict[Link, int] = {}
         self.halved: set[Link] = set()
+        self.lacks_names: dict[str, bool] = {}
+        """Nodes that cannot look up the others' names, and whether they get wrong addresses."""
         self.disks: dict[str, DiskMode] = {}
         """Nodes whose disk fails now."""
         self.damaged: set[str] = set()
@@ -40,6 +43,8 @@ class FakeCluster:
         """A process ends by itself so many seconds after its disk began to fail so, or was healed of it (stall)."""
         self.lacking: set[str] = set()
         """Capabilities that are not there."""
+        self.shares: dict[str, float] = {}
+        self.memory: dict[str, int | None] = {}
         self.clocks: dict[str, tuple[float, float]] = {}
         self.calls: list[tuple[str, object]] = []
         self.leading: dict[str, str] = {"r1": "n1", "r2": "n1", "r3": "n2"}
@@ -48,8 +53,8 @@ class FakeCluster:
         self.idle: set[str] = set()
 
     def _broken(self) -> list[Any]:
-        links = [self.cut_links, self.delays_ms, self.losses, self.limits, self.halved]
-        return [*links, self.clocks, self.disks]
+        links = [self.cut_links, self.delays_ms, self.losses, self.disturbed, self.limits, self.halved]
+        return [*links, self.lacks_names, self.clocks, self.disks, self.shares]
 
     def broken(self) -> list[Any]:
         """What is not as it should be, but for nodes that are stopped."""
@@ -108,11 +113,20 @@ class FakeCluster:
             _set(self.limits, links, bytes_per_s)
         return self._evidence("throttle", done)
 
-    async def lose(self, links: Sequence[Link], share: float) -> Evidence:
+    async def lose(self, links: Sequence[Link], share: float, burst: float = 1.0) -> Evidence:
         done = await self._act("lose", tuple(links))
         if done:
-            _set(self.losses, links, share or None)
+            _set(self.losses, links, (share, burst) if share else None)
         return self._evidence("lose", done)
+
+    async def disturb(
+        self, links: Sequence[Link], duplicate: float = 0.0, reorder: float = 0.0, corrupt: float = 0.0
+    ) -> Evidence:
+        done = await self._act("disturb", tuple(links))
+        shares = (duplicate, reorder, corrupt)
+        if done:
+            _set(self.disturbed, links, shares if any(shares) else None)
+        return self._evidence("disturb", done)
 
     async def reset(self, links: Sequence[Link]) -> Evidence:
         return self._evidence("reset", await self._act("reset", tuple(links)))
@@ -121,6 +135,21 @@ class FakeCluster:
         if await self._act("half_open", tuple(links)):
             self.halved |= set(links)
         return self._evidence("half_open", set(links) <= self.halved)
+
+    async def break_names(self, node: str, wrong: bool) -> Evidence:
+        done = await self._act("break_names", (node, wrong))
+        if done:
+            self.lacks_names[node] = wrong
+        return self._evidence("break_names", done)
+
+    async def mend_names(self, node: str) -> Evidence:
+        if await self._act("mend_names", node):
+            self.lacks_names.pop(node, None)
+        return self._evidence("mend_names", node not in self.lacks_names)
+
+    async def replace(self, node: str) -> Evidence:
+        await self._to("kill", node, "down")
+        return await self._to("replace", node, "up")
 
     async def kill(self, node: str) -> Evidence:
         return await self._to("kill", node, "down")
@@ -187,6 +216,33 @@ class FakeCluster:
         if await self._act("flip_bits", node):
             self.damaged.add(node)
         return self._evidence("bits", node in self.damaged)
+
+    async def limit_cpu(self, node: str, share: float | None) -> Evidence:
+        done = await self._act("limit_cpu", node)
+        if done and share is None:
+            self.shares.pop(node, None)
+        elif done and share is not None:
+            self.shares[node] = share
+        return self._evidence("share", self.shares.get(node) == share)
+
+    async def exhaust_memory(self, node: str) -> Evidence:
+        return await self._to("exhaust_memory", node, "down")
+
+    async def limit_memory(self, node: str, spare_mb: int | None) -> Evidence:
+        if await self._act("limit_memory", node):
+            self.memory[node] = spare_mb
+        return self._evidence("memory", self.memory.get(node) == spare_mb)
+
+    async def truncate(self, node: str) -> Evidence:
+        assert self.states[node] == "down", "what is at rest is damaged"
+        if await self._act("truncate", node):
+            self.damaged.add(node)
+        return self._evidence("end", node in self.damaged)
+
+    async def wipe(self, node: str) -> Evidence:
+        if await self._act("wipe", node):
+            self.damaged.add(node)
+        return self._evidence("files", node in self.damaged)
 
     async def lose_file(self, node: str) -> Evidence:
         assert self.states[node] == "down", "what is at rest is damaged"

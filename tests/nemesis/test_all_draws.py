@@ -27,7 +27,7 @@ from nemesis.packet import (
     MOST_SHARE,
 )
 from nemesis.runner import NemesisRunner
-from nemesis.schedule import ALL, LAST_END, Request, Schedule, Step, draw
+from nemesis.schedule import ALL, BY_NAME_ONLY, LAST_END, NAMES, Request, Schedule, Step, draw
 from tests.nemesis import virtual_time
 from tests.nemesis.fake_cluster import EVERYTHING, FakeCluster
 
@@ -61,15 +61,22 @@ def drawn(seed: int, size: int, intensity: float = 1.0) -> tuple[Schedule, int]:
     return draw(requests, random, duration_ns, nodes, PACKAGES, intensity), duration_ns
 
 
+def test_every_name_of_a_nemesis_is_one_that_is_injected() -> None:
+    assert set(PACKAGES) == set(NAMES)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_thousands_of_schedules_are_valid_and_repeat_and_end_in_time(size: int) -> None:
     nodes = names_of(size)
+    wanted = {request.name for request in choose([ALL], PACKAGES, EVERYTHING, nodes).requests}
+    # Replicas move only where there are nodes without one, and one lags only behind a majority of others.
+    assert wanted | {"move", "membership", "lagging", "dns"} >= set(PACKAGES) - BY_NAME_ONLY
     for seed in range(SEEDS_OF_A_SIZE):
         intensity = (0.5, 1.0, 3.0)[seed % 3]
         schedule, duration_ns = drawn(seed, size, intensity)
         assert drawn(seed, size, intensity)[0] == schedule, seed
         check_schedule(schedule, PACKAGES, nodes)
-        assert set(schedule.faults()) == set(PACKAGES), seed
+        assert set(schedule.faults()) == wanted, seed
         assert Schedule.from_dicts(schedule.to_dicts(), schedule.requested) == schedule
         for step in schedule:
             assert step.at_ns >= 0
@@ -97,8 +104,9 @@ def test_the_strength_of_bad_links_leaves_operations_some_success() -> None:
         assert 0 <= aim.parameters["jitter_ms"] <= 0.76 * aim.parameters["delay_ms"]
         assert LEAST_SHARE <= aim.parameters.get("share", LEAST_SHARE) <= MOST_SHARE
         assert aim.parameters.get("period_ms", LEAST_PERIOD_MS) >= LEAST_PERIOD_MS
-        seen[str(aim.shape), aim.parameters["reach"]] += 1
-        seen[str(aim.shape), aim.parameters["direction"]] += 1
+        for shape in {str(aim.shape), aim.parameters.get("instead", str(aim.shape))}:
+            seen[shape, aim.parameters["reach"]] += 1
+            seen[shape, aim.parameters["direction"]] += 1
     assert {shape for shape, _ in seen} == set(PACKAGES["packet"].shapes)
     for shape in PACKAGES["packet"].shapes:
         for way in ("nodes", "pair", "clients", "everybody", "both", "out", "in"):

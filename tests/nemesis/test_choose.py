@@ -9,7 +9,7 @@ import pytest
 from nemesis.cluster import Capability, FaultUnavailable
 from nemesis.package import check_schedule, choose
 from nemesis.schedule import Request, Schedule, Step, parse_nemesis
-from nemesis.targets import check_target, minority, pick, quorum
+from nemesis.targets import check_target, holders, minority, most_hit, pick, possible_targets, quorum
 from tests.nemesis.fake_cluster import EVERYTHING
 from tests.nemesis.test_schedule import PACKAGES
 
@@ -34,6 +34,7 @@ def test_all_is_everything_there_is_and_says_what_is_left_out() -> None:
     assert reasons["clock"] == "acme reads no clock file"
     assert set(reasons) == {
         "resources", "clock", "membership", "split", "merge", "move", "transfer", "coordinator",
+        "lagging", "dns",
     }  # fmt: skip
 
 
@@ -72,8 +73,6 @@ def test_wrong_shapes_and_targets_are_wrong_usage() -> None:
         ("partition@all", 3, "one is aimed at 2 nodes at most"),
         ("kill@minority", 1, "'minority' needs at least 3 nodes, there is 1; use one of one, majority"),
         ("clock@minority", 2, "'minority' needs at least 3 nodes, there are 2"),
-        ("disk:bit-flip@all", 3, "bit-flip is aimed at 1 of 3 nodes at most, and 'all' is 3 of 3 nodes"),
-        ("disk:lost-file@n1+n2", 3, "lost-file is aimed at 1 of 3 nodes at most, and 'n1+n2' is n1+n2"),
     ],
 )
 def test_what_so_few_nodes_cannot_have_is_wrong_usage(nemesis: str, size: int, words: str) -> None:
@@ -171,6 +170,22 @@ def test_a_name_is_a_target_only_if_it_is_a_node() -> None:
     check_target("leader", NODES)
     check_target("n1+n5", NODES)
     with pytest.raises(
-        ValueError, match="'n6' is neither one of one, minority, majority, all, leader nor a node"
+        ValueError, match="'n6' is neither one of one, minority, majority, all, leader, placement-leader nor"
     ):
         check_target("n1+n6", NODES)
+
+
+def test_a_role_is_hit_by_name_and_is_no_range() -> None:
+    leaders = {"1": "n2", "2": "n4", "placement": "n5"}
+    random = Random(1)
+    check_target("placement-leader", NODES)
+    assert most_hit("placement-leader", len(NODES)) == 1
+    assert pick("placement-leader", NODES, NODES, leaders, random).nodes == ("n5",)
+    assert pick("placement-leader", NODES, NODES, {"1": "n2"}, random).nodes == ()
+    assert pick("placement-leader", NODES, ["n1"], leaders, random).nodes == (), "it is down already"
+    assert {pick("leader", NODES, NODES, leaders, Random(seed)).nodes[0] for seed in range(20)} == {
+        "n2",
+        "n4",
+    }
+    assert holders(NODES, leaders) == ["n2", "n4"]
+    assert "placement-leader" not in possible_targets(len(NODES)), "so that no seed draws another schedule"

@@ -153,6 +153,14 @@ def test_the_steps_of_a_run_damage_a_minority_together() -> None:
     assert len(damaged) == 2, "a minority of five"
 
 
+def test_a_quorum_is_damaged_only_where_somebody_asks_for_it() -> None:
+    assert len(PACKAGE.plan(disk(1, 0, 10, "truncate", "majority"), UP, Holds()).targets) == 3
+    assert len(PACKAGE.plan(disk(1, 0, 10, "bit-flip", "n1+n2+n3+n4"), UP, Holds()).targets) == 4
+    for draw in range(20):
+        step = disk(draw, 0, 10, "truncate", ("one", "leader", "minority")[draw % 3])
+        assert len(PACKAGE.plan(step, UP, Holds()).targets) <= 2
+
+
 @pytest.mark.parametrize("shape", DAMAGE)
 def test_what_is_damaged_is_at_rest(shape: str) -> None:
     run = Run(disk(1, 0, 20, shape))

@@ -48,7 +48,9 @@ def test_the_links_of_a_node() -> None:
 def test_several_steps_on_one_link_are_as_bad_as_the_worst() -> None:
     assert worst("slow", [(100.0, 5.0), (20.0, 15.0)]) == (100.0, 15.0)
     assert worst("slow", []) == (0.0, 0.0)
-    assert worst("lose", [0.1, 0.3]) == 0.3
+    assert worst("lose", [(0.1, 8.0), (0.3, 1.0)]) == (0.3, 8.0)
+    assert worst("lose", []) == (0.0, 1.0)
+    assert worst("disturb", [(0.1, 0.0, 0.0), (0.05, 0.0, 0.2)]) == (0.1, 0.0, 0.2)
     assert worst("throttle", [64_000, 32_000]) == 32_000
     assert worst("throttle", []) is None
 
@@ -209,6 +211,9 @@ def test_whatever_overlaps_each_link_is_as_bad_as_the_worst_that_lies_on_it(rows
         assert cluster.delays_ms == {k[1]: worst("slow", v) for k, v in wanted.items() if k[0] == "slow"}
         assert cluster.losses == {k[1]: worst("lose", v) for k, v in wanted.items() if k[0] == "lose"}
         assert cluster.limits == {k[1]: worst("throttle", v) for k, v in wanted.items() if k[0] == "throttle"}
+        assert cluster.disturbed == {
+            k[1]: worst("disturb", v) for k, v in wanted.items() if k[0] == "disturb"
+        }
 
     run.runner.record = record
     virtual_time.run(run.runner.follow())

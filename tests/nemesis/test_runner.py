@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nemesis.runner import NemesisRunner
+from nemesis.runner import MOST_ATTEMPTS, NemesisRunner
 from nemesis.schedule import Schedule, Step, draw, parse_nemesis
 from tests.nemesis import virtual_time
 from tests.nemesis.fake_cluster import FakeCluster
@@ -202,6 +202,28 @@ def test_a_fault_that_silently_did_nothing_did_not_take_effect() -> None:
     virtual_time.run(run.runner.follow())
     assert run.event(1, "info", "start")["took_effect"] is False
     assert run.event(1, "info", "start")["skipped"] is None
+    assert run.of(1) == MOST_ATTEMPTS * WHOLE, "begun anew, but not for ever"
+
+
+def test_a_step_without_effect_begins_anew_until_its_class_has_taken_effect() -> None:
+    """The second kill does not: the class is owed nothing any more."""
+    run = Run(kill(1, 0, 10, "n1"), kill(2, 40, 10, "n2"))
+    run.cluster.idle.add("kill")
+
+    async def story() -> None:
+        following = asyncio.create_task(run.runner.follow())
+        await asyncio.sleep(1.2)  # The first attempt is over, the second is half a second later.
+        run.cluster.idle.clear()
+        await asyncio.sleep(1.8)
+        run.cluster.idle.add("kill")
+        await following
+
+    virtual_time.run(story())
+    assert run.of(1) == 2 * WHOLE
+    assert run.of(2) == WHOLE
+    effects = [value["took_effect"] for type_, f, value in run.events if (type_, f) == ("info", "start")]
+    assert effects == [False, True, False]
+    assert run.cluster.states == {"n1": "up", "n2": "up", "n3": "up"}
 
 
 def test_a_step_of_a_shape_that_was_asked_for_waits_as_long_as_it_takes() -> None:
@@ -316,6 +338,40 @@ def test_a_restart_that_ends_early_starts_what_it_stopped() -> None:
     virtual_time.run(run.runner.follow())
     assert set(run.cluster.states.values()) == {"up"}
     assert [verb for verb in run.verbs() if verb == "terminate"] == ["terminate"]
+
+
+def test_a_stop_takes_all_its_nodes_at_once_and_starts_them_at_the_end() -> None:
+    step = Step(1, 0, "restart", "stop", "n1+n2", 10 * TENTH, {"draw": 1})
+    run = Run(step)
+    virtual_time.run(run.runner.follow())
+    assert [call for call in run.cluster.calls if call[0] != "leaders"] == [
+        ("terminate", "n1"),
+        ("terminate", "n2"),
+        ("start", "n1"),
+        ("start", "n2"),
+    ]
+    assert run.event(1, "info", "start")["took_effect"]
+
+
+def test_a_crash_loop_kills_whoever_is_ready_again_and_leaves_it_up_at_the_end() -> None:
+    step = Step(1, 0, "restart", "crash-loop", "n1", 20 * TENTH, {"draw": 1, "down_ms": 100})
+    run = Run(step)
+    virtual_time.run(run.runner.follow())
+    acts = [verb for verb, what in run.cluster.calls if what == "n1"]
+    assert acts.count("kill") > 3
+    assert acts == ["kill", "start"] * (len(acts) // 2)
+    assert run.cluster.states["n1"] == "up"
+    assert run.event(1, "info", "stop")["healed"]
+
+
+def test_a_frozen_clock_stands_still_for_as_long_as_the_step_lasts() -> None:
+    aim = PACKAGES["clock"].draw(parse_nemesis("clock:freeze@n1")[0], Random(1), ("n1", "n2", "n3"), True)
+    run = Run(Step(1, 0, "clock", aim.shape, aim.target, 10 * TENTH, aim.parameters))
+    seen: list[Any] = []
+    run.runner.record = lambda type_, f, value: seen.append((f, dict(run.cluster.clocks)))
+    virtual_time.run(run.runner.follow())
+    assert ("start", {"n1": (0.0, -1_000_000.0)}) in seen
+    assert run.cluster.clocks == {}
 
 
 def test_a_strobe_jumps_to_and_fro_and_the_clock_is_right_at_the_end() -> None:

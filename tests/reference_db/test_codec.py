@@ -33,6 +33,10 @@ EVERY_OPERATION: list[api.RangeOperation] = [
     api.CompareAndSet(b"k", None, b"new"),
     api.WriteIntent(b"k", None, 3),
     api.CreateRecord((b"k", b"l")),
+    api.QueryIntent(b"k", b"i" * 16),
+    api.TakeTimestamps(3),
+    api.RecoverTransaction(TRANSACTION, NOW, True),
+    api.CommitAtOnce(((b"k", b"v"), (b"l", None)), True, True),
     api.HeartbeatRecord(),
     api.EndTransaction(True, False, True, (b"k",)),
     api.PushTransaction(TRANSACTION, api.PushKind.ABORT, None, NOW),
@@ -44,6 +48,14 @@ EVERY_OPERATION: list[api.RangeOperation] = [
     api.AbsorbRange(b"", b"right"),
     api.BumpRange(b"", 1, 2),
     api.AwaitFrozen(b"k", 3),
+    api.MoveReplica(b"k", 1, 2, 0, "n4", "n1"),
+    api.TransferRange(b"k", 1, "n2"),
+    api.RetireReplica(b"k", b"descriptor"),
+    api.ReportPlacement(b"state"),
+    api.Add(b"k", -3),
+    api.TakeTimestamps(2),
+    api.CollectVersions(b"k", NOW, 100),
+    api.CheckLock(b"k", TRANSACTION),
 ]
 EVERY_RESULT: list[api.Result] = [
     api.ValueResult(None),
@@ -54,6 +66,13 @@ EVERY_RESULT: list[api.Result] = [
     api.RecordState(api.TransactionStatus.PENDING, NOW, NOW),
     api.Resolved(2),
     api.Reshaped((b"left", b"right")),
+    api.IntentState(True),
+    api.PlacementReported(b"report"),
+    api.TimestampsTaken(NOW, 3),
+    api.Added(3, NOW),
+    api.TimestampsTaken(NOW, 2),
+    api.Collected(NOW, 3, b"k"),
+    api.LockState(True, NOW),
 ]
 EVERY_ERROR: list[api.RangeError] = [
     api.NotLeader(1, "n2"),
@@ -68,6 +87,10 @@ EVERY_ERROR: list[api.RangeError] = [
     api.TimedOut("why"),
     api.BadRequest("why"),
     api.Unavailable("why"),
+    api.WriteConflict(b"k", NOW),
+    api.SessionExpired("why"),
+    api.SnapshotTooOld(NOW),
+    api.WriteConflict(b"k", NOW),
 ]
 APPEND = Message(
     MessageKind.APPEND, 2, 1, 5, 9, 4, 8, (Entry(5, 10, b"command"),), context=b"c", snapshot=Snapshot(3, 2)
@@ -109,6 +132,8 @@ def test_client_frames_cross_the_wire() -> None:
         api.CommitTransaction(1),
         api.RollbackTransaction(1),
         api.Status(),
+        api.ClientAdd(b"k", 1),
+        api.OpenSession(),
     ]
     requests = [api.ClientRequest(i, operation, 500) for i, operation in enumerate(operations)]
     received = FrameDecoder(api.ClientRequest).feed(b"".join(encode_frame(one) for one in requests))
@@ -151,8 +176,8 @@ def test_a_torn_frame_is_waited_for_and_shows() -> None:
 
 
 def test_a_long_frame_in_many_pieces_is_joined_once() -> None:
-    """A snapshot of megabytes arrives in thousands of pieces; each must cost the same, however many came before."""
-    request = api.ClientRequest(1, api.ClientPut(b"k", b"v" * 2_000_000))
+    """A large snapshot arrives in thousands of pieces; each must cost the same, however many came before."""
+    request = api.ClientRequest(1, api.ClientPut(b"k", b"v" * 500_000))
     frame = encode_frame(request) + encode_frame(request)[:3]
     decoder: FrameDecoder[api.ClientRequest] = FrameDecoder(api.ClientRequest)
     received: list[api.ClientRequest] = []

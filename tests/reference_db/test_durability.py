@@ -1,13 +1,14 @@
 """Every acknowledgement follows a sync on a quorum; one batch and at most one sync a turn; and overload is refused."""
 
 import asyncio
+import errno
 import random
 
 import pytest
 
-from reference_db.api import ClientGet, ClientPut, Overloaded
+from reference_db.api import ClientGet, ClientPut, CutLogs, Overloaded
 from reference_db.node import NodeOptions
-from reference_db.storage.engine import MemoryEngine
+from reference_db.storage.engine import MemoryEngine, WriteBatch
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import Refused, Unanswered, World
 
@@ -122,5 +123,41 @@ def test_too_many_requests_are_refused_as_overloaded_and_certainly_not_done() ->
             value = await world.ask("n2", ClientGet(b"%d" % number))
             assert value == (None if isinstance(result, Refused) else b"v")
         await world.stop()
+
+    run_virtually(story())
+
+
+class FullEngine(MemoryEngine):
+    """A disk that is full from some moment on."""
+
+    is_full = False
+
+    def write(self, batch: WriteBatch) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        super().write(batch)
+
+
+def test_a_disk_that_fails_while_logs_are_cut_ends_the_node_as_in_a_turn() -> None:
+    """The loop is told of an exception of no task: the server takes that for the end of the node. (It was told of a
+    request's task that failed, and the node went on to the next turn.)"""
+
+    async def story() -> None:
+        told: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        world = World()
+        engine = FullEngine()
+        world.engines["n1"] = engine
+        world.start_all()
+        await world.wait_until_led()
+        for number in range(20):
+            await world.ask("n1", ClientPut(b"key", b"%d" % number))
+        engine.is_full = True
+        with pytest.raises(Refused, match="n1 stops"):
+            await world.ask("n1", CutLogs())
+        await asyncio.sleep(0.1)
+        await world.stop()
+        assert str(told[0]["exception"]) == "[Errno 28] no space left on device"
+        assert all("task" not in context for context in told)
 
     run_virtually(story())

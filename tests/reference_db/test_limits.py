@@ -23,7 +23,6 @@ from reference_db.api import (
 )
 from reference_db.codec import encode_peer_frames
 from reference_db.node import ClientConnection, NodeOptions
-from reference_db.storage import raft_log
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import Refused, World
 
@@ -95,37 +94,6 @@ def test_a_transaction_of_which_a_write_was_refused_cannot_commit_without_it(
         await world.stop()
 
     run_virtually(story())
-
-
-def test_an_outgrown_snapshot_is_made_once_and_somebody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raft_log, "MAX_SNAPSHOT_BYTES", 20_000)
-    made: list[int] = []
-    take_snapshot = raft_log.take_snapshot
-
-    def counted(*arguments: Any) -> Any:
-        made.append(1)
-        return take_snapshot(*arguments)
-
-    monkeypatch.setattr(raft_log, "take_snapshot", counted)
-
-    async def story() -> list[tuple[str, str, str]]:
-        world = World(ranges=1, options=NodeOptions(log_entries_kept=10, log_bytes_most=1000))
-        world.start_all()
-        await world.wait_until_led()
-        world.crash("n3")
-        for number in range(60):
-            await world.ask("n1", ClientPut(b"%d" % number, b"x" * 1000))
-        world.start("n3")
-        await asyncio.sleep(10)
-        for number in range(20):
-            await world.ask("n1", ClientPut(b"%d" % number, b"served without n3"))
-        alarms = list(world.alarms)
-        await world.stop()
-        return alarms
-
-    alarms = run_virtually(story())
-    assert len(made) == 1
-    assert [(node, area) for node, area, _ in alarms] == [("n1", "range 1")]
 
 
 def test_requests_of_a_turn_some_of_whose_frames_left_are_not_called_unsent(

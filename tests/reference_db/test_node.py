@@ -126,7 +126,7 @@ def test_many_keys_are_read_though_too_few_clocks_answer() -> None:
         async def too_few(_deadline: float) -> None:
             return None
 
-        world.nodes["n1"].coordinator._observe = too_few
+        world.nodes["n1"].coordinator.record._observe = too_few
         connection = ClientConnection()
         number = await world.ask("n1", BeginTransaction(), connection)
         assert await world.ask("n1", ClientGetMany((first, last), number), connection) == [b"1", b"2"]
@@ -146,7 +146,7 @@ def test_reads_that_a_client_sends_at_once_still_hold_at_one_timestamp(enough_cl
         await asyncio.sleep(0.5)
         for key in (b"0", b"z"):
             await world.ask("n1", ClientPut(key, b"100"))
-        coordinator = world.nodes["n1"].coordinator
+        coordinator = world.nodes["n1"].coordinator.record
         observe = coordinator._observe
 
         async def slowly(deadline: float) -> Timestamp | None:

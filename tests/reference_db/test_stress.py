@@ -20,9 +20,12 @@ from reference_db.api import (
     ClientGet,
     ClientGetMany,
     ClientMerge,
+    ClientMove,
+    ClientOperation,
     ClientPut,
     ClientScan,
     ClientSplit,
+    ClientTransfer,
     CommitTransaction,
     Consistency,
     RollbackTransaction,
@@ -247,12 +250,26 @@ async def trouble(world: World, stream: random.Random, until: float, faults: tup
             world.sync_s = (0.0002, stream.choice([0.003, 0.05]))
 
 
-async def reshape(world: World, stream: random.Random, until: float) -> None:
-    """Split a range at one of the keys, or merge the range of one with its neighbour, as far as that is possible."""
+async def reshape(world: World, stream: random.Random, until: float, moves: bool) -> None:
+    """Split a range at one of the keys, or merge the range of one with its neighbour, or move one of its replicas, as
+    far as that is possible."""
     loop = asyncio.get_running_loop()
     while loop.time() < until:
         key = stream.choice([*ACCOUNTS, *REGISTERS])
-        wish = stream.choice((ClientSplit(key), ClientMerge(key)))
+        wishes: list[ClientOperation] = [ClientSplit(key), ClientMerge(key)]
+        known = [
+            replica.descriptor
+            for node in world.nodes.values()
+            for _, replica in sorted(node.store.replicas.items())
+            if replica.descriptor.is_known
+        ]
+        if moves and known:
+            one = stream.choice(known)
+            free = [name for name in world.names if name not in one.members]
+            if free:
+                wishes += [ClientMove(one.id, stream.choice(one.replicas), stream.choice(free))] * 4
+            wishes.append(ClientTransfer(one.id, stream.choice(one.replicas)))
+        wish = stream.choice(wishes)
         with contextlib.suppress(Refused, Unanswered):
             await world.ask(stream.choice(world.names), wish, timeout_s=2.0)
         await asyncio.sleep(stream.uniform(0.05, 0.5))
@@ -290,8 +307,9 @@ async def run_stress(
     plant: Callable[[Node], None] | None = None,
     trace: Trace | None = None,
     reshapes: bool = False,
+    moves: bool = False,
 ) -> tuple[World, Record]:
-    """`reshapes`: whether ranges are split and merged all the time."""
+    """`reshapes`: whether ranges are split and merged all the time; `moves`: whether their replicas move as well."""
     loop = asyncio.get_running_loop()
     world = World(
         seed=seed, nodes=nodes, ranges=5, options=options, plant=plant, watcher=Watcher(), trace=trace
@@ -312,7 +330,7 @@ async def run_stress(
         for number in range(clients)
     ]
     if reshapes:
-        workers.append(asyncio.create_task(reshape(world, random.Random(seed), until)))
+        workers.append(asyncio.create_task(reshape(world, random.Random(seed), until, moves)))
     if faults:
         await trouble(world, stream, until, faults)
     await asyncio.gather(*workers)
@@ -377,6 +395,14 @@ def test_everything_adds_up_while_ranges_split_and_merge_under_faults(seed: int)
     assert world.trace.marks["a range was split"] > 3  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
+def test_everything_adds_up_while_replicas_move_under_faults(seed: int) -> None:
+    world, record = run_virtually(run_stress(seed, nodes=5, reshapes=True, moves=True))
+    assert record.anomalies == []
+    assert record.violations == []
+    assert world.trace.marks["a replica was moved"] > 2  # type: ignore[attr-defined]
+
+
 def test_five_nodes_with_three_replicas() -> None:
     _, record = run_virtually(run_stress(100, nodes=5))
     assert record.anomalies == []
@@ -412,12 +438,12 @@ def test_transactions_that_read_with_uncertainty_add_up_too(seed: int) -> None:
     """As if never enough clocks answered, or only every other time."""
 
     def plant(node: Node) -> None:
-        stream, observe = random.Random(node.name), node.coordinator._observe
+        stream, observe = random.Random(node.name), node.coordinator.record._observe
 
         async def sometimes(deadline: float) -> Timestamp | None:
             return await observe(deadline) if seed == 1 and stream.random() < 0.5 else None
 
-        node.coordinator._observe = sometimes
+        node.coordinator.record._observe = sometimes
 
     _, record = run_virtually(run_stress(seed, plant=plant))
     assert record.anomalies == []

@@ -16,6 +16,8 @@ from reference_db.api import ClientOperation, ClientReply, ClientRequest
 from reference_db.codec import FrameDecoder, PeerFrame
 from reference_db.invariants import Violation, Watcher
 from reference_db.node import ClientConnection, Node, NodeOptions
+from reference_db.placement.state import Placement
+from reference_db.ranges.cores import stores_of
 from reference_db.storage.engine import MemoryEngine
 from reference_db.trace import RecordingTrace, Trace
 
@@ -45,6 +47,9 @@ class WorldTransport:
     def is_up(self, node: str) -> bool:
         return self._world.is_connected(self._node, node)
 
+    def add_peer(self, node: str, address: tuple[str, int] | None) -> None:
+        """Everybody can reach everybody."""
+
     def send(self, node: str, frame: bytes) -> bool:
         return self._world.carry(self._node, node, frame)
 
@@ -52,9 +57,10 @@ class WorldTransport:
 class WorldSync:
     """A disk whose syncs take a random while; a crash in between loses what was not covered."""
 
-    def __init__(self, world: World, engine: MemoryEngine) -> None:
+    def __init__(self, world: World, engine: MemoryEngine, node: str) -> None:
         self._world = world
         self._engine = engine
+        self._node = node
         self.dead = False
 
     def sync(self, done: Callable[[], None]) -> None:
@@ -65,7 +71,7 @@ class WorldSync:
                 self._engine.sync(covered)
                 done()
 
-        low, high = self._world.sync_s
+        low, high = self._world.slow_disks.get(self._node, self._world.sync_s)
         asyncio.get_running_loop().call_later(self._world.random.uniform(low, high), finish)
 
 
@@ -82,10 +88,18 @@ class World:
         trace: Trace | None = None,
         plant: Callable[[Node], None] | None = None,
         watcher: Watcher | None = None,
+        service_s: float = 0.0,
     ) -> None:
+        """With the option `cores` each node is as many stores, named as such. `service_s`: how long a store's core is
+        busy with a request, and with each message and entry of a frame; nothing else happens on it meanwhile."""
         self.seed = seed
         self.random = random.Random(seed)
-        self.names = tuple(f"n{number}" for number in range(1, nodes + 1))
+        cores = 1 if options is None else options.cores
+        self.names = stores_of([f"n{number}" for number in range(1, nodes + 1)], cores)
+        self.founders = self.names
+        self.service_s = service_s
+        self._free_at: dict[str, float] = {}
+        """By store: when its core has done what it has been given."""
         self.ranges = ranges
         self.replication = replication
         self.options = options
@@ -104,7 +118,11 @@ class World:
         """Links that hold back what they are given, and deliver it all when they are let go."""
         self._held: dict[tuple[str, str], list[Callable[[], None]]] = {}
         self.delay_s = (0.0001, 0.002)
+        self.extra_delay_s: dict[tuple[str, str], float] = {}
+        """By link: how much longer its frames take."""
         self.sync_s = (0.0002, 0.003)
+        self.slow_disks: dict[str, tuple[float, float]] = {}
+        """By node: how long its syncs take, s, at least and at most, where it is another time."""
         self.drop = 0.0
         self._busy_until: dict[tuple[str, str], float] = {}
         self._request_id = 0
@@ -114,14 +132,17 @@ class World:
 
     # Its nodes.
 
-    def start(self, name: str) -> Node:
-        """Start a node on what its disk holds."""
+    def start(self, name: str, joining: Placement | None = None) -> Node:
+        """Start a node on what its disk holds. `joining`: the state of placement that names a new one."""
         assert name not in self.nodes
+        if name not in self.names:
+            self.names = (*self.names, name)
+            self.engines[name], self.clock_offsets_ns[name], self.lives[name] = MemoryEngine(), 0, 0
         loop = asyncio.get_running_loop()
-        sync = WorldSync(self, self.engines[name])
+        sync = WorldSync(self, self.engines[name], name)
         node = Node(
             name=name,
-            nodes=self.names,
+            nodes=self.founders,
             replication=self.replication,
             ranges=self.ranges,
             engine=self.engines[name],
@@ -133,6 +154,7 @@ class World:
             options=self.options,
             trace=self.trace,
             alarm=lambda area, text: self.alarms.append((name, area, text)),
+            joining=joining,
         )
         if self.plant is not None:
             self.plant(node)
@@ -186,9 +208,14 @@ class World:
             return True
         loop = asyncio.get_running_loop()
         arrival = max(
-            loop.time() + self.random.uniform(*self.delay_s), self._busy_until.get((source, target), 0.0)
+            loop.time() + self.random.uniform(*self.delay_s) + self.extra_delay_s.get((source, target), 0.0),
+            self._busy_until.get((source, target), 0.0),
         )
         self._busy_until[(source, target)] = arrival + 1e-9
+        if self.service_s:
+            (whole,) = FrameDecoder(PeerFrame).feed(frame)
+            parts = len(whole.messages) + sum(1 + len(message.entries) for _, message in whole.raft)
+            arrival = self._served(target, arrival, parts)
         life = self.lives[target]
 
         def deliver() -> None:
@@ -204,6 +231,12 @@ class World:
 
         loop.call_at(arrival, deliver)
         return True
+
+    def _served(self, store: str, arrival: float, parts: int) -> float:
+        """When a store's core has done what arrives then."""
+        done = max(arrival, self._free_at.get(store, 0.0)) + parts * self.service_s
+        self._free_at[store] = done
+        return done
 
     def isolate(self, *group: str) -> None:
         """Cut every link between this group and the others, in both directions."""
@@ -247,6 +280,9 @@ class World:
                 future.set_result(reply)
 
         request = ClientRequest(self._request_id, operation, int(timeout_s * 1000))
+        if self.service_s:
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(self._served(name, now, 1) - now)
         node.handle(request, connection if connection is not None else ClientConnection(), done)
         give_up = asyncio.get_running_loop().time() + timeout_s + 0.5
         while not future.done():

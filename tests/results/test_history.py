@@ -132,6 +132,21 @@ def test_fault_intervals_pair_starts_and_stops_that_overlap() -> None:
     )
 
 
+def test_a_step_that_was_begun_anew_has_an_interval_for_each_time() -> None:
+    builder = HistoryBuilder()
+    merge = {"step": 3, "fault": "merge", "shape": "once"}
+    for begun, effect in ((10, False), (100, True)):
+        builder.event("nemesis", "invoke", "start", merge, time=begun)
+        builder.event("nemesis", "info", "start", {**merge, "took_effect": effect}, time=begun + 10)
+        builder.event("nemesis", "invoke", "stop", merge, time=begun + 20)
+        builder.event("nemesis", "info", "stop", {**merge, "healed": True}, time=begun + 30)
+    intervals = builder.done().fault_intervals()
+    assert [(one.step, one.start_ns, one.effective_ns, one.end_ns) for one in intervals] == [
+        (3, 10, None, 40),
+        (3, 100, 110, 130),
+    ]
+
+
 def test_phases_are_marks_of_the_harness() -> None:
     builder = HistoryBuilder()
     builder.event("harness", "info", "phase", "main", time=5)
@@ -180,6 +195,8 @@ class TestFiles:
         lines = encode_lines(list(some_history().operations)).splitlines(keepends=True)
         with pytest.raises(HistoryError, match=r"line 3 of 8 is not an operation"):
             History.load(self.write(tmp_path, b"".join([*lines[:2], b"{torn\n", *lines[3:]])))
+        with pytest.raises(HistoryError, match=r"line 8 of 8 is not an operation"):
+            History.load(self.write(tmp_path, b"".join([*lines[:7], lines[7].replace(b"{", b"[")])))
 
     def test_a_missing_line_is_refused(self, tmp_path: Path) -> None:
         lines = encode_lines(list(some_history().operations)).splitlines(keepends=True)

@@ -122,6 +122,33 @@ def test_a_value_that_is_no_number_equals_itself():
     assert builder.done().value.tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("bounds", "answer", "why"),
+    [
+        (["a", "c"], [["a"]], "is no answer to a scan"),
+        (["a", "c"], [[]], "is no answer to a scan"),
+        (["a", "c"], ["a"], "is no answer to a scan"),
+        (["a", "c"], [["a", 1, 2]], "is no answer to a scan"),
+        (["a", "c"], [["a", None]], "is no answer to a scan"),
+        (["a", "c"], {"a": 1}, "is no answer to a scan"),
+        (["a"], [], "is no range of a scan"),
+        (["a", 7], [], "is no range of a scan"),
+        ("ac", [], "is no range of a scan"),
+        (None, [], "is no range of a scan"),
+    ],
+)
+def test_a_scan_of_another_shape_is_refused_and_never_laid_out(bounds, answer, why, monkeypatch):
+    """The kernel trusts what was measured: a pair of one element would be read beyond its end."""
+    builder = TransactionsBuilder()
+    number = builder.invoke(0, 3, [["scan", bounds, None]])
+    builder.complete(number, 4, "ok", [["scan", bounds, answer]])
+    with pytest.raises(HistoryError, match=f"event 3 holds no transaction: .* {why}"):
+        builder.done()
+    monkeypatch.setattr(transaction_columns, "measure", kernels.load_interpreted(transaction_kernel).measure)
+    with pytest.raises(HistoryError, match=why):
+        builder.done()
+
+
 def test_both_forms_of_the_kernel_say_the_same(monkeypatch):
     builder = TransactionsBuilder()
     for number in range(4):

@@ -18,14 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
-def runs(tmp_path: Path, *words: str) -> tuple[Path, Path]:
-    """The folders of two runs of the same command."""
+def runs(tmp_path: Path, *words: str, seeds: tuple[int, int]) -> tuple[Path, Path]:
+    """The folders of two runs of the same command, which may be given two seeds."""
     folders = []
     processes = []
-    for hash_seed in ("1", "4242"):
+    for hash_seed, seed in zip(("1", "4242"), seeds, strict=True):
         folder = tmp_path / hash_seed
         command = [sys.executable, "-m", "harness", "test", "--environment", "simulation", *words]
-        command += ["--environment-option", "trace=full", "--runs-dir", str(folder)]
+        command += ["--seed", str(seed), "--environment-option", "trace=full", "--runs-dir", str(folder)]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         processes.append(
             subprocess.Popen(
@@ -62,8 +62,8 @@ def first_difference(one: Path, other: Path) -> str | None:
 def test_the_same_seed_is_the_same_run_in_another_process(tmp_path: Path, workload: str, seed: int) -> None:
     first, second = runs(
         tmp_path,
-        *("--workload", workload, "--seed", str(seed)),
-        *("--nemesis", "all", "--time-limit", "15", "--rate", "60"),
+        *("--workload", workload, "--nemesis", "all", "--time-limit", "10", "--rate", "60"),
+        seeds=(seed, seed),
     )
     for name in ("history.jsonl", "trace.jsonl", "schedule.jsonl", "verdict.json"):
         assert (first / name).stat().st_size > 0
@@ -75,6 +75,5 @@ def test_the_same_seed_is_the_same_run_in_another_process(tmp_path: Path, worklo
 
 def test_another_seed_is_another_run(tmp_path: Path) -> None:
     words = ("--workload", "register", "--nemesis", "none", "--time-limit", "2")
-    first, _ = runs(tmp_path / "a", *words, "--seed", "1")
-    second, _ = runs(tmp_path / "b", *words, "--seed", "2")
+    first, second = runs(tmp_path, *words, seeds=(1, 2))
     assert first_difference(first / "history.jsonl", second / "history.jsonl") is not None

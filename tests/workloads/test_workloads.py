@@ -1,6 +1,7 @@
 """Each workload by itself: what it asks for, what it refuses, what it generates, and its set-up."""
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections.abc import Sequence
@@ -455,3 +456,31 @@ def test_the_page_of_workloads_names_each_with_its_options_and_defaults():
         for option, meaning in _load(reference).known_options.items():
             default = str(meaning.default).lower().removesuffix(".0")
             assert f"`{option}` ({default}" in own[1], f"{name}: option {option} ({default})"
+
+
+@pytest.mark.parametrize("name", ["list-append", "rw-register"])
+def test_many_reads_are_one_question_and_few_are_one_each(name):
+    """Where a round trip takes long, eight of them one after another took longer than an operation may."""
+    asked = []
+
+    class Asked:
+        async def get(self, key):
+            asked.append(1)
+
+        async def get_many(self, keys):
+            asked.append(len(keys))
+            return [None] * len(keys)
+
+    class AskedSession:
+        interfaces = frozenset({TRANSACTIONS})
+
+        @contextlib.asynccontextmanager
+        async def transaction(self):
+            yield Asked()
+
+    workload = _load(WORKLOADS[name])(options())
+    for count in (4, 8):
+        reads = [["r", key, None] for key in range(count)]
+        answer = asyncio.run(workload.invoke(AskedSession(), Operation(0, 0, 0, INVOKE, "txn", reads)))
+        assert getattr(answer, "value", answer) == reads
+    assert asked == [1, 1, 1, 1, 8]

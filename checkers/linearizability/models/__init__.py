@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from checkers.linearizability.models.containers import Bag, FifoQueue, GrowSet, PriorityQueue, Stack
+from checkers.linearizability.models.containers import (
+    Bag,
+    FifoQueue,
+    GrowSet,
+    PriorityQueue,
+    RemovableSet,
+    Stack,
+)
 from checkers.linearizability.models.counters import Counter
 from checkers.linearizability.models.given import GivenModel
 from checkers.linearizability.models.locks import FencedLock, Mutex, OwnedMutex, Semaphore
@@ -34,6 +41,7 @@ MODELS: Final[Mapping[str, Callable[..., SequentialModel]]] = {
     "kv": AppendMap,
     "set": GrowSet,
     "set-full": GrowSet,
+    "removable-set": RemovableSet,
     "counter": Counter,
     "queue": FifoQueue,
     "unordered-queue": Bag,
@@ -73,6 +81,7 @@ __all__ = [
     "OwnedMutex",
     "PriorityQueue",
     "Register",
+    "RemovableSet",
     "Semaphore",
     "SequentialModel",
     "Stack",

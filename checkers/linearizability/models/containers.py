@@ -1,4 +1,4 @@
-"""Containers of elements: a growing set, a queue, a bag, a stack, a priority queue.
+"""Containers of elements: a set, a queue, a bag, a stack, a priority queue.
 
 Taking an element out of all calls of a right history leaves a right history, whatever the container: so elements are
 the atoms by which evidence gets smaller. A take that answers nil found the container empty.
@@ -60,6 +60,30 @@ class GrowSet(SequentialModel):
         return f"added {show(call.argument)}"
 
 
+class RemovableSet(GrowSet):
+    """A set whose elements can be taken out: `add` and `remove` have an element, `read` answers all, in any order.
+
+    To remove what is not in it changes nothing.
+    """
+
+    name = "removable-set"
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        if call.f != "remove":
+            return super().step(state, call)
+        assert isinstance(state, frozenset), f"the state of a set is a frozenset, not {state!r}"
+        return (state - {call.argument},)
+
+    def atoms(self, call: Call) -> tuple[Hashable, ...]:
+        return (call.argument,) if call.f == "remove" else super().atoms(call)
+
+    def without(self, call: Call, atom: Hashable) -> Call | None:
+        return None if call.f == "remove" else super().without(call, atom)
+
+    def describe(self, call: Call) -> str:
+        return f"removed {show(call.argument)}" if call.f == "remove" else super().describe(call)
+
+
 class _Container(SequentialModel):
     """What is put into it comes out once; which element comes next is what tells the kinds apart."""
 
@@ -115,13 +139,52 @@ class _Container(SequentialModel):
 
 
 class FifoQueue(_Container):
-    """A queue: `enqueue` has an element, `dequeue` answers the oldest one; it fails when there is none."""
+    """A queue: `enqueue` has an element, `dequeue` answers the oldest one; it fails when there is none.
+
+    `drain` takes out everything in one step, and answers it from the oldest to the youngest. (A drain that is a row of
+    dequeues is to be recorded as such, or judged as `fifo-queue`.)
+    """
 
     name = "queue"
     puts = frozenset({"enqueue"})
     takes = frozenset({"dequeue"})
-    answers = frozenset({"dequeue"})
+    drains = frozenset({"drain"})
+    answers = frozenset({"dequeue", "drain"})
+    shaped = drains
     verbs = ("enqueued", "dequeued")
+
+    def step(self, state: State, call: Call) -> Sequence[State]:
+        if call.f not in self.drains:
+            return super().step(state, call)
+        if call.type == OK and self.drained(call) != state:
+            return NOTHING
+        return ((),)
+
+    def drained(self, call: Call) -> tuple[Any, ...]:
+        """The state that a drain found."""
+        return tuple(call.result or ())
+
+    def shape(self, f: str, value: Hashable, is_answer: bool) -> str | None:
+        if not is_answer or value is None or isinstance(value, tuple):
+            return None
+        return "a drain answers a list of the elements that it took out"
+
+    def atoms(self, call: Call) -> tuple[Hashable, ...]:
+        if call.f not in self.drains:
+            return super().atoms(call)
+        return tuple(dict.fromkeys(call.result or ())) if call.type == OK else ()
+
+    def without(self, call: Call, atom: Hashable) -> Call | None:
+        if call.f not in self.drains:
+            return super().without(call, atom)
+        return msgspec.structs.replace(
+            call, result=tuple(element for element in call.result or () if element != atom)
+        )
+
+    def describe(self, call: Call) -> str:
+        if call.f not in self.drains:
+            return super().describe(call)
+        return f"drained {show(list(call.result or ()))}" if call.type == OK else "drained it"
 
     def put(self, state: tuple[Any, ...], call: Call) -> State:
         return (*state, call.argument)
@@ -137,6 +200,9 @@ class Bag(FifoQueue):
     """A queue without an order: `dequeue` answers any element that is in it."""
 
     name = "unordered-queue"
+
+    def drained(self, call: Call) -> tuple[Any, ...]:
+        return _sorted(tuple(call.result or ()))
 
     def put(self, state: tuple[Any, ...], call: Call) -> State:
         return _sorted((*state, call.argument))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from checkers.linearizability.calls import Call, freeze
-from checkers.linearizability.models.model import SequentialModel, State
+from checkers.linearizability.models.model import SequentialModel, State, show
 from results.operation import FAIL, OK
 
 
@@ -75,6 +75,9 @@ class GivenModel(SequentialModel):
         assert isinstance(state, _Known), f"the state of a given model is wrapped, not {state!r}"
         nexts = self.step_of(state.state, call.f, call.argument, _answer(call))
         return tuple(_Known(self.identity(after), after) for after in nexts)
+
+    def describe_state(self, state: State) -> str:
+        return show(state.state) if isinstance(state, _Known) else show(state)
 
     def describe(self, call: Call) -> str:
         if self.words is None:

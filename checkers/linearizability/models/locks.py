@@ -64,6 +64,9 @@ class OwnedMutex(SequentialModel):
     def atoms(self, call: Call) -> tuple[Hashable, ...]:
         return (call.process,)
 
+    def describe_state(self, state: State) -> str:
+        return "free" if state is None else _held_by(state[1] if isinstance(state, tuple) else state)
+
     def describe(self, call: Call) -> str:
         return {"acquire": "acquired the lock", "release": "released the lock"}.get(call.f, call.f)
 
@@ -127,6 +130,14 @@ class FencedLock(SequentialModel):
     def atoms(self, call: Call) -> tuple[Hashable, ...]:
         return (call.process,)
 
+    def describe_state(self, state: State) -> str:
+        assert isinstance(state, tuple), f"the state of a fenced lock is a triple, not {state!r}"
+        holder, last, is_known = state
+        held = "free" if holder is None else _held_by(holder)
+        if last is None:
+            return held
+        return f"{held}, {'token' if is_known else 'a token after'} {last}"
+
     def describe(self, call: Call) -> str:
         if call.f == "acquire":
             token = f" with token {call.result}" if call.type == OK and call.result is not None else ""
@@ -171,7 +182,14 @@ class Semaphore(SequentialModel):
     def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
         return list(range(self.permits + 1))
 
+    def describe_state(self, state: State) -> str:
+        return f"{state} of {self.permits} permits left"
+
     def describe(self, call: Call) -> str:
         count = 1 if call.argument is None else call.argument
         permits = "1 permit" if count == 1 else f"{count} permits"
         return f"acquired {permits}" if call.f == "acquire" else f"released {permits}"
+
+
+def _held_by(holder: Any) -> str:
+    return f"held by process {holder}" if isinstance(holder, int) else f"held by {holder}"

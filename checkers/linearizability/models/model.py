@@ -115,6 +115,10 @@ class Model(Protocol):
         """What the call did, in the past tense, without its process and time: *read 7*, *wrote 9*."""
         ...
 
+    def describe_state(self, state: State) -> str:
+        """The state for people."""
+        ...
+
 
 class SequentialModel:
     """The defaults of a model; a model of one's own needs `name`, `initial_state` and `step`."""
@@ -153,6 +157,9 @@ class SequentialModel:
         asked = "" if call.argument is None else f" {show(call.argument)}"
         answered = f" -> {show(call.result)}" if call.type == OK and call.result is not None else ""
         return f"did {call.f}{asked}{answered}"
+
+    def describe_state(self, state: State) -> str:
+        return show(state)
 
 
 class NoFunctionError(ValueError):

@@ -15,40 +15,52 @@ import asyncio
 import errno
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.environments.clocks import Clocks
+from harness.environments.disks.disks import Disks, DiskVerbs, ThisHost
 from harness.environments.docker.engine import Engine, EngineRefused
 from harness.environments.docker.freezer import is_frozen
-from harness.environments.docker.network import AddressPlan
+from harness.environments.docker.network import Addressed
 from harness.environments.docker.node import CLOCK_FILE, DATA, GATE, LOG, Node
-from harness.environments.docker.programs import ContainerDoors
+from harness.environments.docker.programs import ContainerDoors, ExecutedPrograms
 from harness.environments.environment import (
     Addresses,
     EnvironmentFailed,
     NodeExit,
+    NodePlan,
     Progress,
     SystemUnderTest,
-    reshaped,
+    started_first,
 )
 from harness.environments.failure import Failure
 from harness.environments.healing import Healing
 from harness.environments.lacking import LacksSimulatedFaults
 from harness.environments.last_lines import LINES, last_lines
 from harness.environments.ledger import Ledger
+from harness.environments.linux.cgroups import Resources
+from harness.environments.linux.connections import Connections
+from harness.environments.linux.faults import LinkVerbs
 from harness.environments.linux.links import Links
+from harness.environments.linux.names import FILE as HOSTS_FILE
+from harness.environments.linux.names import Names, NameVerbs
+from harness.environments.linux.namespace import EnteredPrograms
+from harness.environments.linux.packet_process import PacketProcess
+from harness.environments.linux.shaping import Shaping, netem_of
+from harness.environments.process_clocks import ProcessClocks
 from harness.environments.real_time import RealTimeCluster
+from harness.environments.replacing import Replacements, launch_of
+from harness.seeds import Seeds
 from nemesis.cluster import (
     Capability,
     Evidence,
     FaultFailed,
     FaultUnavailable,
     HealReport,
-    Link,
     NodeState,
     Reshaping,
 )
@@ -64,7 +76,7 @@ EARLY_EXIT_S = 0.2
 """A program that ends within this time after its start is reported as such, not as one that never gets ready."""
 
 
-class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
+class DockerCluster(LinkVerbs, NameVerbs, DiskVerbs, RealTimeCluster, LacksSimulatedFaults):
     """Implements `EnvironmentCluster` on an engine whose containers and networks were made by `DockerEnvironment`."""
 
     def __init__(
@@ -72,40 +84,64 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
         engine: Engine,
         system: SystemUnderTest,
         run_key: str,
-        addresses: AddressPlan,
+        addresses: Addressed,
         nodes: Sequence[Node],
         folder: Path,
         ledger: Ledger,
         capabilities: Mapping[str, Capability],
         enters_namespaces: bool,
+        clock_files: bool,
+        seeds: Seeds,
+        has_names: bool = False,
     ) -> None:
+        """`clock_files`: the nodes read theirs; else their processes are told the time."""
         self._engine = engine
         self._system = system
         self._run_key = run_key
         self._nodes = {node.name: node for node in nodes}
+        self.replacements = Replacements(self, system)
+        self._first = [self._nodes[name] for name in started_first(system, tuple(self._nodes))]
         self._folder = folder
         self.ledger = ledger
         self._capabilities = dict(capabilities)
         containers = {node.name: node.container for node in nodes}
-        self._links = Links(
+        self.links = Links(
             run_key,
             {name: addresses.data_address(name) for name in containers},
             addresses.client_address,
             ledger,
             ContainerDoors(engine, containers, enters_namespaces),
         )
+        if has_names:
+            by_name = {name: addresses.data_address(name) for name in containers}
+            self.names = Names(by_name, self._write_hosts, self._run_at, self.state, ledger)
+        self.connections = Connections(self.links)
+        self._failure = Failure()
+        self._packets = (
+            PacketProcess(ledger, folder, self._failure.note, seeds.number("packet engine"))
+            if enters_namespaces
+            else None
+        )
+        self.disks = Disks(ledger, ThisHost(ledger, folder), self._failure.note, seeds)
+        self.resources = Resources(ledger, lambda node: self._node(node).pid, owns_groups=True)
+        self.shaping = Shaping(self.links, self._ask_packets, ledger, netem_of(self.links))
+        processes = ProcessClocks(lambda node: self._node(node).pid, self.state)
         self._clocks = Clocks(
             system,
             ledger,
             self.state,
             self.direct_address,
-            lambda node: self._node(node).folder / CLOCK_FILE,
+            lambda node: self._node(node).folder / CLOCK_FILE if clock_files else None,
+            deliver=None if clock_files else processes.tell,
+            shown=None if clock_files else processes.shown,
+            by=capabilities["clock"].mechanism,
         )
+        self._tells_processes = False
+        """Whether each new process of a node is told the time: this run sets clocks, and nobody reads a file."""
         self._crashes: list[NodeExit] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: dict[str, int] = {}
         """Node -> file descriptor that becomes readable when its first process ends."""
-        self._failure = Failure()
         self._destroyed = False
 
     # What is there
@@ -137,12 +173,35 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
         return {node.name: node.folder / LOG for node in self._nodes.values() if (node.folder / LOG).exists()}
 
     async def leaders(self) -> dict[str, str]:
-        up = {node.name: node.direct_address for node in self._nodes.values() if node.state == "up"}
-        return await self._system.leaders(up) if up else {}
+        return await self.replacements.leaders()
 
     async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
-        up = {node.name: node.direct_address for node in self._nodes.values() if node.state == "up"}
-        return await reshaped(self._system, up, kind, node, draw)
+        return await self.replacements.reshape(kind, node, draw)
+
+    async def replace(self, node: str) -> Evidence:
+        return await self.replacements.replace(node)
+
+    def known_as(self, node: str) -> str:
+        return self.plan(node).known_as
+
+    def plan(self, node: str) -> NodePlan:
+        """Where the node lives."""
+        return self._node(node).plan
+
+    def put_plan(self, node: str, plan: NodePlan) -> None:
+        """The node in this place is another one from now on."""
+        self._node(node).plan = plan
+
+    async def _write_hosts(self, node: str, text: str) -> None:
+        await asyncio.to_thread((self._node(node).folder / HOSTS_FILE).write_text, text)
+
+    async def _run_at(self, node: str, argv: Sequence[str]) -> tuple[int, str]:
+        """A program of the image, where the node's process is; entered from outside it runs while that is frozen."""
+        one = self._node(node)
+        if not self.links.enters:
+            return await ExecutedPrograms(self._engine, one.container).run(argv)
+        mounts = ["nsenter", f"--mount=/proc/{one.pid}/ns/mnt", "--"]
+        return await EnteredPrograms(one.pid or 0).run([*mounts, *argv])
 
     def _node(self, name: str) -> Node:
         try:
@@ -153,12 +212,13 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
     # Starting
 
     async def start_all(self) -> None:
-        """Start every container and its program. Raises EnvironmentFailed with the last log lines of one that ends."""
-        await _all(self._start(node) for node in self._nodes.values())
-        await asyncio.wait(
-            [asyncio.ensure_future(self._ends_early(node)) for node in self._nodes.values()],
-        )
-        ended = [node for node in self._nodes.values() if node.state == "down"]
+        """Start every container and its program, but for those that join later. Raises EnvironmentFailed with the last
+        log lines of one that ends."""
+        if self._packets is not None:
+            await self._packets.start()
+        await _all(self._start(node) for node in self._first)
+        await asyncio.wait([asyncio.ensure_future(self._ends_early(node)) for node in self._first])
+        ended = [node for node in self._first if node.state == "down"]
         if ended:
             raise EnvironmentFailed(
                 "; ".join(
@@ -177,7 +237,7 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
     async def wait_ready(self, timeout_s: float, progress: Progress | None = None) -> None:
         """Wait until every node is ready; says through `progress` who is missing when that changes."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-        missing = {node.name for node in self._nodes.values()}
+        missing = {node.name for node in self._first}
 
         async def one(node: Node) -> None:
             await self._wait_ready(node, deadline)
@@ -185,7 +245,7 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
             if progress is not None and missing:
                 progress(f"waiting for {', '.join(name for name in self._nodes if name in missing)}")
 
-        await _all(one(node) for node in self._nodes.values())
+        await _all(one(node) for node in self._first)
 
     async def _wait_ready(self, node: Node, deadline: float) -> None:
         """Poll until ready. Raises EnvironmentFailed at the deadline (loop time), or at once if the node is down."""
@@ -195,7 +255,12 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
                 raise EnvironmentFailed(
                     f"{node.name} ended before it was ready:\n{await self._last_words(node)}"
                 )
+            if self._tells_processes:
+                with suppress(FaultFailed):  # It may just be becoming another program.
+                    await self._clocks.follow(node.name)
             if await self._is_ready(node):
+                if self._tells_processes:
+                    await self._clocks.follow(node.name)
                 return
             if loop.time() >= deadline:
                 raise EnvironmentFailed(
@@ -216,28 +281,35 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
         async with node.lock:
             if node.state != "down":
                 return
+            await self.replacements.before_start(node.name)
             self._write_files(node)
             node.gone = asyncio.Event()
             node.end_is_asked_for = False
             await self._engine.call(f"starting {node.name}", self._engine.api.start, node.container)
-            seen = await self._inspect(node)
-            pid = int(seen["State"]["Pid"])
-            if not seen["State"]["Running"] or pid == 0:
-                raise EnvironmentFailed(f"{node.name} ended at once:\n{await self._last_words(node)}")
-            self._watch(node, pid)
             try:
-                await self._links.join(node.name, pid)
+                await self._join(node, await self._inspect(node))
                 await self._open_gate(node)
             except BaseException:
                 node.end_is_asked_for = True
                 with suppress(EnvironmentFailed):
                     await self._engine.call(f"killing {node.name}", self._engine.api.kill, node.container)
                 raise
+            self.resources.started(node.name)
             node.state = "up"
+
+    async def _join(self, node: Node, seen: Mapping[str, Any]) -> None:
+        """The container runs, as the engine has seen: its end is watched, and its links are as they should be."""
+        pid = int(seen["State"]["Pid"])
+        if not seen["State"]["Running"] or pid == 0:
+            raise EnvironmentFailed(f"{node.name} ended at once:\n{await self._last_words(node)}")
+        self._watch(node, pid)
+        if self._packets is not None:
+            await self.shaping.joined(node.name, pid)
+        await self.links.join(node.name, pid)
 
     def _write_files(self, node: Node) -> None:
         data = node.folder / DATA
-        launch = self._system.launch(node.plan, self.nodes)
+        launch = launch_of(self._system, node.plan, self.nodes)
         for relative, content in launch.files.items():
             path = data / relative
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -268,13 +340,23 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
         self._unwatch(node)
         pid, node.pid = node.pid or 0, None
         node.state = "down"
-        self._links.leave(node.name)
+        self.links.leave(node.name)
+        if self._packets is not None and not self._destroyed:
+            self._in_background(self._forget_packets(node.name))
         self._close_entry(node, "pause_entry")
         node.gone.set()
         if not node.end_is_asked_for:
-            task = asyncio.ensure_future(self._record_crash(node, pid))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._in_background(self._record_crash(node, pid))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forget_packets(self, node: str) -> None:
+        """Should the packet engine have ended, the run fails for that."""
+        with suppress(EnvironmentFailed):
+            await self.shaping.left(node)
 
     def _unwatch(self, node: Node) -> None:
         descriptor = self._watched.pop(node.name, None)
@@ -286,6 +368,8 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
         try:
             seen = await self._wait_stopped(node)
             status = _exit_status(seen["State"])
+            if seen["State"].get("OOMKilled") and self.resources.was_ended_for_memory(node.name):
+                return
         except EngineRefused as error:
             status = f"unknown ({error})"
         except EnvironmentFailed as error:
@@ -351,6 +435,9 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
 
     # Processes
 
+    def data_folders(self) -> Mapping[str, Path]:
+        return {node.name: (node.folder / DATA).absolute() for node in self._nodes.values()}
+
     async def kill(self, node: str) -> Evidence:
         return await self._end(self._node(node), signal.SIGKILL)
 
@@ -367,10 +454,13 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
                 if was_paused and with_signal == signal.SIGTERM:
                     await self._thaw(node)
                 await self._signal(node, with_signal)
+                if with_signal == signal.SIGKILL:
+                    await self.disks.let_die(node.name)
                 note = {}
                 if with_signal == signal.SIGTERM and not await _set_within(node.gone, GRACE_S):
                     note = {"note": f"did not end within {GRACE_S:.0f} s of SIGTERM, so it was killed"}
                     await self._signal(node, signal.SIGKILL)
+                    await self.disks.let_die(node.name)
                 if not await _set_within(node.gone, STOP_TIMEOUT_S):
                     raise FaultFailed(f"{node.name} (process {pid}) is still there after {with_signal.name}")
                 seen = await self._wait_stopped(node)
@@ -473,31 +563,46 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
             self.ledger.done(entry)
             setattr(node, which, None)
 
-    # Links
+    async def _ask_packets(self, verb: str, **arguments: Any) -> Any:
+        if self._packets is None:
+            raise self._unavailable("slow")
+        return await self._packets.ask(verb, **arguments)
 
-    async def cut(self, links: Sequence[Link]) -> Evidence:
-        return await self._links.cut(links)
-
-    async def mend(self, links: Sequence[Link]) -> Evidence:
-        return await self._links.mend(links)
-
-    async def slow(self, links: Sequence[Link], delay_ms: float, jitter_ms: float = 0.0) -> Evidence:
-        raise self._unavailable("slow")
-
-    async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
-        raise self._unavailable("throttle")
-
-    async def reset(self, links: Sequence[Link]) -> Evidence:
-        raise self._unavailable("reset")
-
-    async def half_open(self, links: Sequence[Link]) -> Evidence:
-        raise self._unavailable("half_open")
+    async def packet_counters(self) -> list[dict[str, Any]]:
+        """What the packet engine has done to each link that ever was shaped."""
+        rows: list[dict[str, Any]] = await self._ask_packets("counters")
+        return rows
 
     def _unavailable(self, fault: str) -> FaultUnavailable:
         capability = self._capabilities[fault]
         return FaultUnavailable(f"{fault} is not available in docker: {capability.reason}")
 
+    # Resources
+
+    async def limit_cpu(self, node: str, share: float | None) -> Evidence:
+        self._node(node)
+        return await self.resources.limit_cpu(node, share)
+
+    async def limit_memory(self, node: str, spare_mb: int | None) -> Evidence:
+        self._node(node)
+        return await self.resources.limit_memory(node, spare_mb)
+
+    async def exhaust_memory(self, node: str) -> Evidence:
+        one = self._node(node)
+        async with one.lock:
+            one.end_is_asked_for = True
+            evidence = await self.resources.exhaust_memory(node, one.gone.is_set)
+            if one.gone.is_set():
+                await self._wait_stopped(one)
+            else:
+                one.end_is_asked_for = False  # It lives on, and what ends it later is not our doing.
+            return evidence
+
     # Clocks
+
+    async def expect(self, faults: Collection[str]) -> None:
+        await super().expect(faults)
+        self._tells_processes = "clock" in faults and self._capabilities["clock"].available
 
     async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
         return await self._clocked(node).set(node, offset_ms, rate_ppm)
@@ -505,12 +610,15 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
     async def strobe_clock(self, node: str, offset_ms: float) -> None:
         self._clocked(node).strobe(node, offset_ms)
 
+    async def clock_offsets(self) -> Mapping[str, float]:
+        return await self._clocks.offsets(self.nodes)
+
     async def reset_clock(self, node: str) -> Evidence:
         return await self._clocked(node).reset(node)
 
     def _clocked(self, node: str) -> Clocks:
         self._node(node)
-        if not self._system.clock_port:
+        if not self._capabilities["clock"].available:
             raise self._unavailable("clock")
         return self._clocks
 
@@ -521,6 +629,7 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
         healing = Healing()
         attempt = healing.attempt
         nodes = list(self._nodes.values())
+        await self.disks.heal_all(healing)
         paused = [node for node in nodes if node.state == "paused"]
         await asyncio.gather(
             *(attempt(f"resumed {node.name}", partial(self.resume, node.name)) for node in paused)
@@ -530,11 +639,21 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
             *(attempt(f"started {node.name}", partial(self._restart, node)) for node in down)
         )
         # Links before readiness is waited for: a node may need its peers to get ready.
-        cut = self._links.cut_links
-        if cut:
-            await attempt(f"mended {len(cut)} links", partial(self.mend, cut))
+        await self.mend_links(healing)
+        await self.mend_all_names(healing)
         await asyncio.gather(
             *(attempt(f"{node.name} is ready", partial(self._confirm_ready, node)) for node in down)
+        )
+        slow = self.resources.limited
+        await asyncio.gather(
+            *(attempt(f"let {name} compute freely", partial(self.limit_cpu, name, None)) for name in slow)
+        )
+        short = self.resources.short_of_memory
+        await asyncio.gather(
+            *(
+                attempt(f"gave {name} its memory back", partial(self.limit_memory, name, None))
+                for name in short
+            )
         )
         skewed = self._clocks.changed
         await asyncio.gather(
@@ -555,6 +674,9 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
 
     async def detach(self) -> str:
         """Leave the containers running."""
+        if self._packets is not None:
+            await self._packets.stay()
+        await self.disks.stay()
         self.ledger.detach()
         self._let_go()
         self.ledger.close()
@@ -572,7 +694,11 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
         self._destroyed = True
         self._let_go()
         try:
+            if self._packets is not None:
+                await self._packets.end()
+            await self.disks.before_end()
             await self._engine.remove_run(self._run_key)
+            await self.disks.end()
             for entry in self.ledger.open_entries:
                 self.ledger.done(entry)
         finally:
@@ -584,7 +710,7 @@ class DockerCluster(RealTimeCluster, LacksSimulatedFaults):
         for node in self._nodes.values():
             node.end_is_asked_for = True
             self._unwatch(node)
-        self._links.close()
+        self.links.close()
         for task in self._tasks:
             task.cancel()
 

@@ -13,9 +13,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from harness.environments import replacing
 from harness.environments.clock_file import REAL_TIME, write_clock
+from harness.environments.disks import disks
 from harness.environments.docker.cluster import DockerCluster
 from harness.environments.docker.engine import (
     NODE_LABEL,
@@ -25,7 +27,12 @@ from harness.environments.docker.engine import (
     labels,
     run_key,
 )
-from harness.environments.docker.image import command_in_image, ensure_image, make_recipe
+from harness.environments.docker.image import (
+    command_in_image,
+    command_in_other_image,
+    ensure_image,
+    make_recipe,
+)
 from harness.environments.docker.network import MOST_NODES, AddressPlan, candidate_plans, host_networks
 from harness.environments.docker.node import (
     CLOCK_FILE,
@@ -46,17 +53,26 @@ from harness.environments.environment import (
     Progress,
     SystemUnderTest,
     name_problems,
-    why_no_ranges,
+    without_ranges,
 )
-from harness.environments.lacking import LATER, NEED_SIMULATION
+from harness.environments.lacking import LATER, NEED_SIMULATION, system_lacks
 from harness.environments.ledger import Ledger
+from harness.environments.linux import cgroups, names
+from harness.environments.linux.faults import BREAKS, SHAPES, shape_mechanisms, why_no_breaks, why_no_packets
 from harness.environments.linux.namespace import may_enter_namespaces
+from harness.environments.process_clocks import mechanism_of
 from harness.environments.real_time import RealTime
 from nemesis.cluster import CAPABILITIES, Capability
+
+if TYPE_CHECKING:
+    from harness.environments.docker.attached import AttachedEnvironment
 
 BASE_VARIABLE = "HARNESS_DOCKER_BASE"
 NETWORK_TRIES = 20
 LEAST_MEMORY_MB = 16
+RESOLVER_FILE = "resolv.conf"
+NOBODY = 65_534
+"""User and group of a container whose system will not be root; Debian knows it by name."""
 
 OPTIONS: Mapping[str, str] = {
     "base_image": f"image on which the system's image is built (default: {BASE_VARIABLE}, else the Dockerfile's)",
@@ -64,6 +80,7 @@ OPTIONS: Mapping[str, str] = {
     "memory_mb": "memory of a container in megabytes (default 1024)",
     "processes": "most processes and threads of a container (default 1024)",
     "enter_namespaces": "false: never act from outside, always by the engine's exec (default: true for root)",
+    names.OPTION: "true: nodes are told each other's names, which can then fail to resolve (default: false)",
 }
 """What `create_cluster` takes as options."""
 
@@ -72,10 +89,23 @@ class DockerEnvironment(RealTime):
     """Implements `Environment` with one container per node, on an engine of this machine."""
 
     name = "docker"
+    has_names = False
+
+    def with_options(self, options: Mapping[str, Any]) -> DockerEnvironment | AttachedEnvironment:
+        """See `OptionedEnvironment`: with `attach` the containers are those of somebody else."""
+        from harness.environments.docker.attached import AttachedEnvironment
+
+        if "attach" not in options:
+            if options.get(names.OPTION) is not True:
+                return self
+            made = DockerEnvironment(self.seeds.root)
+            made.has_names = True
+            return made
+        return AttachedEnvironment(options.get("control") is not False, self.seeds.root)
 
     def capabilities(self, system: SystemUnderTest) -> Mapping[str, Capability]:
         """Which faults there are, known without asking an engine (`create_cluster` does that)."""
-        return _capabilities(system, may_enter_namespaces())
+        return capabilities_of(system, may_enter_namespaces(), self.has_names)
 
     def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:
         """See the role. Asks no engine."""
@@ -148,15 +178,19 @@ class DockerEnvironment(RealTime):
             [one for one in made if isinstance(one, Node)],
             folder.path.resolve(),
             ledger,
-            _capabilities(system, enters),
+            capabilities_of(system, enters, options[names.OPTION]),
             enters,
+            system.clock_port,
+            self.seeds,
+            has_names=options[names.OPTION],
         )
 
 
-def _capabilities(system: SystemUnderTest, enters: bool) -> dict[str, Capability]:
+def capabilities_of(system: SystemUnderTest, enters: bool, has_names: bool = False) -> dict[str, Capability]:
+    """By name. `enters`: whether this process acts from outside in the containers' namespaces; `has_names`: whether the
+    nodes are told each other's names."""
     way = "from outside (nsenter)" if enters else "by the engine's exec, with NET_ADMIN"
     rules = f"iptables in the network namespace of the receiving container, {way}"
-    later = "docker has no such link fault yet; use --environment local, whose proxies have it"
     available = {
         "cut": rules,
         "cut_client": rules,
@@ -165,23 +199,37 @@ def _capabilities(system: SystemUnderTest, enters: bool) -> dict[str, Capability
         "pause": "the freezer of the container's cgroup",
     }
     found = {name: Capability(name, True, mechanism) for name, mechanism in available.items()}
-    for name in ("slow", "throttle", "reset", "half_open"):
-        found[name] = Capability(name, False, "none", later)
     found |= {name: Capability(name, False, "none", LATER) for name in NEED_SIMULATION}
-    if system.clock_port:
-        found["clock"] = Capability(
-            "clock", True, "the database's clock port, in a folder shared with the container"
-        )
-    else:
-        reason = f"{system.name} has no clock port (it does not read a clock file)"
-        found["clock"] = Capability("clock", False, "none", reason)
+    lacking = disks.lacking(system.supports, system.name)
+    for name, mechanism in disks.MECHANISMS.items():
+        found[name] = Capability(name, name not in lacking, mechanism, lacking.get(name))
+    found |= {name: Capability(name, True, mechanism) for name, mechanism in disks.WIPE.items()}
+    without = cgroups.lacking()
+    for name, mechanism in cgroups.MECHANISMS.items():
+        found[name] = Capability(name, name not in without, mechanism, without.get(name))
+    outside = "packets are shaped from outside of the containers, as root with nsenter; --environment local can do it"
+    missing = why_no_breaks() | why_no_packets() if enters else dict.fromkeys((*SHAPES, *BREAKS), outside)
+    for name, mechanism in {**shape_mechanisms(), **BREAKS}.items():
+        found[name] = Capability(name, name not in missing, mechanism, missing.get(name))
+    found["names"] = Capability(
+        "names", has_names, names.MECHANISM if has_names else "none", names.why_none(has_names).get("names")
+    )
+    why_no_member = system_lacks(system, None).get("replace")
+    how = replacing.MECHANISM if why_no_member is None else "none"
+    found["replace"] = Capability("replace", why_no_member is None, how, why_no_member)
+    clock, why_no_clock = mechanism_of(system)
+    if not (system.clock_port or enters):
+        why_no_clock = f"{system.name} reads no clock file, and its processes are out of reach without root"
+    how = clock if why_no_clock is None else "none"
+    found["clock"] = Capability("clock", why_no_clock is None, how, why_no_clock)
     if "leaders" in system.supports:
         found["leaders"] = Capability("leaders", True, "asked from the nodes")
     else:
         found["leaders"] = Capability("leaders", False, "none", f"{system.name} cannot name its leaders")
-    no_ranges = why_no_ranges(system)
-    how = "the system's own clients" if no_ranges is None else "none"
-    found["ranges"] = Capability("ranges", no_ranges is None, how, no_ranges)
+    lacking = without_ranges(system)
+    for name in ("ranges", "members"):
+        how = "none" if name in lacking else "the system's own clients"
+        found[name] = Capability(name, name not in lacking, how, lacking.get(name))
     return {name: found[name] for name in CAPABILITIES if name in found}
 
 
@@ -201,6 +249,7 @@ def _validated(options: Mapping[str, Any], nodes: Sequence[str]) -> dict[str, An
         "memory_mb": 1024,
         "processes": 1024,
         "enter_namespaces": True,
+        names.OPTION: False,
     }
     problems = name_problems(nodes)
     if len(nodes) > MOST_NODES:
@@ -218,6 +267,7 @@ def _validated(options: Mapping[str, Any], nodes: Sequence[str]) -> dict[str, An
     for name in ("base_image", "image"):
         if chosen[name] is not None and not (isinstance(chosen[name], str) and chosen[name]):
             problems.append(f"{name} {chosen[name]!r}: must be the name of an image")
+    problems += names.option_problems(chosen)
     if not isinstance(chosen["enter_namespaces"], bool):
         problems.append(f"enter_namespaces {chosen['enter_namespaces']!r}: must be true or false")
     if problems:
@@ -230,11 +280,17 @@ def _listen(system: SystemUnderTest, host: str) -> Addresses:
 
 
 def _plan(
-    system: SystemUnderTest, name: str, nodes: Sequence[str], addresses: AddressPlan | None
+    system: SystemUnderTest,
+    name: str,
+    nodes: Sequence[str],
+    addresses: AddressPlan | None,
+    has_names: bool = False,
 ) -> NodePlan:
     """Where a node lives. It listens on all its addresses: it is dialled on one network and asked on the other."""
 
     def reach(other: str) -> Addresses:
+        if has_names:
+            return _listen(system, other)
         return _listen(system, addresses.data_address(other) if addresses else "0.0.0.0")
 
     return NodePlan(
@@ -245,6 +301,7 @@ def _plan(
         listen=_listen(system, "0.0.0.0"),
         reach={other: reach(other) for other in nodes if other != name},
         clock_file=Path(IN_CONTAINER / CLOCK_FILE) if system.clock_port else None,
+        advertise=reach(name),
     )
 
 
@@ -329,14 +386,30 @@ async def _create_node(
         os.mkfifo(home / GATE, 0o600)
     if system.clock_port:
         write_clock(home / CLOCK_FILE, REAL_TIME)
-    plan = _plan(system, name, addresses.nodes, addresses)
+    user, group = os.getuid(), os.getgid()
+    if user == 0 and getattr(system, "refuses_root", False):
+        user = group = NOBODY
+        for path in (home, *home.iterdir()):
+            os.chown(path, user, group)
+    plan = _plan(system, name, addresses.nodes, addresses, options[names.OPTION])
     launch = system.launch(plan, addresses.nodes)
+    command = (command_in_other_image if options["image"] else command_in_image)(launch.argv)
     container_name = f"mrh-{key}-{name}"
     entry = ledger.intend("container", name=container_name, run=key)
     api = engine.api
+    mounts = [Mount(str(IN_CONTAINER), str(home), type="bind")]
+    if options[names.OPTION]:
+        hosts = home / names.FILE
+        hosts.write_text(
+            names.hosts_text({other: addresses.data_address(other) for other in addresses.nodes})
+        )
+        # The engine's own resolver knows the names too, and would answer in the place of the file.
+        (home / RESOLVER_FILE).write_text("nameserver 127.0.0.1\n")
+        mounts.append(Mount(names.PLACE, str(hosts), type="bind"))
+        mounts.append(Mount("/etc/resolv.conf", str(home / RESOLVER_FILE), type="bind", read_only=True))
     memory = f"{options['memory_mb']}m"
     limits = api.create_host_config(
-        mounts=[Mount(str(IN_CONTAINER), str(home), type="bind")],
+        mounts=mounts,
         network_mode=f"mrh-{key}-data",
         mem_limit=memory,
         memswap_limit=memory,
@@ -352,10 +425,10 @@ async def _create_node(
         f"creating container {container_name}",
         api.create_container,
         image,
-        ["sh", "-c", ENTRY, "node", str(IN_CONTAINER), *command_in_image(launch.argv)],
+        ["sh", "-c", ENTRY, "node", str(IN_CONTAINER), *command],
         name=container_name,
         hostname=name,
-        user=f"{os.getuid()}:{os.getgid()}",
+        user=f"{user}:{group}",
         working_dir=str(IN_CONTAINER),
         # The image knows where its own packages are.
         environment={key: value for key, value in launch.env.items() if key != "PYTHONPATH"},

@@ -1,7 +1,8 @@
 """The image of a system under test: what goes into it, the tag that names exactly that, and building it.
 
-The build context holds the Dockerfile, `source/` (the system's own packages, as they are in this checkout) and
-`packages/` (the distributions it needs, unpacked). The tag is a hash of all of it, so an image is built once and again
+The build context holds the Dockerfile, `source/` (the system's own packages, as they are in this checkout), `packages/`
+(the distributions it needs, unpacked) and `programs/` (a program of this host that it launches: one file, which has to
+bring along what it needs, as those of Go do). The tag is a hash of all of it, so an image is built once and again
 when something changed, and never by accident. The distributions are copied from the running interpreter where it is
 the same Python as the image's (no network, under a second); otherwise pip on this host fetches wheels of the same
 versions for the image's Python. So the build itself needs no network once the base has what the Dockerfile's first
@@ -35,6 +36,8 @@ from harness.environments.environment import EnvironmentFailed, Launch, Progress
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 SYSTEM_LABEL = "multiraft-harness.system"
 STAGE_REPOSITORY = "multiraft-harness/base"
+PROGRAMS = "/opt/programs"
+"""Where the image keeps a program of this host."""
 KEPT_IMAGES = 3
 """So many images of one system are kept, the newest ones: switching between branches should not mean building."""
 
@@ -56,6 +59,10 @@ class Recipe:
     """Top-level packages that are copied from where this interpreter finds them."""
     requirements: tuple[str, ...]
     """Distributions, pinned to the version of this interpreter's environment where it has them."""
+    program: Path | None = None
+    """A file of this host that is launched."""
+    debian: tuple[str, ...] = ()
+    """Packages that the build installs; it needs a Debian mirror then."""
 
     def tag(self) -> str:
         """`multiraft-harness/<system>:<hash>`; the hash covers every file and version that goes in."""
@@ -65,6 +72,9 @@ class Recipe:
         for name, content in source_files(self.sources):
             for part in (name.encode(), content):
                 digest.update(len(part).to_bytes(8, "big") + part)
+        digest.update(repr(self.debian).encode() if self.debian else b"")
+        if self.program is not None:
+            digest.update(self.program.name.encode() + self.program.read_bytes())
         return f"{repository(self.system)}:{digest.hexdigest()[:16]}"
 
     def stage_tag(self) -> str:
@@ -110,11 +120,19 @@ def make_recipe(system: Any, launch: Launch, base_image: str | None) -> Recipe:
     """What an image for this system must hold.
 
     `system.python_packages` names the distributions it needs. Its own packages are those in `system.python_sources`,
-    else the one that it launches by `python -m`. A system with neither is started in a plain image.
+    else the one that it launches by `python -m`. A system with neither is started in a plain image, with what
+    `system.debian_packages` names.
     """
     sources = tuple(getattr(system, "python_sources", ())) or launched_packages(launch.argv)
     requirements = tuple(sorted(pinned(name) for name in getattr(system, "python_packages", ())))
-    return Recipe(system.name, base_image or default_base(), sources, requirements)
+    return Recipe(
+        system.name,
+        base_image or default_base(),
+        sources,
+        requirements,
+        launched_program(launch.argv),
+        tuple(sorted(getattr(system, "debian_packages", ()))),
+    )
 
 
 def default_base() -> str:
@@ -131,6 +149,13 @@ def launched_packages(argv: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
+def launched_program(argv: Sequence[str]) -> Path | None:
+    """The file of this host that is launched: a program that is named by its whole path, and no Python."""
+    if not argv or not argv[0].startswith("/") or _is_python(argv[0]) or not Path(argv[0]).is_file():
+        return None
+    return Path(argv[0])
+
+
 def _is_python(program: str) -> bool:
     return (
         program == sys.executable or re.fullmatch(r"python[0-9.]*", PurePosixPath(program).name) is not None
@@ -138,8 +163,17 @@ def _is_python(program: str) -> bool:
 
 
 def command_in_image(argv: Sequence[str]) -> list[str]:
-    """The command as the image knows it: its own Python instead of this one."""
-    return ["python3", *argv[1:]] if argv and _is_python(argv[0]) else list(argv)
+    """The command as the image knows it: its own Python instead of this one, its own copy of a program."""
+    if argv and _is_python(argv[0]):
+        return ["python3", *argv[1:]]
+    program = launched_program(argv)
+    return list(argv) if program is None else [f"{PROGRAMS}/{program.name}", *argv[1:]]
+
+
+def command_in_other_image(argv: Sequence[str]) -> list[str]:
+    """The command as an image that somebody else has made knows it: its own program of that name."""
+    program = launched_program(argv)
+    return command_in_image(argv) if program is None else [program.name, *argv[1:]]
 
 
 def pinned(requirement: str) -> str:
@@ -223,7 +257,9 @@ def top_level_modules(paths: Sequence[str]) -> list[str]:
     return sorted(name for name in found if name.isidentifier() and not name.startswith("_"))
 
 
-def context(sources: Sequence[tuple[str, bytes]], packages: Mapping[str, Path]) -> bytes:
+def context(
+    sources: Sequence[tuple[str, bytes]], packages: Mapping[str, Path], program: Path | None = None
+) -> bytes:
     """The build context as a tar file; equal content gives equal bytes, so the engine's cache is hit."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -242,6 +278,9 @@ def context(sources: Sequence[tuple[str, bytes]], packages: Mapping[str, Path]) 
         add("Dockerfile", DOCKERFILE.read_bytes())
         add("source", None)
         add("packages", None)
+        add("programs", None)
+        if program is not None:
+            add(f"programs/{program.name}", program.read_bytes(), 0o755)
         for name, content in sources:
             add(f"source/{name}", content)
         for name, path in packages.items():
@@ -267,7 +306,7 @@ async def ensure_image(engine: Engine, recipe: Recipe, labels: Mapping[str, str]
         packages = await _collect(recipe, target, Path(folder), progress)
         sources = await asyncio.to_thread(lambda: list(source_files(recipe.sources)))
         imports = [*top_level_modules(list(packages)), *recipe.sources]
-        archive = await asyncio.to_thread(context, sources, packages)
+        archive = await asyncio.to_thread(context, sources, packages, recipe.program)
     await _build(engine, recipe, archive, "database", " ".join(imports), tag, progress)
     await _remove_old(engine, recipe.system, tag)
     progress(f"image {tag} is ready")
@@ -349,7 +388,11 @@ async def _build(
             forcerm=True,
             tag=tag,
             target=stage,
-            buildargs={"BASE_IMAGE": recipe.base_image, "IMPORTS": imports},
+            buildargs={
+                "BASE_IMAGE": recipe.base_image,
+                "IMPORTS": imports,
+                "DEBIAN_PACKAGES": " ".join(recipe.debian),
+            },
             labels={IMAGE_LABEL: "1"} | ({SYSTEM_LABEL: recipe.system} if stage == "database" else {}),
         )
         for message in stream:

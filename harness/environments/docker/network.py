@@ -12,11 +12,23 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 POOL = ipaddress.IPv4Network("10.224.0.0/12")
 """Where runs take their /24 from: 4,096 of them, in the part of 10/8 that local networks use least."""
 MOST_NODES = 100
 _FIRST_HOST = 11
+
+
+class Addressed(Protocol):
+    """Where the ends of links are."""
+
+    @property
+    def client_address(self) -> str:
+        """From which clients come."""
+
+    def data_address(self, node: str) -> str:
+        """By which the others know a node."""
 
 
 @dataclass(frozen=True)

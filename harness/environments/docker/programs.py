@@ -45,7 +45,8 @@ class ContainerDoors:
         """Into the namespace of the container whose first process this is."""
         return EnteredPrograms(pid) if self.enters else ExecutedPrograms(self._engine, self._containers[node])
 
-    async def send_from(self, node: str, address: str) -> None:
+    async def send_from(self, node: str, address: str, count: int = 1, size: int = 5) -> None:
         """Where its own OUTPUT drops the datagram, the sender is refused: counted all the same."""
-        script = f"import socket; socket.socket(2, 2).sendto(b'probe', ({address!r}, {DISCARD_PORT}))"
+        send = f"socket.socket(2, 2).sendto(bytes({size}), ({address!r}, {DISCARD_PORT}))"
+        script = f"import socket\nfor _ in range({count}): {send}"
         await ExecutedPrograms(self._engine, self._containers[node]).run(["python3", "-c", script])

@@ -23,7 +23,9 @@ from harness.environments.linux.links import Links
 from harness.environments.linux.namespace import search_path
 from nemesis.cluster import CLIENT, Evidence, FaultFailed, Link, evidence_of
 
-OPEN_S = 1.5
+OPEN_S = 1.2
+OPEN_TRIES = 4
+"""A link may be lossy: a connection whose first segments were lost is given up, and another one tried."""
 BREAK_S = 2.0
 """How long both ends of a connection have to learn that it ended."""
 STILL_S = 0.3
@@ -119,17 +121,23 @@ class Connections:
         with contextlib.ExitStack() as stack:
             listener = stack.enter_context(_inside(target))
             listener.bind((address, 0))
-            listener.listen(1)
-            near = stack.enter_context(_inside(source))
-            near.bind((self._links.address_of(link[0]), 0))
-            try:
-                async with asyncio.timeout(OPEN_S):
-                    await loop.sock_connect(near, listener.getsockname())
-                    far, _ = await loop.sock_accept(listener)
-            except (OSError, TimeoutError):
-                yield None
+            listener.listen(OPEN_TRIES)
+            for _ in range(OPEN_TRIES):
+                near = stack.enter_context(_inside(source))
+                near.bind((self._links.address_of(link[0]), 0))
+                try:
+                    async with asyncio.timeout(OPEN_S):
+                        await loop.sock_connect(near, listener.getsockname())
+                        while True:
+                            far, peer = await loop.sock_accept(listener)
+                            stack.enter_context(far)
+                            if peer == near.getsockname():
+                                break
+                except (OSError, TimeoutError):
+                    continue
+                yield near, far
                 return
-            yield near, stack.enter_context(far)
+            yield None
 
 
 def _inside(pid: int | None) -> socket.socket:

@@ -13,6 +13,7 @@ CLONE_NEWNET = 0x40000000
 
 def open_inside(pid: int, make: Callable[[], socket.socket]) -> socket.socket:
     """A socket belongs to the namespace in which it was made; a thread enters it, makes the socket and ends.
+    Process 0 is this one.
 
     Raises OSError if the namespace of the process cannot be entered, or `make` raises it.
     """
@@ -21,7 +22,7 @@ def open_inside(pid: int, make: Callable[[], socket.socket]) -> socket.socket:
 
     def enter_and_open() -> None:
         try:
-            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(f"/proc/{pid or 'self'}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 library = ctypes.CDLL(None, use_errno=True)
                 if library.setns(descriptor, CLONE_NEWNET) != 0:

@@ -37,8 +37,9 @@ class Doors(Protocol):
     def programs(self, node: str, pid: int) -> Programs:
         """Runs programs in the namespace of this process, which is the node's."""
 
-    async def send_from(self, node: str, address: str) -> None:
-        """Sends a datagram from the node's namespace to `DISCARD_PORT` of an address; only where `enters` is false."""
+    async def send_from(self, node: str, address: str, count: int = 1, size: int = 5) -> None:
+        """Sends datagrams of so many bytes from the node's namespace to `DISCARD_PORT` of an address; only where
+        `enters` is false."""
 
 
 class Links:
@@ -51,9 +52,12 @@ class Links:
         client_address: str,
         ledger: Ledger,
         doors: Doors,
+        spared_ports: Mapping[str, int] | None = None,
     ) -> None:
-        """`addresses` are those at which the nodes reach each other; clients come from `client_address`."""
+        """`addresses` are those at which the nodes reach each other; clients come from `client_address`. TCP to and
+        from the spared port of a node is never touched."""
         self._run_key = run_key
+        self._spared_ports = dict(spared_ports or {})
         self._client_address = client_address
         self._addresses = dict(addresses)
         self._ledger = ledger
@@ -74,11 +78,34 @@ class Links:
         """What is cut now, in the order of cutting."""
         return tuple(self._entries)
 
+    @property
+    def enters(self) -> bool:
+        """Whether sockets can be opened at the ends of links."""
+        return self._enters_namespaces
+
+    async def send_blind(self, link: Link, count: int, size: int) -> None:
+        """Datagrams over a link, whose arrival nobody sees."""
+        source, target = link
+        address = self.address_of(target)
+        if source != CLIENT:
+            await self._doors.send_from(source, address, count, size)
+            return
+        start = await self._probe_end(CLIENT)
+        assert start is not None, "the clients' end of probes is always there"
+        for _ in range(count):
+            start.send(bytes(size), (address, DISCARD_PORT))
+
     # Nodes come and go
 
     async def join(self, node: str, pid: int) -> None:
         """The node has the namespace of this process: cut in it what is cut now."""
-        namespace = NodeNamespace(node, pid, self._run_key, self._doors.programs(node, pid))
+        namespace = NodeNamespace(
+            node,
+            pid,
+            self._run_key,
+            self._doors.programs(node, pid),
+            spared_port=self._spared_ports.get(node),
+        )
         try:
             await namespace.prepare()
             if self._enters_namespaces:
@@ -172,6 +199,16 @@ class Links:
         """The node in whose namespace the bytes of a link are met. Raises ValueError if there is no such link."""
         return self._place(link)[0]
 
+    def rule_of(self, link: Link) -> Rule:
+        """Where its bytes are met in the namespace of `node_of` it: the side, and the address at the other end."""
+        return self._place(link)[1]
+
+    async def run_at(self, node: str, argv: Sequence[str], text: str = "") -> tuple[int, str]:
+        """A program in the namespace of a node. Raises FaultFailed if it has none."""
+        if node not in self._namespaces:
+            raise FaultFailed(f"{node} has no namespace now")
+        return await self._namespaces[node].run(argv, text)
+
     async def queue(self, numbers: Mapping[Link, int | None]) -> None:
         """From now on each of these links goes through the queue with this number, or (None) through none again."""
         async with self._lock:
@@ -192,6 +229,13 @@ class Links:
     def muffled(self) -> frozenset[Link]:
         """The links on which resets are dropped."""
         return frozenset(self._muffled)
+
+    def why_silent(self, link: Link) -> str | None:
+        """Why no probe could travel over this link now; None if one could."""
+        if link in self._entries:
+            return "it is cut"
+        gone = [end for end in link if end != CLIENT and end not in self._namespaces]
+        return f"{' and '.join(gone)} down" if gone else None
 
     def address_of(self, end: str) -> str:
         """Of a node, or of the clients."""

@@ -108,7 +108,7 @@ class EnteredPrograms:
 
 
 class Arrivals:
-    """When each of some datagrams came."""
+    """When each of some datagrams came, until enough have."""
 
     def __init__(self, expected: int) -> None:
         self.times: dict[bytes, float] = {}
@@ -123,7 +123,7 @@ class Arrivals:
             self._complete.set()
 
     async def wait(self, timeout_s: float) -> bool:
-        """Until all have come; False if they have not in time."""
+        """Until enough have come; False if they have not in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._complete.wait()
@@ -159,9 +159,9 @@ class ProbeEnd(asyncio.DatagramProtocol):
         """A datagram was refused on its way, which for a probe is as good as lost."""
 
     @contextlib.contextmanager
-    def arrivals(self, tokens: Collection[bytes]) -> Iterator[Arrivals]:
-        """Meanwhile it is noted when each of these datagrams comes."""
-        noted = Arrivals(len(tokens))
+    def arrivals(self, tokens: Collection[bytes], enough: int | None = None) -> Iterator[Arrivals]:
+        """Meanwhile it is noted when each of these datagrams comes; all of them are enough where nothing is said."""
+        noted = Arrivals(len(tokens) if enough is None else enough)
         self._noted.update(dict.fromkeys(tokens, noted))
         try:
             yield noted
@@ -237,14 +237,21 @@ class NodeNamespace:
     """
 
     def __init__(
-        self, node: str, pid: int, run_key: str, programs: Programs, tools: Sequence[Tools] = VARIANTS
+        self,
+        node: str,
+        pid: int,
+        run_key: str,
+        programs: Programs,
+        tools: Sequence[Tools] = VARIANTS,
+        spared_port: int | None = None,
     ) -> None:
-        """`pid` is a process in the namespace."""
+        """`pid` is a process in the namespace; TCP to and from `spared_port` never meets a rule of ours."""
         self.node = node
         self.pid = pid
         self.probe_end: ProbeEnd | None = None
         self.current: frozenset[Rule] = frozenset()
         self._run_key = run_key
+        self._spared_port = spared_port
         self._programs = programs
         self._variants = tuple(tools)
         self._tools: Tools | None = None
@@ -254,7 +261,8 @@ class NodeNamespace:
         complaints = []
         for tools in self._variants:
             status, output = await self.run(
-                [tools.restore, "--noflush", WAIT_FOR_LOCK], rules.preparation(self._run_key)
+                [tools.restore, "--noflush", WAIT_FOR_LOCK],
+                rules.preparation(self._run_key, self._spared_port),
             )
             if status == 0:
                 self._tools = tools

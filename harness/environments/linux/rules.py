@@ -83,12 +83,37 @@ def rule_for(link: Link, addresses: Mapping[str, str], client_address: str) -> t
     return target, Rule("in", client_address if source == CLIENT else addresses[source])
 
 
-def preparation(run_key: str) -> str:
-    """Input for `iptables-restore --noflush` that makes our chains, empty, in a namespace that never had them."""
-    sides: tuple[Side, ...] = ("in", "out")
-    declared = [f":{chain(run_key, side)} - [0:0]" for side in sides]
-    hooked = [f"-I {_HOOKS[side]} 1 -j {chain(run_key, side)}" for side in sides]
-    return _transaction([*declared, *hooked])
+_SIDES: tuple[Side, ...] = ("in", "out")
+
+
+def preparation(run_key: str, spared_port: int | None = None) -> str:
+    """Input for `iptables-restore --noflush` that makes our chains, empty, in a namespace that never had them.
+
+    TCP to and from the spared port never meets them: it is how the harness itself reaches the node.
+    """
+    declared = [f":{chain(run_key, side)} - [0:0]" for side in _SIDES]
+    hooks = [f"-I {hook} 1 {rule}" for hook, rule in _hooks(run_key, spared_port)]
+    return _transaction([*declared, *hooks])
+
+
+def removal(run_key: str, spared_port: int | None = None) -> str:
+    """Input that takes away what `preparation` made, and every rule of ours with it."""
+    hooks = [f"-D {hook} {rule}" for hook, rule in _hooks(run_key, spared_port)]
+    chains = [f"{act} {chain(run_key, side)}" for act in ("-F", "-X") for side in _SIDES]
+    return _transaction([*hooks, *chains])
+
+
+def _hooks(run_key: str, spared_port: int | None) -> list[tuple[str, str]]:
+    """What leads into our chains: a chain of the kernel's, and the rule in it."""
+    hooks = []
+    for side in _SIDES:
+        target = f"-j {chain(run_key, side)}"
+        ways = [target]
+        if spared_port is not None:
+            end = "--dport" if side == "in" else "--sport"
+            ways = [f"-p tcp -m tcp ! {end} {spared_port} {target}", f"! -p tcp {target}"]
+        hooks += [(_HOOKS[side], way) for way in ways]
+    return hooks
 
 
 def change(run_key: str, current: Collection[Rule], wanted: Collection[Rule]) -> str | None:

@@ -8,6 +8,7 @@ counts: a rule that matches nothing is found out, and so is an engine that does 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,6 +19,9 @@ from harness.environments.environment import EnvironmentFailed
 from harness.environments.ledger import Ledger
 from harness.environments.linux.links import Links
 from harness.environments.linux.namespace import ProbeEnd
+from harness.environments.linux.netem import Netem
+from harness.environments.linux.netem import can as netem_can
+from harness.environments.linux.netem import why_not as netem_why_not
 from harness.environments.linux.packets import Condition
 from nemesis.cluster import Evidence, FaultFailed, Link, evidence_of
 
@@ -27,6 +31,8 @@ MOST_LOSS = 0.9
 MOST_LOSS_PROBES = 3_000
 LOSS_ROUND = 50
 """Datagrams that are sent before it is looked at whether one was lost."""
+MOST_TIMINGS = 25
+"""Times that a datagram is timed on a link which loses some, until one has arrived."""
 LEAST_BYTES_PER_S = 1_000
 THROTTLE_DATAGRAMS, DATAGRAM_BYTES = 8, 1_000
 ROUND_S = 0.02
@@ -43,20 +49,42 @@ class AskEngine(Protocol):
 class Shaping:
     """The verbs on the links of a run, and which links are shaped now."""
 
-    def __init__(self, links: Links, ask: AskEngine, ledger: Ledger) -> None:
+    def __init__(self, links: Links, ask: AskEngine, ledger: Ledger, netem: Netem | None = None) -> None:
+        """`netem`: what it can do is left to the kernel; None: everything is for the packet engine."""
         self._links = links
+        self._netem = netem
         self._ask = ask
         self._ledger = ledger
         self._conditions: dict[Link, Condition] = {}
         self._entries: dict[Link, int] = {}
         self._numbers: dict[Link, int] = {}
         """The queue of each link that ever was shaped; numbers count from 1, and none is used twice."""
+        self._open: set[str] = set()
+        """Nodes whose namespace the engine has open."""
+        self._of_engine: set[tuple[str, int]] = set()
+        """Queues that the packet engine was ever told about, with their nodes."""
         self._lock = asyncio.Lock()
 
     @property
     def shaped(self) -> tuple[Link, ...]:
         """Links that are slow, lossy or throttled now, in the order in which they became so."""
         return tuple(self._conditions)
+
+    async def joined(self, node: str, pid: int) -> None:
+        """The node has a new namespace, that of this process: what shapes its links does so from the start."""
+        await self._ask("open", node=node, pid=pid)
+        self._open.add(node)
+        if self._netem is not None:
+            self._netem.forget(node)
+        for link, condition in list(self._conditions.items()):
+            if self._links.node_of(link) == node:
+                await self._tell(link, self._numbers[link], condition)
+
+    async def left(self, node: str) -> None:
+        """The node's namespace has ended: nothing of ours keeps it."""
+        if node in self._open:
+            self._open.discard(node)
+            await self._ask("close", node=node)
 
     async def slow(self, links: Sequence[Link], delay_ms: float, jitter_ms: float = 0.0) -> Evidence:
         """See `Cluster.slow`."""
@@ -65,7 +93,13 @@ class Shaping:
         least_s = (delay_ms - jitter_ms) / 1000
 
         async def proven(link: Link, before: Mapping[str, int]) -> dict[str, Any]:
-            late_s = await self._time(link, PATIENCE_S + 3 * delay_ms / 1000)
+            if not self._links.enters:
+                return await (self._is_met(link, before, "delayed") if delay_ms else self._is_free(link))
+            # Where packets overtake others, one that did is no proof of the opposite.
+            for _ in range(MOST_TIMINGS if self._conditions.get(link, Condition()).reorder else 1):
+                late_s = await self._time(link, PATIENCE_S + 3 * delay_ms / 1000)
+                if late_s is None or late_s >= least_s:
+                    break
             # A link that is slow anyway is no proof: the engine must have had the datagram.
             met = not delay_ms or (await self._counters())[link]["seen"] > before["seen"]
             proves = late_s is not None and late_s >= least_s and met
@@ -85,6 +119,9 @@ class Shaping:
         least_s = 0.9 * (sent - DATAGRAM_BYTES) / bytes_per_s if bytes_per_s else 0.0
 
         async def proven(link: Link, before: Mapping[str, int]) -> dict[str, Any]:
+            if not self._links.enters:
+                met = self._is_met(link, before, "delayed", DATAGRAM_BYTES)
+                return await (met if bytes_per_s else self._is_free(link))
             late_s = await self._time(link, PATIENCE_S + 10 * least_s, THROTTLE_DATAGRAMS, DATAGRAM_BYTES)
             proves = late_s is not None and late_s >= least_s
             return {"what": f"{sent} bytes {_name(link)}", "after": _arrival(late_s), "proves": proves}
@@ -97,6 +134,8 @@ class Shaping:
             raise ValueError(f"share {share}, burst {burst}: must be 0 to {MOST_LOSS}, and at least 1")
 
         async def proven(link: Link, before: Mapping[str, int]) -> dict[str, Any]:
+            if not share and not self._links.enters:
+                return await self._is_free(link)
             if not share:
                 late_s = await self._time(link, PATIENCE_S)
                 return {
@@ -146,6 +185,8 @@ class Shaping:
         """Undoes everything on these links."""
 
         async def proven(link: Link, before: Mapping[str, int]) -> dict[str, Any]:
+            if not self._links.enters:
+                return await self._is_free(link)
             late_s = await self._time(link, PATIENCE_S)
             return {
                 "what": f"a datagram {_name(link)}",
@@ -169,14 +210,21 @@ class Shaping:
             conditions = {link: change(self._conditions.get(link, Condition())) for link in wanted}
             await self._put(conditions)
             before = await self._counters()
-            cut = set(self._links.cut_links)
-            idle = [link for link in wanted if link in cut]
-            measured = [link for link in wanted if link not in cut]
+            idle = {link: why for link in wanted if (why := self._links.why_silent(link)) is not None}
+            measured = [link for link in wanted if link not in idle]
             nothing = dict.fromkeys(("seen", "lost", "duplicated", "reordered", "corrupted"), 0)
             probes = list(
                 await asyncio.gather(*(proven(link, before.get(link, nothing)) for link in measured))
             )
-        unseen = [{"what": f"{_name(link)} is cut: nothing can be measured", "proves": None} for link in idle]
+        unseen = [
+            {"what": f"{_name(link)}: {why}, so nothing can be measured", "proves": None}
+            for link, why in idle.items()
+        ]
+        if self._netem is not None:
+            probes = [
+                {**probe, "by": "netem" if self._is_for_kernel(conditions[link]) else "the packet engine"}
+                for link, probe in zip(measured, probes, strict=True)
+            ]
         shown = evidence_of(probes)
         undone = all(condition == Condition() for condition in conditions.values())
         return Evidence(shown.took_effect or (not measured and undone), [*shown.probes, *unseen])
@@ -194,31 +242,72 @@ class Shaping:
                 source, target = link
                 self._entries[link] = self._ledger.intend("links", source=source, target=target)
             try:
-                await self._ask(
-                    "put", node=self._links.node_of(link), queue=number, condition=asdict(condition)
-                )
+                await self._tell(link, number, condition)
             except EnvironmentFailed as error:
                 raise FaultFailed(f"shaping {_name(link)}: {error}") from error
-            numbers[link] = number
+            numbers[link] = None if self._is_for_kernel(condition) else number
             self._conditions[link] = condition
         if numbers:
             await self._links.queue(numbers)
-        for link, queue in numbers.items():
-            if queue is None:
-                await self._ask(
-                    "put",
-                    node=self._links.node_of(link),
-                    queue=self._numbers[link],
-                    condition=asdict(Condition()),
-                )
+        for link in numbers:
+            if conditions[link] == Condition():
+                await self._tell(link, self._numbers[link], Condition())
                 del self._conditions[link]
                 self._ledger.done(self._entries.pop(link))
+
+    def _is_for_kernel(self, condition: Condition) -> bool:
+        return self._netem is not None and netem_can(condition)
+
+    async def _tell(self, link: Link, queue: int, condition: Condition) -> None:
+        """Tells the kernel or the engine; of a node that has no namespace now they are told when that has one."""
+        node = self._links.node_of(link)
+        if node not in self._open:
+            return
+        by_kernel = self._is_for_kernel(condition)
+        if self._netem is not None and by_kernel and condition != Condition():
+            await self._netem.put(node, queue, self._links.rule_of(link), condition)
+        elif self._netem is not None:
+            await self._netem.drop(node, queue)
+        if by_kernel and (node, queue) not in self._of_engine:
+            return  # Where there is no queue to be had either, it is not asked for.
+        self._of_engine.add((node, queue))
+        by_engine = Condition() if by_kernel else condition
+        await self._ask("put", node=node, queue=queue, condition=asdict(by_engine))
+
+    async def _is_met(
+        self, link: Link, before: Mapping[str, int], what: str, size: int = 16
+    ) -> dict[str, Any]:
+        """A probe where no socket can be opened at the ends: packets are sent, and the engine counts what it did."""
+        await self._links.send_blind(link, THROTTLE_DATAGRAMS, size)
+        counts = await self._counts(link)
+        done = counts[what] - before.get(what, 0)
+        shown = {"what": f"packets {_name(link)}", "after": f"the engine has {what} {done} since"}
+        return {**shown, "proves": done > 0}
+
+    async def _is_free(self, link: Link) -> dict[str, Any]:
+        """The same for a link that is as it was: the engine meets nothing any more."""
+        before = (await self._counts(link))["seen"]
+        await self._links.send_blind(link, THROTTLE_DATAGRAMS, 16)
+        met = (await self._counts(link))["seen"] - before
+        shown = {
+            "what": f"packets {_name(link)}",
+            "after": f"the engine has met {met} of {THROTTLE_DATAGRAMS}",
+        }
+        return {**shown, "proves": met == 0 or link in self._conditions}
+
+    async def _counts(self, link: Link) -> Mapping[str, int]:
+        counts = (await self._counters()).get(link)
+        return counts if counts is not None else dict.fromkeys(("seen", "delayed", "lost"), 0)
 
     # Measuring
 
     async def _counters(self) -> dict[Link, dict[str, int]]:
         """What the engine has done so far, of each link that ever was shaped."""
         rows = {(row["node"], row["queue"]): row for row in await self._ask("counters")}
+        for node in self._open if self._netem is not None else ():
+            for queue, done in (await self._netem.counted(node)).items():  # type: ignore[union-attr]
+                row = rows.get((node, queue), {"node": node, "queue": queue})
+                rows[node, queue] = {**row, **{name: row.get(name, 0) + more for name, more in done.items()}}
         found = {}
         for link, number in self._numbers.items():
             row = rows.get((self._links.node_of(link), number))
@@ -233,17 +322,27 @@ class Shaping:
         return ends
 
     async def _time(self, link: Link, patience_s: float, count: int = 1, size: int = 16) -> float | None:
-        """Seconds until `count` datagrams of so many bytes had arrived; None if some did not."""
+        """Seconds until `count` datagrams of so many bytes had arrived; None if fewer ever did.
+
+        On a link that loses or corrupts packets as well, some more are sent, and again until enough have passed.
+        """
         source, target = await self._ends(link)
-        tokens = [os.urandom(16).ljust(size, b"\0") for _ in range(count)]
-        with target.arrivals(tokens) as arrived:
-            begun = time.monotonic()
-            for token in tokens:
-                source.send(token, target.address)
-            return max(arrived.times.values()) - begun if await arrived.wait(patience_s) else None
+        passes = passing_share(self._conditions.get(link, Condition()))
+        for _ in range(1 if passes == 1 else MOST_TIMINGS):
+            tokens = [os.urandom(16).ljust(size, b"\0") for _ in range(math.ceil(count / passes))]
+            with target.arrivals(tokens, count) as arrived:
+                begun = time.monotonic()
+                for token in tokens:
+                    source.send(token, target.address)
+                if await arrived.wait(patience_s):
+                    return sorted(arrived.times.values())[count - 1] - begun
+        return None
 
     async def _burst(self, link: Link) -> int:
-        """Sends a round of datagrams; how many arrived soon."""
+        """Sends a round of datagrams; how many arrived soon (0 where that cannot be seen)."""
+        if not self._links.enters:
+            await self._links.send_blind(link, LOSS_ROUND, 16)
+            return 0
         source, target = await self._ends(link)
         tokens = [os.urandom(16) for _ in range(LOSS_ROUND)]
         now = self._conditions.get(link, Condition())
@@ -262,6 +361,16 @@ class Shaping:
             sent += LOSS_ROUND
             lost = (await self._counters())[link]["lost"] - before
         return sent, arrived, lost
+
+
+def netem_of(links: Links) -> Netem | None:
+    """Netem for these links, if the kernel has it and their nodes' namespaces can be entered."""
+    return Netem(links.run_at) if links.enters and netem_why_not() is None else None
+
+
+def passing_share(condition: Condition) -> float:
+    """Which share of the packets arrives as it was sent, above 0 to 1."""
+    return (1 - condition.lose) * (1 - condition.corrupt)
 
 
 def _name(link: Link) -> str:

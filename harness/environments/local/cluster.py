@@ -5,12 +5,10 @@ Links are proven by tokens that travel (`probe.py`); what happens to processes a
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from harness.environments.channel import Channel
@@ -26,11 +24,14 @@ from harness.environments.environment import (
     Progress,
     SystemUnderTest,
 )
-from harness.environments.healing import Healing
+from harness.environments.healing import Healing, names_of
 from harness.environments.local.links import LinkFaults
 from harness.environments.local.ports import HOST, PortBlock, check_free
 from harness.environments.local.probe import Prober
-from harness.environments.supervised import Node, SupervisedCluster, names_of, python_path
+from harness.environments.local.way_out import made_up_address
+from harness.environments.processes import python_path
+from harness.environments.supervised import Node, SupervisedCluster
+from harness.seeds import Seeds
 from nemesis.cluster import CLIENT, Capability, Evidence, Link
 
 PROXY = "proxy"
@@ -47,9 +48,10 @@ class LocalCluster(SupervisedCluster):
         folder: Folder,
         capabilities: Mapping[str, Capability],
         base_port: int | None,
+        seeds: Seeds,
         progress: Progress | None,
     ) -> None:
-        super().__init__(system, names, folder, "local", capabilities, progress)
+        super().__init__(system, names, folder, "local", capabilities, seeds, progress)
         self._base_port = base_port
         self._link_faults: LinkFaults | None = None
         self._ports: PortBlock | None = None
@@ -59,7 +61,7 @@ class LocalCluster(SupervisedCluster):
 
     async def create(self) -> None:
         """Start the supervisor and the proxy, choose ports, open every route."""
-        self._ports = PortBlock(Random(os.urandom(8)), self._base_port)
+        self._ports = PortBlock(self.seeds.stream("ports"), self._base_port)
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
         await self.start_supervisor([descriptor])
@@ -83,8 +85,9 @@ class LocalCluster(SupervisedCluster):
                             to_port=address[1],
                         )
                         listeners[dialer, owner, port] = (HOST, port_number)
+        ways_out = await self._open_ways_out(listen, listeners) if "socks" in self.system.supports else {}
         for index, name in enumerate(self._names):
-            self.place(Node(self._plan(name, index, listen, listeners)))
+            self.place(Node(self._plan(name, index, listen, listeners, ways_out.get(name))))
             self._client_addresses[name] = {port: listeners[CLIENT, name, port] for port in self.system.ports}
         between = PEER if PEER in self.system.ports else self.system.ports[0]
         outside = CLIENT_PORT if CLIENT_PORT in self.system.ports else self.system.ports[0]
@@ -103,6 +106,7 @@ class LocalCluster(SupervisedCluster):
         index: int,
         listen: Mapping[str, Addresses],
         listeners: Mapping[tuple[str, str, str], Address],
+        way_out: Address | None,
     ) -> NodePlan:
         home = self.folder.node_dir(name).absolute()
         data_dir = home / "data"
@@ -116,7 +120,33 @@ class LocalCluster(SupervisedCluster):
             for other in self._names
             if other != name
         }
-        return NodePlan(name, index, data_dir, home / "node.log", listen[name], reach, clock_file)
+        advertise: dict[str, Address] = {}
+        if way_out is not None:
+            everywhere = {other: self._everywhere(other, listen[other]) for other in self._names}
+            advertise = everywhere.pop(name)
+            reach = everywhere
+        log = home / "node.log"
+        return NodePlan(name, index, data_dir, log, listen[name], reach, clock_file, advertise, way_out)
+
+    def _everywhere(self, name: str, listen: Addresses) -> dict[str, Address]:
+        """Where all others reach this node, through their ways out."""
+        host = made_up_address(self._names.index(name))
+        return {port: (host, address[1]) for port, address in listen.items()}
+
+    async def _open_ways_out(
+        self, listen: Mapping[str, Addresses], listeners: Mapping[tuple[str, str, str], Address]
+    ) -> dict[str, Address]:
+        """For each node a server that knows its links to the others by their made-up addresses."""
+        opened = {}
+        for dialer in self._names:
+            ways = [
+                (*self._everywhere(owner, listen[owner])[port], *listeners[dialer, owner, port])
+                for owner in self._names
+                for port in self.system.ports
+                if owner != dialer
+            ]
+            opened[dialer] = (HOST, await self._ask_proxy("way_out", host=HOST, ways=ways))
+        return opened
 
     async def _start_proxy(self, end: socket.socket, descriptor: int) -> None:
         """Our end of a socket pair, and the number of the other end among the supervisor's descriptors."""

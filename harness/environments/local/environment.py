@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.environments.disks import disks
 from harness.environments.environment import (
     CLIENT_PORT,
     PEER,
@@ -12,16 +13,28 @@ from harness.environments.environment import (
     Progress,
     SystemUnderTest,
     name_problems,
-    why_no_ranges,
 )
-from harness.environments.lacking import LATER, NEED_SIMULATION
+from harness.environments.lacking import (
+    LATER,
+    NEED_SIMULATION,
+    NO_NAMES,
+    NO_PACKETS,
+    NO_REPLACEMENT,
+    all_but,
+    system_lacks,
+)
+from harness.environments.linux import cgroups
 from harness.environments.local.cluster import LocalCluster
 from harness.environments.local.ports import BLOCK
+from harness.environments.process_clocks import mechanism_of
 from harness.environments.real_time import RealTime
-from nemesis.cluster import CAPABILITIES, Capability
+from nemesis.cluster import Capability
 
 PROXY = "a proxy per directed link"
 _MECHANISMS = {
+    **disks.MECHANISMS,
+    **disks.WIPE,
+    **cgroups.MECHANISMS,
     "cut": PROXY,
     "cut_client": PROXY,
     "slow": PROXY,
@@ -31,9 +44,9 @@ _MECHANISMS = {
     "kill": "SIGKILL",
     "terminate": "SIGTERM",
     "pause": "SIGSTOP and SIGCONT",
-    "clock": "the clock port of the system (a file that the node reads)",
     "leaders": "the system's own status",
     "ranges": "the system's own clients",
+    "members": "the system's own clients",
 }
 OPTIONS = ("base_port",)
 USUAL_PORTS = len((PEER, CLIENT_PORT))
@@ -50,17 +63,16 @@ class LocalEnvironment(RealTime):
     def capabilities(self, system: SystemUnderTest) -> Mapping[str, Capability]:
         """Everything but what the system lacks."""
         missing: dict[str, str] = dict.fromkeys(NEED_SIMULATION, LATER)
-        if not system.clock_port:
-            missing["clock"] = f"{system.name} reads no clock file, and the host's own clock is never touched"
-        if "leaders" not in system.supports:
-            missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
-        no_ranges = why_no_ranges(system)
-        if no_ranges is not None:
-            missing["ranges"] = no_ranges
-        return {
-            fault: Capability(fault, fault not in missing, _MECHANISMS.get(fault, "none"), missing.get(fault))
-            for fault in CAPABILITIES
+        missing |= dict.fromkeys(("lose", "lose_bursts", "disturb"), NO_PACKETS) | {"names": NO_NAMES}
+        missing["replace"] = NO_REPLACEMENT
+        missing = {
+            fault: why
+            for fault, why in missing.items()
+            if fault not in {**disks.MECHANISMS, **disks.WIPE, **cgroups.MECHANISMS}
         }
+        missing |= disks.lacking(system.supports, system.name) | cgroups.lacking()
+        clock, why_no_clock = mechanism_of(system, preloads=True)
+        return all_but(system_lacks(system, why_no_clock) | missing, {**_MECHANISMS, "clock": clock})
 
     def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:
         """See the role. Takes a node to have `USUAL_PORTS`."""
@@ -83,6 +95,7 @@ class LocalEnvironment(RealTime):
             folder,
             self.capabilities(system),
             base_port,
+            self.seeds,
             progress,
         )
         try:

@@ -36,6 +36,9 @@ from typing import Any, cast
 
 import msgspec
 
+from harness.environments.local.way_out import WayOut
+from harness.environments.relay import kept
+
 HELD_LIMIT_BYTES = 256 * 1024
 """On a cut link: so much is taken from a sender before it feels backpressure."""
 QUEUE_LIMIT_BYTES = 1024 * 1024
@@ -405,6 +408,11 @@ class Proxy(asyncio.Protocol):
         match request["verb"]:
             case "route":
                 return await self._add_route(request)
+            case "way_out":
+                ways = {(host, port): (to_host, to_port) for host, port, to_host, to_port in request["ways"]}
+                return self._listen(
+                    await asyncio.start_server(kept(WayOut(ways).serve), request["host"], 0, backlog=256)
+                )
             case "probe":
                 key = (request["dialer"], request["owner"], request["port"])
                 self.routes[key].probes[request["source_port"]] = (request["host"], request["to_port"])
@@ -454,6 +462,10 @@ class Proxy(asyncio.Protocol):
         server = await asyncio.get_running_loop().create_server(
             lambda: Connection(route).dialed, request["host"], request.get("listen_port", 0), backlog=256
         )
+        return self._listen(server)
+
+    def _listen(self, server: asyncio.Server) -> int:
+        """Keeps a server until the end, and says at which port it listens."""
         self.servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 

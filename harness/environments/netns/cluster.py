@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,24 @@ from harness.environments.environment import (
     SystemUnderTest,
 )
 from harness.environments.healing import Healing
+from harness.environments.linux import packet_process
 from harness.environments.linux.connections import Connections
+from harness.environments.linux.faults import LinkVerbs
 from harness.environments.linux.links import Links
+from harness.environments.linux.names import FILE as HOSTS_FILE
+from harness.environments.linux.names import Names, NameVerbs, behind_own_file, hosts_text
 from harness.environments.linux.namespace import EnteredPrograms, Programs, search_path
-from harness.environments.linux.shaping import Shaping
+from harness.environments.linux.shaping import Shaping, netem_of
 from harness.environments.netns import hub
-from harness.environments.supervised import Node, SupervisedCluster, names_of, python_path
-from nemesis.cluster import Capability, Evidence, Link
+from harness.environments.processes import python_path
+from harness.environments.supervised import Node, SupervisedCluster
+from harness.seeds import Seeds
+from nemesis.cluster import Capability, Evidence
 
 FIRST_PORT = 7000
 """Ports are the same in every namespace, counted from here in the order of the system's port names."""
 KEEPER_TIMEOUT_S = 5.0
-ENGINE = "packet engine"
-"""Its name among the children of the supervisor."""
+ENGINE = packet_process.NAME
 XTABLES_LOCK = "XTABLES_LOCKFILE"
 """The older iptables locks a file that only root of the host may open; the lock of this run is its own."""
 
@@ -53,11 +57,11 @@ class NetnsDoors:
     def programs(self, node: str, pid: int) -> Programs:
         return EnteredPrograms(pid, {XTABLES_LOCK: str(self._lock)})
 
-    async def send_from(self, node: str, address: str) -> None:
+    async def send_from(self, node: str, address: str, count: int = 1, size: int = 5) -> None:
         raise AssertionError("sockets are opened in the namespaces, so nothing is sent by programs in them")
 
 
-class NetnsCluster(SupervisedCluster):
+class NetnsCluster(LinkVerbs, NameVerbs, SupervisedCluster):
     """See `EnvironmentCluster`. Made by `NetnsEnvironment.create_cluster`."""
 
     def __init__(
@@ -66,23 +70,28 @@ class NetnsCluster(SupervisedCluster):
         names: Sequence[str],
         folder: Folder,
         capabilities: Mapping[str, Capability],
+        seeds: Seeds,
         progress: Progress | None,
+        has_names: bool = False,
     ) -> None:
-        super().__init__(system, names, folder, "netns", capabilities, progress)
+        super().__init__(system, names, folder, "netns", capabilities, seeds, progress)
+        addresses = {name: hub.data_address(index) for index, name in enumerate(names)}
+        if has_names:
+            self.names = Names(addresses, self._write_hosts, self._run_at, self.state, self.ledger)
         self._keepers: dict[str, int] = {}
         """Node -> process that keeps its namespace."""
         self._direct: dict[str, Addresses] = {}
         self._client: dict[str, Addresses] = {}
         self._lock_file = self.folder.path.absolute() / "iptables.lock"
-        self._links = Links(
+        self.links = Links(
             self.ledger.header.token[:8],
-            {name: hub.data_address(index) for index, name in enumerate(names)},
+            addresses,
             hub.CLIENT_ADDRESS,
             self.ledger,
             NetnsDoors(self._lock_file),
         )
-        self._connections = Connections(self._links)
-        self.shaping = Shaping(self._links, self._ask_engine, self.ledger)
+        self.connections = Connections(self.links)
+        self.shaping = Shaping(self.links, self._ask_engine, self.ledger, netem_of(self.links))
         self._engine: Channel | None = None
 
     async def create(self) -> None:
@@ -106,16 +115,15 @@ class NetnsCluster(SupervisedCluster):
             self._client[name] = self._ports(hub.data_address(index))
         for index, name in enumerate(names):
             self.place(Node(self._plan(name, index)))
-        await asyncio.gather(*(self._links.join(name, self._keepers[name]) for name in names))
+        await asyncio.gather(*(self.links.join(name, self._keepers[name]) for name in names))
         for name in names:
-            await self._ask_engine("open", node=name, pid=self._keepers[name])
+            await self.shaping.joined(name, self._keepers[name])
 
     async def _start_engine(self, end: socket.socket, descriptor: int) -> None:
         """Our end of a socket pair, and the number of the other end among the supervisor's descriptors."""
-        seed = int.from_bytes(os.urandom(4), "big")
         await self.spawn(
             ENGINE,
-            [sys.executable, "-m", "harness.environments.linux.packets", str(descriptor), str(seed)],
+            packet_process.arguments(descriptor, self.seeds.number(ENGINE)),
             self.folder.path,
             {"PYTHONPATH": python_path()},
             self.folder.path / "packets.log",
@@ -158,14 +166,40 @@ class NetnsCluster(SupervisedCluster):
         if self.system.clock_port:
             clock_file = home / "clock"
             write_clock(clock_file, REAL_TIME)
-        reach = {other: self._client[other] for other in self.nodes if other != name}
-        return NodePlan(name, index, data_dir, home / "node.log", self._ports("0.0.0.0"), reach, clock_file)
+        known = self._client
+        if self.names is not None:
+            known = {other: self._ports(other) for other in self.nodes}
+            addresses = {other: hub.data_address(number) for number, other in enumerate(self.nodes)}
+            self._hosts_file(name).write_text(hosts_text(addresses))
+        reach = {other: known[other] for other in self.nodes if other != name}
+        return NodePlan(
+            name,
+            index,
+            data_dir,
+            home / "node.log",
+            self._ports("0.0.0.0"),
+            reach,
+            clock_file,
+            known[name],
+        )
+
+    def _hosts_file(self, node: str) -> Path:
+        return self.folder.node_dir(node).absolute() / HOSTS_FILE
+
+    async def _write_hosts(self, node: str, text: str) -> None:
+        await asyncio.to_thread(self._hosts_file(node).write_text, text)
+
+    async def _run_at(self, node: str, argv: Sequence[str]) -> tuple[int, str]:
+        """A program with the mounts of the node's process, in its network."""
+        mounts = ["nsenter", f"--mount=/proc/{self.pid(node)}/ns/mnt", "--"]
+        return await EnteredPrograms(self._keepers[node]).run([*mounts, *argv])
 
     # For `SupervisedCluster`.
 
     def command(self, node: str, argv: Sequence[str]) -> list[str]:
         """In the node's namespace, and as the same process: its pid is the node's."""
-        return ["nsenter", f"--net=/proc/{self._keepers[node]}/ns/net", "--", *argv]
+        inside = list(argv) if self.names is None else behind_own_file(str(self._hosts_file(node)), argv)
+        return ["nsenter", f"--net=/proc/{self._keepers[node]}/ns/net", "--", *inside]
 
     def variables(self, more: Mapping[str, str]) -> dict[str, str]:
         return {**super().variables(more), "PATH": search_path()}
@@ -180,16 +214,12 @@ class NetnsCluster(SupervisedCluster):
             return True
         return False
 
+    async def replace(self, node: str) -> Evidence:
+        return await self.replacements.replace(node)
+
     async def mend_everything(self, healing: Healing) -> None:
-        """Every link that is cut, half-open or shaped."""
-        broken = list(dict.fromkeys([*self._links.cut_links, *sorted(self._links.muffled)]))
-        shaped = self.shaping.shaped
-        if broken:
-            await healing.attempt(f"mended {names_of(broken)}", lambda: self.mend(broken))
-        if shaped:
-            await healing.attempt(
-                f"restored the speed of {names_of(shaped)}", lambda: self.shaping.restore(shaped)
-            )
+        await self.mend_links(healing)
+        await self.mend_all_names(healing)
 
     async def before_detaching(self) -> None:
         """What is late or lossy stays so."""
@@ -203,7 +233,7 @@ class NetnsCluster(SupervisedCluster):
     def close_all(self) -> None:
         if self._engine is not None:
             self._engine.close()
-        self._links.close()
+        self.links.close()
         self._lock_file.unlink(missing_ok=True)
 
     async def detach(self) -> str:
@@ -219,27 +249,6 @@ class NetnsCluster(SupervisedCluster):
 
     def direct_address(self, node: str) -> Addresses:
         return self._direct[self.plan(node).name]
-
-    async def cut(self, links: Sequence[Link]) -> Evidence:
-        return await self._links.cut(links)
-
-    async def mend(self, links: Sequence[Link]) -> Evidence:
-        return await self._links.mend(links)
-
-    async def slow(self, links: Sequence[Link], delay_ms: float, jitter_ms: float = 0.0) -> Evidence:
-        return await self.shaping.slow(links, delay_ms, jitter_ms)
-
-    async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
-        return await self.shaping.throttle(links, bytes_per_s)
-
-    async def lose(self, links: Sequence[Link], share: float) -> Evidence:
-        return await self.shaping.lose(links, share)
-
-    async def reset(self, links: Sequence[Link]) -> Evidence:
-        return await self._connections.reset(links)
-
-    async def half_open(self, links: Sequence[Link]) -> Evidence:
-        return await self._connections.half_open(links)
 
 
 _KEEPER = "'s namespace keeper"

@@ -5,41 +5,60 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from harness.environments.environment import Folder, Progress, SystemUnderTest, name_problems, why_no_ranges
-from harness.environments.lacking import LATER, NEED_SIMULATION
-from harness.environments.linux.connections import can_break
+from harness.environments import replacing
+from harness.environments.disks import disks
+from harness.environments.environment import Folder, Progress, SystemUnderTest, name_problems
+from harness.environments.lacking import LATER, NEED_SIMULATION, all_but, system_lacks
+from harness.environments.linux import cgroups, names
+from harness.environments.linux.faults import (
+    BREAKS,
+    CUTS,
+    SHAPES,
+    shape_mechanisms,
+    why_no_breaks,
+    why_no_packets,
+)
 from harness.environments.netns import hub
 from harness.environments.netns.cluster import NetnsCluster
+from harness.environments.process_clocks import mechanism_of
 from harness.environments.real_time import RealTime
-from nemesis.cluster import CAPABILITIES, Capability
+from nemesis.cluster import Capability
 
 T = TypeVar("T")
 
-RULES = "iptables in the network namespace of the receiving node"
-PACKETS = "the packet engine (NFQUEUE) in the network namespace of the receiving node"
-SOCKETS = "sockets destroyed by the kernel (ss --kill)"
 _MECHANISMS = {
-    "cut": RULES,
-    "cut_client": RULES,
-    "slow": PACKETS,
-    "throttle": PACKETS,
-    "lose": PACKETS,
-    "reset": SOCKETS,
-    "half_open": f"{SOCKETS}, with resets dropped",
+    **disks.MECHANISMS,
+    **disks.WIPE,
+    **cgroups.MECHANISMS,
+    **CUTS,
+    **SHAPES,
+    **BREAKS,
+    "names": names.MECHANISM,
+    "replace": replacing.MECHANISM,
     "kill": "SIGKILL",
     "terminate": "SIGTERM",
     "pause": "SIGSTOP and SIGCONT",
-    "clock": "the clock port of the system (a file that the node reads)",
     "leaders": "the system's own status",
     "ranges": "the system's own clients",
+    "members": "the system's own clients",
 }
 """Capability -> how."""
 
 
 class NetnsEnvironment(RealTime):
-    """Processes in network namespaces of their own; Linux, as root or in a user namespace. It has no options."""
+    """Processes in network namespaces of their own; Linux, as root or in a user namespace.
+
+    Option `names`: the nodes are told each other's names instead of addresses, so that lookups can fail.
+    """
 
     name = "netns"
+    has_names = False
+
+    def with_options(self, options: Mapping[str, Any]) -> NetnsEnvironment:
+        """See `OptionedEnvironment`."""
+        made = NetnsEnvironment(self.seeds.root)
+        made.has_names = options.get(names.OPTION) is True
+        return made
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """In the hub, so that clients reach the nodes. Raises EnvironmentFailed where there can be no namespaces."""
@@ -52,29 +71,30 @@ class NetnsEnvironment(RealTime):
     def capabilities(self, system: SystemUnderTest) -> Mapping[str, Capability]:
         """Everything that processes and rules can do, but what the system lacks."""
         missing: dict[str, str] = dict.fromkeys(NEED_SIMULATION, LATER)
-        del missing["lose"]
-        if not can_break():
-            missing |= dict.fromkeys(
-                ("reset", "half_open"), "the program ss is not installed (package iproute2)"
-            )
-        if not system.clock_port:
-            missing["clock"] = f"{system.name} reads no clock file, and the host's own clock is never touched"
-        if "leaders" not in system.supports:
-            missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
-        no_ranges = why_no_ranges(system)
-        if no_ranges is not None:
-            missing["ranges"] = no_ranges
-        return {
-            fault: Capability(fault, fault not in missing, _MECHANISMS.get(fault, "none"), missing.get(fault))
-            for fault in CAPABILITIES
+        for fault in (*SHAPES, "replace"):
+            missing.pop(fault, None)
+        missing |= why_no_breaks() | why_no_packets() | names.why_none(self.has_names)
+        missing = {
+            fault: why
+            for fault, why in missing.items()
+            if fault not in {**disks.MECHANISMS, **disks.WIPE, **cgroups.MECHANISMS}
         }
+        missing |= disks.lacking(system.supports, system.name) | cgroups.lacking()
+        clock, why_no_clock = mechanism_of(system, preloads=True)
+        mechanisms = {**_MECHANISMS, **shape_mechanisms(), "clock": clock}
+        return all_but(missing | system_lacks(system, why_no_clock), mechanisms)
 
     def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:
         """See the role."""
         problems = name_problems(nodes)
         if len(nodes) > hub.MOST_NODES:
             problems.append(f"{len(nodes)} nodes: the network of a run holds at most {hub.MOST_NODES}")
-        problems += [f"unknown option {name!r} of environment netns, which has none" for name in options]
+        problems += [
+            f"unknown option {name!r} of environment netns (known: {names.OPTION})"
+            for name in options
+            if name != names.OPTION
+        ]
+        problems += names.option_problems(options)
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -88,7 +108,10 @@ class NetnsEnvironment(RealTime):
     ) -> NetnsCluster:
         """See the role. Called on the loop of `run`."""
         self.check_options(options, nodes)
-        cluster = NetnsCluster(system, nodes, folder, self.capabilities(system), progress)
+        chosen = self.with_options(options)
+        cluster = NetnsCluster(
+            system, nodes, folder, chosen.capabilities(system), self.seeds, progress, chosen.has_names
+        )
         try:
             await cluster.create()
         except BaseException:

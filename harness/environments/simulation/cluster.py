@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
@@ -27,18 +27,22 @@ from harness.environments.environment import (
     EnvironmentFailed,
     Finding,
     Folder,
+    MessageReader,
     NodeExit,
     NodePlan,
     Progress,
     SimulatedSystem,
     SystemUnderTest,
     reshaped,
+    started_first,
 )
 from harness.environments.healing import Healing
+from harness.environments.lacking import NO_PACKETS, NO_RESOURCES, NO_WIPE
 from harness.environments.simulation.disk import CrashReport
 from harness.environments.simulation.disk_faults import DiskFaults
 from harness.environments.simulation.host import EPOCH_NS, Host
 from harness.environments.simulation.link_faults import LinkFaults, evidence_of_measured
+from harness.environments.simulation.messages import MessageRecord
 from harness.environments.simulation.options import SimulationOptions
 from harness.environments.simulation.world import CLIENT_HOST, World
 from nemesis.cluster import (
@@ -46,12 +50,14 @@ from nemesis.cluster import (
     DiskMode,
     Evidence,
     FaultFailed,
+    FaultUnavailable,
     HealReport,
     Link,
     NodeState,
     Reshaping,
     evidence_of,
 )
+from results.messages import Message
 
 T = TypeVar("T")
 
@@ -104,6 +110,7 @@ class SimulatedCluster:
         self.system: RunnableSystem = system
         self.folder = folder
         self._names = tuple(names)
+        self._first = started_first(system, names)
         self._capabilities = dict(capabilities)
         self._exits: list[NodeExit] = []
         self._findings: list[Finding] = []
@@ -111,6 +118,7 @@ class SimulatedCluster:
         self._marks: dict[str, int] = {}
         self._changed_clocks: set[str] = set()
         self._trace: BinaryIO | None = None
+        self._messages_most = options.messages
         self._ended = False
 
         world.network.latency_ns = round(options.latency_ms * 1e6)
@@ -147,9 +155,9 @@ class SimulatedCluster:
     # Life.
 
     async def start_all(self) -> None:
-        """Start every node's program."""
-        for node in self._nodes.values():
-            self._launch(node)
+        """Start every node's program, but for those that join later."""
+        for name in self._first:
+            self._launch(self._nodes[name])
 
     def _launch(self, node: Node) -> None:
         node.ending, node.exit_status = False, ""
@@ -163,7 +171,7 @@ class SimulatedCluster:
     async def wait_ready(self, timeout_s: float = READY_TIMEOUT_S, progress: Progress | None = None) -> None:
         """Wait until every node answers. Raises EnvironmentFailed with the last lines of those that do not."""
         results = await asyncio.gather(
-            *(self._wait_node_ready(self._nodes[name], timeout_s) for name in self._names),
+            *(self._wait_node_ready(self._nodes[name], timeout_s) for name in self._first),
             return_exceptions=True,
         )
         problems = [result for result in results if isinstance(result, BaseException)]
@@ -171,7 +179,7 @@ class SimulatedCluster:
             raise EnvironmentFailed("\n".join(str(problem) for problem in problems)) from problems[0]
         if progress is not None:
             seconds = self.world.loop.time()
-            progress(f"all {len(self._names)} nodes ready after {seconds:.2f} virtual seconds")
+            progress(f"all {len(self._first)} nodes ready after {seconds:.2f} virtual seconds")
 
     async def _wait_node_ready(self, node: Node, timeout_s: float) -> float:
         """Virtual seconds it took. Raises EnvironmentFailed if the program ends or the time is over."""
@@ -253,6 +261,13 @@ class SimulatedCluster:
         """The same: it is the host of the one who dials that makes the difference."""
         return self._node(node).plan.listen
 
+    def wall_ns(self) -> int:
+        return EPOCH_NS + self.world.loop.now_ns
+
+    def known_as(self, node: str) -> str:
+        """By the same name as the harness: no node is ever replaced."""
+        return node
+
     def clock_ns(self) -> int:
         return self.world.loop.now_ns
 
@@ -313,6 +328,27 @@ class SimulatedCluster:
             self.world.emit("finding", name, text=text, node=node, range_id=range_id)
             self._found.set()
 
+    def record_messages(self) -> None:
+        network = self.world.network
+        if self._messages_most:
+            network.messages = MessageRecord(self._messages_most)
+            network.unrecorded = frozenset((HARNESS_HOST,))
+
+    def messages(self, began_ns: int) -> tuple[int, list[Message]] | None:
+        record = self.world.network.messages
+        if record is None:
+            return None
+        reader = self.system if isinstance(self.system, MessageReader) else None
+        ports = {FIRST_PORT + at: name for at, name in enumerate(self.system.ports)}
+        return record.told(reader, ports, began_ns)
+
+    def clock_settings(self) -> Sequence[tuple[int, str, float, float]]:
+        return sorted(
+            (at_ns, name, offset_ns / 1e6, rate_ppm)
+            for name, node in self._nodes.items()
+            for at_ns, offset_ns, rate_ppm in node.host.clock.settings
+        )
+
     @property
     def is_traced(self) -> bool:
         return self._trace is not None
@@ -332,6 +368,13 @@ class SimulatedCluster:
     async def wait_for_finding(self) -> None:
         await self._found.wait()
 
+    async def clock_offsets(self) -> Mapping[str, float]:
+        """Nobody asks: a question would be one more event of the world."""
+        return {}
+
+    async def expect(self, faults: Collection[str]) -> None:
+        """The simulated world has everything."""
+
     # Links.
 
     async def cut(self, links: Sequence[Link]) -> Evidence:
@@ -346,8 +389,15 @@ class SimulatedCluster:
     async def throttle(self, links: Sequence[Link], bytes_per_s: int | None) -> Evidence:
         return await self._links.throttle(links, bytes_per_s)
 
-    async def lose(self, links: Sequence[Link], share: float) -> Evidence:
+    async def lose(self, links: Sequence[Link], share: float, burst: float = 1.0) -> Evidence:
+        if burst != 1.0:
+            raise FaultUnavailable(f"losses in bursts of {burst:g} are not available here: {NO_PACKETS}")
         return await self._links.lose(links, share)
+
+    async def disturb(
+        self, links: Sequence[Link], duplicate: float = 0.0, reorder: float = 0.0, corrupt: float = 0.0
+    ) -> Evidence:
+        raise FaultUnavailable(f"disturb is not available here: {NO_PACKETS}")
 
     async def reset(self, links: Sequence[Link]) -> Evidence:
         return await self._links.reset(links)
@@ -571,6 +621,21 @@ class SimulatedCluster:
     async def flip_bits(self, node: str) -> Evidence:
         self.system.disk_damaged(node)
         return self._disks.flip_bits(self._node(node).plan.name)
+
+    async def limit_cpu(self, node: str, share: float | None) -> Evidence:
+        raise FaultUnavailable(f"limit_cpu is not available here: {NO_RESOURCES}")
+
+    async def exhaust_memory(self, node: str) -> Evidence:
+        raise FaultUnavailable(f"exhaust_memory is not available here: {NO_RESOURCES}")
+
+    async def limit_memory(self, node: str, spare_mb: int | None) -> Evidence:
+        raise FaultUnavailable(f"limit_memory is not available here: {NO_RESOURCES}")
+
+    async def truncate(self, node: str) -> Evidence:
+        raise FaultUnavailable(f"truncate is not available here: {NO_WIPE}")
+
+    async def wipe(self, node: str) -> Evidence:
+        raise FaultUnavailable(f"wipe is not available here: {NO_WIPE}")
 
     async def lose_file(self, node: str) -> Evidence:
         self.system.disk_damaged(node)

@@ -23,8 +23,9 @@ from harness.environments.environment import (
     SimulatedSystem,
     SystemUnderTest,
     name_problems,
-    why_no_ranges,
+    without_ranges,
 )
+from harness.environments.lacking import NO_NAMES, NO_PACKETS, NO_REPLACEMENT, NO_RESOURCES, NO_WIPE, all_but
 from harness.environments.simulation.cluster import HARNESS_HOST, SimulatedCluster
 from harness.environments.simulation.loop import SimulationHung
 from harness.environments.simulation.options import OPTIONS, SimulationOptions
@@ -57,6 +58,7 @@ _MECHANISMS = {
     "lose_file": DISK,
     "leaders": "the system's own status",
     "ranges": "the system's own clients",
+    "members": "the system's own clients",
 }
 
 _OF_DISKS = tuple(fault for fault, mechanism in _MECHANISMS.items() if mechanism == DISK)
@@ -133,17 +135,18 @@ class SimulationEnvironment:
         missing = dict.fromkeys(CAPABILITIES, refusal) if refusal else {}
         if not system.clock_port and not refusal:
             missing["clock"] = f"{system.name} looks at no clock"
+        if not refusal:
+            missing |= dict.fromkeys(("lose_bursts", "disturb"), NO_PACKETS) | {"names": NO_NAMES}
+            missing["replace"] = NO_REPLACEMENT
+            missing |= dict.fromkeys(("wipe", "truncate"), NO_WIPE)
+            missing |= dict.fromkeys(("limit_cpu", "exhaust_memory", "limit_memory"), NO_RESOURCES)
         if "memory-only" in system.supports and not refusal:
             missing |= dict.fromkeys(_OF_DISKS, f"{system.name} keeps nothing on a disk")
         if "leaders" not in system.supports and not refusal:
             missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
-        no_ranges = why_no_ranges(system)
-        if no_ranges is not None and not refusal:
-            missing["ranges"] = no_ranges
-        return {
-            fault: Capability(fault, fault not in missing, _MECHANISMS[fault], missing.get(fault))
-            for fault in CAPABILITIES
-        }
+        if not refusal:
+            missing |= without_ranges(system)
+        return all_but(missing, _MECHANISMS)
 
     def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:
         """See the role."""

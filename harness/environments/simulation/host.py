@@ -11,13 +11,15 @@ import asyncio
 import contextvars
 import random
 import re
+from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.environments.simulation.disk import CrashReport, Disk
-from harness.environments.simulation.loop import LIFE, SECOND_NS, Handle, LifeEnded
+from harness.environments.simulation.loop import LIFE, SECOND_NS, LifeEnded
+from harness.environments.simulation.queue_kernel import Handle
 from harness.environments.simulation.tracebacks import traceback_text
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ EPOCH_NS = 1_767_225_600 * SECOND_NS
 CLOSINGS_MOST = 10
 """A coroutine that awaits something in its `finally` block needs to be closed again."""
 
+SETTINGS_MOST = 5000
+"""So many settings of a clock are remembered, for people."""
+
 State = Literal["up", "down", "paused"]
 Program = Callable[["Host"], Coroutine[Any, Any, "int | None"]]
 """What a host runs: its main coroutine, which answers the exit code (None: 0)."""
@@ -39,7 +44,7 @@ _ADDRESSES_OF_OBJECTS = re.compile(r" at 0x[0-9a-f]+")
 class HostClock:
     """The wall clock of one host: true time, plus an offset, plus what it gains."""
 
-    __slots__ = ("_now", "_offset_ns", "_rate_ppm", "_since_ns")
+    __slots__ = ("_now", "_offset_ns", "_rate_ppm", "_since_ns", "settings")
 
     def __init__(self, now: Callable[[], int]) -> None:
         """`now` is the world's virtual time in ns."""
@@ -47,6 +52,8 @@ class HostClock:
         self._offset_ns = 0
         self._rate_ppm = 0.0
         self._since_ns = 0
+        self.settings: deque[tuple[int, int, float]] = deque(maxlen=SETTINGS_MOST)
+        """When it was set, how far ahead, and what it gains since: the last of them."""
 
     def wall_ns(self) -> int:
         """Nanoseconds since 1970, as this host sees it."""
@@ -63,6 +70,7 @@ class HostClock:
     def set(self, offset_ns: int, rate_ppm: float = 0.0) -> None:
         """From now on ahead by so much, and gaining so many microseconds a second."""
         self._offset_ns, self._rate_ppm, self._since_ns = offset_ns, rate_ppm, self._now()
+        self.settings.append((self._since_ns, offset_ns, rate_ppm))
 
     def reset(self) -> None:
         """It shows true time again."""

@@ -8,24 +8,24 @@ Rules that live here:
   run; those of a paused one wait, in order, until it goes on. What belongs to no life is the harness's own.
 - The number of callbacks run so far is the *step* that messages name; with the seed it says when something happened.
 
-Tasks and futures are asyncio's own, in C; only the queue is ours (`BaseEventLoop` spends more on its selector than
-everything here together).
+Tasks and futures are asyncio's own, in C; only the queue is ours, a kernel (`queue_kernel.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
 import math
 import random
 import sys
 import time
 from asyncio import events as asyncio_events
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from harness.environments.simulation import queue_kernel
+from harness.environments.simulation.queue_kernel import EventQueue, Handle
 
 if TYPE_CHECKING:
     from harness.environments.simulation.host import Life
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 SECOND_NS = 1_000_000_000
 
-LIFE: contextvars.ContextVar[Life | None] = contextvars.ContextVar("life", default=None)
+LIFE: contextvars.ContextVar[Life | None] = queue_kernel.LIFE
 """The life that a callback or task belongs to; None is the harness."""
 
 SAME_INSTANT_MOST = 2_000_000
@@ -71,39 +71,6 @@ def refuse_the_dead() -> None:
         raise LifeEnded(f"life {life.number} is over")
 
 
-class Handle:
-    """A callback that is due some time; as `asyncio.Handle`, but smaller."""
-
-    __slots__ = ("args", "callback", "context", "life", "when_ns")
-
-    def __init__(
-        self,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: contextvars.Context,
-        life: Life | None,
-        when_ns: int,
-    ) -> None:
-        self.callback: Callable[..., object] | None = callback
-        self.args = args
-        self.context = context
-        self.life = life
-        self.when_ns = when_ns
-
-    def cancel(self) -> None:
-        """It will not run."""
-        self.callback = None
-        self.args = ()
-
-    def cancelled(self) -> bool:
-        """Whether `cancel` was called (or it has run)."""
-        return self.callback is None
-
-    def when(self) -> float:
-        """When it is due, in seconds of loop time."""
-        return self.when_ns / SECOND_NS
-
-
 class SimulatedTask(asyncio.Task[Any]):
     """An asyncio task that knows which life it belongs to and in which order it was made."""
 
@@ -128,32 +95,27 @@ class SimulatedTask(asyncio.Task[Any]):
         return self.number
 
 
-class SimulatedLoop(asyncio.AbstractEventLoop):
+class SimulatedLoop(EventQueue, asyncio.AbstractEventLoop):  # type: ignore[misc]
     """The event loop of a world. `world` provides the network; see the module for the rules."""
+
+    now_ns: int
+    events: int
+    digest: int
+    life: Life | None
+    """These four: see `EventQueue`."""
 
     def __init__(self, order: random.Random) -> None:
         """`order` draws the order of timers that are due at the same instant."""
-        self.now_ns = 0
-        self.events = 0
-        """Callbacks run so far: the step."""
-        self.digest = 0
-        """A fold over when and on whose behalf each callback ran: two runs with the same one took the same way."""
-        self.life: Life | None = None
-        """Whose callback is running now."""
+        super().__init__(order.getrandbits)
         self.world: World | None = None
         self.on_wall_tick: Callable[[], None] | None = None
         """Called about four times a second of real time, between two callbacks."""
+        self._last_wall_tick = 0.0
         self.unretrieved: list[str] = []
         """Exceptions of tasks that nobody looked at. They come to light when Python frees a task, which is no moment
         of virtual time, so they are kept out of logs and traces."""
-        self._draw = order.getrandbits
-        self._ready: deque[Handle] = deque()
-        self._timers: list[tuple[int, int, int, Handle]] = []
-        self._sequence = 0
-        self._stopping = False
         self._running = False
         self._closed = False
-        self._debug = False
         self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self._tasks_made = 0
         self._names_given = 0
@@ -163,39 +125,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     # Time and callbacks
 
-    def time(self) -> float:
-        """Virtual seconds since the world began."""
-        return self.now_ns / SECOND_NS
-
-    def call_soon(  # type: ignore[override]
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> Any:
-        """Run it at this instant, after all that is already due now."""
-        if context is None:
-            handle = Handle(callback, args, contextvars.copy_context(), LIFE.get(), self.now_ns)
-        else:
-            handle = Handle(callback, args, context, context.get(LIFE), self.now_ns)
-        self._ready.append(handle)
-        return handle
-
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    call_soon_threadsafe = EventQueue.call_soon  # type: ignore[assignment]
     """There are no threads. A signal handler may call it too: appending to the queue is atomic."""
-
-    def call_at_ns(
-        self,
-        when_ns: int,
-        callback: Callable[..., object],
-        *args: Any,
-        context: contextvars.Context | None = None,
-    ) -> Handle:
-        """Run it at this instant of virtual time (or as soon as can be, if it has passed)."""
-        if context is None:
-            handle = Handle(callback, args, contextvars.copy_context(), LIFE.get(), when_ns)
-        else:
-            handle = Handle(callback, args, context, context.get(LIFE), when_ns)
-        self._sequence += 1
-        heapq.heappush(self._timers, (when_ns, self._draw(32), self._sequence, handle))
-        return handle
 
     def call_at(  # type: ignore[override]
         self,
@@ -220,13 +151,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def put_back(self, handles: Iterator[Handle] | list[Handle]) -> None:
         """Callbacks that a paused life missed run now, in their order."""
-        self._ready.extend(handles)
+        self.ready.extend(handles)
 
     # Tasks and futures
-
-    def create_future(self) -> asyncio.Future[Any]:
-        """A future of this loop."""
-        return asyncio.Future(loop=self)
 
     def create_task(
         self,
@@ -269,7 +196,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def run_forever(self) -> None:
         """Run until `stop`. Raises SimulationHung where nothing can ever happen again."""
         with self._as_running():
-            self._spin()
+            self._last_wall_tick = _real_clock()
+            self.spin(SAME_INSTANT_MOST, WALL_LOOK_EVERY)
 
     def run_until_complete(self, future: Any) -> Any:
         """As asyncio's."""
@@ -289,11 +217,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return task.result()
 
     def _stop_when_done(self, _future: asyncio.Future[Any]) -> None:
-        self._stopping = True
+        self.stopping = True
 
     def stop(self) -> None:
         """End `run_forever` after the present callback."""
-        self._stopping = True
+        self.stopping = True
 
     @contextmanager
     def as_seen_running(self) -> Iterator[None]:
@@ -310,7 +238,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             raise RuntimeError("Event loop is closed")
         if self._running or asyncio_events._get_running_loop() is not None:
             raise RuntimeError("This event loop is already running, or another one is")
-        self._running, self._stopping = True, False
+        self._running, self.stopping = True, False
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=self._generator_began, finalizer=self._generator_dropped)
         asyncio_events._set_running_loop(self)
@@ -334,61 +262,36 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         else:
             life.graveyard.append(generator)
 
-    def _spin(self) -> None:
-        ready, timers, pop = self._ready, self._timers, heapq.heappop
-        look_at, last_tick = self.events + WALL_LOOK_EVERY, _real_clock()
-        stuck_at = self.events + SAME_INSTANT_MOST
-        while not self._stopping:
-            if ready:
-                handle = ready.popleft()
-                callback = handle.callback
-                if callback is None:
-                    continue
-            elif timers:
-                when, _, _, handle = pop(timers)
-                callback = handle.callback
-                if callback is None:
-                    continue
-                if when > self.now_ns:
-                    self.now_ns = when
-                    stuck_at = self.events + SAME_INSTANT_MOST
-            else:
-                raise SimulationHung(
-                    f"step {self.events}: every task waits and no timer is set, so nothing can ever happen "
-                    f"again; waiting: {self._describe_tasks()}"
-                )
+    def nothing_is_due(self) -> NoReturn:
+        """Every task waits, and no timer is set."""
+        raise SimulationHung(
+            f"step {self.events}: every task waits and no timer is set, so nothing can ever happen "
+            f"again; waiting: {self._describe_tasks()}"
+        )
+
+    def callback_raised(self, handle: Handle, callback: Callable[..., object], error: BaseException) -> None:
+        """As asyncio: whoever owns the loop must hear of it. What ends a process ends the life that it is."""
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
             life = handle.life
-            if life is not None and not life.runs:
-                life.put_off(handle)
-                continue
-            self.events += 1
-            self.life = life
-            self.digest = hash((self.digest, self.now_ns, 0 if life is None else life.number))
-            try:
-                handle.context.run(callback, *handle.args)
-            except (SystemExit, KeyboardInterrupt) as error:
-                if life is None or isinstance(error, KeyboardInterrupt):
-                    self.life = None
-                    raise
-                life.host.end_life(life, _exit_code(error))
-            except BaseException as error:  # noqa: BLE001 - as asyncio: whoever owns the loop must hear of it.
-                self.call_exception_handler(
-                    {"message": f"Exception in callback {callback!r}", "exception": error, "handle": handle}
-                )
-            handle.callback = None
-            self.life = None
-            if life is not None and life.host.after_step is not None:
-                life.host.after_step()
-            if self.events >= look_at:
-                look_at = self.events + WALL_LOOK_EVERY
-                if self.events >= stuck_at:
-                    raise SimulationHung(
-                        f"step {self.events}: {SAME_INSTANT_MOST} callbacks ran at {self.time():.9f} s and "
-                        f"time no longer passes; the last was {callback!r}"
-                    )
-                if self.on_wall_tick is not None and _real_clock() - last_tick >= WALL_TICK_S:
-                    last_tick = _real_clock()
-                    self.on_wall_tick()
+            if life is None or isinstance(error, KeyboardInterrupt):
+                self.life = None
+                raise error
+            life.host.end_life(life, _exit_code(error))
+        else:
+            self.call_exception_handler(
+                {"message": f"Exception in callback {callback!r}", "exception": error, "handle": handle}
+            )
+
+    def look_up(self, callback: Callable[..., object], is_stuck: bool) -> None:
+        """Between two callbacks, now and then; `is_stuck`: time no longer passes."""
+        if is_stuck:
+            raise SimulationHung(
+                f"step {self.events}: {SAME_INSTANT_MOST} callbacks ran at {self.time():.9f} s and "
+                f"time no longer passes; the last was {callback!r}"
+            )
+        if self.on_wall_tick is not None and _real_clock() - self._last_wall_tick >= WALL_TICK_S:
+            self._last_wall_tick = _real_clock()
+            self.on_wall_tick()
 
     def _describe_tasks(self) -> str:
         shown = [
@@ -400,7 +303,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     @property
     def is_idle(self) -> bool:
         """Nothing else is due, now or ever."""
-        return not self._ready and not self._timers
+        return not self.ready and not self.timers
 
     def is_running(self) -> bool:
         """Whether `run_forever` is on its way."""
@@ -415,8 +318,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if self._running:
             raise RuntimeError("Cannot close a running event loop")
         self._closed = True
-        self._ready.clear()
-        self._timers.clear()
+        self.ready.clear()
+        self.timers.clear()
 
     async def shutdown_asyncgens(self) -> None:
         """Nothing to do: generators end with their tasks."""
@@ -478,18 +381,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def _life_of(self, context: dict[str, Any]) -> Life | None:
         handle, task = context.get("handle"), context.get("task")
         if isinstance(handle, Handle):
-            return handle.life
+            owner: Life | None = handle.life
+            return owner
         if isinstance(task, SimulatedTask):
             return task.life
         return LIFE.get()
-
-    def get_debug(self) -> bool:
-        """Asyncio's debug mode costs much and is off."""
-        return self._debug
-
-    def set_debug(self, enabled: bool) -> None:
-        """See `get_debug`."""
-        self._debug = enabled
 
     # The network of the world
 

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.environments.simulation.links import Link, LinkConditions, LinkName, NetworkOptions
-from harness.environments.simulation.loop import LIFE, SECOND_NS, Handle, refuse_the_dead
+from harness.environments.simulation.loop import LIFE, SECOND_NS, refuse_the_dead
+from harness.environments.simulation.messages import MessageRecord, Tape
+from harness.environments.simulation.queue_kernel import Handle
 from harness.environments.simulation.streams import OPEN, Connection, Stream, os_error
 
 if TYPE_CHECKING:
@@ -162,6 +164,10 @@ class Network:
         self.world = world
         self.loop = world.loop
         self.options = options or NetworkOptions()
+        self.messages: MessageRecord | None = None
+        """Where what is written on connections made from now on is kept, if a run wants that."""
+        self.unrecorded: frozenset[str] = frozenset()
+        """Hosts whose connections are not kept all the same."""
         self.kernel = contextvars.Context()
         """The context of what no process does: kernels and wires."""
         self._links: dict[LinkName, Link] = {}
@@ -309,6 +315,10 @@ class Network:
         port = self.free_port(source)
         connection = Connection(self, number, source, port, life, context, server.host, server.port, server)
         self._connections[number] = connection
+        if self.messages is not None and not self.unrecorded & {source.name, server.host.name}:
+            here, there, listens = source.name, server.host.name, server.port
+            connection.client.outgoing.tape = Tape(self.messages, here, there, listens, True)
+            connection.server.outgoing.tape = Tape(self.messages, there, here, listens, False)
         self.emit("connect", source=source.name, target=server.host.name, port=server.port, number=number)
         connection.client.outgoing.push_mark(OPEN)
         return connection.client

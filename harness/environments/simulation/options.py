@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 TRACES = ("off", "full")
+MESSAGES_MOST = 1_000_000
 
 
 class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +22,9 @@ class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How long a sync of a disk takes, more or less."""
     trace: str = "off"
     """`full`: every event of the world goes to `trace.jsonl` in the run folder."""
+    messages: int = 100_000
+    """Of what nodes and clients write to each other so many last pieces are kept for the report; 0: none. Only where a
+    run's messages are recorded at all: a sweep's are not."""
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> SimulationOptions:
@@ -43,6 +47,8 @@ class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
             if not least <= value <= most
         ]
+        if not 0 <= self.messages <= MESSAGES_MOST:
+            wrong.append(f"messages {self.messages}: must be between 0 (none is kept) and {MESSAGES_MOST}")
         if self.trace not in TRACES:
             wrong.append(f"trace {self.trace!r}: must be {' or '.join(TRACES)}")
         return wrong

@@ -26,7 +26,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from harness.environments.simulation.links import Link
-from harness.environments.simulation.loop import Handle, SimulatedLoop
+from harness.environments.simulation.loop import SimulatedLoop
+from harness.environments.simulation.messages import Tape
+from harness.environments.simulation.queue_kernel import Handle
 
 if TYPE_CHECKING:
     from harness.environments.simulation.host import Host
@@ -97,6 +99,7 @@ class Way:
         "receiver",
         "reset_due_ns",
         "sender",
+        "tape",
         "unacknowledged",
     )
 
@@ -124,6 +127,8 @@ class Way:
         """The other end has been forgotten (half-open): whatever is sent disappears."""
         self.reset_due_ns = 0
         """When a reset arrives; 0: none is on its way."""
+        self.tape: Tape | None = None
+        """What is written and read here is noted there, where a run keeps its messages."""
         self._last_ns = 0
         self._joinable_ns = -1
         self._timer: Handle | None = None
@@ -333,6 +338,8 @@ class Way:
             self.arm()
         if self._network.is_traced:
             self._network.emit("bytes", link=self.link.text, size=len(item))
+        if self.tape is not None and not self.receiver.is_gone:
+            self.tape.arrived(len(item), now)
         self.receiver.take(item)
 
     def acknowledge(self) -> None:
@@ -542,6 +549,8 @@ class Stream(asyncio.Transport):
         if self.incoming.reset_due_ns and self._is_reset():
             self.break_off(os_error(errno.ECONNRESET))
             return
+        if self.outgoing.tape is not None:
+            self.outgoing.tape.wrote(data, self._loop.now_ns)
         room = self._window - self.outgoing.outstanding
         if not self.queue and len(data) <= room:
             self.outgoing.push(data)

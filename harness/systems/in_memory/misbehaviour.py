@@ -17,7 +17,10 @@ from workloads.session import (
     LOCK,
     LOG,
     QUEUE,
+    RETRIED_TRANSACTIONS,
     SCAN,
+    TRANSACT_WRITE,
+    TRANSACTIONAL_SCAN,
     TRANSACTIONS,
     UNIQUE_IDS,
     WATCH,
@@ -29,11 +32,16 @@ MISBEHAVIOURS: Final[dict[str, str]] = {
     "false-failures": "an operation that took effect may be reported as certainly not done",
     "torn-reads": "of the keys that are read together, some may be as they were a moment before",
     "torn-transactions": "the writes of a transaction may appear one after the other",
+    "lying-timestamps": "a transaction may be told another commit timestamp than its own, an earlier one",
     "lost-updates": "a transaction may commit even if what it read has changed",
     "write-skew": "a transaction may commit if only what it wrote has not changed (snapshot isolation)",
     "read-committed": "each read of a transaction may see the newest value, and nothing is checked at its end",
+    "phantoms": "a transaction may commit although a key has appeared in an interval that it has scanned",
+    "overlooked-keys": "a scan in a transaction may leave out a key",
     "long-fork": "a transaction sees what was written through other nodes only later",
     "dirty-reads": "the writes of a transaction that was refused may be seen",
+    "ignored-conditions": "what is to happen only where a key does not exist happens where it does, too",
+    "forgotten-tokens": "what was done with a token may be done again when the token comes again",
     "lost-adds": "an add to a counter may be acknowledged and forgotten",
     "doubled-adds": "an add to a counter may count twice",
     "stale-counts": "a counter may answer what it was before the last add",
@@ -67,8 +75,13 @@ CAN_SHOW: Final[dict[str, frozenset[str]]] = {
     TRANSACTIONS: frozenset(
         {
             "lost-writes", "false-failures", "torn-reads", "torn-transactions", "lost-updates", "write-skew",
-            "read-committed", "long-fork", "dirty-reads",
+            "lying-timestamps", "read-committed", "long-fork", "dirty-reads",
         }
+    ),
+    TRANSACTIONAL_SCAN: frozenset({"phantoms", "overlooked-keys"}),
+    RETRIED_TRANSACTIONS: frozenset({"lost-writes", "false-failures", "lost-updates"}),
+    TRANSACT_WRITE: frozenset(
+        {"forgotten-tokens", "ignored-conditions", "false-failures", "torn-transactions", "lost-writes"}
     ),
     COUNTER: frozenset({"lost-adds", "doubled-adds", "stale-counts", "false-failures"}),
     QUEUE: frozenset({"lost-elements", "doubled-elements", "reordered-elements", "false-failures"}),

@@ -6,14 +6,17 @@ a run. A session keeps nothing but what is open: a transaction's reads and write
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Protocol
 
 import msgspec
 
-from workloads.session import Poll, Send, WatchBatch, WatchEvent
+from workloads.on_transactions import transact
+from workloads.session import Definite, Poll, Send, Transaction, WatchBatch, WatchEvent, WriteItem
+
+RETRIES_MOST = 20
 
 
 class Caller(Protocol):
@@ -41,6 +44,7 @@ class InMemorySession:
         self._caller = caller
         self._node = node
         self._closed = False
+        self._commit_times: list[int | None] = []
 
     @property
     def interfaces(self) -> frozenset[str]:
@@ -80,7 +84,25 @@ class InMemorySession:
         return [(key, value) for key, value in await self._call("scan", start, end, limit)]
 
     def transaction(self) -> AbstractAsyncContextManager[InMemoryTransaction]:
-        return InMemoryTransaction(self._caller, self._node)
+        return InMemoryTransaction(self._caller, self._node, self._commit_times)
+
+    def take_commit_time(self) -> int | None:
+        """See `workloads.session.TellsCommitTimes`."""
+        heard, self._commit_times[:] = list(self._commit_times), []
+        return heard[0] if len(heard) == 1 else None
+
+    async def transact_write(self, items: Sequence[WriteItem], token: str) -> None:
+        await self._call("transact_write", [list(msgspec.structs.astuple(one)) for one in items], token)
+
+    async def retried(self, work: Callable[[Transaction], Awaitable[Any]], token: str) -> Any:
+        """Only what was refused is tried again: the store knows no tokens of transactions."""
+        for _ in range(RETRIES_MOST):
+            try:
+                return await transact(self, work)
+            except Definite as error:
+                if error.kind != "conflict":
+                    raise
+        return await transact(self, work)
 
     async def add(self, counter: str, amount: int) -> None:
         await self._call("add", counter, amount)
@@ -133,9 +155,11 @@ class InMemorySession:
 class InMemoryTransaction:
     """Reads its snapshot; writes wait here, and the commit hands in both."""
 
-    def __init__(self, caller: Caller, node: str) -> None:
+    def __init__(self, caller: Caller, node: str, commit_times: list[int | None]) -> None:
+        """What is told about the commit goes to the end of `commit_times`."""
         self._caller = caller
         self._node = node
+        self._commit_times = commit_times
         self._snapshot: list[int] = []
         self._read: dict[str, None] = {}
         self._ranges: list[list[str]] = []
@@ -150,7 +174,7 @@ class InMemoryTransaction:
     ) -> None:
         if kind is None:
             arguments = [self._snapshot, list(self._read), self._ranges, self._written]
-            await self._caller.call(self._node, "commit", arguments)
+            self._commit_times.append(await self._caller.call(self._node, "commit", arguments))
 
     async def _inside(self, call: str, *arguments: Any) -> Any:
         return await self._caller.call(self._node, call, arguments, is_inside=True)

@@ -54,6 +54,8 @@ class Store:
         self.locks: dict[str, tuple[int | None, int]] = {}
         """The token of the holder, and the last token."""
         self.last_id = 0
+        self.tokens: set[str] = set()
+        """Of writes that were done."""
         self.wrong = misbehaviour
         self._calls = 0
         self._deferred: list[tuple[int, str, Value | None, str]] = []
@@ -159,7 +161,10 @@ class Store:
         """What `read` answers for every key of an interval that exists."""
         keys = sorted(key for key in self.versions if start <= key < end)
         pairs = zip(keys, self.read(node, snapshot, keys), strict=True)
-        return [(key, value) for key, value in pairs if value is not None][:limit]
+        found = [(key, value) for key, value in pairs if value is not None][:limit]
+        if found and self.wrong.shows("overlooked-keys"):
+            del found[self.wrong.random.randrange(len(found))]
+        return found
 
     def _seen(self, key: str, own: int, others: int, node: str) -> Value | None:
         for version in reversed(self.versions.get(key, [])):
@@ -174,23 +179,27 @@ class Store:
         read: Sequence[str],
         ranges: Sequence[Sequence[str]],
         written: dict[str, Value | None],
-    ) -> None:
+    ) -> int | None:
         """Applies what a transaction has written, unless a key that it read, or any in an interval that it read, has
-        changed since its snapshot."""
+        changed since its snapshot. Answers its commit timestamp, twice the revision; None where it has none."""
         if not written:
-            return
+            return None
         revision, others = snapshot
         seen = {key for start, end in ranges for key in self.versions if start <= key < end}
         changed = [key for key in sorted({*read, *seen}) if self._changed(key, revision)]
         if others != revision:
             # Parallel snapshot isolation: what it writes over must be what it could see.
             changed = [key for key in written if self._seen(key, revision, others, node) != self.newest(key)]
+        if changed and all(key not in read and self.at(key, revision) is None for key in changed):
+            # What has changed are keys that were not there when the intervals were read.
+            changed = [] if self.wrong.shows("phantoms") else changed
         if changed and not self._commits_all_the_same(changed, written, revision):
             if self.wrong.shows("dirty-reads"):
                 self._apply(node, written)
             raise Definite("conflict", f"{changed[0]} has changed since it was read")
-        if not self.wrong.shows("lost-writes"):
-            self._apply(node, written)
+        if self.wrong.shows("lost-writes"):
+            return None
+        return self._apply(node, written)
 
     def _changed(self, key: str, since: int) -> bool:
         versions = self.versions.get(key)
@@ -204,17 +213,37 @@ class Store:
         unwritten = not any(self._changed(key, snapshot) for key in written)
         return unwritten and self.wrong.shows("write-skew")
 
-    def _apply(self, node: str, written: dict[str, Value | None]) -> None:
+    def _apply(self, node: str, written: dict[str, Value | None]) -> int | None:
         if len(written) > 1 and self.wrong.shows("torn-transactions"):
             due = self._calls
             for key, value in written.items():
                 self._deferred.append((due, key, value, node))
                 due += self.wrong.random.randint(1, DEFERRED)
             self._deferred.sort(key=lambda one: one[0])
-            return
+            return None
         revision = self.revision = self.revision + 1
         for key, value in written.items():
             self.write(key, value, node, revision)
+        if self.wrong.shows("lying-timestamps"):
+            return max(0, 2 * (revision - self.wrong.random.randint(1, LOOK_BACK)) + 1)
+        return 2 * revision
+
+    def transact_write(self, node: str, items: Sequence[Sequence[Any]], token: str) -> None:
+        """Each item is [key, elements, must exist, must not exist]."""
+        if token in self.tokens and not self.wrong.shows("forgotten-tokens"):
+            return
+        written: dict[str, Value | None] = {}
+        for key, elements, must_exist, must_not_exist in items:
+            current = self.newest(key)
+            if must_exist and current is None:
+                raise Definite("cancelled", f"{key} does not exist")
+            if must_not_exist and current is not None and not self.wrong.shows("ignored-conditions"):
+                raise Definite("cancelled", f"{key} exists")
+            if elements:
+                written[key] = [*(current or []), *elements]
+        self.tokens.add(token)
+        if not self.wrong.shows("lost-writes"):
+            self._apply(node, written)
 
     # Counters
 
@@ -363,9 +392,9 @@ CALLS: Final[dict[str, Callable[..., Any]]] = {
     call.__name__: call
     for call in (
         Store.get, Store.put, Store.delete, Store.compare_and_set, Store.scan, Store.begin, Store.read,
-        Store.read_range, Store.commit, Store.add, Store.count, Store.enqueue, Store.dequeue, Store.exchange,
-        Store.end, Store.acquire, Store.release, Store.generate_id, Store.put_revised, Store.delete_revised,
-        Store.last_revision, Store.watched,
+        Store.read_range, Store.commit, Store.transact_write, Store.add, Store.count, Store.enqueue,
+        Store.dequeue, Store.exchange, Store.end, Store.acquire, Store.release, Store.generate_id,
+        Store.put_revised, Store.delete_revised, Store.last_revision, Store.watched,
     )
 }  # fmt: skip
 """What a client may call."""

@@ -25,6 +25,7 @@ from harness.environments.environment import (
     NodePlan,
     SimulatedHost,
     SimulatedWorld,
+    ToldMessage,
 )
 from harness.systems.in_memory.misbehaviour import CAN_SHOW, MISBEHAVIOURS, Misbehaviour
 from harness.systems.in_memory.session import InMemorySession
@@ -51,6 +52,10 @@ class Reply(msgspec.Struct, omit_defaults=True):
     answer: Any = None
     refusal: list[str] | None = None
     """Kind and text: it certainly did not happen."""
+
+
+def _short(value: Any) -> str:
+    return msgspec.json.encode(value)[:200].decode("utf-8", "replace")
 
 
 class InMemorySystem:
@@ -142,6 +147,23 @@ class InMemorySystem:
 
     def watch(self, world: SimulatedWorld | None) -> None:
         """There is nothing in a node to look at."""
+
+    def read_messages(self, port: str, is_dialler: bool, data: bytes) -> list[ToldMessage]:
+        """See `MessageReader`."""
+        try:
+            lines = data.splitlines()
+            if is_dialler:
+                calls = [msgspec.json.decode(line, type=Request) for line in lines]
+                return [ToldMessage("call", f"#{one.id} {one.call} {_short(one.arguments)}") for one in calls]
+            replies = [msgspec.json.decode(line, type=Reply) for line in lines]
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"no whole lines of JSON: {error}") from error
+        return [
+            ToldMessage("reply", f"#{one.id} {_short(one.answer)}")
+            if one.refusal is None
+            else ToldMessage("refusal", f"#{one.id} {': '.join(one.refusal)}")
+            for one in replies
+        ]
 
     def disk_damaged(self, node: str) -> None:
         """Nothing is kept on a disk."""

@@ -13,6 +13,7 @@ from checkers.isolation.lattice import ruled_out
 from checkers.isolation.polygraph_checker import check_polygraph
 from checkers.isolation.predicates import without_scans
 from checkers.isolation.reads_from import find_reads_from
+from checkers.isolation.rw_register import RwRegisterChecker
 from checkers.isolation.weak_levels import check_weak
 from results.transaction_columns import TransactionsBuilder
 from results.verdict import INVALID, UNKNOWN, VALID
@@ -158,3 +159,39 @@ def test_lists_are_refused():
     builder.invoke(0, 0, [["append", "x", 1]])
     with pytest.raises(ValueError, match="check them as list-append"):
         find_reads_from(builder.done())
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "type_"),
+    [
+        ([["b", 1]], VALID, None),
+        ([["b", 1], ["x", 1]], INVALID, "scan-outside-range"),
+        ([["b", 1], ["c", 9]], INVALID, "scan-outside-range"),
+        ([["b", 1], ["b", 1]], INVALID, "scan-repeats-key"),
+        ([["b", 1], ["a", 9]], INVALID, "garbage-read"),
+    ],
+)
+def test_a_scan_answers_rows_of_its_range_each_once(answer, outcome, type_):
+    transactions = ran([["w", "b", 1], ["w", "x", 1]], [["scan", ["a", "c"], answer]])
+    verdict = RwRegisterChecker(SER, initial=None).check_transactions(transactions, LIMITS)
+    assert verdict.outcome == outcome, verdict.sentence
+    assert [anomaly.type for anomaly in verdict.anomalies] == ([] if type_ is None else [type_])
+
+
+def test_what_nobody_wrote_is_the_initial_state_only_where_nobody_said_what_that_is():
+    transactions = ran([["w", "b", 1]], [["scan", ["a", "c"], [["b", 1]]], ["r", "z", 7]])
+    for level in (SER, "read-atomic", "causal"):
+        before = RwRegisterChecker(level).check_transactions(transactions, LIMITS)
+        assert before.outcome == VALID, before.sentence
+        fresh = RwRegisterChecker(level, initial=None).check_transactions(transactions, LIMITS)
+        assert fresh.outcome == INVALID
+        assert "read 'z' = 7, which nobody ever wrote" in fresh.sentence
+
+
+def test_scans_of_registers_that_all_exist_at_first_are_not_judged():
+    """Which keys would be missing from an answer, nobody can say."""
+    verdict = RwRegisterChecker(SER, initial=5).check_transactions(
+        ran([["w", "b", 1]], [["scan", ["a", "c"], [["b", 1]]]]), LIMITS
+    )
+    assert verdict.outcome == UNKNOWN
+    assert "--initial null" in verdict.sentence

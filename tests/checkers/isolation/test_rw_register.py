@@ -135,6 +135,24 @@ def test_commit_timestamps_of_the_database_order_the_versions():
         assert verdict.outcome == outcome, verdict.sentence
 
 
+def test_commit_timestamps_of_a_history_that_tie_order_nothing():
+    """Recorded with the completions: 2 came after 1, or nobody knows, and then a reader of 1 and y missed nothing."""
+    for times, outcome in (
+        ((10, 20), "invalid"),
+        ((20, 10), "valid"),
+        ((10, 10), "valid"),
+        ((10, None), "valid"),
+    ):
+        builder = HistoryBuilder()
+        steps = [[["w", "x", 1]], [["w", "x", 2], ["w", "y", 2]], [["r", "x", 1], ["r", "y", 2]]]
+        for number, plan in enumerate(steps):
+            builder.invoke(number, "txn", [[f, key, None if f == "r" else value] for f, key, value in plan])
+        for number, (plan, time) in enumerate(zip(steps, (*times, 30), strict=True)):
+            builder.ok(number, plan, committed_at=time)
+        verdict = RwRegisterChecker("serializable").check(builder.done(), Limits())
+        assert verdict.outcome == outcome, verdict.sentence
+
+
 def test_a_value_that_nobody_wrote_may_have_been_there_before():
     verdict = judged("wx1 | rx3 \n rx1")
     assert verdict.outcome == "valid"

@@ -168,6 +168,32 @@ class FencedThing(LockThing):
     fenced = True
 
 
+class SemaphoreThing(Thing):
+    """Three permits. Processes give back what they took, one or two at once, or now and then what they never had."""
+
+    def __init__(self, *more: Any) -> None:
+        super().__init__(*more)
+        self.held: dict[int, int] = {}
+
+    def draw(self, process: int) -> tuple[str, Any]:
+        held = self.held.get(process, 0)
+        if held > 0 and self.source.random() < 0.7:
+            return "release", self.source.randint(1, held)
+        if self.source.random() < 0.02:
+            return "release", 1
+        return "acquire", self.source.choice([None, 1, 2])
+
+    def play(self, process: int, f: str, asked: Any) -> Any:
+        number = asked or 1
+        if f == "release":
+            self.held[process] = self.held.get(process, 0) - number
+            return asked
+        if sum(self.held.values()) + number > 3 and self.source.random() < 0.8:
+            return NOTHING
+        self.held[process] = self.held.get(process, 0) + number
+        return asked
+
+
 THINGS: dict[str, Callable[..., Thing]] = {
     "queue": Items,
     "unordered-queue": BagThing,
@@ -179,6 +205,7 @@ THINGS: dict[str, Callable[..., Thing]] = {
     "kv": MapThing,
     "owned-mutex": LockThing,
     "fenced-lock": FencedThing,
+    "semaphore": SemaphoreThing,
 }
 ANSWERING = {"dequeue", "pop", "delete-max", "read", "get", "acquire"}
 

@@ -118,3 +118,10 @@ def play_fenced_lock(state: tuple[Any, float], pair: Pair) -> list[Any]:
         return [(pair.process, last + more) for more in range(1, 30)]
     named = pair.invocation.value
     return [(None, last)] if holder == pair.process and named in (None, last) else []
+
+
+def play_semaphore(free: int, pair: Pair) -> list[Any]:
+    """Three permits."""
+    number = pair.invocation.value or 1
+    after = free + number if pair.f == "release" else free - number
+    return [after] if 0 <= after <= 3 else []

@@ -24,7 +24,7 @@ from checkers.linearizability import (
     versions_kernel,
 )
 from checkers.linearizability.columns import CallColumns
-from checkers.linearizability.decide import ELEMENTS, SETS, VERSIONS, ObjectState, decide
+from checkers.linearizability.decide import ELEMENTS, HOLDS, SETS, VERSIONS, ObjectState, decide
 from checkers.linearizability.models import SequentialModel, model_named
 from checkers.linearizability.search import Search
 from results import kernels
@@ -42,10 +42,15 @@ PLAYS: dict[str, tuple[Any, plain.Play]] = {
     "kv": ("", plain.play_map),
     "owned-mutex": (None, plain.play_owned_mutex),
     "fenced-lock": ((None, -1), plain.play_fenced_lock),
+    "semaphore": (3, plain.play_semaphore),
 }
-WAYS = {"kv": VERSIONS, "set": SETS} | dict.fromkeys(
+WAYS = {"kv": VERSIONS, "set": SETS, "fenced-lock": HOLDS, "semaphore": HOLDS} | dict.fromkeys(
     ("queue", "unordered-queue", "stack", "priority-queue"), ELEMENTS
 )
+
+
+def made(kind: str) -> SequentialModel:
+    return model_named(kind.removeprefix("mixed-"), **({"permits": 3} if kind == "semaphore" else {}))
 
 
 def decided(model: SequentialModel, history: History) -> ObjectState:
@@ -66,7 +71,7 @@ def judged(kind: str, seed: int) -> tuple[str, bool]:
     )
     start, play = PLAYS[kind]
     expected = plain.is_linearizable(history, start, play)
-    model = model_named(kind.removeprefix("mixed-"))
+    model = made(kind)
     found = decided(model, history)
     assert found.wrong == (not expected), f"{kind}, seed {seed}: by {found.way}"
     calls = CallColumns.of(history).that_matter_to(model).calls()
@@ -90,7 +95,7 @@ def test_tiny_histories_of_each_object(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(WAYS))
 def test_longer_histories_by_both_ways(kind: str) -> None:
-    model = model_named(kind)
+    model = made(kind)
     outcomes: Counter[bool] = Counter()
     for seed in range(60):
         source = random.Random(f"longer {kind} {seed}")
@@ -118,6 +123,29 @@ def test_the_kernel_of_elements_says_the_same_interpreted(kind: str, monkeypatch
         monkeypatch.setattr(elements, name, getattr(interpreted, name))
     outcomes = Counter(judged(kind, seed) for seed in range(60))
     assert outcomes[ELEMENTS, True] >= 3, outcomes
+
+
+@pytest.mark.parametrize("kind", ["queue", "unordered-queue", "stack", "priority-queue"])
+def test_one_container_among_many_is_judged_as_it_would_be_alone(kind: str) -> None:
+    """Its values and events are few of all that there are. Elements of every other priority queue have a priority
+    beside them, which is answered by some."""
+    model, builder, alone, outcomes = made(kind), HistoryBuilder(), [], Counter[tuple[str, bool]]()
+    for key in range(80):
+        source = random.Random(f"among many {kind} {key}")
+        history = object_history(kind, source, operations=6, processes=3, crash=0.1, lie=0.2)
+        alone.append(decided(model, history).wrong)
+        for event in history.operations:
+            value = None if event.value is None else event.value + 1000 * key
+            if value is not None and kind == "priority-queue" and key % 2:
+                named = f"element {value}"
+                value = [value, named] if event.f == "insert" or key % 4 == 1 else named
+            builder.event(10 * key + event.process, event.type, event.f, [key, value])
+    found = decide(CallColumns.of(builder.done(), keyed=True), model, Limits(time_s=600))
+    for key, item in enumerate(found):
+        assert item.wrong == alone[key], f"key {key}"
+        outcomes[item.way, item.wrong] += 1
+    assert outcomes[ELEMENTS, True] >= 5, outcomes
+    assert outcomes[ELEMENTS, False] >= 20, outcomes
 
 
 def ok(builder: HistoryBuilder, process: int, f: str, asked: Any, answered: Any = None) -> None:

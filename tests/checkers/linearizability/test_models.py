@@ -89,11 +89,24 @@ CASES: dict[str, tuple[list[Row], list[Row]]] = {
         [("add", 2, None), ("add", -1, "info"), ("read", None, 1), ("read", None, 2)],
     ),
     "queue": (
-        [("enqueue", 1, None), ("enqueue", 2, None), ("dequeue", None, 1), ("dequeue", None, 2)],
+        [
+            ("enqueue", 1, None),
+            ("enqueue", 2, None),
+            ("dequeue", None, 1),
+            ("drain", None, [2]),
+            ("dequeue", None, None),
+        ],
         [("enqueue", 1, None), ("enqueue", 2, None), ("dequeue", None, 2)],
     ),
     "unordered-queue": (
-        [("enqueue", 1, None), ("enqueue", 2, None), ("dequeue", None, 2), ("dequeue", None, 1)],
+        [
+            ("enqueue", 1, None),
+            ("enqueue", 2, None),
+            ("dequeue", None, 2),
+            ("enqueue", 3, None),
+            ("drain", None, [3, 1]),
+            ("drain", None, []),
+        ],
         [("enqueue", 1, None), ("dequeue", None, 1), ("dequeue", None, 1)],
     ),
     "stack": (
@@ -135,6 +148,10 @@ CASES: dict[str, tuple[list[Row], list[Row]]] = {
         [("acquire", 2, 2), ("acquire", 1, 1), ("release", 1, 1), ("acquire", 2, 2)],
     ),
 }
+CASES["removable-set"] = (
+    [("add", 1, None), ("add", 2, None), ("remove", 1, None), ("remove", 3, None), ("read", None, [2])],
+    [("add", 1, None), ("add", 2, None), ("remove", 1, None), ("read", None, [1, 2])],
+)
 CASES["set-full"] = CASES["set"]
 ARGUMENTS = {"semaphore": {"permits": 3}}
 

@@ -1,7 +1,7 @@
 """Every checker agrees with how each history was made: valid where a level was kept, invalid where it was broken.
 
-HARNESS_SYNTHETIC_SEEDS says how many seeds are tried (30), HARNESS_SYNTHETIC_SIZE how large the histories are (200
-operations). A checker may say unknown only where the tables here say that it cannot decide.
+HARNESS_SYNTHETIC_SEEDS says how many seeds are tried (6; 30 with HARNESS_FULL_SIZES), HARNESS_SYNTHETIC_SIZE how large
+the histories are (200 operations). A checker may say unknown only where the tables here say that it cannot decide.
 """
 
 import os
@@ -28,8 +28,9 @@ from checkers.synthetic.stores import RULES, run_store
 from checkers.synthetic.stories import names, tell
 from results.kernels import INTERPRETED, VARIABLE
 from results.verdict import INVALID, UNKNOWN, VALID
+from tests.support.sizes import sized
 
-SEEDS = int(os.environ.get("HARNESS_SYNTHETIC_SEEDS", "30"))
+SEEDS = int(os.environ.get("HARNESS_SYNTHETIC_SEEDS") or sized(30, 6))
 SIZE = int(os.environ.get("HARNESS_SYNTHETIC_SIZE", "200"))
 LIMITS = Limits(time_s=60)
 KINDS = ("list-append", "rw-register")
@@ -95,7 +96,13 @@ def test_any_number_of_clients(clients):
     for kind in KINDS:
         for seed in range(max(1, SEEDS // 30)):
             wide = Shape(
-                3 * SIZE, clients, kind, keys=4, crash_share=0.02, distribution="zipf", writes_per_key=0
+                sized(3, 1) * SIZE,
+                clients,
+                kind,
+                keys=4,
+                crash_share=0.02,
+                distribution="zipf",
+                writes_per_key=0,
             )
             levels = ("strict-serializable", "strong-snapshot-isolation", "read-committed")
             for level in levels if clients < 1000 else levels[:1]:
@@ -113,7 +120,7 @@ def judge_object(made):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", OBJECTS)
 def test_objects_are_found_linearizable_and_breaks_are_found(model):
-    seeds = SEEDS if model not in MAY_GIVE_UP else max(1, SEEDS // 5)
+    seeds = SEEDS if model not in MAY_GIVE_UP else max(2, SEEDS // 5)
     for seed in range(seeds):
         crash_share = 0.02 * (seed % 2)
         object_shape = ObjectShape(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from checkers.isolation.lattice import implied_models, stronger_models
+from checkers.isolation.predicates import without_scans
 from checkers.synthetic.histories import history_of
 from checkers.synthetic.plan import Shape
 from checkers.synthetic.stores import run_store
@@ -22,10 +23,13 @@ def almost_empty(kind):
 def test_a_story_breaks_and_keeps_what_it_says(kind, name):
     told = tell(almost_empty(kind), [name])
     for level in axioms.LEVELS:
+        # Below snapshot isolation predicates do not count; where they do, a scan reads its keys as absent, too.
+        phantoms = "serializable" in level or level.endswith("snapshot-isolation")
+        transactions = without_scans(told.transactions, phantoms=phantoms, memory_mb=100).transactions
         if level in told.violates:
-            assert not axioms.holds(told.transactions, level), f"{name} of {kind} keeps {level}"
+            assert not axioms.holds(transactions, level), f"{name} of {kind} keeps {level}"
         if level in told.satisfies:
-            assert axioms.holds(told.transactions, level), f"{name} of {kind} breaks {level}"
+            assert axioms.holds(transactions, level), f"{name} of {kind} breaks {level}"
 
 
 def test_what_is_broken_and_what_is_kept_do_not_overlap():

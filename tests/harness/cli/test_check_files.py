@@ -6,8 +6,6 @@ import json
 
 import pytest
 
-from harness.cli.app import run
-
 STALE = """{:process 0 :type :invoke :f :write :value 1}
 {:process 0 :type :ok :f :write :value 1}
 {:process 0 :type :invoke :f :write :value 2}
@@ -16,19 +14,6 @@ STALE = """{:process 0 :type :invoke :f :write :value 1}
 {:process 1 :type :ok :f :read :value 1}
 """
 FRESH = STALE.replace(":read :value 1", ":read :value 2")
-
-
-@pytest.fixture
-def harness(capsys, monkeypatch, tmp_path):
-    """Runs a command where files may be left; exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
@@ -247,18 +232,28 @@ def event(type_: str, value: str, f: str = "write") -> str:
 
 
 LONG = '"' + "x" * 1_000_000 + '"'
+
+
+def kept(value: str) -> str:
+    """A register that keeps a value."""
+    return (
+        event("invoke", value)
+        + event("ok", value)
+        + event("invoke", "nil", "read")
+        + event("ok", value, "read")
+    )
+
+
 HOSTILE = {
     "empty": ("", 3),
     "blank": (" \n\n", 3),
-    "lists": (event("invoke", "[[1] [2 [3]]]") + event("ok", "[[1] [2 [3]]]"), 0),
-    "long": (event("invoke", LONG) + event("ok", LONG), 0),
-    "not a number": (
-        event("invoke", "##NaN") + event("ok", "##NaN") + event("invoke", "nil", "read") + event("ok", "##NaN", "read"),
-        0,
-    ),
+    "lists": (kept("[[1] [2 [3]]]"), 0),
+    "long": (kept(LONG), 0),
+    "not a number": (kept("##NaN"), 0),
     "huge number": (event("invoke", "9" * 900) + event("ok", "9" * 900) + event("invoke", "nil", "read")
                     + event("ok", "9" * 899, "read"), 1),
     "control characters": (event("invoke", '"\x1b[2J\\u0007"') + event("invoke", "1"), 4),
+    "only written": (event("invoke", "1") + event("ok", "1"), 0),
     "cut": (STALE[:100], 4),
     "no UTF-8": (event("invoke", '"?"').encode().replace(b"?", b"\xc3\x28"), 4),
     "deep": (event("invoke", "[" * 100_000 + "]" * 100_000), 4),
@@ -266,7 +261,7 @@ HOSTILE = {
     "binary": (bytes(range(256)) * 100, 4),
     "table": ("time,process\n1,2\n", 4),
     "no list": ("7", 4),
-    "half a character": (event("invoke", '"\\ud83d"') + event("ok", '"\\ud83d"'), 0),
+    "half a character": (kept('"\\ud83d"'), 0),
 }  # fmt: skip
 
 
@@ -336,3 +331,10 @@ def test_the_page_about_it_names_every_model_format_and_option():
     options = [f"`{name}" for one in command.params for name in one.opts if name.startswith("--")]
     missing = [name for name in [*names, *options] if name not in page and name.strip("`") not in hidden]
     assert not missing
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1"])
+def test_a_limit_that_is_no_time_is_wrong_usage(harness, write, seconds):
+    code, out, err = harness("check", "--check-time-limit", seconds, write("a.edn", FRESH))
+    assert code == 2
+    assert "--check-time-limit" in out + err

@@ -9,25 +9,12 @@ from pathlib import Path
 import click
 import pytest
 
-from harness.cli.app import COMMANDS, explain, run
+from harness.cli.app import COMMANDS, explain
 from results.operation import INFO, INVOKE, OK, Operation, encode_line
 from results.run_folder import RunFolder
 from tests.support.scenarios import scenario_text
 
 WRONG_USAGE, FAILED = 2, 4
-
-
-@pytest.fixture
-def harness(capsys, tmp_path, monkeypatch):
-    """Runs the command line in an empty folder; answers exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        code = run([*words])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def test_help_names_every_command_and_the_exit_codes(harness):
@@ -51,6 +38,20 @@ def test_a_full_disk_is_told_as_what_it_is_and_a_mistake_of_ours_with_its_traceb
     assert "please report it" not in err
     assert explain(OSError(errno.EBADF, "Bad file descriptor")) == FAILED
     assert "an unexpected OSError in the harness (above); please report it" in capsys.readouterr().err
+
+
+def test_who_wrote_a_plug_in_that_raises_is_told_where(tmp_path, capsys):
+    """It is no failure of the harness, which says so; also where the plug-in passed something wrong to a library."""
+    page = tmp_path / "their_page.py"
+    page.write_text("import json\n\ndef launch(plan):\n    return json.loads(plan)\n")
+    names = {"__name__": "their_page"}
+    exec(compile(page.read_text(), str(page), "exec"), names)
+    with pytest.raises(ValueError, match="Expecting value") as raised:
+        names["launch"]("no JSON")
+    assert explain(raised.value) == FAILED
+    err = capsys.readouterr().err
+    assert f"{page}, line 4, raised it, which is no part of the harness" in err
+    assert "please report it" not in err
 
 
 @pytest.mark.parametrize(("no_color", "color"), [("1", False), ("", None), (None, None)])
@@ -102,7 +103,10 @@ def test_every_command_has_help(harness, name):
         ),
         (("test", "--workload", "bank", "--defect", "json:nothing"), "no attribute 'nothing'"),
         (("test", "--workload", "bank", "--defect", ":plant"), "no defect ':plant'"),
-        (("test", "--workload", "bank", "--defect", "json:__name__"), "cannot be called with a node"),
+        (
+            ("test", "--workload", "bank", "--defect", "json:__name__"),
+            "is no function of Python that takes a node",
+        ),
         (
             ("sweep", "--workload", "bank", "--defect", "nowhere:plant", "--seeds", "1-3"),
             "no defect 'nowhere:plant'",
@@ -130,9 +134,9 @@ def test_wrong_usage_ends_with_2_before_anything_is_started(harness, tmp_path, w
 
 
 def test_a_fault_that_is_named_but_not_to_be_had_ends_with_4(harness, tmp_path):
-    code, _, err = harness("test", "--workload", "bank", "--nemesis", "kill,membership")
+    code, _, err = harness("test", "--workload", "bank", "--nemesis", "kill,packet:duplicate")
     assert code == FAILED
-    assert "'membership' is not available here" in err
+    assert "'packet:duplicate' is not available here" in err
     assert "use one of these, or --nemesis all" in err
     assert not (tmp_path / "runs").exists()
 
@@ -277,6 +281,10 @@ def test_a_schedule_file_decides_what_must_take_effect(harness, tmp_path, lines)
     code, _, err = harness(*words, "--nemesis", "kill")
     assert code == WRONG_USAGE
     assert "asks for kill, of which" in err
+    if not lines:
+        code, _, err = harness(*words)
+        assert (code, "has no step, so nothing would be broken" in err) == (WRONG_USAGE, True)
+        words += ("--nemesis", "none")
     code, out, _ = harness(*words)
     assert code == 0
     assert f"faults: {'pause' if lines else 'none'}" in out

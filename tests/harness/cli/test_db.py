@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import re
+import socket
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli.db import Conversation, command, value_of, words_of
+from tests.support.processes import wait_until
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
@@ -100,17 +104,34 @@ def test_a_conversation() -> None:
     asyncio.run(story())
 
 
+def three_free_ports() -> int:
+    """The first of three ports in a row that nobody listens on at the moment."""
+    for first in range(20_000, 30_000, 3):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + 3):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+    raise AssertionError("no three free ports in a row")
+
+
 @pytest.mark.slow
 def test_the_life_of_a_cluster_for_people(tmp_path: Path) -> None:
     folder = str(tmp_path / "db")
     try:
-        code, output = invoke("start", "--folder", folder, "--ranges", "2")
+        metrics = three_free_ports()
+        code, output = invoke("start", "--folder", folder, "--ranges", "2", "--metrics-port", str(metrics))
         assert code == 0, output
         code, output = invoke("shell", "--folder", folder, "-c", "put k 5", "-c", "get k")
         assert (code, output) == (0, "ok\n5\n")
         code, output = invoke("status", "--folder", folder)
         # Who leads is the database's business: on a busy machine it may be one node for a while.
-        assert re.findall(r"^(n\d) .*, leads \d of 2 ranges", output, re.MULTILINE) == ["n1", "n2", "n3"]
+        assert re.findall(r"^(n\d) .* up, leads \d of 2 ranges", output, re.MULTILINE) == ["n1", "n2", "n3"]
+        cluster = json.loads(invoke("status", "--folder", folder, "--json")[1])
+        assert [one["id"] for one in cluster["ranges"]] == [1, 2]
+        assert cluster["totals"]["syncs"] == sum(node["counters"]["syncs"] for node in cluster["nodes"]) > 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics + 1}/metrics", timeout=60) as page:
+            assert page.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            assert 'multiraft_replicas{node="n2"} 2\n' in page.read().decode()
         assert invoke("stop", "--folder", folder)[1] == "n1 stopped\nn2 stopped\nn3 stopped\n"
         assert invoke("start", "--folder", folder, "--ranges", "2")[0] == 0
         assert invoke("shell", "--folder", folder, "-c", "get k")[1] == "5\n"
@@ -119,3 +140,28 @@ def test_the_life_of_a_cluster_for_people(tmp_path: Path) -> None:
             code, output = invoke("stop", "--folder", folder, "--remove")
     assert code == 0
     assert not (tmp_path / "db" / "n1").exists()
+
+
+@pytest.mark.slow
+def test_a_node_joins_a_running_cluster(tmp_path: Path) -> None:
+    folder = str(tmp_path / "db")
+
+    def states() -> dict[str, str]:
+        placement = json.loads(invoke("status", "--folder", folder, "--json")[1])["placement"]
+        return {one["name"]: one["state"] for one in placement["nodes"]}
+
+    try:
+        assert invoke("add", "--folder", folder)[0] == 1, "there is nothing to join yet"
+        layout = ["--nodes", "1", "--ranges", "1", "--replication", "1"]
+        code, output = invoke("start", "--folder", folder, *layout, "--system-option", "placement=on")
+        assert code == 0, output
+        assert invoke("shell", "--folder", folder, "-c", "put k 5")[1] == "ok\n"
+        code, output = invoke("add", "--folder", folder)
+        assert code == 0, output
+        wait_until(lambda: states() == {"n1": "active", "n2": "active"}, 60, "both nodes are active")
+        assert invoke("shell", "--folder", folder, "--node", "n2", "-c", "get k")[1] == "5\n"
+        code, output = invoke("decommission", "--folder", folder, "n9")
+        assert "there is no node n9" in output
+    finally:
+        with contextlib.suppress(Exception):
+            invoke("stop", "--folder", folder, "--remove")

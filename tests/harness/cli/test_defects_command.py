@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,10 @@ from typing import Any
 import pytest
 
 from harness.cli import hunting
-from harness.cli.app import run
 from harness.explore.trial import TrialResult
+from tests.harness.cli.conftest import Call
 from tests.harness.explore.fakes import result
 from tests.harness.explore.test_defects import Pool, blamed
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def harness(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Runs the command line in an empty folder; answers exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = run([*words])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 import io
 from dataclasses import dataclass, field
 
+from rich.console import Console
+
 from harness.cli.progress import (
     LINE_INTERVAL_S,
     LineDisplay,
     PanelDisplay,
     live_progress,
     progress_line,
+    progress_panel,
 )
 
 
@@ -92,4 +95,17 @@ def test_without_a_terminal_there_are_only_lines_and_the_last_state_is_told():
         display.refresh()
         counters.phase = "final"
     assert "\x1b" not in stream.getvalue()
-    assert stream.getvalue().splitlines()[-1].startswith("final 12/60 s")
+    assert stream.getvalue().splitlines()[-1].startswith("final 12 s |")
+
+
+def test_a_panel_fits_on_eighty_columns_whatever_it_has_to_tell():
+    faults = [f"partition one-way n{at}→" + ", ".join(f"n{one}" for one in range(30)) for at in range(9)]
+    violation = "register: not linearizable: " + "a read of an old value; " * 30
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+    console.print(progress_panel("register " * 20, Counters(active_faults=faults, violation=violation)))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 16
+    assert sum("partition" in line for line in lines) == 5
+    assert any("and 4 more" in line for line in lines)

@@ -4,34 +4,19 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from harness.cli.app import run
 from harness.cli.replay import _compare
 from results.run_folder import RunFolder
 from results.verdict import UNKNOWN, VALID, Verdict
 from tests.harness.explore.made_up_runs import case, write_run
+from tests.support.commands import call, start
 from tests.support.processes import mentioning, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 INVALID, WRONG_USAGE, UNDECIDED, FAILED = 1, 2, 3, 4
-
-
-@pytest.fixture
-def harness(capsys, tmp_path, monkeypatch):
-    """Runs the command line in an empty folder; answers exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        code = run([*words])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 @pytest.fixture
@@ -125,7 +110,7 @@ def test_a_damaged_run_is_refused_and_nothing_is_started(harness, saved, command
 
 
 def test_a_replay_where_a_fault_is_not_to_be_had_ends_with_4_before_it_starts(harness, saved):
-    lines = saved.schedule_path.read_text().replace('"fault":"pause"', '"fault":"disk","shape":"eio"')
+    lines = saved.schedule_path.read_text().replace('"fault":"pause"', '"fault":"packet","shape":"duplicate"')
     saved.schedule_path.write_text(lines)
     code, _, err = harness("replay", "--environment", "local")
     assert code == FAILED
@@ -183,24 +168,7 @@ def test_options_that_make_no_sense_are_refused(harness, saved, words, said):
 # For real, in simulation
 
 DEFECT = ("--environment", "simulation", "--workload", "register", "--nemesis", "partition@leader")
-DEFECT += ("--defect", "leader-local-read", "--rate", "100", "--time-limit", "15")
-
-
-def process(folder, *words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def call(folder, *words, timeout=300):
-    started = process(folder, *words)
-    output, _ = started.communicate(timeout=timeout)
-    return started.returncode, output
+DEFECT += ("--defect", "leader-local-read", "--rate", "100", "--time-limit", "8")
 
 
 @pytest.fixture(scope="module")
@@ -232,13 +200,13 @@ def test_a_simulated_run_is_repeated_byte_for_byte(failing):
 @pytest.mark.slow
 def test_a_failing_run_becomes_small_and_the_small_one_is_repeated_byte_for_byte(failing):
     folder, saved = failing
-    code, output = call(folder, "shrink", str(saved.path), "--budget", "150runs")
+    code, output = call(folder, "shrink", str(saved.path), "--budget", "50runs")
     assert code == INVALID, output
     small = RunFolder.open("latest", root=folder / "runs")
     record = json.loads(small.shrink_path.read_text())
     assert record["before"]["run"] == saved.id
     assert record["type"] == "stale read"
-    assert record["after"]["size"]["steps"] == 1
+    assert record["after"]["size"]["steps"] <= 2
     assert record["after"]["size"]["operations"] <= 20
     assert small.shrink_page_path.exists()
     assert not list((folder / "runs").glob(".shrink-*")), "what was tried is left behind"
@@ -258,11 +226,11 @@ def test_a_failing_run_becomes_small_and_the_small_one_is_repeated_byte_for_byte
 def test_interrupted_it_keeps_the_best_so_far(failing):
     folder, saved = failing
     before = {path.name for path in (folder / "runs").iterdir()}
-    shrinking = process(folder, "shrink", str(saved.path), "--budget", "10m", "--jobs", "2")
+    shrinking = start(folder, "shrink", str(saved.path), "--budget", "10m", "--jobs", "2")
     seen = []
     wait_until(lambda: seen.append(shrinking.stdout.readline()) or "fewer" in seen[-1], 120, "it got smaller")
     os.kill(shrinking.pid, signal.SIGINT)
-    output, _ = shrinking.communicate(timeout=60)
+    output, _ = shrinking.communicate(timeout=180)
     assert shrinking.returncode == INVALID, output
     assert "it was interrupted" in output
     (new,) = {path.name for path in (folder / "runs").iterdir()} - before

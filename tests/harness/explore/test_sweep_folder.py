@@ -100,6 +100,9 @@ def test_what_is_no_sweep_is_said(tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text("seeds = 3")
     with pytest.raises(ScenarioError, match=r"sweep\.toml"):
         SweepFolder.open(tmp_path, tmp_path)
+    (tmp_path / "sweep.toml").write_bytes(b'code = "\xe9"')
+    with pytest.raises(ScenarioError, match=r"sweep\.toml is no text"):
+        SweepFolder.open(tmp_path, tmp_path)
 
 
 def test_runs_cannot_be_kept_in_a_file(tmp_path: Path) -> None:

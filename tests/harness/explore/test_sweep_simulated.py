@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -16,24 +13,13 @@ import pytest
 from harness.explore.trial import TrialRequest, TrialResult, run_trial
 from harness.scenario import Scenario
 from results.run_folder import RunFolder
+from tests.support.commands import call, start
+from tests.support.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = ("--time-limit", "4", "--nemesis", "partition,kill", "--nodes", "3", "--jobs", "2")
 
 pytestmark = pytest.mark.slow
-
-
-def harness(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a folder of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def results(folder: Path) -> list[TrialResult]:
@@ -48,14 +34,14 @@ def without_effort(result: TrialResult) -> TrialResult:
 
 
 def test_a_sweep_of_the_clean_database_is_valid_and_leaves_only_results(tmp_path: Path) -> None:
-    done = harness(tmp_path, "sweep", "--workload", "register", "--seeds", "1-4", *SHORT)
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, output = call(tmp_path, "sweep", "--workload", "register", "--seeds", "1-4", *SHORT)
+    assert code == 0, output
     found = results(tmp_path)
     assert [one.seed for one in found] == [1, 2, 3, 4]
     assert all(one.outcome == "valid" and one.events > 1000 and one.operations > 20 for one in found)
     assert all(one.marks["a leader was elected"] >= 1 for one in found)
-    assert "a leader was elected" in done.stdout
-    assert "never reached" in done.stdout
+    assert "a leader was elected" in output
+    assert "never reached" in output
     names = sorted(path.name for path in next((tmp_path / "runs").iterdir()).iterdir())
     assert names == ["results.jsonl", "summary.md", "sweep.toml"]
 
@@ -66,7 +52,7 @@ def test_the_same_seeds_come_to_the_same_in_other_processes(tmp_path: Path) -> N
     for name, jobs in (("one", "1"), ("two", "2")):
         (tmp_path / name).mkdir()
         words = ["sweep", "--workload", "bank", "--seeds", "11-13", *SHORT[:-1], jobs]
-        harness(tmp_path / name, *words)
+        call(tmp_path / name, *words)
         sweeps.append([without_effort(result) for result in results(tmp_path / name)])
     assert len(sweeps[0]) == 3
     assert sweeps[0] == sweeps[1]
@@ -74,10 +60,10 @@ def test_the_same_seeds_come_to_the_same_in_other_processes(tmp_path: Path) -> N
 
 def test_a_planted_defect_is_found_and_the_printed_command_repeats_it(tmp_path: Path) -> None:
     words = ("--defect", "leader-local-read", "--seeds", "1-40", "--until-failure")
-    done = harness(tmp_path, "sweep", "--workload", "register", *words, *SHORT)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "first failure:" in done.stdout
-    assert "(failure found)" in done.stdout
+    code, output = call(tmp_path, "sweep", "--workload", "register", *words, *SHORT)
+    assert code == 1, output
+    assert "first failure:" in output
+    assert "(failure found)" in output
     failure = next(one for one in results(tmp_path) if one.outcome == "invalid")
     assert failure.folder is not None
     kept = tmp_path / failure.folder
@@ -85,8 +71,7 @@ def test_a_planted_defect_is_found_and_the_printed_command_repeats_it(tmp_path: 
 
     command = shlex.split(failure.command)
     assert command[0] == "./run"
-    again = harness(tmp_path, *command[1:])
-    assert again.returncode == 1
+    assert call(tmp_path, *command[1:])[0] == 1
     repeated = RunFolder.open(root=tmp_path / "runs")
     assert repeated.history_path.read_bytes() == (kept / "history.jsonl").read_bytes()
 
@@ -97,19 +82,14 @@ def test_a_planted_defect_is_found_and_the_printed_command_repeats_it(tmp_path: 
 
 def begun(folder: Path, *words: str) -> subprocess.Popen[str]:
     """A sweep that goes on, with at least one seed done."""
-    sweep = subprocess.Popen(
-        [sys.executable, "-m", "harness", "sweep", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    sweep = start(folder, "sweep", *words, stderr=subprocess.PIPE)
+    kept = "runs/sweep-*/results.jsonl"
+    wait_until(
+        lambda: sweep.poll() is not None or any(path.stat().st_size for path in folder.glob(kept)),
+        120,
+        "a seed is done",
     )
-    give_up = time.monotonic() + 120
-    while not any(path.stat().st_size for path in folder.glob("runs/sweep-*/results.jsonl")):
-        assert time.monotonic() < give_up, "no seed was done"
-        assert sweep.poll() is None, "the sweep ended before it could be stopped"
-        time.sleep(0.02)
+    assert sweep.poll() is None, "the sweep ended before it could be stopped"
     return sweep
 
 
@@ -130,7 +110,7 @@ def test_ctrl_c_twice_ends_at_once_and_keeps_what_is_done(tmp_path: Path) -> Non
     sweep = begun(tmp_path, "--workload", "register", "--seeds", "1-10000", *SHORT)
     sweep.send_signal(signal.SIGINT)
     sweep.send_signal(signal.SIGTERM)
-    out, err = sweep.communicate(timeout=60)
+    out, err = sweep.communicate(timeout=120)
     assert sweep.returncode == 3, out + err
     assert "stopping at once" in err
     assert "Traceback" not in out + err
@@ -145,9 +125,9 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     before = [one.seed for one in results(tmp_path)]
     assert 1 <= len(before) < 8
     # Whoever edits the sources while the tests run has other code by now.
-    done = harness(tmp_path, "sweep", "--resume", "latest", "--jobs", "2", "--any-code")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"done before: {len(before)} seeds" in done.stdout
+    code, output = call(tmp_path, "sweep", "--resume", "latest", "--jobs", "2", "--any-code")
+    assert code == 0, output
+    assert f"done before: {len(before)} seeds" in output
     assert [one.seed for one in results(tmp_path)] == list(range(1, 9))
     names = sorted(path.name for path in next((tmp_path / "runs").iterdir()).iterdir())
     assert names == ["results.jsonl", "summary.md", "sweep.toml"], "what the killed workers left is replaced"

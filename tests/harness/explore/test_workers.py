@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from results.process_identity import identify
 from results.run_folder import RunFolder
 from tests.harness.explore import seeds_that
 from tests.harness.explore.fakes import Kept
+from tests.support.processes import wait_until
 from tests.support.requirements import skip_unless_required
 
 
@@ -35,13 +35,6 @@ def needs_dask() -> None:
 
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    give_up = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < give_up, "what was waited for did not come"
-        time.sleep(0.02)
 
 
 def ended(pid: int) -> bool:
@@ -98,15 +91,14 @@ def test_a_sweep_that_is_killed_leaves_whole_results_and_no_process(tmp_path: Pa
     )
     try:
         assert sweep.stdout is not None
-        workers = [int(sweep.stdout.readline().split()[1])]
+        workers = {int(sweep.stdout.readline().split()[1]) for _ in range(2)}
         results = next(tmp_path.glob("sweep-*/results.jsonl"))
-        wait_until(lambda: results.read_bytes().count(b"\n") > 10)
+        wait_until(lambda: results.read_bytes().count(b"\n") > 10, 60, "ten seeds are done")
     finally:
         os.kill(sweep.pid, signal.SIGKILL)
-        out, _ = sweep.communicate(timeout=20)
-    workers += [int(line.split()[1]) for line in out.splitlines()]
-    assert len(set(workers)) == 2
-    wait_until(lambda: all(ended(pid) for pid in workers))
+        sweep.communicate(timeout=60)
+    assert len(workers) == 2
+    wait_until(lambda: all(ended(pid) for pid in workers), 60, "its workers end")
     with SweepFolder.open("latest", tmp_path) as folder:
         done = {one.seed for one in folder.results()}
     assert len(done) > 10
@@ -156,7 +148,7 @@ def test_a_worker_that_has_not_seen_yet_that_its_sweep_is_gone_is_waited_for(tmp
         clearing = threading.Thread(target=clear_away, args=(left_over,))
         clearing.start()
         orphan.kill()
-    clearing.join(timeout=20)
+    clearing.join(timeout=60)
     assert not left_over.path.exists()
 
 

@@ -185,6 +185,28 @@ def test_a_known_failure_hides_no_other() -> None:
     assert nameless.exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("attempts", "code"),
+    [
+        (["invalid", "valid"], 0),
+        (["unknown", "invalid"], 3),
+        (["invalid", "unknown"], 3),
+        (["invalid", "failed"], 1),
+    ],
+)
+def test_an_attempt_that_was_not_decided_is_no_pass_beside_a_known_failure(
+    attempts: list[str], code: int
+) -> None:
+    plan = read_plan("retries = 1\n" + PLAN + known("lost update", "2027-01-01"))
+    seen = plan.cells[0].scenarios[0]
+    ends = iter(attempts)
+
+    def fate(scenario: Scenario) -> str:
+        return next(ends) if scenario == seen else "valid"
+
+    assert run(plan, fate).exit_code == code
+
+
 def test_a_known_failure_that_is_not_seen_is_told() -> None:
     result = run(read_plan(PLAN + known("lost update", "2027-01-01")), lambda _: "valid")
     assert result.exit_code == 0

@@ -58,7 +58,7 @@ def test_its_sessions_offer_every_interface() -> None:
 
 
 def test_every_interface_can_be_wrong_and_every_misbehaviour_can_show_somewhere() -> None:
-    assert set(CAN_SHOW) == set(INTERFACES) - {interfaces.TRANSACTIONAL_SCAN}
+    assert set(CAN_SHOW) == set(INTERFACES)
     assert set().union(*CAN_SHOW.values()) == set(MISBEHAVIOURS)
     with pytest.raises(ValueError, match="unknown misbehaviour 'slow'"):
         Misbehaviour(random.Random(1), "slow")
@@ -83,6 +83,27 @@ def test_a_key_that_appears_in_an_interval_that_was_read_is_a_change() -> None:
     right.put("n2", "b", 1)
     with pytest.raises(Definite, match="b has changed"):
         right.commit("n1", snapshot, [], [["a", "c"]], {"z": 1})
+
+
+def test_phantoms_lets_pass_what_has_appeared_and_nothing_that_has_changed() -> None:
+    wrong = store("phantoms")
+    wrong.put("n1", "a", 1)
+    snapshot = wrong.begin("n1")
+    wrong.put("n2", "b", 1)
+    wrong.commit("n1", snapshot, [], [["a", "c"]], {"z": 1})
+    assert wrong.values == {"a": 1, "b": 1, "z": 1}
+    with pytest.raises(Definite, match="b has changed"):
+        wrong.commit("n1", snapshot, ["b"], [["a", "c"]], {"z": 2})
+    wrong.put("n2", "a", 2)
+    with pytest.raises(Definite, match="a has changed"):
+        wrong.commit("n1", snapshot, [], [["a", "c"]], {"z": 3})
+
+
+def test_a_scan_may_leave_out_a_key() -> None:
+    wrong = store("overlooked-keys")
+    wrong.put("n1", "a", 1)
+    assert wrong.read_range("n1", wrong.begin("n1"), "a", "c", 10) == []
+    assert wrong.scan("n1", "a", "c", 10) == [("a", 1)]
 
 
 def test_snapshot_isolation_lets_write_skew_pass_and_no_lost_update() -> None:

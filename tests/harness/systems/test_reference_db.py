@@ -11,6 +11,8 @@ import pytest
 
 from harness.environments.environment import NodePlan
 from harness.systems.reference_db import ReferenceDatabase, planted_defects
+from nemesis.coordinator import Coordinator
+from reference_db.gateway.fault_points import STEPS
 from tests.reference_db.server.processes import free_ports
 from workloads.session import CompareAndSet, Definite, KeyValue, Scan, Transactions
 
@@ -36,6 +38,11 @@ def make_ports() -> dict[str, dict[str, tuple[str, int]]]:
     return {name: {"peer": ("127.0.0.1", next(free)), "client": ("127.0.0.1", next(free))} for name in NODES}
 
 
+def test_the_nemesis_knows_the_steps_at_which_coordinators_can_die() -> None:
+    """A step travels as a number, by its place."""
+    assert Coordinator.shapes == STEPS
+
+
 def test_a_plan_becomes_a_launch_with_a_whole_configuration(tmp_path: Path) -> None:
     system = ReferenceDatabase(ranges=5, seed=7, options={"tick-ms": 50})
     ports = make_ports()
@@ -44,7 +51,7 @@ def test_a_plan_becomes_a_launch_with_a_whole_configuration(tmp_path: Path) -> N
     config = json.loads(launch.files["node.json"])
     assert config["node"] == "n2"
     assert sorted(config["peers"]) == ["n1", "n3"]
-    assert config["options"] == {"tick_ms": 50}
+    assert config["options"] == {"tick_ms": 50, "fault_points": True}
     assert config["clock_file"] == str(tmp_path / "n2.clock")
     assert list(launch.argv[1:3]) == ["-m", "reference_db.server"]
 
@@ -68,6 +75,12 @@ def test_an_unknown_defect_is_refused_with_the_list() -> None:
         ReferenceDatabase(defect="no-such-thing")
     assert ReferenceDatabase(defect="leader-local-read").defect == "leader-local-read"
     assert "without confirming" in planted_defects()["leader-local-read"]
+
+
+@pytest.mark.parametrize("name", ["os:system", "os:nothing", "no.such:thing", "shutil:copy", "os:name"])
+def test_what_is_no_function_of_a_node_is_no_defect(name: str) -> None:
+    with pytest.raises(ValueError, match=f"no defect '{name}'"):
+        ReferenceDatabase(defect=name).require_defect()
 
 
 def test_nobody_there_is_not_ready_and_refuses_sessions() -> None:
@@ -107,7 +120,7 @@ def launched(tmp_path: Path) -> Iterator[tuple[ReferenceDatabase, dict[str, dict
             process.wait()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 30.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 120.0) -> None:
     deadline = asyncio.get_running_loop().time() + timeout_s
     while not await condition():
         assert asyncio.get_running_loop().time() < deadline, f"not within {timeout_s} s"
@@ -123,11 +136,17 @@ def test_a_session_offers_what_it_promises(
     async def story() -> None:
         for name in NODES:
             await until(lambda name=name: system.is_ready(ports[name]))  # type: ignore[misc]
-        leaders = await system.leaders(ports)
-        assert sorted(leaders) == ["1", "2", "3", "4"]
-        assert set(leaders.values()) <= set(NODES)
-        clock_ns = await system.read_clock(ports["n1"])
-        assert clock_ns is not None
+
+        async def leaders_are_known() -> bool:
+            leaders = await system.leaders(ports)
+            assert set(leaders.values()) <= set(NODES)
+            return sorted(leaders) == ["1", "2", "3", "4"]
+
+        async def tells_its_time() -> bool:
+            return await system.read_clock(ports["n1"]) is not None
+
+        await until(leaders_are_known)
+        await until(tells_its_time)
         session = await system.open_session(ports["n1"], "n1")
         other = await system.open_session(ports["n2"], "n2")
         for protocol in (KeyValue, CompareAndSet, Scan, Transactions):

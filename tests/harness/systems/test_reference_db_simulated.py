@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from harness.environments.simulation.cluster import SimulatedCluster
 from harness.environments.simulation.environment import SimulationEnvironment
 from harness.systems.reference_db import ReferenceDatabase, ReferenceSession
 from nemesis.cluster import HealReport
+from nemesis.coordinator import Coordinator
+from nemesis.schedule import Step
+from reference_db.client import Client, RangeSeen, RetryError
 from tests.harness.environments.echo_system import TestFolder, until
+from workloads.session import SessionError
 
 NAMES = ["n1", "n2", "n3"]
 
 
-def run(tmp_path: Path, story: Callable[[SimulatedCluster], Awaitable[None]], **options: Any) -> None:
+def run(
+    tmp_path: Path,
+    story: Callable[[SimulatedCluster], Awaitable[None]],
+    nodes: Sequence[str] = NAMES,
+    **options: Any,
+) -> None:
     environment = SimulationEnvironment(seed=9)
 
     async def whole() -> None:
         cluster = await environment.create_cluster(
-            ReferenceDatabase(ranges=4, **options), NAMES, TestFolder(tmp_path), {}
+            ReferenceDatabase(ranges=4, **options), nodes, TestFolder(tmp_path), {}
         )
         try:
             await cluster.start_all()
-            await cluster.wait_ready(20)
+            await cluster.wait_ready(90)
             await story(cluster)
             assert cluster.findings() == ()
         finally:
@@ -108,6 +121,118 @@ def test_a_node_hands_over_what_it_leads_before_it_ends_in_order(tmp_path: Path)
     run(tmp_path, story)
 
 
+def test_the_placement_leader_is_named_beside_the_leaders_of_ranges(tmp_path: Path) -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        await asyncio.sleep(5)
+        before = await cluster.leaders()
+        assert before["placement"] == before["1"]
+        await cluster.kill(before["1"])
+        await asyncio.sleep(14)
+        after = await cluster.leaders()
+        assert after["placement"] == after["1"] != before["1"]
+
+    run(tmp_path, story, options={"placement": "on"})
+
+
+def test_a_node_that_joins_later_is_down_until_it_is_started_and_then_a_member(tmp_path: Path) -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        assert cluster.state("n4") == "down"
+        client = await session(cluster, "n1")
+        await client.put("k", 1)
+        assert not (await cluster.reshape("joined", "n4", 1)).took_effect
+        assert (await cluster.start("n4")).took_effect
+        (joined,) = (await cluster.reshape("joined", "n4", 1)).probes
+        assert joined["after"] in ("joining", "active")
+        assert await (await session(cluster, "n4")).get("k") == 1
+        await asyncio.sleep(10)
+        (going,) = (await cluster.reshape("decommission", "n2", 1)).probes
+        assert (going["before"], going["after"]) == ("active", "draining")
+        await asyncio.sleep(40)
+        (gone,) = (await cluster.reshape("recommission", "n2", 1)).probes
+        assert (gone["before"], gone["after"]) == ("decommissioned", "decommissioned")
+        assert (await cluster.kill("n4")).took_effect
+        assert (await cluster.start("n4")).took_effect, "it was named once, and remembers"
+        assert await (await session(cluster, "n2")).get("k") == 1, "who has left still passes requests on"
+
+    run(
+        tmp_path,
+        story,
+        nodes=["n1", "n2", "n3", "n4"],
+        options={"placement": "on", "joiners": 1, "placement_moves": 4},
+    )
+
+
+def test_too_many_nodes_that_join_later_are_refused(tmp_path: Path) -> None:
+    system = ReferenceDatabase(options={"placement": "on", "joiners": 2})
+    with pytest.raises(ValueError, match="of 4 nodes only 2 would begin, and each range has 3 replicas"):
+        system.late_nodes(["n1", "n2", "n3", "n4"])
+    with pytest.raises(ValueError, match="nodes join only with placement=on"):
+        ReferenceDatabase(options={"joiners": 1})
+
+
+def test_a_node_of_two_cores_is_two_stores_that_move_end_and_are_asked_together(tmp_path: Path) -> None:
+    """Both of each node are started, asked, and gone with their node; a replica moves to a node that has none."""
+
+    async def story(cluster: SimulatedCluster) -> None:
+        client = await session(cluster, "n1")
+        for number in range(20):
+            await client.put(f"k{number}", number)
+        leaders = await cluster.leaders()
+        assert set(leaders) == {"1", "2", "3", "4"}
+        assert set(leaders.values()) <= set(cluster.nodes)
+        (moved,) = (await cluster.reshape("move", "n2", 7)).probes
+        assert moved["proves"]
+        on = [store.rpartition(".")[0] for store in moved["after"]]
+        assert len(set(on)) == 3, "no two on one node"
+        (cut,) = (await cluster.reshape("split", "n1", 3)).probes
+        assert cut["proves"]
+        drained = (await cluster.reshape("drain", "n3", 5)).probes
+        assert drained
+        assert not any(store.startswith("n3.") for one in drained for store in one["after"])
+        for name in ("n1", "n2"):
+            assert (await cluster.kill(name)).took_effect
+            assert (await cluster.start(name)).took_effect
+        client = await session(cluster, "n1")
+        assert [await client.get(f"k{number}") for number in range(20)] == list(range(20))
+        addresses = {name: cluster.direct_address(name) for name in cluster.nodes}
+        states, silent = await cluster.system.final_states(addresses, digests=False)  # type: ignore[attr-defined]
+        assert silent == []
+        held = [(state.node.rpartition(".")[0], state.range) for state in states]
+        assert len(held) == len(set(held)) == 15
+        assert {state.node.rpartition(".")[2] for state in states} == {"1", "2"}
+
+    run(tmp_path, story, nodes=["n1", "n2", "n3", "n4"], options={"cores": 2})
+
+
+def test_a_range_that_cannot_be_moved_now_does_not_keep_a_node_from_being_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first refusal ended the whole step, and what had been moved before it was no evidence of anything."""
+    original, asked = Client.move, []
+
+    async def move(self: Client, range_id: int, source: str, target: str) -> RangeSeen:
+        asked.append(range_id)
+        if range_id == asked[0]:
+            raise RetryError(True, "unavailable", f"range {range_id} is being moved already")
+        return await original(self, range_id, source, target)
+
+    async def story(cluster: SimulatedCluster) -> None:
+        monkeypatch.setattr(Client, "move", move)
+        evidence = await cluster.reshape("drain", "n3", 5)
+        assert len(asked) > 1
+        assert len(evidence.probes) == len(asked) - 1
+        assert evidence.took_effect
+        left = await cluster.system.final_states(  # type: ignore[attr-defined]
+            {"n3": cluster.direct_address("n3")}, digests=False
+        )
+        assert [state.range for state in left[0]] == [str(asked[0])]
+        evidence = await cluster.reshape("drain", "n3", 5)
+        assert not evidence.took_effect
+        assert "being moved already" in str(evidence.probes)
+
+    run(tmp_path, story, nodes=["n1", "n2", "n3", "n4"])
+
+
 def test_the_same_seed_takes_the_same_steps(tmp_path: Path) -> None:
     def steps(folder: Path) -> tuple[int, int]:
         seen: list[tuple[int, int]] = []
@@ -124,3 +249,32 @@ def test_the_same_seed_takes_the_same_steps(tmp_path: Path) -> None:
         return seen[0]
 
     assert steps(tmp_path / "a") == steps(tmp_path / "b")
+
+
+def test_a_coordinator_that_is_to_die_anywhere_dies_at_a_step_that_is_come_to(tmp_path: Path) -> None:
+    """All that is written lies in one range, so two steps of twelve are."""
+
+    async def story(cluster: SimulatedCluster) -> None:
+        client = await session(cluster, "n1")
+
+        async def writes() -> None:
+            for number in range(1000):
+                with suppress(SessionError, TimeoutError):
+                    async with asyncio.timeout(0.2), client.transaction() as transaction:
+                        await transaction.put("a", number)
+
+        writing = asyncio.get_running_loop().create_task(writes(), context=cluster.client_context())
+        await asyncio.sleep(0.5)
+        steps = Coordinator()
+        step = Step(1, 0, "coordinator", None, "one", 0, {"draw": 5})
+        died = set()
+        for draw in range(6):
+            evidence = await cluster.reshape("forsake", "n1", steps.drawn(step, random.Random(draw)))
+            assert evidence.took_effect
+            died.add(evidence.probes[0]["what"])
+        assert died == {
+            f"coordinators of n1 died at commit{which}" for which in ("-at-once-sent", "ted-at-once")
+        }
+        writing.cancel()
+
+    run(tmp_path, story)

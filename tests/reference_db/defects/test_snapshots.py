@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from reference_db.api import ClientGet, ClientPut
-from reference_db.defects import snap_keeps_suffix, snap_not_loaded
-from reference_db.node import NodeOptions
+from reference_db.defects import snap_keeps_suffix, snap_not_atomic, snap_not_loaded, snap_piece_skipped
+from reference_db.invariants import Watcher
+from reference_db.node import Node, NodeOptions
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import Refused, Unanswered, World
 
@@ -96,3 +98,66 @@ def test_a_snapshot_replaces_the_whole_log() -> None:
 
     terms = run_virtually(story())
     assert terms == sorted(terms)
+
+
+SMALL_PIECES = NodeOptions(
+    log_entries_kept=10, log_bytes_most=1000, snapshot_chunk_bytes=100, snapshot_bytes_per_second=2500
+)
+"""One or two pieces a tick, so that a frame has one and not a whole window."""
+
+
+async def come_back_by_pieces(seed: int, plant: Callable[[Node], None] | None, *, drop: float) -> World:
+    """n3 is down while many keys are written, and is given a snapshot of many pieces, over links that drop frames."""
+    world = World(seed=seed, ranges=1, options=SMALL_PIECES, plant=plant, watcher=Watcher())
+    world.start_all()
+    await world.wait_until_led()
+    world.crash("n3")
+    await world.wait_for(lambda: world.leader(1) in ("n1", "n2"))
+    await write_many(world, "n1", 60, b"x" * 20)
+    world.slow_disks["n3"] = (0.05, 0.05)
+    world.start("n3")
+    world.drop = drop
+    await world.wait_for(lambda: world.nodes["n3"].store.snapshots.placed == 1, 60.0, step_s=0.001)
+    return world
+
+
+async def lose_a_piece(plant: Callable[[Node], None] | None) -> tuple[list[str], int]:
+    """What the invariants say, and how many keys n3 holds."""
+    world = await come_back_by_pieces(4, plant, drop=0.3)
+    world.heal()
+    await asyncio.sleep(2.0)
+    world.look("n3")
+    state = world.nodes["n3"].store.replicas[1].state
+    held = sum(state.mvcc.newest(b"k%d" % number) is not None for number in range(60))
+    await world.stop()
+    return [one.name for one in world.violations], held
+
+
+def test_a_piece_that_is_not_missed_is_missing_in_the_state() -> None:
+    names, held = run_virtually(lose_a_piece(snap_piece_skipped.plant))
+    assert names
+    assert held < 60
+
+
+def test_a_piece_that_is_lost_is_sent_again() -> None:
+    assert run_virtually(lose_a_piece(None)) == ([], 60)
+
+
+async def die_while_it_is_put_in_place(seed: int, plant: Callable[[Node], None] | None) -> list[str]:
+    """n3 dies in the turn that puts its snapshot in place; its disk keeps a random prefix of the batches. What the
+    invariants say when it is back."""
+    world = await come_back_by_pieces(seed, plant, drop=0.0)
+    world.crash("n3")
+    world.start("n3")
+    await asyncio.sleep(3.0)
+    await world.stop()
+    return [one.name for one in world.violations]
+
+
+def test_half_a_snapshot_under_the_old_index_is_found_when_the_node_is_back() -> None:
+    assert any(run_virtually(die_while_it_is_put_in_place(seed, snap_not_atomic.plant)) for seed in range(4))
+
+
+def test_half_a_snapshot_is_finished_before_anybody_looks() -> None:
+    for seed in range(4):
+        assert run_virtually(die_while_it_is_put_in_place(seed, None)) == []

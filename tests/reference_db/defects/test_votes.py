@@ -26,6 +26,7 @@ async def vote_and_lose_power(plant: Plant | None) -> dict[int, set[str]]:
     n1, n2 = (world.nodes[name].store.replicas[1].group for name in ("n1", "n2"))
     term = n1.term + 1
     world.nodes["n1"].store.replicas[1].group.transfer_leadership(2)
+    world.nodes["n1"].store._touch(world.nodes["n1"].store.replicas[1])
     await world.wait_for(lambda: n1.core.vote == 2, what="n1's vote", step_s=0.0001)
     world.cut.add(("n2", "n1"))
     await world.wait_for(lambda: n2.is_leader, what="n2 to lead", step_s=0.0001)

@@ -16,7 +16,7 @@ from reference_db.api import (
     RangeRequest,
     TransactionStatus,
 )
-from reference_db.gateway.coordinator import DELETE_RECORDS_S
+from reference_db.gateway.protocols.deciding import DELETE_RECORDS_S
 from reference_db.node import ClientConnection
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import Refused, World

@@ -19,7 +19,7 @@ from reference_db.txn.command import (
 from reference_db.txn.locks import Intent
 from reference_db.txn.record import TransactionRecord
 
-PENDING, COMMITTED, ABORTED, _ = TransactionStatus
+PENDING, COMMITTED, ABORTED, _, STAGING = TransactionStatus
 ALICE = Transaction(b"A" * 16, b"a", Timestamp(1), Timestamp(1))
 BOB = Transaction(b"B" * 16, b"b", Timestamp(2), Timestamp(2))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reference_db.api import ClientPut
+from reference_db.api import ClientMerge, ClientPut
 from reference_db.invariants import INVARIANTS, Watcher, WatcherBroken
 from reference_db.node import Node
 from reference_db.raft.messages import Entry, HardState
@@ -173,7 +173,7 @@ async def _after_a_restart(damage: Callable[[World], None], forget: bool = False
 def _forget_vote(world: World) -> None:
     engine = world.engines["n3"]
     batch = WriteBatch()
-    log = RaftLog(engine, 1, lambda: (b"", None))
+    log = RaftLog(engine, 1)
     state = log.hard_state
     batch.put(keys.hard_state_key(1), b"\x93" + bytes((state.term, 0, state.commit)))
     engine.write(batch)
@@ -233,5 +233,30 @@ def test_a_watcher_that_fails_says_so_and_does_not_disturb_the_node() -> None:
 
 
 def test_every_invariant_is_broken_by_some_test() -> None:
-    texts = "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("test_*.py")))
+    tests = Path(__file__).parents[1]
+    texts = "".join(path.read_text() for path in sorted(tests.rglob("test_*.py")))
     assert [name for name in INVARIANTS if f'"{name}"' not in texts] == []
+
+
+def test_what_a_range_had_made_durable_counts_also_where_it_was_absorbed() -> None:
+    """A member that has yet to hear of the merge may commit an entry that the others acknowledged before theirs: they
+    have no such range any more, and had the entry on their disks (register, seed 210)."""
+
+    async def story() -> None:
+        watcher = Watcher()
+        world = World(seed=1, ranges=2, watcher=watcher)
+        world.start_all()
+        await some_writes(world)
+        before = {name: durable.has(1, 1) for name, _, _, durable in watcher._images(2)}
+        assert set(before) == set(world.names)
+        await world.ask("n1", ClientMerge(b""))
+        await world.wait_for(
+            lambda: all(2 not in node.store.replicas for node in world.nodes.values()), what="one range"
+        )
+        assert {name: durable.has(1, 1) for name, _, _, durable in watcher._images(2)} == before
+        watcher.forget_disk("n3")
+        assert [name for name, *_ in watcher._images(2)] == ["n1", "n2"], "a disk that is lost holds nothing"
+        assert world.violations == []
+        await world.stop()
+
+    run_virtually(story())

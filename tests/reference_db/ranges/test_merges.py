@@ -15,6 +15,7 @@ from reference_db.api import (
     ClientPut,
     ClientScan,
     ClientSplit,
+    ClientTransfer,
     CommitTransaction,
 )
 from reference_db.node import ClientConnection, NodeOptions
@@ -214,6 +215,19 @@ def test_a_replica_dies_at_any_moment_of_a_merge(victim: str, seed: int) -> None
     run_virtually(story())
 
 
+def cut_off_when_frozen(world: World, driver: str, behind: str, seen: bool) -> None:
+    """Once all replicas are frozen, `behind` is cut off; the driver has seen them frozen, or has not."""
+    reshaper = world.nodes[driver].reshaper
+    all_frozen: Callable[..., Coroutine[Any, Any, bool]] = reshaper._all_frozen
+
+    async def then_cut(*arguments: Any) -> bool:
+        assert await all_frozen(*arguments)
+        world.isolate(behind)
+        return seen
+
+    reshaper._all_frozen = then_cut  # type: ignore[method-assign]
+
+
 def test_a_follower_that_missed_the_merge_gets_the_wide_range_and_gives_up_the_other() -> None:
     """It said that it is frozen, and was cut off before it heard that the range was absorbed."""
 
@@ -221,15 +235,7 @@ def test_a_follower_that_missed_the_merge_gets_the_wide_range_and_gives_up_the_o
         world = await two_ranges(options=SHORT_LOG)
         behind = other_than(world, world.leader(1), world.leader(2))
         driver = other_than(world, behind)
-        reshaper = world.nodes[driver].reshaper
-        all_frozen: Callable[..., Coroutine[Any, Any, bool]] = reshaper._all_frozen
-
-        async def then_cut(*arguments: Any) -> bool:
-            assert await all_frozen(*arguments)
-            world.isolate(behind)
-            return True
-
-        reshaper._all_frozen = then_cut  # type: ignore[method-assign]
+        cut_off_when_frozen(world, driver, behind, seen=True)
         await world.ask(driver, ClientMerge(b"k1"), timeout_s=8)
         assert len(world.nodes[behind].store.replicas) == 2
         for number in range(40):
@@ -239,6 +245,33 @@ def test_a_follower_that_missed_the_merge_gets_the_wide_range_and_gives_up_the_o
         await world.wait_for(lambda: same_everywhere(world), what="all caught up", timeout_s=30)
         assert spans(world, behind) == [(1, b"", None, 4)]
         assert world.trace.marks["a snapshot brought a merge that was missed"] == 1  # type: ignore[attr-defined]
+        await all_there(world, behind)
+        await ended(world)
+
+    run_virtually(story())
+
+
+def test_a_range_that_a_snapshot_has_thawed_is_not_stuck() -> None:
+    """A follower saw it frozen, and not thawed; what brings it up to date is a snapshot, and then it leads."""
+
+    async def story() -> None:
+        world = await two_ranges(options=SHORT_LOG)
+        behind = other_than(world, world.leader(1), world.leader(2))
+        driver = other_than(world, behind)
+        cut_off_when_frozen(world, driver, behind, seen=False)
+        with pytest.raises(Refused, match="it is thawed again"):
+            await world.ask(driver, ClientMerge(b"k1"), timeout_s=8)
+        await asyncio.sleep(5)
+        assert is_frozen(world), "for longer than a merge takes, where nobody has heard that it is over"
+        for number in range(40):
+            await world.ask(driver, ClientPut(b"k%d" % (5 + number % 5), b"v%d" % (5 + number % 5)))
+        world.heal()
+        await world.wait_for(lambda: same_everywhere(world), what="all caught up", timeout_s=30)
+        assert world.trace.marks["a replica was restored from a snapshot"] > 0  # type: ignore[attr-defined]
+        await world.ask(driver, ClientTransfer(2, behind), timeout_s=8)
+        await world.wait_for(lambda: world.leader(2) == behind, what="it leads")
+        assert world.nodes[behind].store.stuck_ranges() == []
+        await asyncio.sleep(3)
         await all_there(world, behind)
         await ended(world)
 
@@ -274,7 +307,7 @@ def test_a_transaction_over_both_ranges_goes_on_across_their_merge() -> None:
         number = await world.ask("n2", BeginTransaction(), client)
         await world.ask("n2", ClientPut(b"k1", b"1", number), client)
         await world.ask("n2", ClientPut(b"k7", b"2", number), client)
-        coordinator = world.nodes["n2"].coordinator
+        coordinator = world.nodes["n2"].coordinator.record
         decide: Any = coordinator._decide
 
         async def merge_first(*arguments: Any) -> Any:

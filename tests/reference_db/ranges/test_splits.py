@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from reference_db.api import (
@@ -134,13 +135,13 @@ def test_writes_go_on_while_their_range_is_split_again_and_again(seed: int) -> N
 
 def test_a_transaction_goes_on_across_a_split_between_its_writes_and_its_commit() -> None:
     async def story() -> None:
-        world = await begun()
+        world = await begun(options=msgspec.structs.replace(SETTLED, one_range_commit=False))
         client = ClientConnection()
         number = await world.ask("n2", BeginTransaction(), client)
         assert await world.ask("n2", ClientGet(b"a", number), client) is None
         await world.ask("n2", ClientPut(b"a", b"1", number), client)
         await world.ask("n2", ClientPut(b"z", b"2", number), client)
-        coordinator = world.nodes["n2"].coordinator
+        coordinator = world.nodes["n2"].coordinator.record
         decide = coordinator._decide
 
         async def split_first(*arguments: Any) -> Any:

@@ -17,6 +17,16 @@ GOOD = {
 }
 
 
+JOIN = {"clients": [["127.0.0.1", 7101]], "address": ["127.0.0.1", 7004]}
+
+
+def test_a_node_that_joins_is_none_of_the_founders() -> None:
+    peers = {**GOOD["peers"], "n1": ["127.0.0.1", 7001]}  # type: ignore[dict-item]
+    config, _ = parse_config(json.dumps({**GOOD, "node": "n4", "peers": peers, "join": JOIN}).encode())
+    assert config.join is not None
+    assert config.join.address == ("127.0.0.1", 7004)
+
+
 def parse(**changes: object) -> object:
     return parse_config(json.dumps({**GOOD, **changes}).encode())
 
@@ -40,6 +50,10 @@ def test_defaults_are_filled_in() -> None:
         ({"nonsense": 1}, "nonsense"),
         ({"peer_listen": "here"}, "peer_listen"),
         ({"nodes": ["n1", "n2", "n2"]}, "named twice"),
+        ({"join": JOIN}, "'n1' is among the nodes n1, n2, n3: only others join"),
+        ({"options": {"zones": "n1"}}, "must be NODE:ZONE"),
+        ({"options": {"zones": "n1:eu", "leader_zones": "eu/us"}}, "leader_zones names us: no node is there"),
+        ({"options": {"dead_after_ms": 1}}, "dead_after_ms is 1"),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, object], named: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,13 +14,13 @@ from reference_db.raft.messages import ENTRY_OVERHEAD_BYTES, ConfState, Entry, E
 from reference_db.storage import keys
 from reference_db.storage.engine import MemoryEngine, WriteBatch
 from reference_db.storage.raft_log import RaftLog, bootstrap_range
-from reference_db.storage.range_snapshot import AppliedState, put_applied_state
+from reference_db.storage.range_snapshot import AppliedState, put_applied_state, take_snapshot
 
 RANGE = 7
 
 
 def opened(engine: MemoryEngine, cache_bytes: int = 4 << 20) -> RaftLog:
-    return RaftLog(engine, RANGE, lambda: (b"", None), cache_bytes)
+    return RaftLog(engine, RANGE, cache_bytes)
 
 
 def new_log(cache_bytes: int = 4 << 20) -> tuple[MemoryEngine, RaftLog]:
@@ -29,6 +30,12 @@ def new_log(cache_bytes: int = 4 << 20) -> tuple[MemoryEngine, RaftLog]:
     engine.write(batch)
     engine.sync()
     return engine, opened(engine, cache_bytes)
+
+
+def whole(engine: MemoryEngine, log: RaftLog) -> Snapshot:
+    """A snapshot with all data in it."""
+    data = take_snapshot(engine, RANGE, b"", None).encode()
+    return msgspec.structs.replace(log.snapshot(), data=data)
 
 
 def append(engine: MemoryEngine, log: RaftLog, *terms_and_indexes: tuple[int, int]) -> None:
@@ -145,11 +152,11 @@ def test_two_ranges_dont_meet() -> None:
     batch = WriteBatch()
     bootstrap_range(batch, RANGE + 1, b"", [1])
     engine.write(batch)
-    other = RaftLog(engine, RANGE + 1, lambda: (b"", None))
+    other = RaftLog(engine, RANGE + 1)
     append(engine, log, (1, 1), (1, 2))
     append(engine, other, (9, 1))
     assert shape(opened(engine)) == [(1, 1), (1, 2)]
-    assert shape(RaftLog(engine, RANGE + 1, lambda: (b"", None))) == [(9, 1)]
+    assert shape(RaftLog(engine, RANGE + 1)) == [(9, 1)]
 
 
 def test_a_snapshot_carries_data_and_applied_index_of_one_batch() -> None:
@@ -160,6 +167,8 @@ def test_a_snapshot_carries_data_and_applied_index_of_one_batch() -> None:
     put_applied_state(batch, RANGE, AppliedState(2, 1, ConfState((1, 2, 3))))
     engine.write(batch)
     snapshot = log.snapshot()
+    assert not snapshot.data, "it is read when it is sent"
+    snapshot = whole(engine, log)
     assert (snapshot.index, snapshot.term, snapshot.conf_state) == (2, 1, ConfState((1, 2, 3)))
 
     target_engine, target = new_log()
@@ -209,7 +218,7 @@ def test_it_answers_as_a_store_in_memory_does(seed: int, steps: int, cache_bytes
                 put_applied_state(batch, RANGE, AppliedState(index, term))
                 source_engine.write(batch)
                 batch = WriteBatch()
-                log.restore(batch, source.snapshot())
+                log.restore(batch, whole(source_engine, source))
                 engine.write(batch)
                 model.restore(Snapshot(index, term))
             case "restart":

@@ -12,16 +12,18 @@ from reference_db.api import (
     RangeRequest,
     Result,
     Transaction,
+    TransactionProtocol,
 )
 from reference_db.storage.engine import MemoryEngine, WriteBatch
 from reference_db.timestamp import HybridClock, Timestamp
+from reference_db.txn.by_protocol import evaluate_write
 from reference_db.txn.command import Command, decode_command
 from reference_db.txn.evaluate import (
     Evaluation,
     Leadership,
     begin_read,
     evaluate_read,
-    evaluate_write,
+    note_applied,
     why_invalid,
 )
 from reference_db.txn.state import RangeState
@@ -101,6 +103,8 @@ class OneLeader:
         )
         if evaluation.command is not None:
             assert self.apply(evaluation.command)
+            request = RangeRequest(1, 1, 1, operations, timestamp, transaction, pushed, may_forward)
+            note_applied(request, evaluation.reply, evaluation.command.timestamp, self.leadership)
         return evaluation.reply
 
     def result(self, *operations: RangeOperation, **options: object) -> Result:
@@ -121,7 +125,9 @@ class OneLeader:
         assert isinstance(error, IntentConflict), error
         return error
 
-    def transaction(self, number: int, anchor: Key = b"a") -> Transaction:
+    def transaction(
+        self, number: int, anchor: Key = b"a", protocol: TransactionProtocol = TransactionProtocol.RECORD
+    ) -> Transaction:
         """A transaction that begins now."""
         now = self.clock.now()
-        return Transaction(b"%016d" % number, anchor, now, now)
+        return Transaction(b"%016d" % number, anchor, now, now, protocol)

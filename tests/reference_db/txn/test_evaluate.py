@@ -46,7 +46,7 @@ from reference_db.txn.latches import LatchSpan
 
 from .one_leader import SECOND, OneLeader
 
-PENDING, COMMITTED, ABORTED, MISSING = TransactionStatus
+PENDING, COMMITTED, ABORTED, MISSING, STAGING = TransactionStatus
 
 
 @pytest.fixture
@@ -421,6 +421,15 @@ def test_commit_resolve_forget(leader: OneLeader) -> None:
     assert leader.result(DeleteRecord(owner)) == RecordState(MISSING)
     assert leader.state.records == {}
     assert len(leader.state.locks) == 0
+
+
+def test_an_intent_that_is_named_twice_is_made_final_once(leader: OneLeader) -> None:
+    """Two scans that overlap meet the same intent: with two versions at one timestamp no replica could go on."""
+    owner = with_intent(leader)
+    at = leader.clock.now()
+    commit(leader, owner, at)
+    assert leader.result(ResolveIntents(owner.id, (b"a", b"a"), COMMITTED, at)) == Resolved(1)
+    assert leader.result(Get(b"a")) == ValueResult(b"new", at)
 
 
 def test_the_decision_may_resolve_its_own_ranges_intents_in_one_command(leader: OneLeader) -> None:
@@ -816,6 +825,7 @@ def test_latches_cover_what_an_evaluation_looks_at() -> None:
     assert spans(Refresh(b"a", b"b", NOW)) == [LatchSpan(b"da", b"db", False)]
     record = LatchSpan(b"t" + SOME.id)
     assert spans(CreateRecord(()), WriteIntent(b"k", b"")) == [record, LatchSpan(b"dk")]
+    assert spans(WriteIntent(b"k", b"")) == [LatchSpan(b"dk"), LatchSpan(record.start, None, False)]
     assert spans(HeartbeatRecord()) == spans(DeleteRecord(SOME)) == [record]
     assert spans(PushTransaction(SOME, PushKind.ABORT)) == [record]
     assert spans(EndTransaction(True, local_keys=(b"k",))) == [record, LatchSpan(b"dk")]

@@ -6,15 +6,17 @@ what the replay holds. That is stronger than asking whether some order exists.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from reference_db.api import IntentState, QueryIntent, RangeReply, RangeRequest
 from reference_db.storage import keys as layout
 from reference_db.storage.engine import Engine, MemoryEngine
-from reference_db.storage.mvcc import Mvcc
+from reference_db.storage.mvcc import Mvcc, decode_version
 from reference_db.storage.rocks_engine import RocksEngine
 from reference_db.timestamp import Timestamp
 from reference_db.txn import evaluate
@@ -32,9 +34,10 @@ def run_world(
     chaos: float = 0.005,
     deaths: float = 0.0,
     make_engine: Callable[[], Engine] = MemoryEngine,
+    ways: tuple[str, ...] = ("record",),
 ) -> World:
     """Clients run transactions and plain requests one after another; then the storm ends and everything is cleaned."""
-    world = World(seed, chaos, deaths, make_engine=make_engine)
+    world = World(seed, chaos, deaths, make_engine=make_engine, ways=ways)
     for number in range(clients):
         coordinator = Coordinator(world, f"c{number}")
         world.start(coordinator.work(rounds), coordinator.clock, may_die=True)
@@ -55,7 +58,7 @@ def all_versions(world: World) -> list[tuple[Timestamp, bytes, bytes | None]]:
     for one in world.ranges:
         for encoded, raw in one.engine.scan(*layout.span(layout.VERSION, b"", None)):
             key, timestamp = layout.split_version_key(encoded)
-            versions.append((timestamp, key, raw[1:] if raw[:1] == b"\x01" else None))
+            versions.append((timestamp, key, decode_version(timestamp, raw).value))
     return sorted(versions, key=lambda version: (version[0], version[1]))
 
 
@@ -132,6 +135,28 @@ def test_calm_water(seed: int) -> None:
         assert len(one.latches) == 0
 
 
+ALL_WAYS = ("record", "staged", "staged", "at-once")
+
+
+@pytest.mark.parametrize("seed", range(400, 416))
+def test_transactions_commit_in_all_ways(seed: int) -> None:
+    ran = run_world(seed, deaths=0.003 * (seed % 2), ways=ALL_WAYS)
+    assert problems(ran) == []
+
+
+def test_each_way_is_gone() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(400, 408):
+        counts.update(run_world(seed, deaths=0.01, ways=ALL_WAYS).committed_by)
+    assert min(counts[way] for way in ("staged", "at-once", "recovery")) > 5, counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2000, 2200))
+def test_many_worlds_in_all_ways(seed: int) -> None:
+    assert problems(run_world(seed, rounds=20, chaos=0.01, deaths=0.003, ways=ALL_WAYS)) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1000, 1200))
 def test_many_worlds(seed: int) -> None:
@@ -157,11 +182,11 @@ def test_a_seed_is_one_world_on_the_simulated_disk_and_on_the_real_one(tmp_path:
             leader.engine.close()
 
 
-def is_caught(worlds: int = 40) -> bool:
+def is_caught(worlds: int = 40, ways: tuple[str, ...] = ("record",)) -> bool:
     """Is anything found in one of these worlds? An assertion of the database counts."""
     for seed in range(worlds):
         try:
-            if problems(run_world(seed, deaths=0.002)):
+            if problems(run_world(seed, deaths=0.002, ways=ways)):
                 return True
         except AssertionError:
             return True
@@ -207,6 +232,36 @@ def test_the_test_notices_unconfirmed_answers(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(world, "evaluate_write", hasty)
     assert is_caught()
+
+
+def test_the_test_notices_recoveries_that_keep_nothing_from_coming(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An intent that was not there, and comes afterwards where it was to, commits what was recovered as aborted."""
+    honest = world.begin_read
+
+    def unnoted(request, leadership, now):  # type: ignore[no-untyped-def]
+        if isinstance(request.operations[0], QueryIntent):
+            return request.timestamp
+        return honest(request, leadership, now)
+
+    monkeypatch.setattr(world, "begin_read", unnoted)
+    assert is_caught(80, ("staged",))
+
+
+def test_the_test_notices_recoveries_that_only_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed by its intents alone is aborted by who meets one of them."""
+    monkeypatch.setattr(evaluate, "_evaluate_queries", never_found)
+    assert is_caught(ways=("staged",))
+
+
+def never_found(request: RangeRequest, state: object, timestamp: Timestamp) -> evaluate.Evaluation:
+    results = tuple(IntentState(False) for _ in request.operations)
+    return evaluate.Evaluation(RangeReply(request.request_id, results, timestamp))
+
+
+def test_the_test_notices_commits_at_once_that_happen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader that forgets what it has committed at once, and is asked again."""
+    monkeypatch.setattr(TransactionMarkers, "commit", lambda self, transaction_id, at, now: None)
+    assert is_caught(ways=("at-once",))
 
 
 def test_keys_lie_in_both_ranges() -> None:

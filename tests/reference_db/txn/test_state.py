@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import msgspec
@@ -21,12 +22,15 @@ from reference_db.txn.command import (
     PutIntent,
     PutRecord,
     PutVersion,
+    RaiseThreshold,
+    RememberReply,
     RemoveIntent,
     RemoveRecord,
     decode_command,
 )
 from reference_db.txn.locks import Intent
 from reference_db.txn.record import TransactionRecord
+from reference_db.txn.sessions import SessionReply
 from reference_db.txn.state import RangeState
 
 
@@ -80,6 +84,78 @@ def test_memory_mirrors_the_engine_and_replicas_agree(seed: int, count: int) -> 
         assert in_memory(state) == in_memory(RangeState(one, b"", None))
     for key in (b"a", b"b", b"c\x00"):
         assert states[0].mvcc.newest(key) == states[1].mvcc.newest(key)
+
+
+def session_id(who: int) -> bytes:
+    return bytes([1 + who]) * keys.SESSION_ID_BYTES
+
+
+def bookkeeping(stream: random.Random, some_keys: list[bytes], count: int, since: int = 0) -> list[Command]:
+    """Thresholds that rise, and replies to sessions, of which the oldest are forgotten."""
+    commands = []
+    known: list[tuple[bytes, bytes]] = []
+    rising = itertools.count(since, stream.randrange(1, 50))
+    for _ in range(count):
+        at = Timestamp(next(rising))
+        mutation: Mutation
+        if stream.random() < 0.4:
+            mutation = RaiseThreshold(at)
+        else:
+            key, session = stream.choice(some_keys), session_id(stream.randrange(3))
+            forgotten = (known.pop(0),) if known and stream.random() < 0.5 else ()
+            known.append((key, session))
+            mutation = RememberReply(key, session, SessionReply(1, at, None), forgotten)
+        commands.append(Command(1, at, (mutation,)))
+    return commands
+
+
+@given(st.integers(0, 2**32))
+def test_a_merge_and_what_follows_it_in_the_same_batch_leave_the_same_bytes(seed: int) -> None:
+    """One replica has an entry a batch; another, which was behind, all in one: the neighbour is absorbed, the wide
+    range goes on, and is cut again. What was absorbed has to count at once, and not when the batch is written."""
+    stream = random.Random(seed)
+    engines = MemoryEngine(), MemoryEngine()
+    before = [
+        (start, end, bookkeeping(stream, some, stream.randrange(6)))
+        for start, end, some in ((b"", b"m", [b"a", b"k"]), (b"m", None, [b"m", b"x"]))
+    ]
+    after = bookkeeping(stream, [b"a", b"k", b"m", b"x"], stream.randrange(4), since=500)
+    forgotten = tuple((key, session_id(who)) for key in (b"a", b"m", b"x") for who in range(3))
+    last = RememberReply(b"k", session_id(0), SessionReply(9, Timestamp(1000), None), forgotten)
+    after.append(Command(1, Timestamp(1000), (last,)))
+    cut = stream.choice([b"c", b"m", b"p"])
+    states = []
+    for engine, is_behind in zip(engines, (False, True), strict=True):
+        for start, end, commands in before:
+            batch = WriteBatch()
+            state = RangeState(engine, start, end)
+            for command in commands:
+                state.apply(command, 1, batch)
+            engine.write(batch)
+        state = RangeState(engine, b"", b"m")
+        batch = WriteBatch()
+        state.widen(b"m", None)
+        for command in (*after, None):
+            if command is None:
+                state.narrow(cut, batch)
+            else:
+                state.apply(command, 1, batch)
+            if not is_behind:
+                engine.write(batch)
+                batch = WriteBatch()
+        engine.write(batch)
+        states.append(state)
+    assert contents(engines[0]) == contents(engines[1])
+    for engine, state in zip(engines, states, strict=True):
+        loaded = RangeState(engine, b"", cut)
+        assert state.threshold == loaded.threshold
+        assert replies(state) == replies(loaded)
+
+
+def replies(state: RangeState) -> object:
+    if state.sessions is None:
+        return ZERO, ()
+    return state.sessions.horizon, state.sessions.oldest(1000)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 25))

@@ -14,6 +14,7 @@ from functools import partial
 
 from reference_db.api import (
     Ambiguous,
+    CommitAtOnce,
     CompareAndSet,
     Compared,
     CreateRecord,
@@ -22,16 +23,19 @@ from reference_db.api import (
     Get,
     HeartbeatRecord,
     IntentConflict,
+    IntentState,
     NotLeader,
     Pushed,
     PushKind,
     PushTransaction,
     Put,
+    QueryIntent,
     RangeOperation,
     RangeReply,
     RangeRequest,
     ReadUncertain,
     RecordState,
+    RecoverTransaction,
     Refresh,
     ResolveIntents,
     Scan,
@@ -52,12 +56,13 @@ from reference_db.txn.evaluate import (
     evaluate_read,
     evaluate_write,
     latch_spans,
+    note_applied,
     why_invalid,
 )
 from reference_db.txn.latches import Latches, LatchGuard
 from reference_db.txn.state import RangeState
 
-PENDING, COMMITTED, ABORTED, MISSING = TransactionStatus
+PENDING, COMMITTED, ABORTED, MISSING, STAGING = TransactionStatus
 
 HOUR = 3_600_000_000_000
 EXPIRY_NS = 400_000
@@ -162,6 +167,8 @@ class Range:
         if self.log:
             command, waiting = self.log.pop(0)
             self.carry_out(command)
+            if waiting.epoch == self.epoch and waiting.answer is not None:
+                note_applied(waiting.request, waiting.answer, command.timestamp, self.leadership)
             self.finish(waiting)
 
     def carry_out(self, command: Command) -> None:
@@ -240,7 +247,12 @@ class World:
         deaths: float = 0.0,
         copies: float = 0.03,
         make_engine: Callable[[], Engine] = MemoryEngine,
+        ways: tuple[str, ...] = ("record",),
     ) -> None:
+        """`ways` are those in which transactions may commit: `record`, `staged`, and `at-once` where all that a
+        transaction writes is in one range."""
+        self.ways = ways
+        self.committed_by = dict.fromkeys((*ways, "recovery"), 0)
         self.make_engine = make_engine
         self.stream = random.Random(seed)
         self.copies = copies
@@ -328,6 +340,7 @@ def may_be_repeated(request: RangeRequest) -> bool:
     """Does a router send it again when it hears nothing? Then copies of it wander about, and arrive when they like."""
     return not any(
         isinstance(operation, Put | CompareAndSet)
+        or (isinstance(operation, CommitAtOnce) and not operation.asked_before)
         or (isinstance(operation, EndTransaction) and operation.commit)
         for operation in request.operations
     )
@@ -384,12 +397,32 @@ class Coordinator:
             reply = yield from self.ask(range_of(one.transaction.anchor), push)
             state = reply.results[0]
             assert isinstance(state, RecordState)
+            if state.status == STAGING and state.keys:
+                state = yield from self.recover(one.transaction, state)
             if state.status in (COMMITTED, ABORTED):
                 resolve = ResolveIntents(one.transaction.id, (one.key,), state.status, state.commit_timestamp)
                 yield from self.ask(number, resolve)
+            elif state.status in (STAGING, MISSING):
+                continue
             elif conflict.kind == PushKind.TIMESTAMP:
                 assert state.floor > conflict.above
                 pushed[one.transaction.id] = Pushed(one.transaction.id, state.floor)
+
+    def recover(
+        self, owner: Transaction, state: RecordState
+    ) -> Generator[Requests, list[RangeReply], RecordState]:
+        """Find out what became of a STAGING transaction."""
+        staged_at, committed = state.commit_timestamp, True
+        for key in self.world.stream.sample(state.keys, len(state.keys)):
+            reply = yield from self.ask(range_of(key), QueryIntent(key, owner.id), timestamp=staged_at)
+            result = reply.results[0]
+            assert isinstance(result, IntentState)
+            committed = committed and result.found
+        reply = yield from self.ask(range_of(owner.anchor), RecoverTransaction(owner, staged_at, committed))
+        result = reply.results[0]
+        assert isinstance(result, RecordState)
+        self.world.committed_by["recovery"] += committed and result.status == COMMITTED
+        return result
 
     def begin(self) -> Done:
         self.count += 1
@@ -482,7 +515,127 @@ class Coordinator:
             done.committed = False
             return
         done.writes = {key: b"%s:%s" % (done.name.encode(), key) for key in to_write}
-        yield from self.commit(done, owner, spans, read_at)
+        ways = self.world.ways
+        way = ways[0] if len(ways) == 1 else stream.choice(ways)
+        if way == "at-once" and len({range_of(key) for key in to_write}) == 1:
+            yield from self.commit_at_once(done, owner, spans, read_at)
+        elif way == "staged":
+            yield from self.commit_staged(done, owner, spans, read_at)
+        else:
+            yield from self.commit(done, owner, spans, read_at)
+
+    def ended(self, done: Done, timestamp: Timestamp) -> None:
+        done.committed, done.timestamp, done.ended = True, timestamp, self.world.now_ns
+
+    def commit_at_once(
+        self, done: Done, owner: Transaction, spans: list[tuple[bytes, bytes | None]], read_at: Timestamp
+    ) -> Steps:
+        may_have_committed = False
+        commit_at = read_at
+        try:
+            for _ in range(30):
+                whole = CommitAtOnce(tuple(done.writes.items()), not spans, may_have_committed)
+                reply = yield from self.ask(
+                    range_of(owner.anchor), whole, transaction=owner, timestamp=commit_at, repeat=False
+                )
+                match reply.error:
+                    case None if self.world.stream.random() < 0.15:
+                        may_have_committed = True  # The reply got lost.
+                    case None:
+                        state = reply.results[0]
+                        assert isinstance(state, RecordState)
+                        assert state.status == COMMITTED
+                        self.ended(done, state.commit_timestamp)
+                        self.world.committed_by["at-once"] += 1
+                        return
+                    case TransactionPushed(floor=floor):
+                        yield from self.refresh(owner, spans, commit_at, floor)
+                        commit_at = floor
+                    case Ambiguous(reason=reason):
+                        if reason.startswith("an earlier request may have committed"):
+                            assert may_have_committed
+                            return
+                        may_have_committed = True
+                    case error:
+                        assert isinstance(error, TransactionAborted), error
+                        done.committed = False
+                        return
+            raise GiveUp("it is pushed and pushed")
+        except GiveUp:
+            if may_have_committed:
+                yield from self.settle(done, owner, tuple(done.writes))
+            else:
+                done.committed = False
+
+    def commit_staged(
+        self, done: Done, owner: Transaction, spans: list[tuple[bytes, bytes | None]], start: Timestamp
+    ) -> Steps:
+        stream, keys, home = self.world.stream, tuple(sorted(done.writes)), range_of(owner.anchor)
+        by_range = sorted({range_of(key) for key in keys})
+        stream.shuffle(by_range)
+        landed = start
+        try:
+            for number in by_range:
+                operations: list[RangeOperation] = [CreateRecord(keys, True)] if number == home else []
+                operations += [WriteIntent(k, done.writes[k]) for k in keys if range_of(k) == number]
+                reply = yield from self.ask(number, *operations, transaction=owner, timestamp=start)
+                if reply.error is not None:
+                    raise GiveUp(str(reply.error))
+                floors = [result.floor for result in reply.results if isinstance(result, RecordState)]
+                landed = max(landed, reply.timestamp, *floors)
+            if landed > start:
+                yield from self.refresh(owner, spans, start, landed)
+        except GiveUp:
+            yield from self.settle(done, owner, keys)
+            return
+        if landed == start:
+            self.ended(done, start)
+            self.world.committed_by["staged"] += 1
+            if stream.random() < 0.3:
+                return
+        local = tuple(key for key in keys if range_of(key) == home) if stream.random() < 0.5 else ()
+        end = EndTransaction(True, False, True, local)
+        reply = yield from self.ask(home, end, transaction=owner, timestamp=landed, repeat=False)
+        if reply.error is not None:
+            if not done.committed:
+                yield from self.settle(done, owner, keys)
+            else:
+                assert isinstance(reply.error, Ambiguous), reply.error
+            return
+        state = reply.results[0]
+        assert isinstance(state, RecordState)
+        assert state.status == COMMITTED
+        if not done.committed:
+            self.ended(done, state.commit_timestamp)
+        yield from self.clean_up(done, owner, keys, state)
+
+    def settle(self, done: Done, owner: Transaction, keys: tuple[bytes, ...]) -> Steps:
+        """Give up what may be committed by what is under way."""
+        home = range_of(owner.anchor)
+        try:
+            for _ in range(20):
+                abort = EndTransaction(False, asked_before=True)
+                reply = yield from self.ask(home, abort, transaction=owner, repeat=False)
+                if reply.error is not None:
+                    assert isinstance(reply.error, Ambiguous), reply.error
+                    if "record is gone" in reply.error.reason:
+                        return
+                    continue
+                state = reply.results[0]
+                assert isinstance(state, RecordState)
+                if state.status == STAGING:
+                    state = yield from self.recover(owner, state)
+                if state.status == MISSING:
+                    return
+                if state.status == COMMITTED:
+                    self.ended(done, state.commit_timestamp)
+                else:
+                    assert state.status == ABORTED, state
+                    done.committed = False
+                yield from self.clean_up(done, owner, keys, state)
+                return
+        except GiveUp:
+            return
 
     def refresh(
         self, owner: Transaction, spans: list[tuple[bytes, bytes | None]], since: Timestamp, until: Timestamp
@@ -550,7 +703,8 @@ class Coordinator:
             if state.status == ABORTED:
                 reply = yield from self.ask(range_of(owner.anchor), EndTransaction(False), transaction=owner)
                 assert reply.error is None, reply.error
-                assert reply.results[0].status == ABORTED, done  # type: ignore[union-attr]
+                # A deposed leader may still hold it for undecided, which nobody acts on.
+                assert reply.results[0].status in (ABORTED, STAGING), done  # type: ignore[union-attr]
             for number in range(len(SPANS)):
                 inside = tuple(key for key in keys if range_of(key) == number)
                 if inside:
@@ -566,7 +720,9 @@ class Coordinator:
         for _ in range(rounds):
             one = stream.choice(self.world.ranges)
             yield from self.ask(one.number, Get(next(key for key in KEYS if range_of(key) == one.number)))
-            decided = [record for record in one.state.records.values() if record.status != PENDING]
+            decided = [
+                record for record in one.state.records.values() if record.status in (COMMITTED, ABORTED)
+            ]
             if not decided:
                 continue
             record = stream.choice(decided)
@@ -589,7 +745,9 @@ class Coordinator:
                 reply = yield from self.ask(range_of(lock.transaction.anchor), push)
                 state = reply.results[0]
                 assert isinstance(state, RecordState)
-                if state.status == PENDING:
+                if state.status == STAGING and state.keys:
+                    state = yield from self.recover(lock.transaction, state)
+                if state.status in (PENDING, STAGING, MISSING):
                     self.world.now_ns += EXPIRY_NS
                     continue
                 resolve = ResolveIntents(lock.transaction.id, (key,), state.status, state.commit_timestamp)

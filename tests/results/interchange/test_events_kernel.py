@@ -235,6 +235,7 @@ OWN = st.builds(
     st.none() | st.integers(0, 99),
     st.none() | st.text(max_size=3),
     st.none() | st.just("final"),
+    st.none() | st.integers(-1, 10**20),
 )
 
 
@@ -256,6 +257,7 @@ def test_our_own_lines_are_read_as_msgspec_reads_them(operations):
         '{"index":0,"time":0,"process":0,"type":"maybe","f":"x"}',
         '{"index":0,"time":0,"process":0,"type":"ok","f":"x","key":1}',
         '{"index":0,"time":0,"process":0,"type":"ok","f":"x","node":1}',
+        '{"index":0,"time":0,"process":0,"type":"ok","f":"x","committed_at":"7"}',
         '[{"index":0,"time":0,"process":0,"type":"ok","f":"x"}]',
         '{"index":true,"time":0,"process":0,"type":"ok","f":"x"}',
     ],

@@ -248,6 +248,9 @@ def test_the_last_of_the_lines_may_be_torn():
     assert "the last line (line 2, column 1" in (reading.history.torn or "")
     with pytest.raises(HistoryError, match="line 2, column 1 "):
         events(whole.replace("}", "", 1))
+    for damaged in (whole.replace("1}\n", '1,"value":2}\n'), whole[:-3] + "\n"):
+        with pytest.raises(HistoryError, match=r"the event before it could be read; cut the file there"):
+            events(damaged)
 
 
 def test_a_text_in_no_format_says_what_was_tried():

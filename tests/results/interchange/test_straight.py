@@ -93,6 +93,30 @@ def test_whatever_is_different_takes_the_other_way(text):
     assert read_transactions(text.encode(), "edn", of_registers=False) is None
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        '[["r",1,[1,,2]]]',
+        '[["r",1,[,1]]]',
+        '[["r",1,[1,]]]',
+        '[["r",1,[1 2]]]',
+        '[["append",,1,2]]',
+        '[["append",1,,2]]',
+        '[["append",1,2,]]',
+        '[["append",1,2],]',
+    ],
+)
+def test_json_with_a_comma_too_many_or_too_few_takes_the_other_way(value):
+    """In EDN a comma is a blank; in JSON such a text is damaged, and the other way says where."""
+    invoked = b'{"index":0,"time":0,"process":0,"type":"invoke","f":"txn","value":[["r",1,null]]}\n'
+    answered = f'{{"index":1,"time":1,"process":0,"type":"ok","f":"txn","value":{value}}}\n'.encode()
+    assert not straight.read_transactions(invoked + answered, "json", of_registers=False)
+    with pytest.raises(HistoryError):
+        read_text(invoked + answered, "json")
+    right = value.replace(",,", ",").replace("[,", "[").replace(",]", "]").replace("1 2", "1,2")
+    assert same(invoked + answered.replace(value.encode(), right.encode()), "json", of_registers=False)
+
+
 def test_damage_in_a_value_is_not_passed_over():
     for damage in (
         '["r",1 null]',
@@ -279,3 +303,14 @@ def test_a_file_of_another_hand_is_not_looked_at_forever(monkeypatch):
     text = b"".join(line % (process, process) for process in range(100))
     assert read_transactions(text, "json", of_registers=True) is not None
     assert len(looks) == 50
+
+
+def test_commit_timestamps_are_left_to_the_way_over_a_history():
+    """The columns have no place for them, and without them the order of versions would be lost."""
+    lines = [
+        b'{"index":0,"time":0,"process":0,"type":"invoke","f":"txn","value":[["w","x",1]]}',
+        b'{"index":1,"time":1,"process":0,"type":"ok","f":"txn","value":[["w","x",1]]}',
+    ]
+    assert read_transactions(b"\n".join(lines), "json", of_registers=True) is not None
+    lines[1] = lines[1].replace(b"}", b',"committed_at":7}')
+    assert read_transactions(b"\n".join(lines), "json", of_registers=True) is None

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from checkers.checker import Checker, Limits
+from checkers.isolation.list_append import ListAppendChecker
+from checkers.set_full import SetFullChecker
+from results.history import History
+from results.messages import Message
 from results.operation import FAIL, INFO, INVOKE, OK, Operation, encode_lines
 from results.run_folder import RunFolder
 from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict, merge
@@ -232,6 +237,43 @@ def write_folder(
     return folder
 
 
+def with_leaders(root: Path, folder: RunFolder, changes: list[dict[str, Any]]) -> RunFolder:
+    """The same run, of which it is known who led which range when, and what clocks showed when it began."""
+    value = {"began_wall_ns": 1_767_225_600 * SECOND, "changes": changes}
+    return with_event(root, folder, "log", "leaders", value)
+
+
+def with_event(root: Path, folder: RunFolder, process: str, f: str, value: Any) -> RunFolder:
+    """The same run with one more event at its end."""
+    operations = list(folder.read_history().operations)
+    operations.append(Operation(len(operations), operations[-1].time, process, INFO, f, value))
+    return write_folder(root, folder.id.rpartition("-")[2], operations, folder.read_verdict())
+
+
+def with_messages(folder: RunFolder) -> RunFolder:
+    """The same run, simulated: heartbeats and their answers every 50 ms around the stale read, cut off in between."""
+    messages = []
+    for at_ms in range(10_000, 11_000, 50):
+        for node in ("n1", "n2"):
+            sent = at_ms * 1_000_000 + (0 if node == "n1" else 300_000)
+            lost = node == "n1" and at_ms >= 10_500
+            messages.append(
+                Message(
+                    sent, "n3", node, "heartbeat", None if lost else sent + 400_000, node[1:], 3, "commit 7"
+                )
+            )
+            if not lost:
+                answer = Message(
+                    sent + 500_000, node, "n3", "heartbeat response", sent + 900_000, node[1:], 3
+                )
+                messages.append(answer)
+    request = "#7 Get <script>alert(1)</script> \u202e"
+    messages.append(Message(10_990_000_000, "client", "n1", "request", 10_991_000_000, text=request))
+    messages.sort(key=lambda one: one.sent_ns)
+    folder.write_messages(len(messages) + 1000, messages)
+    return folder
+
+
 def _part(checker: str, sentence: str, outcome: str = VALID, **more: Any) -> Verdict:
     return Verdict(outcome, checker, sentence, **more)
 
@@ -297,6 +339,56 @@ def stale_register(root: Path) -> RunFolder:
         ],
     )
     return write_folder(root, "register", operations, verdict)
+
+
+Call = tuple[int, int, int, str, Any, Any]
+"""Process, start and end in milliseconds, function, what is asked and what is answered."""
+
+
+def _judged(root: Path, workload: str, calls: list[Call], checker: Checker) -> RunFolder:
+    """A short run with a partition, with the verdict that the real checker has about it."""
+    sketch = Sketch()
+    sketch.add(0, "harness", INFO, "phase", "main")
+    for process, start, end, f, asked, answered in calls:
+        sketch.add(start * 1_000_000, process, INVOKE, f, asked, node=NODES[process % 3])
+        sketch.add(end * 1_000_000, process, OK, f, answered)
+    sketch.add_faults([Fault("partition", "one-way", ["n1"], 0.1, 2, links=[["n2", "n1"]])])
+    operations = sketch.operations()[0]
+    verdict = checker.check(History(operations), Limits())
+    return write_folder(root, workload, operations, merge(f"{workload} run", [verdict]), seconds=3)
+
+
+def g1c_cycle(root: Path) -> RunFolder:
+    """Each of two transactions saw what the other one appended."""
+    calls: list[Call] = [
+        (0, 700, 800, "txn", [["append", 1, 1], ["r", 2, None]], [["append", 1, 1], ["r", 2, [5]]]),
+        (1, 710, 805, "txn", [["append", 2, 5], ["r", 1, None]], [["append", 2, 5], ["r", 1, [1]]]),
+        (2, 2500, 2510, "txn", [["r", 1, None], ["r", 2, None]], [["r", 1, [1]], ["r", 2, [5]]]),
+    ]
+    return _judged(root, "list-append", calls, ListAppendChecker("serializable"))
+
+
+def g_single_cycle(root: Path) -> RunFolder:
+    """A transaction saw one append of another transaction, and missed the other append."""
+    calls: list[Call] = [
+        (0, 700, 800, "txn", [["append", 1, 1], ["append", 2, 5]], [["append", 1, 1], ["append", 2, 5]]),
+        (1, 710, 805, "txn", [["r", 1, None], ["r", 2, None]], [["r", 1, []], ["r", 2, [5]]]),
+        (2, 2500, 2510, "txn", [["r", 1, None], ["r", 2, None]], [["r", 1, [1]], ["r", 2, [5]]]),
+    ]
+    return _judged(root, "list-append", calls, ListAppendChecker("snapshot-isolation"))
+
+
+def lost_element(root: Path) -> RunFolder:
+    """Of three acknowledged elements one is gone in the end."""
+    calls: list[Call] = [
+        (0, 700, 710, "add", 1, 1),
+        (1, 720, 730, "add", 2, 2),
+        (0, 740, 750, "read", None, [1, 2]),
+        (2, 800, 830, "add", 3, 3),
+        (0, 2500, 2510, "read", None, [1, 3]),
+        (1, 2600, 2610, "read", None, [1, 3]),
+    ]
+    return _judged(root, "set", calls, SetFullChecker())
 
 
 def unknown_register(root: Path) -> RunFolder:

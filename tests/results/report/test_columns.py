@@ -7,7 +7,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.report.columns import ANSWER, CUT, MAX_SLOTS, VALUE_LIMIT, pack_integers, pack_texts, short_value
+from results.report.columns import (
+    ANSWER,
+    CUT,
+    MAX_COLUMNS,
+    MAX_SLOTS,
+    VALUE_LIMIT,
+    pack_integers,
+    pack_texts,
+    short_value,
+)
 from tests.results.report.unpack import unpack_integers, unpack_texts
 
 # Differences between any two of these stay within what 52 bits and a sign hold.
@@ -45,6 +54,24 @@ def test_texts_with_very_many_numbers_or_very_many_templates_are_kept_whole():
     long = [json.dumps(list(range(number, number + MAX_SLOTS + 5))) for number in range(50)]
     many = [f"[{letters}]" for letters in (chr(97 + i % 26) * (1 + i // 26) for i in range(6000))]
     assert unpack_texts(pack_texts(long + many)) == long + many
+
+
+def test_transactions_of_every_shape_take_few_columns():
+    """Lists of every length between appends: each template costs a browser as many columns as it has numbers."""
+    stream = random.Random(4)
+    texts = []
+    for number in range(20_000):
+        parts = [
+            json.dumps(["r", number % 9, list(range(stream.randrange(20)))])
+            if stream.random() < 0.5
+            else json.dumps(["append", number % 9, number])
+            for _ in range(stream.randrange(1, 4))
+        ]
+        texts.append(f"[{','.join(parts)}]")
+    packed = pack_texts(texts)
+    assert unpack_texts(packed) == texts
+    assert 0 < sum(len(slots) for _, slots in packed["templates"]) <= MAX_COLUMNS
+    assert len(packed["blocks"]) > 1
 
 
 def test_long_values_show_both_ends_and_their_length():

@@ -8,9 +8,12 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from checkers.isolation.lattice import IMPLIED_ANOMALIES
 from results.operation import INFO, INVOKE, OK, Operation
 from results.report import write_report
+from results.report.anomaly_words import meaning_of
 from results.report.page_data import thread_count
+from results.report.record import read_record
 from results.run_folder import RunFolder
 from results.verdict import INVALID, Anomaly, Verdict
 from tests.results.report import samples
@@ -263,6 +266,8 @@ def test_what_is_missing_or_damaged_is_said_and_the_rest_shown(tmp_path, damage)
         folder.environment_path.write_text("[1, 2")
     _, seen = write(folder)
     assert {"empty": "has no history.jsonl", "history": "line 1 of"}.get(damage, "") in seen.text
+    damaged = {"scenario": "scenario.toml", "verdict": "verdict.json", "environment": "environment.json"}
+    assert any(damaged.get(damage, "") in problem for problem in read_record(folder).problems)
     assert ("was kept" in seen.text) == (damage not in ("empty", "verdict"))
 
 
@@ -323,6 +328,28 @@ def test_a_lane_is_a_client_thread_and_its_processes(tmp_path):
     ]
 
 
+def test_who_led_which_range_is_in_the_page_and_warnings_are_marks_at_their_times(tmp_path):
+    changes = [
+        {"range": "10", "leader": "n2", "term": 2, "time_ns": 9_000_000},
+        {"range": "10", "leader": "n1", "term": 1, "time_ns": 0},
+        {"range": "2", "leader": "gone", "term": 1, "time_ns": 0},
+        {"range": "3", "leader": "n1"},
+        "nonsense",
+    ]
+    folder = samples.with_leaders(tmp_path, samples.stale_register(tmp_path), changes)
+    (folder.node_dir("n2") / "node.log").write_text(
+        "2026-01-01T00:00:02.500 WARNING disk: slow\n2026-01-01T00:00:03.500 INFO disk: well\nERROR without a time\n"
+    )
+    page = write_report(folder).read_text()
+    data = page_json(page)
+    assert data["ranges"] == [
+        {"range": "2", "changes": [[0, -1, 1]]},
+        {"range": "10", "changes": [[0, 0, 1], [9000, 1, 2]]},
+    ]
+    marks = [mark for mark in data["marks"] if "disk" in mark["text"]]
+    assert marks == [{"time": 2_500_000, "node": "n2", "kind": "log line", "text": "WARNING disk: slow"}]
+
+
 def test_the_number_of_threads_is_a_number_or_so_many_for_each_node():
     assert thread_count({"concurrency": "2n", "nodes": 3}) == 6
     assert thread_count({"concurrency": 5}) == thread_count({"concurrency": "5", "nodes": 3}) == 5
@@ -369,3 +396,56 @@ def test_a_hundred_thousand_operations_take_seconds(tmp_path):
     print(f"{spent:.2f} s, {len(page) / 1e6:.2f} MB")
     assert spent < 10
     assert len(page) < 1_300_000
+
+
+def test_every_anomaly_between_transactions_is_explained_in_words():
+    for name in IMPLIED_ANOMALIES:
+        assert meaning_of(name).endswith("."), name
+    assert meaning_of("G1c-realtime").startswith(meaning_of("G1c"))
+    assert meaning_of("stale read") == "", "its sentence says it all"
+
+
+def test_a_cycle_is_explained_and_drawn_and_no_level_that_is_left_is_said_to_be_nothing(tmp_path):
+    _, seen = write(samples.g1c_cycle(tmp_path))
+    assert "G1c: Circular flow of information" in seen.text
+    assert "wr, key 1" in seen.text
+    assert "during partition one-way: n1." in seen.text
+    assert "; . " not in seen.text
+
+
+def test_the_lost_element_is_named(tmp_path):
+    _, seen = write(samples.lost_element(tmp_path))
+    assert "lost element 2 found by set" in seen.text
+    assert "element on key" not in seen.text
+
+
+def test_of_operations_far_apart_the_first_and_the_last_are_told_with_their_faults(tmp_path):
+    """A list of all faults between them would be no help."""
+    sketch = samples.Sketch()
+    places = []
+    for process, second in enumerate((1, 10, 55)):
+        places.append(sketch.add(second * samples.SECOND, process, INVOKE, "read", None, node="n1"))
+        places.append(sketch.add(second * samples.SECOND + 1_000_000, process, OK, "read", {"a": 1}))
+    sketch.add_faults(samples.FAULTS)
+    operations, index = sketch.operations()
+    anomaly = Anomaly("wrong total", "three reads are wrong", [index[place] for place in places])
+    verdict = Verdict(INVALID, "bank", "three reads are wrong", anomalies=[anomaly])
+    _, seen = write(samples.write_folder(tmp_path, "bank", operations, verdict))
+    assert (
+        "The first of these operations ran from 1.000 s to 1.001 s, while no fault was active; the last from "
+        "55.000 s to 55.001 s, 0.88 s after the end of pause: n1."
+    ) in seen.text
+
+
+def test_of_a_very_long_sentence_the_beginning_is_read_and_the_whole_can_be(tmp_path):
+    sentence = "One thing came first. " + "; ".join(
+        f"T{number} came before T{number + 1}" for number in range(80)
+    )
+    anomaly = Anomaly("G0", sentence, [0])
+    folder = samples.write_folder(
+        tmp_path, "list-append", [], Verdict(INVALID, "list-append", sentence, anomalies=[anomaly])
+    )
+    _, seen = write(folder)
+    assert seen.text.count("T79 came before T80") == 2, "in full below, and by the checker"
+    assert "T3 came before T4" in seen.text
+    assert "In full" in seen.text

@@ -216,6 +216,52 @@ def test_pages_and_files_go_out_with_policies(server: Server) -> None:
     assert ask(server, "/", "HEAD")[2] == b""
 
 
+def test_a_page_that_a_node_left_is_no_page_of_ours(server: Server, root: Path) -> None:
+    """What has the name of our report, and runs scripts, is a download as every other file."""
+    run = RunFolder(root / "20260102T120000Z-bank")
+    for name in ("report.html", "shrink.html", "scenario.toml", "history.jsonl"):
+        (run.node_dir("n1") / name).write_text(HOSTILE)
+    for name in ("report.html", "shrink.html"):
+        _, headers, _ = ask(server, f"/run/{run.id}/nodes/n1/{name}")
+        assert headers["Content-Type"] == "application/octet-stream"
+        assert "sandbox" in headers["Content-Security-Policy"]
+        assert "script-src" not in headers["Content-Security-Policy"]
+    run.shrink_page_path.write_text("<p>smaller</p>")
+    assert ask(server, f"/run/{run.id}/shrink.html")[1]["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/run/20260102T120000Z-bank/%2e%2e/%2e%2e/secret.txt",
+        "/run/20260102T120000Z-bank/..%2f..%2fsecret.txt",
+        "/run/20260102T120000Z-bank/..%5c..%5csecret.txt",
+        "/run/%2fetc%2fpasswd",
+        "//etc/passwd",
+        "/run/20260102T120000Z-bank/history.jsonl%00.txt",
+        "/run/20260102T120000Z-bank/%ff%fe",
+        "/compare?a=../secret.txt&b=20260102T120000Z-bank",
+        "/compare?a=latest&b=20260102T120000Z-bank",
+        "/run/latest/",
+        f"/run/{'x' * 5000}/",
+        f"/run/20260102T120000Z-bank/{'x' * 5000}",
+        f"/compare?a={'x' * 5000}&b=20260102T120000Z-bank",
+    ],
+)
+def test_tricks_with_paths_get_an_error_page(server: Server, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+    connection._validate_path = lambda _path: None  # type: ignore[attr-defined]
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    assert answer.status == 404
+    assert b"outside" not in body
+    assert b"root:" not in body
+
+
 def test_only_this_machine_is_answered_and_nothing_can_be_changed(server: Server) -> None:
     assert ask(server, "/", host="evil.example")[0] == 421
     assert ask(server, "/", host="localhost:1")[0] == 200

@@ -6,8 +6,11 @@ import base64
 import gzip
 import json
 import re
-from itertools import accumulate
+from collections.abc import Iterator
+from itertools import accumulate, chain
 from typing import Any
+
+from results.report.columns import BLOCK
 
 
 def unpack_integers(packed: dict[str, Any]) -> list[int]:
@@ -20,8 +23,10 @@ def unpack_integers(packed: dict[str, Any]) -> list[int]:
 
 
 def unpack_texts(packed: dict[str, Any]) -> list[str]:
-    raw = gzip.decompress(base64.b64decode(packed["raw"])).decode("utf-8", "surrogatepass").split("\n")
-    streams = [iter(raw)]
+    blocks = [gzip.decompress(base64.b64decode(block)) for block in packed["blocks"]]
+    lines = [block.decode("utf-8", "surrogatepass").split("\n") for block in blocks]
+    assert all(len(block) == BLOCK for block in lines[:-1])
+    streams: list[Iterator[str]] = [chain.from_iterable(lines)]
     for template, slots in packed["templates"]:
         columns: list[list[int]] = []
         for reference, integers in slots:

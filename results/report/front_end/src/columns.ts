@@ -11,16 +11,25 @@ export interface PackedIntegers {
 export interface PackedTexts {
   templates: [string, [number, PackedIntegers][]][];
   row: PackedIntegers;
-  raw: string;
+  blocks: string[];
 }
 
 const SLOT = "\x01";
+/** Lines of a block, as in Python. */
+const BLOCK = 1024;
+/** Blocks that stay unpacked: a quarter of a million short texts. */
+const MOST_BLOCKS = 256;
 
-/** `#own-inflate` at the end of the address makes this page do without the browser's decompression, for tests. */
-async function unpackBytes(text: string): Promise<Uint8Array> {
+function decoded(text: string): Uint8Array<ArrayBuffer> {
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+/** `#own-inflate` at the end of the address makes this page do without the browser's decompression, for tests. */
+async function unpackBytes(text: string): Promise<Uint8Array> {
+  const bytes = decoded(text);
   if (typeof DecompressionStream === "undefined" || location.hash.includes("own-inflate")) return gunzip(bytes);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
@@ -62,15 +71,18 @@ async function unpackSlots(packed: [number, PackedIntegers][]): Promise<Float64A
   return columns;
 }
 
-/** A column of texts; a text is put together when somebody asks for it. */
+/** A column of texts; a text is put together, and a block of lines unpacked, when somebody asks for it. */
 export class Texts {
+  /** The blocks that were asked for, the one of the longest ago first. */
+  private readonly lines = new Map<number, string[]>();
+
   private constructor(
     private readonly templates: string[][],
     private readonly slots: Float64Array[][],
     private readonly template: Uint16Array,
     /** Which row of its template a row is. */
     private readonly position: Uint32Array,
-    private readonly raw: string[],
+    private readonly blocks: string[],
   ) {}
 
   static async unpack(packed: PackedTexts): Promise<Texts> {
@@ -82,19 +94,38 @@ export class Texts {
     const position = new Uint32Array(template.length);
     const counts = new Uint32Array(templates.length);
     for (let row = 0; row < template.length; row++) position[row] = counts[template[row]]++;
-    const raw = new TextDecoder().decode(await unpackBytes(packed.raw)).split("\n");
-    return new Texts(templates, slots, template, position, raw);
+    return new Texts(templates, slots, template, position, packed.blocks);
   }
 
   get(row: number): string {
     const template = this.template[row];
     const position = this.position[row];
-    if (template === 0) return this.raw[position] ?? "";
+    if (template === 0) return this.line(position);
     const literals = this.templates[template];
     let text = literals[0];
     for (let slot = 0; slot + 1 < literals.length; slot++) {
       text += this.slots[template][slot][position] + literals[slot + 1];
     }
     return text;
+  }
+
+  /** Unpacks what `get` of this row needs, by the browser, which is quicker; null if nothing has to be unpacked. */
+  prepare(row: number): Promise<void> | null {
+    const block = Math.floor(this.position[row] / BLOCK);
+    if (this.template[row] !== 0 || this.lines.has(block)) return null;
+    return unpackBytes(this.blocks[block]).then((bytes) => void this.keep(block, bytes));
+  }
+
+  private line(position: number): string {
+    const block = Math.floor(position / BLOCK);
+    const lines = this.lines.get(block) ?? this.keep(block, gunzip(decoded(this.blocks[block])));
+    return lines[position % BLOCK];
+  }
+
+  private keep(block: number, bytes: Uint8Array): string[] {
+    const lines = new TextDecoder().decode(bytes).split("\n");
+    this.lines.set(block, lines);
+    if (this.lines.size > MOST_BLOCKS) this.lines.delete(this.lines.keys().next().value!);
+    return lines;
   }
 }

@@ -1,9 +1,13 @@
 // Brings the page to life: unpacks the run, and lets plots, time line, table and buttons share one time axis.
 import "./style.css";
+import { Clocks } from "./clocks";
 import { Details } from "./details";
 import { Overview } from "./overview";
 import { Plots } from "./plots";
 import { faultCode, loadRun, Run, seconds, visible } from "./run";
+import { Leaders } from "./leaders";
+import { wireLogs } from "./logs";
+import { MessageDiagram } from "./messages";
 import { OperationTable } from "./table";
 import { faultColour, readTheme, watchTheme } from "./theme";
 import { Choice, Timeline } from "./timeline";
@@ -62,6 +66,14 @@ async function start(): Promise<void> {
     button.addEventListener("click", () => void copy(button));
   }
 
+  const leaders = run.ranges.length > 0 ? new Leaders(element("leaders"), element("leader-legend"), run, view) : null;
+  element("leaders-figure").hidden = leaders === null;
+  // Unhidden first: a hidden place has no width.
+  element("clocks-figure").hidden = run.clocks.length === 0;
+  const clocks = run.clocks.length > 0 ? new Clocks(element("clocks"), element("clock-legend"), run, view) : null;
+  element("messages-figure").hidden = run.messages === null;
+  const messages = run.messages === null ? null : new MessageDiagram(element("messages"), run, view);
+  wireLogs(document.querySelector("#log-search"), document.querySelector("#log-found"));
   element("lateness").textContent = run.lateness;
   element("lateness").hidden = run.lateness === "";
   element("rows-of-lanes").hidden = !run.lanes.some((lane) => lane.processes.length > 1);
@@ -70,6 +82,9 @@ async function start(): Promise<void> {
     listSteps(run, choose);
     plots.recolour();
     timeline.recolour();
+    leaders?.draw();
+    clocks?.draw();
+    messages?.draw();
     overview.draw();
   };
   watchTheme(element("theme"), recolour);

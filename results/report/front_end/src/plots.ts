@@ -2,6 +2,7 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { afterAPause, GUTTER, niceStep, onceAFrame } from "./canvas";
+import { swatch } from "./looks";
 import { duration, FAIL, Fault, INFO, lowerBound, OK, Run } from "./run";
 import { faultColour, readTheme } from "./theme";
 import { View } from "./view";
@@ -11,6 +12,8 @@ const BUCKETS = 110;
 const LEAST_BUCKET = 100_000;
 /** Above this many points in view each is one small square, and points on the same pixels are drawn once. */
 const MANY = 25_000;
+/** Above this many signs for what is not ok they are small, or few in a hundred would hide all the rest. */
+const MOST_SIGNS = 3_000;
 /** With more operations than this in the run, plots follow the time line when it rests. */
 const VERY_MANY = 200_000;
 
@@ -46,6 +49,7 @@ export class Plots {
   private readonly refresh: () => void;
   private fromIntended = false;
   private theme = readTheme();
+  private readonly answers = new Map<string, { key: string; answer: unknown }>();
 
   constructor(
     private readonly latencyPlace: HTMLElement,
@@ -67,9 +71,11 @@ export class Plots {
     new ResizeObserver(() => this.resize()).observe(latencyPlace);
   }
 
-  /** Redraws with the colours of the day. */
+  /** Redraws with the colours of the day, if they are others. */
   recolour(): void {
-    this.theme = readTheme();
+    const theme = readTheme();
+    if (JSON.stringify(theme) === JSON.stringify(this.theme)) return;
+    this.theme = theme;
     this.refresh();
   }
 
@@ -87,14 +93,24 @@ export class Plots {
   }
 
   private update(): void {
-    this.latency.setData(this.latencyData(), false);
-    this.latency.setScale("x", { min: this.view.from / 1e6, max: this.view.to / 1e6 });
-    this.latency.setScale("y", this.latencyRange());
-    this.throughput.setData(this.throughputData(), false);
-    this.throughput.setScale("x", { min: this.view.from / 1e6, max: this.view.to / 1e6 });
-    const counted = this.throughput.data.slice(1) as number[][];
+    const x = { min: this.view.from / 1e6, max: this.view.to / 1e6 };
+    // One drawing each, however many scales change.
+    this.latency.batch(() => {
+      this.latency.setData(this.latencyData(), false);
+      this.latency.setScale("x", x);
+      this.latency.setScale("y", this.latencyRange());
+    });
+    this.throughput.batch(() => {
+      this.throughput.setData(this.throughputData(), false);
+      this.throughput.setScale("x", x);
+      this.throughput.setScale("y", this.throughputRange());
+    });
+  }
+
+  private throughputRange(): { min: number; max: number } {
+    const counted = this.throughputData().slice(1) as number[][];
     const most = counted.flat().reduce((a, b) => Math.max(a, b ?? 0), 0);
-    this.throughput.setScale("y", { min: 0, max: Math.max(1, most * 1.1) });
+    return { min: 0, max: Math.max(1, most * 1.1) };
   }
 
   private latencyOf(row: number): number {
@@ -115,6 +131,24 @@ export class Plots {
 
   /** Median, p95, p99 and maximum of the ok operations that started in each bucket, in milliseconds. */
   private latencyData(): uPlot.AlignedData {
+    return this.kept("latency", () => this.countLatency());
+  }
+
+  private throughputData(): uPlot.AlignedData {
+    return this.kept("throughput", () => this.countThroughput());
+  }
+
+  /** The last answer, as long as nothing has changed that it depends on: of a million operations it takes a while. */
+  private kept<Answer>(name: string, make: () => Answer): Answer {
+    const key = `${this.view.from} ${this.view.to} ${this.fromIntended}`;
+    const before = this.answers.get(name);
+    if (before?.key === key) return before.answer as Answer;
+    const answer = make();
+    this.answers.set(name, { key, answer });
+    return answer;
+  }
+
+  private countLatency(): uPlot.AlignedData {
     const { first, width, count } = this.buckets();
     const { start, outcome } = this.run.operations;
     const lines = [0, 1, 2, 3].map(() => new Array<number | null>(count).fill(null));
@@ -133,7 +167,7 @@ export class Plots {
     return stepped(first, width, lines);
   }
 
-  private throughputData(): uPlot.AlignedData {
+  private countThroughput(): uPlot.AlignedData {
     const { first, width, count } = this.buckets();
     const { operations } = this.run;
     const counts = [0, 1, 2].map(() => new Array<number>(count).fill(0));
@@ -146,6 +180,10 @@ export class Plots {
   }
 
   private latencyRange(): { min: number; max: number } {
+    return this.kept("range", () => this.findLatencyRange());
+  }
+
+  private findLatencyRange(): { min: number; max: number } {
     const [low, high] = this.rowsInView();
     let [least, most] = [Infinity, 0];
     for (let row = low; row < high; row++) {
@@ -205,7 +243,7 @@ export class Plots {
     const shared = this.options(150, this.latencyPlace);
     return {
       ...shared,
-      scales: { ...shared.scales, y: { auto: false, min: 0, max: 1 } },
+      scales: { ...shared.scales, y: { auto: false, ...this.throughputRange() } },
       series: [{}, ...THROUGHPUT_LINES.map((line, outcome) => series(line, () => this.theme.outcomes[outcome]))],
     };
   }
@@ -243,46 +281,54 @@ export class Plots {
     ctx.fillRect(x(effective), bbox.top, Math.max(1, x(end) - x(effective)), 3 * devicePixelRatio);
   }
 
+  /** Every operation in view, what is not ok above the rest; points that share a cell are drawn once. */
   private drawPoints(plot: uPlot): void {
     const { ctx, bbox } = plot;
     const [low, high] = this.rowsInView();
-    const many = high - low > MANY;
-    const { start, outcome } = this.run.operations;
     const ratio = devicePixelRatio || 1;
-    const dot = many ? 1.5 : high - low > 2000 ? 2.5 : 4;
-    const cell = dot * ratio;
-    const columns = Math.ceil(bbox.width / cell) + 1;
-    const taken = [0, 1, 2].map(() => new Uint8Array(columns * (Math.ceil(bbox.height / cell) + 1)));
-    const scale = bbox.width / (this.view.to - this.view.from);
-    const { min, max } = plot.scales.y as { min: number; max: number };
-    const [bottom, rise] = [Math.log10(min), bbox.height / (Math.log10(max) - Math.log10(min))];
+    const many = high - low > MANY;
+    const size = (many ? 1.5 : high - low > 2000 ? 2.5 : 4) * ratio;
+    const [x, y] = this.scales(plot);
+    // The cells of what is not ok are larger, as its signs are.
+    const cells = [OK, FAIL, INFO].map((kind) => new Cells(bbox, kind === OK || !many ? size : 4 * ratio));
+    const drawn: [number, number][][] = [[], [], []];
+    for (let row = low; row < high; row++) {
+      const kind = Math.min(INFO, this.run.operations.outcome[row]);
+      const [left, top] = [x(row), y(row)];
+      if (cells[kind].take(left, top) && (kind !== OK || !many)) drawn[kind].push([left, top]);
+    }
+    const sign = (drawn[FAIL].length + drawn[INFO].length > MOST_SIGNS ? 1.5 : 4) * ratio;
     ctx.save();
+    ctx.globalAlpha = 0.55;
+    if (many) cells[OK].draw(ctx, bbox, this.theme.outcomes[OK]);
     for (const kind of [OK, FAIL, INFO]) {
       ctx.fillStyle = this.theme.outcomes[kind];
       ctx.globalAlpha = kind === OK ? 0.55 : 0.9;
-      const size = (kind === OK ? dot : 4) * ratio;
-      for (let row = low; row < high; row++) {
-        if (Math.min(INFO, outcome[row]) !== kind) continue;
-        const left = (start[row] - this.view.from) * scale;
-        const top = bbox.height - (Math.log10(Math.max(min, this.latencyOf(row) / 1000)) - bottom) * rise;
-        const place = Math.floor(left / cell) + columns * Math.max(0, Math.floor(top / cell));
-        if (taken[kind][place] === 1) continue;
-        taken[kind][place] = 1;
-        this.drawPoint(ctx, kind, bbox.left + left, bbox.top + top, size);
-      }
+      for (const [left, top] of drawn[kind]) this.drawPoint(ctx, kind, bbox.left + left, bbox.top + top, kind === OK ? size : sign);
     }
     ctx.globalAlpha = 1;
     ctx.strokeStyle = this.theme.anomaly;
     ctx.lineWidth = 2 * ratio;
     for (const row of this.run.anomalyOf.keys()) {
       if (row < low || row >= high) continue;
-      const left = bbox.left + (start[row] - this.view.from) * scale;
-      const top = bbox.top + bbox.height - (Math.log10(Math.max(min, this.latencyOf(row) / 1000)) - bottom) * rise;
       ctx.beginPath();
-      ctx.arc(left, top, 6 * ratio, 0, 2 * Math.PI);
+      ctx.arc(bbox.left + x(row), bbox.top + y(row), 6 * ratio, 0, 2 * Math.PI);
       ctx.stroke();
     }
     ctx.restore();
+  }
+
+  /** Where an operation stands, in pixels from the plot's left and top; quicker than to ask uPlot a million times. */
+  private scales(plot: uPlot): [(row: number) => number, (row: number) => number] {
+    const { width, height } = plot.bbox;
+    const { start } = this.run.operations;
+    const { min, max } = plot.scales.y as { min: number; max: number };
+    const [from, across] = [this.view.from, width / (this.view.to - this.view.from)];
+    const [bottom, rise] = [Math.log10(min), height / (Math.log10(max) - Math.log10(min))];
+    return [
+      (row) => (start[row] - from) * across,
+      (row) => height - (Math.log10(Math.max(min, this.latencyOf(row) / 1000)) - bottom) * rise,
+    ];
   }
 
   /** A square for ok, a triangle for fail, a diamond for info. */
@@ -314,6 +360,44 @@ export class Plots {
   }
 }
 
+/** A grid over a plot: which of its cells have a point. */
+class Cells {
+  private readonly columns: number;
+  private readonly taken: Uint8Array;
+
+  constructor(
+    bbox: uPlot.BBox,
+    private readonly size: number,
+  ) {
+    this.columns = Math.ceil(bbox.width / size) + 1;
+    this.taken = new Uint8Array(this.columns * (Math.ceil(bbox.height / size) + 1));
+  }
+
+  /** Whether the cell of this point was free; it is taken from now on. */
+  take(left: number, top: number): boolean {
+    const place = Math.floor(left / this.size) + this.columns * Math.max(0, Math.floor(top / this.size));
+    const free = this.taken[place] !== 1;
+    this.taken[place] = 1;
+    return free;
+  }
+
+  /** All that are taken, as one picture laid over the grid: a dot a cell. */
+  draw(ctx: CanvasRenderingContext2D, bbox: uPlot.BBox, colour: string): void {
+    const { columns, taken, size } = this;
+    const picture = document.createElement("canvas");
+    [picture.width, picture.height] = [columns, taken.length / columns];
+    const image = new ImageData(columns, picture.height);
+    for (let place = 0; place < taken.length; place++) image.data[4 * place + 3] = 255 * taken[place];
+    const pen = picture.getContext("2d")!;
+    pen.putImageData(image, 0, 0);
+    pen.globalCompositeOperation = "source-in";
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, columns, picture.height);
+    ctx.imageSmoothingEnabled = false;
+    ctx.drawImage(picture, bbox.left, bbox.top, columns * size, picture.height * size);
+  }
+}
+
 function series(line: Line, stroke: () => string): uPlot.Series {
   return {
     label: line.label,
@@ -335,7 +419,7 @@ function describeLines(plot: uPlot, lines: Line[], words: (value: number) => str
     button.type = "button";
     button.title = `Hide or show ${line.label}`;
     button.setAttribute("aria-pressed", "true");
-    button.append(swatch(line), line.label, value);
+    button.append(swatch(`var(${line.colour})`, line.dash, line.width), line.label, value);
     button.addEventListener("click", () => {
       const show = button.getAttribute("aria-pressed") !== "true";
       button.setAttribute("aria-pressed", String(show));
@@ -352,20 +436,6 @@ function describeLines(plot: uPlot, lines: Line[], words: (value: number) => str
       element.textContent = value === null || value === undefined ? "" : words(value);
     });
   });
-}
-
-function swatch(line: Line): SVGElement {
-  const name = "http://www.w3.org/2000/svg";
-  const [image, stroke] = [document.createElementNS(name, "svg"), document.createElementNS(name, "line")];
-  image.setAttribute("width", "28");
-  image.setAttribute("height", "10");
-  image.setAttribute("aria-hidden", "true");
-  for (const [attribute, value] of Object.entries({ x1: 0, x2: 28, y1: 5, y2: 5 })) stroke.setAttribute(attribute, String(value));
-  stroke.style.stroke = `var(${line.colour})`;
-  stroke.style.strokeWidth = String(line.width);
-  stroke.style.strokeDasharray = line.dash.join(" ");
-  image.append(stroke);
-  return image;
 }
 
 /** 1, 2 and 5 times the powers of ten between `min` and `max`; only the powers if there are more than three. */

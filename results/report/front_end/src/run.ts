@@ -33,6 +33,12 @@ export interface Anomaly {
   rows: number[];
 }
 
+/** Who led a range from when on: `[time, position in `nodes` or -1, term]`, by time. */
+export interface RangeLeaders {
+  range: string;
+  changes: [number, number, number][];
+}
+
 export interface Mark {
   time: number;
   node: string;
@@ -46,6 +52,52 @@ export interface Lane {
   thread: number | null;
   /** Positions in `processes`. */
   processes: number[];
+}
+
+/** Who sent what to whom; times in microseconds since the start of the run. */
+export interface Messages {
+  /** How many there were in the run, how many its folder keeps, and how many this page has, by when they were sent. */
+  recorded: number;
+  kept: number;
+  count: number;
+  hosts: string[];
+  kinds: string[];
+  /** Names; an empty one for messages about no range, or several. */
+  ranges: string[];
+  sent: Float64Array;
+  /** How long until it had arrived; -1: it never did. */
+  took: Float64Array;
+  source: Float64Array;
+  target: Float64Array;
+  kind: Float64Array;
+  range: Float64Array;
+  term: Float64Array;
+  text: Texts;
+  /** How long half of those that arrived took at most. */
+  usual: number;
+}
+
+/** How far a node's clock was ahead: lines of `time, ms ahead, time, ms ahead, ...`. */
+export interface ClockLine {
+  node: string;
+  lines: number[][];
+}
+
+interface PackedMessages {
+  recorded: number;
+  kept: number;
+  n: number;
+  hosts: string[];
+  kinds: string[];
+  ranges: string[];
+  sent: PackedIntegers;
+  took: PackedIntegers;
+  source: PackedIntegers;
+  target: PackedIntegers;
+  kind: PackedIntegers;
+  range: PackedIntegers;
+  term: PackedIntegers;
+  text: PackedTexts;
 }
 
 interface Packed {
@@ -72,6 +124,9 @@ interface Packed {
   node_effects: Record<string, [number, string][]>;
   marks: Mark[];
   anomalies: Anomaly[];
+  ranges: RangeLeaders[];
+  messages: PackedMessages | null;
+  clocks: ClockLine[];
 }
 
 /** One row an operation, in the order of invocation; times in microseconds since the start of the run. */
@@ -90,11 +145,12 @@ export interface Operations {
   error: Texts;
 }
 
-export interface Run extends Omit<Packed, "operations" | "span_us"> {
+export interface Run extends Omit<Packed, "operations" | "span_us" | "messages"> {
   span: number;
   operations: Operations;
   /** Rows that belong to an anomaly, with the anomaly's position. */
   anomalyOf: Map<number, number>;
+  messages: Messages | null;
 }
 
 export async function loadRun(): Promise<Run> {
@@ -136,7 +192,17 @@ export async function loadRun(): Promise<Run> {
   packed.anomalies.forEach((anomaly, position) => {
     for (const row of anomaly.rows) if (!anomalyOf.has(row)) anomalyOf.set(row, position);
   });
-  return { ...packed, span: Math.max(1, packed.span_us), operations, anomalyOf };
+  const messages = packed.messages === null ? null : await unpackMessages(packed.messages);
+  return { ...packed, span: Math.max(1, packed.span_us), operations, anomalyOf, messages };
+}
+
+async function unpackMessages(packed: PackedMessages): Promise<Messages> {
+  const names = ["sent", "took", "source", "target", "kind", "range", "term"] as const;
+  const [sent, took, source, target, kind, range, term] = await Promise.all(names.map((name) => unpackIntegers(packed[name])));
+  const arrived = took.filter((time) => time >= 0).sort();
+  const usual = arrived.length > 0 ? arrived[arrived.length >> 1] : 1000;
+  const text = await Texts.unpack(packed.text);
+  return { ...packed, count: packed.n, sent, took, source, target, kind, range, term, text, usual };
 }
 
 /** What was asked, and what was answered if that is something else. */

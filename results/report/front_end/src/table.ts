@@ -1,17 +1,21 @@
 // The operations in view as a table, page by page: for keyboards, for screen readers, for searching.
+import { button, PagedTable } from "./paged";
 import { duration, lowerBound, OUTCOMES, Run, seconds, summary, visible } from "./run";
 import { View } from "./view";
 
-const PAGE = 50;
+/** How long a search keeps the page waiting at a time, in milliseconds. */
+const SLICE_MS = 30;
 
 export class OperationTable {
-  private first = 0;
-  private found: number[] = [];
   private readonly search = document.createElement("input");
   private readonly outcome = document.createElement("select");
-  private readonly status = document.createElement("span");
-  private readonly body = document.createElement("tbody");
+  private readonly pages = new PagedTable(
+    ["event", "start", "latency", "process", "operation", "outcome", "error"],
+    (row, line) => this.fill(row, line),
+  );
   private timer = 0;
+  /** Numbers the searches: an earlier one ends when the next one begins. */
+  private searches = 0;
 
   constructor(
     place: HTMLElement,
@@ -28,23 +32,11 @@ export class OperationTable {
       this.outcome.append(new Option(text, value));
     }
     const controls = document.createElement("p");
-    controls.append(this.search, " ", this.outcome, " ", button("Previous", () => this.turn(-PAGE)), " ", button("Next", () => this.turn(PAGE)), " ", this.status);
-    const table = document.createElement("table");
-    const head = table.createTHead().insertRow();
-    for (const name of ["event", "start", "latency", "process", "operation", "outcome", "error"]) {
-      const cell = document.createElement("th");
-      cell.scope = "col";
-      cell.textContent = name;
-      head.append(cell);
-    }
-    table.append(this.body);
-    const scroll = document.createElement("div");
-    scroll.className = "wide";
-    scroll.append(table);
-    place.append(controls, scroll);
+    controls.append(this.search, " ", this.outcome, " ", ...this.pages.controls);
+    place.append(controls, this.pages.wide);
     const later = (): void => {
       clearTimeout(this.timer);
-      this.timer = window.setTimeout(() => this.find(), 150);
+      this.timer = window.setTimeout(() => void this.find(), 150);
     };
     this.search.addEventListener("input", later);
     this.outcome.addEventListener("change", later);
@@ -52,53 +44,49 @@ export class OperationTable {
     view.listen(later);
   }
 
-  private find(): void {
+  /** Looks through the operations in view, in slices, so that the page answers meanwhile. */
+  private async find(): Promise<void> {
+    const search = ++this.searches;
     if (!this.container.open) return;
     const { operations, anomalyOf } = this.run;
     const low = lowerBound(operations.start, this.view.from);
     const high = lowerBound(operations.start, this.view.to);
     const [text, kind] = [this.search.value, this.outcome.value];
-    this.found = [];
+    const found: number[] = [];
+    let pause = performance.now() + SLICE_MS;
     for (let row = low; row < high; row++) {
+      if (row % 256 === 0 && performance.now() > pause) {
+        this.pages.status.textContent = `searching, ${Math.floor((100 * (row - low)) / (high - low))} % …`;
+        await new Promise((later) => setTimeout(later));
+        if (search !== this.searches) return;
+        pause = performance.now() + SLICE_MS;
+      }
       if (kind === "a" ? !anomalyOf.has(row) : kind !== "" && Math.min(2, operations.outcome[row]) !== Number(kind)) continue;
-      if (text !== "" && !summary(this.run, row).includes(text) && !operations.error.get(row).includes(text)) continue;
-      this.found.push(row);
+      if (text !== "") {
+        for (const texts of [operations.value, operations.error]) {
+          const unpacking = texts.prepare(row);
+          if (unpacking !== null) await unpacking;
+        }
+        if (search !== this.searches) return;
+        if (!summary(this.run, row).includes(text) && !operations.error.get(row).includes(text)) continue;
+      }
+      found.push(row);
     }
-    this.first = 0;
-    this.turn(0);
+    this.pages.show(found);
   }
 
-  private turn(by: number): void {
+  private fill(row: number, line: HTMLTableRowElement): void {
     const { operations } = this.run;
-    const { found } = this;
-    if (this.first + by >= 0 && this.first + by < Math.max(1, found.length)) this.first += by;
-    const last = Math.min(found.length, this.first + PAGE);
-    this.status.textContent = found.length === 0 ? "none" : `${this.first + 1} to ${last} of ${found.length.toLocaleString("en")}`;
-    this.body.replaceChildren(
-      ...found.slice(this.first, last).map((row) => {
-        const line = document.createElement("tr");
-        if (this.run.anomalyOf.has(row)) line.className = "anomalous";
-        const event = button(String(operations.index[row]), () => this.choose(row));
-        const cells = [
-          event,
-          seconds(operations.start[row]),
-          duration(operations.duration[row]),
-          String(this.run.processes[operations.process[row]]),
-          summary(this.run, row),
-          OUTCOMES[operations.outcome[row]],
-          visible(operations.error.get(row)),
-        ];
-        for (const cell of cells) line.insertCell().append(cell);
-        return line;
-      }),
-    );
+    if (this.run.anomalyOf.has(row)) line.className = "anomalous";
+    const cells = [
+      button(String(operations.index[row]), () => this.choose(row)),
+      seconds(operations.start[row]),
+      duration(operations.duration[row]),
+      String(this.run.processes[operations.process[row]]),
+      summary(this.run, row),
+      OUTCOMES[operations.outcome[row]],
+      visible(operations.error.get(row)),
+    ];
+    for (const cell of cells) line.insertCell().append(cell);
   }
-}
-
-function button(text: string, act: () => void): HTMLButtonElement {
-  const element = document.createElement("button");
-  element.type = "button";
-  element.textContent = text;
-  element.addEventListener("click", act);
-  return element;
 }

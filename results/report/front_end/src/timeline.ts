@@ -133,11 +133,11 @@ export class Timeline {
   // Looking things up
 
   private x(time: number): number {
-    return GUTTER + ((time - this.view.from) / (this.view.to - this.view.from)) * (this.width - GUTTER);
+    return this.view.x(time, this.width);
   }
 
   private time(x: number): number {
-    return this.view.from + ((x - GUTTER) / (this.width - GUTTER)) * (this.view.to - this.view.from);
+    return this.view.time(x, this.width);
   }
 
   private at(x: number, y: number): Choice | null {

@@ -1,4 +1,5 @@
 // The one time axis: which part of the run is in view. Whoever draws listens; whoever zooms calls `set`.
+import { GUTTER } from "./canvas";
 
 export class View {
   from: number;
@@ -12,6 +13,16 @@ export class View {
     this.from = -0.005 * span;
     this.to = 1.005 * span;
     this.least = 20;
+  }
+
+  /** Where a time stands in a drawing of this width, right of its gutter. */
+  x(time: number, width: number): number {
+    return GUTTER + ((time - this.from) / (this.to - this.from)) * (width - GUTTER);
+  }
+
+  /** Which time stands there. */
+  time(x: number, width: number): number {
+    return this.from + ((x - GUTTER) / (width - GUTTER)) * (this.to - this.from);
   }
 
   listen(listener: () => void): void {

@@ -76,7 +76,7 @@ class EchoSystem:
             files={"server.py": self.server.encode()},
         )
 
-    async def ask(self, address: tuple[str, int], line: str, timeout_s: float = 2.0) -> str:
+    async def ask(self, address: tuple[str, int], line: str, timeout_s: float = 30.0) -> str:
         """One line to a node, one line back."""
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(*address)
@@ -90,10 +90,10 @@ class EchoSystem:
             return reply.decode().strip()
 
     async def is_ready(self, address: Addresses) -> bool:
-        return await self.ask(address["client"], "hello") == "hello"
+        return await self.ask(address["client"], "hello", 2.0) == "hello"
 
     async def read_clock(self, address: Addresses) -> int | None:
-        return int(await self.ask(address["client"], "clock"))
+        return int(await self.ask(address["client"], "clock", 2.0))
 
     async def leaders(self, addresses: Mapping[str, Addresses]) -> dict[str, str]:
         return {}

@@ -11,7 +11,9 @@ from harness.environments.docker.undo import undo
 from harness.environments.environment import EnvironmentFailed
 from harness.environments.ledger import Entry, LedgerHeader
 from harness.environments.linux import links as links_page
+from harness.environments.linux import vdso
 from harness.environments.linux.links import evidence
+from harness.environments.linux.namespace import may_enter_namespaces
 from nemesis.cluster import CAPABILITIES
 
 OPEN = {"arrived": True, "dropped": None}
@@ -91,8 +93,11 @@ def test_capabilities_name_a_mechanism_or_a_reason(echo):
     assert set(found) == set(CAPABILITIES)
     assert all(capability.available or capability.reason for capability in found.values())
     assert found["cut"].available
-    assert not found["slow"].available
-    assert "echo has no clock port" in (found["clock"].reason or "")
+    assert not found["leaders"].available
+    if vdso.why_not() is None and may_enter_namespaces():
+        assert "vDSO" in found["clock"].mechanism
+    else:
+        assert "echo reads no clock file" in (found["clock"].reason or "")
 
 
 def test_options_that_make_no_sense_are_refused_together(echo, folder):

@@ -16,12 +16,18 @@ from typing import Any
 import pytest
 import uvloop
 
+from harness.environments.disks.disks import why_no_layers
+from harness.environments.disks.mounts import TABLE, mount_points
 from harness.environments.docker.cluster import DockerCluster
 from harness.environments.docker.engine import Engine
 from harness.environments.docker.environment import DockerEnvironment
 from harness.environments.environment import EnvironmentFailed
 from harness.environments.ledger import heal, read_ledger
+from harness.environments.linux.cgroups import why_no_groups
+from harness.environments.processes import processes_with_token
 from nemesis.cluster import CLIENT, FaultFailed, FaultUnavailable
+from tests.harness.environments.disks.disk_story import tell
+from tests.support.requirements import skip_unless_required
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -34,7 +40,7 @@ async def running(system: Any, folder: Any, nodes: list[str], **options: Any) ->
     cluster = await DockerEnvironment().create_cluster(system, nodes, folder, options)
     try:
         await cluster.start_all()
-        await cluster.wait_ready(30)
+        await cluster.wait_ready(90)
         yield cluster
     finally:
         await cluster.destroy()
@@ -46,6 +52,14 @@ async def connects(system: Any, cluster: DockerCluster, source: str, target: str
     reply = await system.ask(cluster.direct_address(source)["client"], f"connect {host} {port}")
     assert reply in ("hello", "TimeoutError", "ConnectionRefusedError"), reply
     return bool(reply == "hello")
+
+
+async def connects_soon(system: Any, cluster: DockerCluster, source: str, target: str) -> bool:
+    """The same, asked again where a busy machine is slow to answer."""
+    for _ in range(20):
+        if await connects(system, cluster, source, target):
+            return True
+    return False
 
 
 async def client_reaches(system: Any, cluster: DockerCluster, node: str) -> bool:
@@ -65,6 +79,10 @@ async def client_reaches_soon(system: Any, cluster: DockerCluster, node: str) ->
             return True
         await asyncio.sleep(0.1)
     return False
+
+
+STANDING = {"container", "network", "process"}
+"""What a ledger holds without a fault: containers, their network, and the packet engine that waits for work."""
 
 
 def container_of(engine: Any, run_folder: Path, node: str) -> dict[str, Any]:
@@ -90,7 +108,7 @@ def test_five_containers_have_what_they_should_and_no_more(echo, folder, engine,
     async def story() -> None:
         async with running(echo, folder, FIVE, memory_mb=256, processes=64) as cluster:
             assert cluster.nodes == tuple(FIVE)
-            assert await connects(echo, cluster, "n1", "n5")
+            assert await connects_soon(echo, cluster, "n1", "n5")
             assert await client_reaches_soon(echo, cluster, "n3")
             for node in FIVE:
                 seen = container_of(engine, folder.path, node)
@@ -128,7 +146,7 @@ def test_a_one_way_cut_loses_the_bytes_of_that_direction_only(echo, folder, engi
             assert evidence.took_effect, evidence
             assert not await connects(echo, cluster, "n1", "n2")
             assert not await connects(echo, cluster, "n2", "n1")
-            assert await connects(echo, cluster, "n1", "n3")
+            assert await connects_soon(echo, cluster, "n1", "n3")
             for node in ("n1", "n2"):
                 execute(
                     engine, container_of(engine, folder.path, node), ["python3", "-c", receive], detach=True
@@ -146,8 +164,8 @@ def test_a_one_way_cut_loses_the_bytes_of_that_direction_only(echo, folder, engi
             )
             healed = await cluster.mend([("n1", "n2")])
             assert healed.took_effect, healed
-            assert await connects(echo, cluster, "n1", "n2")
-            assert await connects(echo, cluster, "n2", "n1")
+            assert await connects_soon(echo, cluster, "n1", "n2")
+            assert await connects_soon(echo, cluster, "n2", "n1")
 
     asyncio.run(story())
     assert leftovers(folder.path) == []
@@ -166,17 +184,15 @@ def test_a_cut_outlives_the_restart_of_its_node(echo, folder, leftovers):
             assert [probe["proves"] for probe in while_down.probes] == [True, None]
             assert not (await cluster.cut([("n5", "n2")])).took_effect, "nothing at all could be proven"
             assert (await cluster.start("n2")).took_effect
-            assert [await connects(echo, cluster, name, "n2") for name in ("n1", "n3", "n4", "n5")] == [
-                False,
-                False,
-                True,
-                False,
-            ]
+            assert not any([await connects(echo, cluster, name, "n2") for name in ("n1", "n3", "n5")])
+            assert await connects_soon(echo, cluster, "n4", "n2")
             again = await cluster.cut([("n1", "n2"), ("n3", "n2"), ("n5", "n2")])
             assert again.took_effect, "cutting what is cut proves that it is"
             report = await cluster.heal_all()
             assert report.failed == ()
-            assert [await connects(echo, cluster, name, "n2") for name in ("n1", "n3", "n5")] == [True] * 3
+            assert [await connects_soon(echo, cluster, name, "n2") for name in ("n1", "n3", "n5")] == [
+                True
+            ] * 3
 
     asyncio.run(story())
     assert leftovers(folder.path) == []
@@ -189,7 +205,7 @@ def test_clients_are_cut_off_in_either_direction_while_the_harness_still_sees_th
                 assert (await cluster.cut([link])).took_effect
                 assert not await client_reaches(echo, cluster, "n1")
                 assert await client_reaches_soon(echo, cluster, "n2")
-                assert await connects(echo, cluster, "n2", "n1"), "only clients are cut off"
+                assert await connects_soon(echo, cluster, "n2", "n1"), "only clients are cut off"
                 assert await echo.is_ready(cluster.direct_address("n1")), "the harness asks by another way"
                 assert (await cluster.mend([link])).took_effect
                 assert await client_reaches_soon(echo, cluster, "n1")
@@ -262,7 +278,7 @@ def test_a_paused_node_stands_still_and_goes_on_where_it_stood(echo, folder, eng
             assert (await cluster.cut([("n2", "n1")])).took_effect
             assert (await cluster.mend([("n2", "n1")])).took_effect
             assert (await cluster.resume("n1")).took_effect
-            assert await asyncio.wait_for(reader.readline(), 5) == b"are you there\n"
+            assert await asyncio.wait_for(reader.readline(), 60) == b"are you there\n"
             writer.close()
 
             assert (await cluster.pause("n2")).took_effect
@@ -273,34 +289,38 @@ def test_a_paused_node_stands_still_and_goes_on_where_it_stood(echo, folder, eng
             await cluster.kill("n2")
             with pytest.raises(FaultFailed, match="n2: it is down"):
                 await cluster.pause("n2")
-            assert read_ledger(folder.ledger_path).open_entries[-1].kind == "container", "a pause stayed open"
+            kinds = {entry.kind for entry in read_ledger(folder.ledger_path).open_entries}
+            assert kinds == STANDING, "a pause stayed open"
 
     asyncio.run(story())
 
 
 def test_clocks_are_wrong_for_one_node_only_and_right_again(echo, folder):
+    async def is_ahead(cluster: DockerCluster, node: str, offset_ms: int) -> bool:
+        before = time.time_ns()
+        shown = await echo.read_clock(cluster.client_address(node)) - offset_ms * 1_000_000
+        return before - 50_000_000 <= shown <= time.time_ns() + 50_000_000
+
     async def ahead_ms(cluster: DockerCluster, node: str) -> float:
-        shown = await echo.read_clock(cluster.client_address(node))
-        assert shown is not None
-        return (shown - time.time_ns()) / 1e6
+        return (await echo.read_clock(cluster.client_address(node)) - time.time_ns()) / 1e6
 
     async def story() -> None:
         async with running(echo, folder, ["n1", "n2"]) as cluster:
             before = time.time_ns() - time.monotonic_ns()
             assert (await cluster.set_clock("n1", 60_000)).took_effect
-            assert abs(await ahead_ms(cluster, "n1") - 60_000) < 500
-            assert abs(await ahead_ms(cluster, "n2")) < 500
+            assert await is_ahead(cluster, "n1", 60_000)
+            assert await is_ahead(cluster, "n2", 0)
             assert (await cluster.set_clock("n1", 0, rate_ppm=-200_000)).took_effect
             first = await ahead_ms(cluster, "n1")
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while await ahead_ms(cluster, "n1") > first - 50:
                 assert time.monotonic() < deadline, (
                     "a clock that should lose a fifth of every second does not"
                 )
             await cluster.strobe_clock("n1", -5_000)
-            assert abs(await ahead_ms(cluster, "n1") + 5_000) < 500
+            assert await is_ahead(cluster, "n1", -5_000)
             assert (await cluster.reset_clock("n1")).took_effect
-            assert abs(await ahead_ms(cluster, "n1")) < 500
+            assert await is_ahead(cluster, "n1", 0)
             assert abs(time.time_ns() - time.monotonic_ns() - before) < 1e9, (
                 "the host's own clock was touched"
             )
@@ -327,10 +347,10 @@ def test_heal_all_undoes_everything_at_once(echo, folder, run):
             assert len(report.healed) >= 5
             assert [cluster.state(node) for node in FIVE] == ["up"] * 5
             for link in everybody:
-                assert await connects(echo, cluster, *link), link
+                assert await connects_soon(echo, cluster, *link), link
             assert await client_reaches_soon(echo, cluster, "n4")
             kinds = {entry.kind for entry in read_ledger(folder.ledger_path).open_entries}
-            assert kinds == {"container", "network"}, "a fault is open in the ledger after healing"
+            assert kinds == STANDING, "a fault is open in the ledger after healing"
 
     run(story())
 
@@ -344,7 +364,7 @@ def test_a_program_that_dies_by_itself_is_reported_as_a_crash(echo, folder):
             container = cluster._nodes["n2"].container
             api = cluster._engine.api
             api.exec_start(api.exec_create(container, ["python3", "-c", inside], user=f"{os.getuid()}")["Id"])
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not cluster.crashes():
                 assert time.monotonic() < deadline, "the crash was never noticed"
                 await asyncio.sleep(0.01)
@@ -369,7 +389,7 @@ def test_an_engine_that_is_gone_is_a_failure_of_the_environment_and_no_crash(ech
 
                 patch.setattr(cluster, "_inspect", silent)
                 cluster._engine.api.kill(cluster._nodes["n1"].container)
-                why = await asyncio.wait_for(cluster.wait_for_failure(), 10)
+                why = await asyncio.wait_for(cluster.wait_for_failure(), 60)
             assert why.startswith("the end of n1 (process ")
             assert why.endswith("cannot be explained: the Docker engine no longer answers")
             assert cluster.crashes() == ()
@@ -418,12 +438,12 @@ def test_without_leave_to_enter_namespaces_the_engine_does_the_same(echo, folder
             assert evidence.took_effect, evidence
             assert not await connects(echo, cluster, "n1", "n2")
             assert not await client_reaches(echo, cluster, "n3")
-            assert await connects(echo, cluster, "n1", "n3")
+            assert await connects_soon(echo, cluster, "n1", "n3")
             await cluster.kill("n2")
             await cluster.start("n2")
             assert not await connects(echo, cluster, "n1", "n2")
             assert (await cluster.mend(links)).took_effect
-            assert await connects(echo, cluster, "n1", "n2")
+            assert await connects_soon(echo, cluster, "n1", "n2")
             assert await client_reaches_soon(echo, cluster, "n3")
 
     asyncio.run(story())
@@ -436,10 +456,10 @@ def test_two_runs_side_by_side_do_not_meet(echo, folder, tmp_path, leftovers):
         async with running(echo, first, ["n1", "n2"]) as one, running(echo, second, ["n1", "n2"]) as other:
             assert (await one.cut([("n1", "n2")])).took_effect
             assert not await connects(echo, one, "n1", "n2")
-            assert await connects(echo, other, "n1", "n2")
+            assert await connects_soon(echo, other, "n1", "n2")
             await one.destroy()
             assert leftovers(first.path) == []
-            assert await connects(echo, other, "n1", "n2")
+            assert await connects_soon(echo, other, "n1", "n2")
 
     asyncio.run(story())
     assert leftovers(second.path) == []
@@ -477,7 +497,9 @@ def test_a_run_that_is_cancelled_while_it_is_made_leaves_nothing(
 
 def test_what_docker_cannot_do_is_said_with_the_way_out(echo, folder):
     async def story() -> None:
-        cluster = await DockerEnvironment().create_cluster(echo, ["n1", "n2"], folder, {})
+        cluster = await DockerEnvironment().create_cluster(
+            echo, ["n1", "n2"], folder, {"enter_namespaces": False}
+        )
         try:
             with pytest.raises(FaultUnavailable, match="--environment local"):
                 await cluster.slow([("n1", "n2")], 10)
@@ -604,7 +626,7 @@ def test_a_detached_cluster_stays_until_it_is_healed(echo, folder, leftovers):
     async def story() -> str:
         cluster = await DockerEnvironment().create_cluster(echo, ["n1", "n2"], folder, {})
         await cluster.start_all()
-        await cluster.wait_ready(30)
+        await cluster.wait_ready(90)
         farewell = await cluster.detach()
         await cluster.destroy()
         assert await client_reaches_soon(echo, cluster, "n1"), "a detached cluster goes on"
@@ -614,4 +636,73 @@ def test_a_detached_cluster_stays_until_it_is_healed(echo, folder, leftovers):
     assert f"harness heal {folder.path}" in farewell
     assert len(leftovers(folder.path)) == 4
     assert heal(folder.path).failed == ()
+    assert leftovers(folder.path) == []
+
+
+def test_packets_of_a_container_are_late_lost_and_disturbed_also_after_a_restart(echo, folder, leftovers):
+    """The engine shapes the new network namespace as it did the old one; healing leaves nothing of it."""
+
+    async def story() -> None:
+        async with running(echo, folder, ["n1", "n2"]) as cluster:
+            both = [("n1", "n2"), (CLIENT, "n2")]
+            for evidence in (
+                # First, since a link that loses packets loses resets as well.
+                await cluster.reset(both),
+                await cluster.slow(both, 20, 5),
+                await cluster.lose(both, 0.1, 5),
+                await cluster.disturb(both, 0.2, 0.2, 0.05),
+                await cluster.kill("n2"),
+                await cluster.start("n2"),
+                await cluster.slow(both, 30, 5),
+            ):
+                assert evidence.took_effect, evidence
+            report = await cluster.heal_all()
+            assert report.failed == ()
+            assert report.healed == ("restored the speed of n1 -> n2, client -> n2",)
+
+    uvloop.run(story())
+    assert leftovers(folder.path) == []
+    content = read_ledger(folder.ledger_path)
+    assert content.open_entries == []
+    assert processes_with_token(content.header.token) == []
+
+
+def test_the_disk_below_a_container_fails_and_loses_only_what_was_not_synced(echo, folder, leftovers):
+    reason = why_no_layers()
+    if reason is not None:
+        skip_unless_required("fuse", reason)
+
+    async def story() -> None:
+        cluster = await DockerEnvironment().create_cluster(echo, ["n1", "n2"], folder, {})
+        try:
+            await cluster.expect({"disk"})
+            await cluster.start_all()
+            await cluster.wait_ready(90)
+            await tell(cluster, cluster.data_folders()["n1"])
+        finally:
+            await cluster.destroy()
+
+    uvloop.run(story())
+    assert leftovers(folder.path) == []
+    assert read_ledger(folder.ledger_path).open_entries == []
+    assert not [point for point in mount_points(TABLE.read_text()) if point.startswith(str(folder.path))]
+
+
+def test_a_container_is_slowed_down_and_runs_out_of_memory(echo, folder, leftovers):
+    reason = why_no_groups()
+    if reason is not None:
+        skip_unless_required("cgroups", reason)
+
+    async def story() -> None:
+        async with running(echo, folder, ["n1"]) as cluster:
+            for evidence in (
+                await cluster.limit_cpu("n1", 0.05),
+                await cluster.limit_cpu("n1", None),
+                await cluster.exhaust_memory("n1"),
+            ):
+                assert evidence.took_effect, evidence
+            assert (await cluster.heal_all()).failed == ()
+            assert cluster.crashes() == ()
+
+    uvloop.run(story())
     assert leftovers(folder.path) == []

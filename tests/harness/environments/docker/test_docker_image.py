@@ -13,10 +13,12 @@ from harness.environments.docker.image import (
     Recipe,
     TargetPython,
     command_in_image,
+    command_in_other_image,
     context,
     default_base,
     installed_files,
     launched_packages,
+    launched_program,
     make_recipe,
     pinned,
     repository,
@@ -110,7 +112,8 @@ def test_the_same_content_gives_the_same_bytes(tmp_path):
     assert packed[0] == packed[1]
     with tarfile.open(fileobj=io.BytesIO(packed[0])) as archive:
         names = archive.getnames()
-        assert names == ["Dockerfile", "source", "packages", "source/a/b.py", "packages/module.py"]
+        assert names[:4] == ["Dockerfile", "source", "packages", "programs"]
+        assert names[4:] == ["source/a/b.py", "packages/module.py"]
         assert {member.mtime for member in archive} == {0}
 
 
@@ -131,3 +134,23 @@ def test_the_base_that_ci_makes_is_the_one_that_the_dockerfile_names():
     script = (Path(__file__).parents[4] / ".ci" / "docker-base").read_text()
     assert "s/^ARG BASE_IMAGE=//p" in script
     assert f"ARG BASE_IMAGE={default_base()}\n" in DOCKERFILE.read_text()
+
+
+def test_a_program_of_this_host_goes_in_and_is_launched_there(tmp_path):
+    """Only one that is named by its whole path, and is no Python."""
+    program = tmp_path / "acme-server"
+    program.write_bytes(b"one")
+    argv = [str(program), "--data", "x"]
+    assert launched_program(argv) == program
+    assert command_in_image(argv) == ["/opt/programs/acme-server", "--data", "x"]
+    assert command_in_other_image(argv) == ["acme-server", "--data", "x"]
+    for other in ([sys.executable, "-m", "x"], ["acme-server"], [str(tmp_path / "none")], []):
+        assert launched_program(other) is None
+    assert command_in_other_image(["python3.11", "x"]) == ["python3", "x"]
+    made = make_recipe(SimpleNamespace(name="acme"), Launch(argv), None)
+    first = made.tag()
+    with tarfile.open(fileobj=io.BytesIO(context([], {}, made.program))) as archive:
+        member = archive.getmember("programs/acme-server")
+        assert (member.size, member.mode) == (3, 0o755)
+    program.write_bytes(b"two")
+    assert made.tag() != first

@@ -28,7 +28,7 @@ def test_what_was_acknowledged_survives_all_faults_at_once(engine, folder, lefto
         cluster = await DockerEnvironment().create_cluster(system, FIVE, folder, {})
         try:
             await cluster.start_all()
-            await cluster.wait_ready(60)
+            await cluster.wait_ready(180)
             assert set((await cluster.leaders()).values()) <= set(FIVE)
             session = await system.open_session(cluster.client_address("n1"), "n1")
             await session.put("account/1", 17)
@@ -39,7 +39,7 @@ def test_what_was_acknowledged_survives_all_faults_at_once(engine, folder, lefto
             assert all(evidence.took_effect for evidence in killed)
             report = await cluster.heal_all()
             assert report.failed == ()
-            await cluster.wait_ready(60)
+            await cluster.wait_ready(180)
             for node in FIVE:
                 session = await system.open_session(cluster.client_address(node), node)
                 assert await session.get("account/1") == 17, f"{node} lost an acknowledged write"

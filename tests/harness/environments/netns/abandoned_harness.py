@@ -14,7 +14,7 @@ async def main(environment: NetnsEnvironment, path: Path, waits: bool) -> None:
     cluster = await environment.create_cluster(EchoSystem(), ["n1", "n2"], TestFolder(path), {})
     try:
         await cluster.start_all()
-        await cluster.wait_ready(20)
+        await cluster.wait_ready(90)
         links = [("n1", "n2")]
         proven = {
             "cut": (await cluster.cut(links)).took_effect,

@@ -37,7 +37,7 @@ def run(
         )
         try:
             await cluster.start_all()
-            await cluster.wait_ready(20)
+            await cluster.wait_ready(90)
             await story(cluster)
         finally:
             await cluster.destroy()
@@ -345,7 +345,19 @@ def test_a_system_that_cannot_run_here_is_refused_with_the_reason(tmp_path: Path
     with pytest.raises(EnvironmentFailed, match="some-db cannot be simulated"):
         run(tmp_path, lambda _cluster: asyncio.sleep(0), OnlyReal())
     of_echo = environment.capabilities(EchoSystem())
-    assert [fault for fault, one in of_echo.items() if not one.available] == ["ranges"]
+    assert [fault for fault, one in of_echo.items() if not one.available] == [
+        "lose_bursts",
+        "disturb",
+        "names",
+        "truncate",
+        "wipe",
+        "replace",
+        "limit_cpu",
+        "exhaust_memory",
+        "limit_memory",
+        "ranges",
+        "members",
+    ]
     assert "echo has no ranges" in str(of_echo["ranges"].reason)
 
 
@@ -363,7 +375,7 @@ def test_a_signal_and_the_display_change_nothing_in_the_world(tmp_path: Path) ->
         async def whole() -> None:
             cluster = await environment.create_cluster(EchoSystem(), NAMES, TestFolder(tmp_path), {})
             await cluster.start_all()
-            await cluster.wait_ready(20)
+            await cluster.wait_ready(90)
             if with_display:
                 with environment.now_and_then(draw):
                     await until(lambda: drawn, 1e6)

@@ -1,0 +1,259 @@
+"""Writes with idempotency tokens: each takes effect at most once, on all its keys or on none.
+
+Operations: `write` with `{"token": t, "keys": [...]}`, which appends its token to the list of each key, and may be
+tried several times with the same token, by anybody. With `"must_exist": key` it has an effect only where that list,
+which it writes, has something before, with `"must_be_empty": key` only where that list, which it does not write, has
+nothing. `read` with a list of keys, answered `{key: list or null}`, all as of one moment. So every read tells which
+writes had taken effect, how often, and in which order. Judged in each:
+
+- no token occurs twice in a list;
+- a token that is in the list of one of its keys is in those of all of its keys that were read;
+- two tokens are in the same order in every list that has both;
+- a list that was read is the beginning of the longest that was read of its key: nothing is taken away or put between;
+- whoever reads after a write was acknowledged sees it, and nobody sees one of which every attempt failed, or that
+  nobody tried;
+- the condition of a write that took effect was true: it is not the first of a list that must exist, and of those that
+  wrote a list which must be empty none took effect before it. One did if it stands before it in a list; if it was seen
+  where it was not; if it was acknowledged before it was tried; if it must itself come before it, by its own condition.
+
+An attempt that failed says that it had no effect, not that others with its token had none; one without an answer may
+have taken effect. That a token counts once is what makes it safe to try again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+from checkers.checker import Limits
+from checkers.conclusion import Findings, Misshapen, conclude
+from checkers.operations import Operations
+from checkers.words import count, interval, shown
+from results.history import History, Pair
+from results.verdict import UNKNOWN, Verdict
+
+TWICE: Final = "token applied twice"
+TORN: Final = "torn write"
+ORDER: Final = "writes in two orders"
+REWRITTEN: Final = "list rewritten"
+LOST: Final = "lost write"
+FAILED: Final = "failed write seen"
+FOREIGN: Final = "write that nobody tried"
+CONDITION: Final = "condition ignored"
+
+_PLURALS: Final = {
+    TWICE: "tokens applied twice",
+    TORN: "torn writes",
+    ORDER: "pairs of writes in two orders",
+    REWRITTEN: "lists rewritten",
+    LOST: "lost writes",
+    FAILED: "failed writes seen",
+    FOREIGN: "writes that nobody tried",
+    CONDITION: "conditions ignored",
+}
+
+
+@dataclass(slots=True)
+class _Write:
+    """All attempts with one token."""
+
+    keys: tuple[str, ...]
+    pairs: list[Pair]
+    acknowledged_ns: int | None = None
+    """When the first attempt was acknowledged."""
+    may_have_happened: bool = False
+    must_exist: str | None = None
+    must_be_empty: str | None = None
+
+
+@dataclass
+class TransactWriteChecker:
+    """Judges reads of lists of tokens."""
+
+    name: str = field(default="transact-write", kw_only=True)
+
+    def check(self, history: History, limits: Limits) -> Verdict:
+        writes, misshapen = self._writes(history)
+        tried = Operations.of(history, "read")
+        reads = tried.where(tried.ok)
+        if not len(reads):
+            return Verdict(UNKNOWN, self.name, f"none of {count(len(tried), 'read')} succeeded")
+        findings = Findings()
+        longest: dict[str, tuple[list[Any], Pair]] = {}
+        seen: list[tuple[Pair, dict[str, list[Any]]]] = []
+        for position, answer in enumerate(reads.answers()):
+            pair = reads.pair(position)
+            if not isinstance(answer, dict) or not all(
+                value is None or isinstance(value, list) for value in answer.values()
+            ):
+                misshapen.note(pair)
+                continue
+            lists = {str(key): list(value or []) for key, value in answer.items()}
+            seen.append((pair, lists))
+            for key, tokens in lists.items():
+                if key not in longest or len(tokens) > len(longest[key][0]):
+                    longest[key] = (tokens, pair)
+        by_key: dict[str, list[Any]] = {}
+        for token, write in writes.items():
+            for key in write.keys:
+                by_key.setdefault(key, []).append(token)
+        for pair, lists in seen:
+            self._judge(pair, lists, writes, by_key, longest, findings)
+        self._judge_conditions(writes, seen, longest, findings)
+        applied = {token for tokens, _ in longest.values() for token in tokens if _is_plain(token)}
+        details = {
+            "writes": len(writes),
+            "attempts": sum(len(write.pairs) for write in writes.values()),
+            "applied": len(applied),
+            "reads": len(seen),
+        }
+        sentence = (
+            f"{count(len(applied), 'write')} of {len(writes)} took effect, each once and whole, in "
+            f"{count(details['attempts'], 'attempt')}"
+        )
+        doubts = misshapen.doubts()
+        return conclude(self.name, findings.anomalies(_PLURALS), doubts, sentence, details)
+
+    def _writes(self, history: History) -> tuple[dict[Any, _Write], Misshapen]:
+        misshapen = Misshapen("a token and keys, or lists by key")
+        writes: dict[Any, _Write] = {}
+        tried = Operations.of(history, "write")
+        ends = tried.end_ns()
+        for position, value in enumerate(tried.asked()):
+            pair = tried.pair(position)
+            if not isinstance(value, dict) or not {"token", "keys"} <= value.keys():
+                misshapen.note(pair)
+                continue
+            write = writes.setdefault(value["token"], _Write(tuple(map(str, value["keys"])), []))
+            write.must_exist, write.must_be_empty = value.get("must_exist"), value.get("must_be_empty")
+            write.pairs.append(pair)
+            if tried.ok[position]:
+                end = int(ends[position])
+                if write.acknowledged_ns is None or end < write.acknowledged_ns:
+                    write.acknowledged_ns = end
+            write.may_have_happened = write.may_have_happened or not tried.failed[position]
+        return writes, misshapen
+
+    def _judge(
+        self,
+        pair: Pair,
+        lists: dict[str, list[Any]],
+        writes: dict[Any, _Write],
+        by_key: dict[str, list[Any]],
+        longest: dict[str, tuple[list[Any], Pair]],
+        findings: Findings,
+    ) -> None:
+        when = f"the read of process {pair.process} ({interval(pair)})"
+        places: dict[str, dict[Any, int]] = {}
+        for key, tokens in lists.items():
+            mine = places[key] = {}
+            for place, token in enumerate(tokens):
+                if not _is_plain(token) or token not in writes:
+                    findings.note(FOREIGN, f"{when} saw {shown(token)} in {key}, which nobody wrote", [pair])
+                    continue
+                if token in mine:
+                    text = f"{when} saw {shown(token)} in {key} at {mine[token]} and at {place}"
+                    findings.note(TWICE, text, [*writes[token].pairs, pair])
+                    continue
+                mine[token] = place
+                write = writes[token]
+                if not write.may_have_happened:
+                    text = f"{when} saw {shown(token)} in {key}, of which every attempt had failed"
+                    findings.note(FAILED, text, [*write.pairs, pair])
+            whole, other = longest[key]
+            if tokens != whole[: len(tokens)]:
+                text = f"{when} saw {key} as {shown(tokens)}, another read as {shown(whole)}"
+                findings.note(REWRITTEN, text, [pair, other])
+            for token in by_key.get(key, ()):
+                write = writes[token]
+                if (
+                    token not in mine
+                    and write.acknowledged_ns is not None
+                    and write.acknowledged_ns < pair.start
+                ):
+                    text = f"{when} did not see {shown(token)} in {key}, acknowledged before it began"
+                    findings.note(LOST, text, [*write.pairs, pair])
+        self._compare(pair, when, places, writes, findings)
+
+    def _compare(
+        self,
+        pair: Pair,
+        when: str,
+        places: dict[str, dict[Any, int]],
+        writes: dict[Any, _Write],
+        findings: Findings,
+    ) -> None:
+        """What the lists of one read say of each other."""
+        for key, mine in places.items():
+            for token in mine:
+                for other in writes[token].keys:
+                    if other in places and token not in places[other]:
+                        text = f"{when} saw {shown(token)} in {key} and not in {other}"
+                        findings.note(TORN, text, [*writes[token].pairs, pair])
+        keys = list(places)
+        for position, one in enumerate(keys):
+            for other in keys[position + 1 :]:
+                shared = [token for token in places[one] if token in places[other]]
+                for before, after in pairwise(shared):
+                    if places[other][before] > places[other][after]:
+                        text = f"{when} saw {shown(before)} before {shown(after)} in {one}, and after it in {other}"
+                        findings.note(ORDER, text, [*writes[before].pairs, *writes[after].pairs, pair])
+
+    def _judge_conditions(
+        self,
+        writes: dict[Any, _Write],
+        seen: list[tuple[Pair, dict[str, list[Any]]]],
+        longest: dict[str, tuple[list[Any], Pair]],
+        findings: Findings,
+    ) -> None:
+        """Whether the writes that took effect were allowed to."""
+        lists = {
+            key: [token for token in tokens if _is_plain(token) and token in writes]
+            for key, (tokens, _) in longest.items()
+        }
+        conditional: dict[str, list[Any]] = {}
+        """By list that must be empty: who took effect, and is only to where it is."""
+        for token in dict.fromkeys(token for tokens in lists.values() for token in tokens):
+            write = writes[token]
+            if write.must_exist is not None and lists.get(write.must_exist, [])[:1] == [token]:
+                text = f"{shown(token)} is the first in {write.must_exist}, and needs others there before it"
+                findings.note(CONDITION, text, [*write.pairs, longest[write.must_exist][1]])
+            if write.must_be_empty is not None:
+                conditional.setdefault(write.must_be_empty, []).append(token)
+        for key, tokens in conditional.items():
+            for token in tokens:
+                reasons = (_why_before(other, token, writes, lists) for other in lists.get(key, ()))
+                why = next(filter(None, reasons), None)
+                if why is not None:
+                    text = f"{shown(token)} needs {key} to be empty, and {why}"
+                    findings.note(CONDITION, text, [*writes[token].pairs, longest[key][1]])
+        for pair, read in seen:
+            for key, there in read.items():
+                for token in conditional.get(key, ()) if there else ():
+                    missing = [one for one in writes[token].keys if one in read and token not in read[one]]
+                    if missing:
+                        text = (
+                            f"{shown(token)} needs {key} to be empty, and the read of process {pair.process} "
+                            f"({interval(pair)}) saw {shown(there)} there, and it not yet in {missing[0]}"
+                        )
+                        findings.note(CONDITION, text, [*writes[token].pairs, pair])
+
+
+def _why_before(one: Any, other: Any, writes: dict[Any, _Write], lists: dict[str, list[Any]]) -> str | None:
+    """Why one write took effect before another, as far as single reads do not tell; None if nothing says so."""
+    first, second = writes[one], writes[other]
+    if first.must_be_empty in second.keys:
+        return f"{shown(one)} is there, which needs {first.must_be_empty} to be empty before it"
+    for key in first.keys:
+        tokens = lists.get(key, [])
+        if one in tokens and other in tokens and tokens.index(one) < tokens.index(other):
+            return f"{shown(one)} is there, which stands before it in {key}"
+    if first.acknowledged_ns is not None and first.acknowledged_ns < min(pair.start for pair in second.pairs):
+        return f"{shown(one)} is there, acknowledged before it was tried"
+    return None
+
+
+def _is_plain(token: Any) -> bool:
+    """Whether it can be one at all: a client writes numbers and words."""
+    return isinstance(token, int | str) and not isinstance(token, bool)

@@ -1,0 +1,1 @@
+"""my-database as a system under test."""

@@ -1,0 +1,122 @@
+"""Each rule of `transact-write`: a history that breaks it, and its innocent twin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checkers.checker import Limits
+from checkers.transact_write import TransactWriteChecker
+from results.history import History
+from results.operation import FAIL, INFO, INVOKE, OK, Operation
+from results.verdict import INVALID, UNKNOWN, VALID
+
+Event = tuple[int, str, str, Any]
+
+
+def write(process: int, token: int, *keys: str, ends: str = OK, **condition: str) -> list[Event]:
+    value = {"token": token, "keys": list(keys), **condition}
+    return [(process, INVOKE, "write", value), (process, ends, "write", value)]
+
+
+def read(process: int, answer: dict[str, Any]) -> list[Event]:
+    return [(process, INVOKE, "read", list(answer)), (process, OK, "read", answer)]
+
+
+def judge(*operations: list[Event]) -> tuple[str, set[str]]:
+    events = [event for operation in operations for event in operation]
+    history = History(
+        [
+            Operation(index, index, process, type_, f, value)
+            for index, (process, type_, f, value) in enumerate(events)
+        ]
+    )
+    verdict = TransactWriteChecker().check(history, Limits())
+    return verdict.outcome, {anomaly.type for anomaly in verdict.anomalies}
+
+
+AB = ("a", "b")
+
+
+def test_attempts_with_one_token_count_once() -> None:
+    once = [write(0, 1, *AB), write(1, 1, *AB), write(2, 1, *AB, ends=INFO)]
+    assert judge(*once, read(3, {"a": [1], "b": [1]})) == (VALID, set())
+    outcome, found = judge(*once, read(3, {"a": [1, 1], "b": [1]}))
+    assert (outcome, found) == (INVALID, {"token applied twice"})
+
+
+def test_a_write_is_whole_or_not_there() -> None:
+    unknown = write(0, 1, *AB, ends=INFO)
+    assert judge(unknown, read(1, {"a": None, "b": None}))[0] == VALID
+    assert judge(unknown, read(1, {"a": [1], "b": [1]}))[0] == VALID
+    assert judge(unknown, read(1, {"a": [1]}))[0] == VALID, "the other key was not read"
+    assert judge(unknown, read(1, {"a": [1], "b": []})) == (INVALID, {"torn write"})
+
+
+def test_writes_have_one_order() -> None:
+    both = [write(0, 1, *AB), write(0, 2, *AB)]
+    assert judge(*both, read(1, {"a": [2, 1], "b": [2, 1]}))[0] == VALID, "nobody knows when they took effect"
+    assert judge(*both, read(1, {"a": [1, 2], "b": [2, 1]})) == (INVALID, {"writes in two orders"})
+
+
+def test_lists_only_grow_at_their_ends() -> None:
+    late = [write(0, 1, "a", ends=INFO), write(5, 2, "a", ends=INFO)]
+    assert judge(*late, read(1, {"a": [1]}), read(1, {"a": [1, 2]}))[0] == VALID
+    outcome, found = judge(*late, read(1, {"a": [2]}), read(1, {"a": [1, 2]}))
+    assert (outcome, found) == (INVALID, {"list rewritten"})
+
+
+def test_what_was_acknowledged_is_seen_by_later_reads() -> None:
+    assert judge(write(0, 1, *AB), read(1, {"a": [1], "b": [1]}))[0] == VALID
+    assert judge(write(0, 1, *AB), read(1, {"a": [], "b": []})) == (INVALID, {"lost write"})
+    (invoke, ok), (asked, answer) = write(0, 1, "a"), read(1, {"a": []})
+    assert judge([invoke, asked, ok, answer])[0] == VALID, "it began before the acknowledgement"
+
+
+def test_a_write_of_which_every_attempt_failed_is_nowhere() -> None:
+    failed = write(0, 1, *AB, ends=FAIL)
+    assert judge(failed, read(1, {"a": None, "b": None}))[0] == VALID
+    assert judge(failed, read(1, {"a": [1], "b": [1]})) == (INVALID, {"failed write seen"})
+    again = write(1, 1, *AB, ends=INFO)
+    assert judge(failed, again, read(2, {"a": [1], "b": [1]}))[0] == VALID, "another attempt may have been it"
+
+
+def test_a_write_that_needs_a_list_to_exist_is_not_the_first_in_it() -> None:
+    both = [write(0, 1, "a", ends=INFO), write(1, 2, "a", must_exist="a", ends=INFO)]
+    assert judge(*both, read(2, {"a": [1, 2]}))[0] == VALID
+    assert judge(*both, read(2, {"a": [2, 1]})) == (INVALID, {"condition ignored"})
+
+
+def test_two_writes_that_each_need_the_others_list_to_be_empty_do_not_both_take_effect() -> None:
+    """Write skew at its smallest; one alone is fine, and so is a third that asks for nothing."""
+    one, other = (
+        write(0, 1, "a", must_be_empty="b", ends=INFO),
+        write(1, 2, "b", must_be_empty="a", ends=INFO),
+    )
+    assert judge(one, other, read(2, {"a": [1], "b": None}))[0] == VALID
+    assert judge(one, other, read(2, {"a": [1], "b": [2]})) == (INVALID, {"condition ignored"})
+    plain = write(1, 2, "b", ends=INFO)
+    assert judge(one, plain, read(2, {"a": [1], "b": [2]}))[0] == VALID, "1 may have come first"
+
+
+def test_what_needs_a_list_to_be_empty_comes_before_all_that_is_in_it() -> None:
+    needy, other = write(0, 1, "a", must_be_empty="b", ends=INFO), write(1, 2, "a", "b", ends=INFO)
+    assert judge(needy, other, read(2, {"a": [1, 2], "b": [2]}))[0] == VALID
+    assert judge(needy, other, read(2, {"a": [2, 1], "b": [2]})) == (INVALID, {"condition ignored"})
+    plain, late = write(1, 2, "b", ends=INFO), write(0, 1, "a", must_be_empty="b", ends=INFO)
+    end = read(3, {"a": [1], "b": [2]})
+    assert judge(needy, plain, read(2, {"a": [1], "b": []}), end)[0] == VALID
+    assert judge(needy, plain, read(2, {"a": [], "b": [2]}), end) == (INVALID, {"condition ignored"})
+    assert judge(write(1, 2, "b"), late, end) == (INVALID, {"condition ignored"}), "acknowledged before"
+    assert judge(plain, late, end)[0] == VALID, "nobody knows when it took effect"
+
+
+@pytest.mark.parametrize("nonsense", [9, "corrupted", [1], True, None])
+def test_what_nobody_wrote_is_an_anomaly(nonsense: Any) -> None:
+    assert judge(write(0, 1, "a"), read(1, {"a": [1, nonsense]})) == (INVALID, {"write that nobody tried"})
+
+
+def test_without_reads_or_with_other_shapes_nothing_is_known() -> None:
+    assert judge(write(0, 1, "a"))[0] == UNKNOWN
+    assert judge(write(0, 1, "a"), read(1, {"a": "text"}))[0] == UNKNOWN

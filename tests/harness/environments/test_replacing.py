@@ -1,0 +1,190 @@
+"""A node is replaced: the old one is dismissed before the new one joins, whatever goes wrong in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.environments import replacing
+from harness.environments.environment import Addresses, EnvironmentFailed, NodePlan
+from harness.environments.netns import hub
+from harness.environments.netns.environment import NetnsEnvironment
+from harness.environments.replacing import Replacements, launch_of, next_plan
+from harness.systems.reference_db import ReferenceDatabase
+from nemesis.cluster import Evidence, NodeState
+from nemesis.holds import Holds
+from nemesis.package import Situation
+from nemesis.ranges import Membership
+from nemesis.schedule import Step
+from tests.harness.environments.echo_system import TestFolder
+from tests.nemesis.fake_cluster import FakeCluster
+from tests.support.requirements import skip_unless_required
+
+NODES = ("n1", "n2", "n3", "n4")
+
+
+def plan_of(name: str) -> NodePlan:
+    listen = {"peer": ("0.0.0.0", 7000), "client": ("0.0.0.0", 7001)}
+    address = f"10.77.0.{10 + int(name[1:])}"
+    at = {"peer": (address, 7000), "client": (address, 7001)}
+    return NodePlan(name, int(name[1:]) - 1, Path("data"), Path("log"), listen, {}, None, at)
+
+
+class Places:
+    """See `replacing.Places`; and a system that says what its members are. Notes what is done."""
+
+    name = "a system"
+    nodes = NODES
+
+    def __init__(self, *, knows: bool = True) -> None:
+        self.knows = knows
+        self.done: list[str] = []
+        self.plans = {name: plan_of(name) for name in NODES}
+        self.states: dict[str, NodeState] = dict.fromkeys(NODES, "up")
+        self.members = dict.fromkeys(NODES, "active")
+        self.replacements = Replacements(self, self)  # type: ignore[arg-type]
+
+    def state(self, node: str) -> NodeState:
+        return self.states[node]
+
+    def direct_address(self, node: str) -> Addresses:
+        return self.plans[node].advertise
+
+    def plan(self, node: str) -> NodePlan:
+        return self.plans[node]
+
+    def put_plan(self, node: str, plan: NodePlan) -> None:
+        self.plans[node] = plan
+
+    def _did(self, what: str) -> Evidence:
+        self.done.append(what)
+        return Evidence(True, [{"what": what, "proves": True}])
+
+    async def kill(self, node: str) -> Evidence:
+        self.states[node] = "down"
+        return self._did(f"kill {node}")
+
+    async def wipe(self, node: str) -> Evidence:
+        return self._did(f"wipe {node}")
+
+    async def start(self, node: str) -> Evidence:
+        await self.replacements.before_start(node)
+        self.states[node] = "up"
+        self.members[self.plans[node].known_as] = "active"
+        return self._did(f"start {self.plans[node].known_as}")
+
+    def launch_replacement(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Any:
+        raise AssertionError("nothing is launched here")
+
+    async def dismiss(self, addresses: Mapping[str, Addresses], gone: str) -> str:
+        assert gone not in addresses
+        assert len(addresses) == 3
+        self.done.append(f"dismiss {gone}")
+        if self.knows:
+            self.members[gone] = "decommissioned"
+        return self.members[gone]
+
+    async def member_state(self, addresses: Mapping[str, Addresses], member: str) -> str:
+        return self.members.get(member, "unknown")
+
+
+def test_the_old_one_is_dismissed_before_the_new_one_starts() -> None:
+    """Twice in the same place, under a new name and behind a new port each time."""
+    places = Places()
+
+    async def story() -> None:
+        first = await places.replacements.replace("n3")
+        assert first.took_effect, first
+        assert places.done == ["kill n3", "wipe n3", "dismiss n3", "start n3-2"]
+        assert first.probes[-1]["what"] == "n3-2 to the other members"
+        assert places.plan("n3").advertise == {"peer": ("10.77.0.13", 7100), "client": ("10.77.0.13", 7001)}
+        assert (await places.replacements.replace("n3")).took_effect
+        assert places.plan("n3").known_as == "n3-3"
+        assert places.plan("n3").replaces == "n3-2"
+        assert places.members["n3-2"] == "decommissioned"
+        assert places.replacements.place_of("n3-3") == "n3"
+        assert places.replacements.place_of("n1") == "n1"
+
+    asyncio.run(story())
+
+
+def test_nobody_starts_in_the_place_of_one_that_is_still_a_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its disk gone it would vote twice. Healing tries again, by the same way."""
+    monkeypatch.setattr(replacing, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(replacing, "AGAIN_S", 0.01)
+    places = Places(knows=False)
+
+    async def story() -> None:
+        with pytest.raises(
+            EnvironmentFailed, match="n3 is gone for good, but to the other members it is active"
+        ):
+            await places.replacements.replace("n3")
+        assert places.state("n3") == "down"
+        places.knows = True
+        assert (await places.start("n3")).took_effect
+        assert places.done[-1] == "start n3-2"
+
+    asyncio.run(story())
+
+
+def test_the_reference_database_joins_at_the_address_that_all_share() -> None:
+    system = ReferenceDatabase(options={"placement": "on"})
+    assert "replacement" in system.supports
+    assert "replacement" not in ReferenceDatabase().supports
+    others = {name: plan_of(name).advertise for name in NODES if name != "n3"}
+    launch = launch_of(system, next_plan(replace(plan_of("n3"), reach=others)), NODES)
+    (content,) = launch.files.values()
+    assert b'"node": "n3-2"' in content
+    assert b'"10.77.0.13",\n   7100' in content
+
+
+def test_a_step_replaces_its_node_and_holds_it_meanwhile() -> None:
+    """By name only: it cannot be undone."""
+    cluster, holds, package = FakeCluster(4), Holds(), Membership()
+    step = Step(1, 0, "membership", "replace", "n2", 1_000_000_000, {"draw": 1})
+
+    async def story() -> None:
+        plan = package.plan(step, Situation(NODES, dict(cluster.states), {}), holds)
+        assert plan.targets == ("n2",)
+        assert holds.holders("down", "n2") == (1,)
+        assert (await package.start(step, plan, cluster, holds)).took_effect
+        assert ("replace", "n2") in cluster.calls
+        assert (await package.stop(step, plan, cluster, holds)).took_effect
+        assert holds.holders("down", "n2") == ()
+
+    asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_a_node_of_the_reference_database_is_replaced_in_a_running_cluster(tmp_path: Path) -> None:
+    if hub.objection() is not None:
+        skip_unless_required("netns", str(hub.objection()))
+    system = ReferenceDatabase(options={"placement": "on"})
+    environment = NetnsEnvironment(3)
+
+    async def story() -> None:
+        cluster = await environment.create_cluster(system, list(NODES), TestFolder(tmp_path), {})
+        try:
+            assert cluster.capabilities()["replace"].available
+            await cluster.start_all()
+            await cluster.wait_ready(180)
+            session = await system.open_session(cluster.client_address("n1"), "n1")
+            await session.put("a", 1)
+            evidence = await cluster.replace("n3")
+            assert evidence.took_effect, evidence
+            assert cluster.known_as("n3") == "n3-2"
+            assert await session.get("a") == 1
+            await session.close()
+            await cluster.kill("n3")
+            assert (await cluster.start("n3")).took_effect, "it comes back as who it is now"
+            assert set((await cluster.leaders()).values()) <= set(NODES)
+            assert cluster.crashes() == ()
+        finally:
+            await cluster.destroy()
+
+    environment.run(story())

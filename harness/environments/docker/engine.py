@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -22,6 +24,9 @@ FOLDER_LABEL = "multiraft-harness.folder"
 """On containers and networks: the run folder, for people."""
 NODE_LABEL = "multiraft-harness.node"
 IMAGE_LABEL = "multiraft-harness.image"
+
+LONGEST_REMOVAL_S = 10.0
+"""How long what belongs to a run is asked to go, again and again, before its removal has failed."""
 
 Answer = TypeVar("Answer")
 
@@ -154,11 +159,36 @@ def run_filter(run_key: str) -> dict[str, str]:
 
 
 def remove_run(api: Any, run_key: str) -> list[str]:
-    """See `Engine.remove_run`; blocks."""
+    """See `Engine.remove_run`; blocks.
+
+    The engine lets go of a removed container's place in its network after it has said that the container is gone, and
+    refuses to remove the network until then ("has active endpoints"). So what is still there is asked for again, for at
+    most `LONGEST_REMOVAL_S` seconds.
+    """
+    gone: list[str] = []
+    deadline = time.monotonic() + LONGEST_REMOVAL_S
+    for attempt in itertools.count():
+        found = _remove_once(api, run_key)
+        gone += [thing for thing, refusal in found if refusal is None]
+        left = [_name(container) for container in api.containers(all=True, filters=run_filter(run_key))]
+        left += [network["Name"] for network in api.networks(filters=run_filter(run_key))]
+        if not left:
+            return gone
+        if time.monotonic() > deadline:
+            refusals = "; ".join(f"{thing}: {refusal}" for thing, refusal in found if refusal is not None)
+            raise EnvironmentFailed(
+                f"could not remove {', '.join(left)} of run {run_key} within {LONGEST_REMOVAL_S} s: {refusals}"
+            )
+        time.sleep(min(1.0, 0.05 * 2**attempt))
+    raise AssertionError("unreachable: `count` does not end")
+
+
+def _remove_once(api: Any, run_key: str) -> list[tuple[str, str | None]]:
+    """Ask once for the removal of each container and network of a run: each thing, and why it was refused if it was."""
     from docker import errors
 
     def removed(kind: str, name: str, remove: Callable[[], object]) -> tuple[str, str | None] | None:
-        """The thing, and why it could not be removed; None if it was gone. Whether it *is* gone is looked at below."""
+        """The thing, and why it could not be removed; None if it was gone. Whether it *is* gone is looked at later."""
         try:
             remove()
         except errors.NotFound:
@@ -179,13 +209,7 @@ def remove_run(api: Any, run_key: str) -> list[str]:
         outcomes.append(
             removed("network", network["Name"], functools.partial(api.remove_network, network["Id"]))
         )
-    left = [_name(container) for container in api.containers(all=True, filters=run_filter(run_key))]
-    left += [network["Name"] for network in api.networks(filters=run_filter(run_key))]
-    found = [outcome for outcome in outcomes if outcome is not None]
-    if left:
-        refusals = "; ".join(f"{thing}: {why}" for thing, why in found if why is not None)
-        raise EnvironmentFailed(f"could not remove {', '.join(left)} of run {run_key}: {refusals}")
-    return [thing for thing, why in found if why is None]
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 def _name(container: Mapping[str, Any]) -> str:

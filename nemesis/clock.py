@@ -11,6 +11,9 @@ Offsets are drawn log-uniformly from 50 ms to 60 s, forwards and backwards, stro
 from 1 % to 50 %: large enough to be proven within a second, and the first step of a run larger than that. Clocks
 may lie on a majority or on all nodes: no promise of a database may depend on how many clocks are right unless it
 says so.
+
+A database may stop a node whose clock is too far from the others', which need not be one whose clock was set. Whoever
+ran when a step began and has stopped is started when the clocks of that step are right again, as its operator would.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Any
 from nemesis.cluster import Cluster, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
+from nemesis.process import DISK, start_what_ended
 from nemesis.schedule import Request, Step
 from nemesis.strengths import log_uniform
 from nemesis.targets import pick, possible_targets
@@ -80,7 +84,8 @@ class Clock:
             return Plan(skipped=f"{picked.how}: every candidate is stopped or its clock is already set")
         for name in picked.nodes:
             holds.take(CLOCK, name, step.id)
-        return Plan(picked.nodes, details={"how": picked.how})
+        running = [name for name in situation.nodes if situation.states[name] == "up"]
+        return Plan(picked.nodes, details={"how": picked.how, "running": running})
 
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         offset_ms, rate_ppm = step.parameters.get("offset_ms", 0.0), step.parameters.get("rate_ppm", 0.0)
@@ -112,4 +117,12 @@ class Clock:
             finally:
                 holds.release(CLOCK, name, step.id)
 
-        return combine(await asyncio.gather(*(one(name) for name in plan.targets)))
+        reset = await asyncio.gather(*(one(name) for name in plan.targets))
+        # On a disk that fails, or with a clock that another step has set, a node would only stop again.
+        ours = [
+            name
+            for name in plan.details["running"]
+            if not any(holds.holders(kind, name) for kind in (CLOCK, DISK))
+        ]
+        started = await asyncio.gather(*(start_what_ended(name, step, cluster, holds) for name in ours))
+        return combine([*reset, *(evidence for evidence in started if evidence is not None)])

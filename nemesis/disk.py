@@ -43,7 +43,7 @@ from typing import Any
 from nemesis.cluster import CAPABILITY_OF_MODE, Cluster, DiskMode, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
-from nemesis.process import DISK, DOWN, PAUSE, aim_at_processes, start_again
+from nemesis.process import DISK, DOWN, PAUSE, aim_at_processes, start_again, start_what_ended
 from nemesis.schedule import Request, Step
 from nemesis.strengths import log_uniform
 from nemesis.targets import minority, most_hit, pick, possible_targets
@@ -220,12 +220,7 @@ async def _heal(name: str, step: Step, cluster: Cluster, holds: Holds) -> Eviden
         parts = [await cluster.heal_disk(name)]
         if cluster.state(name) == "up":
             await asyncio.sleep(SETTLE_S)
-        if cluster.state(name) == "down" and not holds.holders(DOWN, name):
-            holds.take(DOWN, name, step.id)
-            try:
-                parts.append(await cluster.start(name))
-            finally:
-                holds.release(DOWN, name, step.id)
-        return combine(parts)
+        started = await start_what_ended(name, step, cluster, holds)
+        return combine(parts if started is None else [*parts, started])
     finally:
         holds.release(DISK, name, step.id)

@@ -162,6 +162,18 @@ def _left_down(name: str, holds: Holds) -> Evidence | None:
     return Evidence(True, [{"what": what, "proves": True}])
 
 
+async def start_what_ended(name: str, step: Step, cluster: Cluster, holds: Holds) -> Evidence | None:
+    """Start a node that ended by itself because of what this step did. None where there is nothing to start: it runs,
+    or another step stopped it and starts it."""
+    if cluster.state(name) != "down" or holds.holders(DOWN, name):
+        return None
+    holds.take(DOWN, name, step.id)
+    try:
+        return await cluster.start(name)
+    finally:
+        holds.release(DOWN, name, step.id)
+
+
 class Pause:
     """SIGSTOP: the process keeps its connections, its memory and its belief that it leads; then SIGCONT."""
 

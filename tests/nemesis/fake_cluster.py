@@ -46,6 +46,8 @@ class FakeCluster:
         self.shares: dict[str, float] = {}
         self.memory: dict[str, int | None] = {}
         self.clocks: dict[str, tuple[float, float]] = {}
+        self.stops_when_set: dict[str, str] = {}
+        """Node whose clock is set -> node that stops itself then, for one of the two is wrong."""
         self.calls: list[tuple[str, object]] = []
         self.leading: dict[str, str] = {"r1": "n1", "r2": "n1", "r3": "n2"}
         self.delays: dict[str, float] = {}
@@ -174,6 +176,8 @@ class FakeCluster:
     async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
         if await self._act("set_clock", node):
             self.clocks[node] = (offset_ms, rate_ppm)
+            if node in self.stops_when_set:
+                self.states[self.stops_when_set[node]] = "down"
         return self._evidence("clock", node in self.clocks)
 
     async def strobe_clock(self, node: str, offset_ms: float) -> None:

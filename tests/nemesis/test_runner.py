@@ -385,6 +385,44 @@ def test_a_strobe_jumps_to_and_fro_and_the_clock_is_right_at_the_end() -> None:
     assert run.cluster.clocks == {}
 
 
+def bump(number: int, at: int, lasts: int, target: str) -> Step:
+    return Step(number, at * TENTH, "clock", "bump", target, lasts * TENTH, {"draw": 1, "offset_ms": 900.0})
+
+
+@pytest.mark.parametrize("stopped", ["n1", "n3"])
+def test_whoever_stopped_for_a_clock_is_started_when_that_is_right_again(stopped: str) -> None:
+    run = Run(bump(1, 0, 10, "n1"), bump(2, 20, 10, "n2"))
+    run.cluster.stops_when_set = {"n1": stopped}
+    virtual_time.run(run.runner.follow())
+    assert run.states_at[2][stopped] == "down", (
+        "it stopped itself, and stayed down as long as the clock was wrong"
+    )
+    assert [what for verb, what in run.cluster.calls if verb == "start"] == [stopped]
+    assert run.verbs()[:3] == ["set_clock", "reset_clock", "start"]
+    assert run.event(1, "info", "stop")["healed"]
+
+
+@pytest.mark.parametrize(("other", "starter"), [
+    (kill(2, 5, 20, "n3"), "the kill"),
+    (Step(2, 5 * TENTH, "disk", "full", "n3", 20 * TENTH, {"draw": 2}), "the disk"),
+])  # fmt: skip
+def test_whom_another_step_has_stopped_or_will_start_is_left_to_it(other: Step, starter: str) -> None:
+    run = Run(bump(1, 0, 10, "n1"), other)
+    run.cluster.ends_on = {"full": 0.1}
+    virtual_time.run(run.runner.follow())
+    at_the_end_of_the_clock = run.events.index(("info", "stop", run.event(1, "info", "stop")))
+    assert run.states_at[at_the_end_of_the_clock]["n3"] == "down"
+    assert run.verbs().count("start") == 1, starter
+    assert set(run.cluster.states.values()) == {"up"}
+
+
+def test_a_node_that_was_never_started_is_not_started_by_a_clock() -> None:
+    run = Run(bump(1, 0, 10, "n1"))
+    run.cluster.states["n3"] = "down"
+    virtual_time.run(run.runner.follow())
+    assert run.verbs() == ["set_clock", "reset_clock"]
+
+
 def test_two_clock_steps_do_not_share_a_node() -> None:
     steps = (Step(1, 0, "clock", "bump", "n1", 40 * TENTH, {"draw": 1, "offset_ms": 50.0}),
              Step(2, 5 * TENTH, "clock", "drift", "n1", 10 * TENTH, {"draw": 1, "rate_ppm": 1e5}))  # fmt: skip

@@ -138,13 +138,16 @@ def sarif(result: GateResult) -> bytes:
     results: list[dict[str, Any]] = []
 
     def add(rule: str, level: str, text: str, where: str, fingerprint: str, **more: Any) -> None:
-        rules.setdefault(rule, {"id": rule, "name": rule, "shortDescription": {"text": rule}})
+        rules.setdefault(rule, {"id": rule, "shortDescription": {"text": rule}})
         results.append(
             {
                 "ruleId": rule,
                 "level": level,
                 "message": {"text": text},
-                "locations": [{"physicalLocation": {"artifactLocation": {"uri": where}}}],
+                # Whoever shows a result in its file (GitHub does) wants a line; what is meant is the whole page.
+                "locations": [
+                    {"physicalLocation": {"artifactLocation": {"uri": where}, "region": {"startLine": 1}}}
+                ],
                 "partialFingerprints": {"harnessRun/v1": fingerprint},
                 **more,
             }

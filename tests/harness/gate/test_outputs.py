@@ -98,8 +98,14 @@ def test_sarif_is_valid_and_known_failures_are_suppressed(result: GateResult) ->
     assert by_rule["lost element"]["level"] == "warning"
     assert by_rule["lost element"]["suppressions"][0]["justification"].startswith("ticket 7")
     assert "suppressions" not in by_rule["stale read"]
-    where = by_rule["stale read"]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-    assert where == "bank-none-1-seed-1/report.html"
+    place = by_rule["stale read"]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "bank-none-1-seed-1/report.html"
+    assert all(
+        one["locations"][0]["physicalLocation"]["region"]["startLine"] == 1 for one in found["results"]
+    )
+    assert all("name" not in rule for rule in found["tool"]["driver"]["rules"]), (
+        "a name that is the id says nothing"
+    )
     assert {rule["id"] for rule in found["tool"]["driver"]["rules"]} == set(by_rule)
 
 

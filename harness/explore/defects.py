@@ -25,7 +25,16 @@ import msgspec
 
 from harness.catalog import directed_story
 from harness.explore.swarm import draw_scenario
-from harness.explore.trial import FAILED, INVALID, UNKNOWN, VALID, TrialRequest, TrialResult, run_trial
+from harness.explore.trial import (
+    CPU_LIMIT_S,
+    FAILED,
+    INVALID,
+    UNKNOWN,
+    VALID,
+    TrialRequest,
+    TrialResult,
+    run_trial,
+)
 from harness.explore.witnessed import judge_story
 from harness.scenario import Scenario, ScenarioError
 from harness.systems.system import DefectSheet
@@ -390,9 +399,13 @@ def _discard(result: TrialResult) -> None:
 # In a worker
 
 
-def hunting_run(request: TrialRequest, runs_dir: str, name: str) -> TrialResult:
-    """A run of a hunt; its folder stays if anybody said something."""
-    return run_trial(request, Path(runs_dir), "failures", name=name)
+def hunting_run(request: TrialRequest, runs_dir: str, name: str, cpu_limit_s: float) -> TrialResult:
+    """A run of a hunt; its folder stays if anybody said something.
+
+    It may take as much processor time as the whole hunt, and no more: a defect may keep a cluster busy without an end.
+    """
+    limit_s = min(cpu_limit_s, CPU_LIMIT_S)
+    return run_trial(request, Path(runs_dir), "failures", name=name, cpu_limit_s=limit_s)
 
 
 def clean_run(scenario: Scenario, runs_dir: str, name: str) -> TrialResult:

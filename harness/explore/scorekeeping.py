@@ -137,7 +137,7 @@ class Scorekeeper:
             return pool.submit(directed_hunt, task), -1
         position, request = hunting.hand_out()
         name = task.run_name(request.scenario.seed)
-        return pool.submit(hunting_run, request, str(self.runs_dir), name), position
+        return pool.submit(hunting_run, request, str(self.runs_dir), name, task.cpu_limit_s), position
 
     def _run_clean(self, pool: Executor, listener: Listener) -> None:
         waiting = iter(list(enumerate(clean_scenarios(self.hunts, self.results), 1)))

@@ -286,7 +286,8 @@ class Pool(Executor):
             self.asked.append(f"story of {task.sheet.name}")
             future.set_result(HuntResult(defect=task.sheet.name, mode=task.mode, found=True, by=DIRECTED))
         elif function is hunting_run:
-            request, _, name = arguments
+            request, _, name, limit_s = arguments
+            assert limit_s == 100.0, "no run may take longer than its hunt"
             self.asked.append(name)
             seed = request.scenario.seed
             future.set_result(self.outcomes.get((request.scenario.defect, seed), result(seed)))

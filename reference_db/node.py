@@ -598,7 +598,7 @@ class Node:
         """Ask everybody for the time. Raises ClockOffsetExceeded, which ends the node."""
         asked = [self._measure_clock(node) for node in self._idle_ticks]
         await asyncio.gather(*asked)
-        why = self.clock_offsets.why_stop(self._monotonic_ns())
+        why = self.clock_offsets.why_stop(self._monotonic_ns(), self._wall_ns())
         if why is not None:
             if self._trace is not None:
                 self._trace.mark("a node stopped because its clock was too far from the others'")
@@ -1419,7 +1419,7 @@ class Node:
             "ranges": self.store.status() if with_ranges else [],
             "clock_offsets_ms": {
                 peer: round(found.offset_ns / 1e6, 3)
-                for peer, found in self.clock_offsets.fresh(self._monotonic_ns()).items()
+                for peer, found in self.clock_offsets.fresh(self._monotonic_ns(), self._wall_ns()).items()
             },
             "placement": self.placer.status() if self._is_placed else None,
             "coordinators_died": dict(self.fault_points.died),

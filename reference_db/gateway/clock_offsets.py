@@ -6,6 +6,9 @@ certainly off by more than the allowed maximum from more than half of the nodes 
 nodes one whose clock jumped stops, and the two that see only it far away go on. Who hears from nobody cannot know, and
 goes on.
 
+A measurement counts for a while, unless this node's own clock was set since then: it says nothing of the clock that the
+node has now. Otherwise one whose clock was mended a moment ago would stop for what it was before.
+
 Nothing that is safe rests on this (decision 1): whatever was served before is as right as ever. What a clock that is
 far off costs is progress, because it drags the hybrid clocks of all others along; stopping keeps that short.
 """
@@ -17,6 +20,8 @@ from dataclasses import dataclass
 
 FRESH_INTERVALS = 2.5
 """For how many intervals a measurement counts."""
+MOST_MOVED_NS = 10_000_000
+"""A clock that moved further than that against the monotonic one was set. Slewing moves it by 0.5 ms a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,8 @@ class Measured:
     """The true offset is within this of it."""
     at_ns: int
     """When it was measured; monotonic."""
+    lead_ns: int
+    """How far our wall clock was ahead of our monotonic one then."""
 
     @property
     def least_ns(self) -> int:
@@ -39,7 +46,7 @@ class Measured:
 def measured(sent_wall_ns: int, sent_ns: int, answered_ns: int, their_wall_ns: int) -> Measured:
     """From our wall clock when the question left, the monotonic times of question and answer, and what was answered."""
     half = (answered_ns - sent_ns + 1) // 2
-    return Measured(sent_wall_ns + half - their_wall_ns, half, answered_ns)
+    return Measured(sent_wall_ns + half - their_wall_ns, half, answered_ns, sent_wall_ns - sent_ns)
 
 
 class ClockOffsetExceeded(RuntimeError):
@@ -60,19 +67,20 @@ class ClockOffsets:
         """A peer has answered."""
         self._measured[peer] = found
 
-    def fresh(self, now_ns: int) -> Mapping[str, Measured]:
-        """What was measured lately, by peer."""
+    def fresh(self, now_ns: int, wall_ns: int) -> Mapping[str, Measured]:
+        """What was measured lately, by peer, with the clock that we have now: `wall_ns` at monotonic `now_ns`."""
         return {
             peer: found
             for peer, found in sorted(self._measured.items())
             if now_ns - found.at_ns <= self._fresh_ns
+            and abs(wall_ns - now_ns - found.lead_ns) <= MOST_MOVED_NS
         }
 
-    def why_stop(self, now_ns: int) -> str | None:
+    def why_stop(self, now_ns: int, wall_ns: int) -> str | None:
         """That the clock is too far from more than half of those who answered, in a sentence; None if it is not."""
         if not self._max_ns:
             return None
-        fresh = self.fresh(now_ns)
+        fresh = self.fresh(now_ns, wall_ns)
         beyond = {peer: found for peer, found in fresh.items() if found.least_ns > self._max_ns}
         if 2 * len(beyond) <= len(fresh):
             return None

@@ -20,7 +20,7 @@ ROUND_TRIP_S = 0.1
 def test_an_offset_is_known_up_to_half_of_the_round_trip() -> None:
     """Asked at 100 by our clock; the answer 250 comes 20 later: theirs was 250 when ours was 100 to 120."""
     found = measured(sent_wall_ns=100, sent_ns=5000, answered_ns=5020, their_wall_ns=250)
-    assert found == Measured(offset_ns=-140, uncertainty_ns=10, at_ns=5020)
+    assert found == Measured(offset_ns=-140, uncertainty_ns=10, at_ns=5020, lead_ns=-4900)
     assert found.least_ns == 130
     assert measured(100, 0, 20, 110).least_ns == 0
 
@@ -42,16 +42,29 @@ def test_an_offset_is_known_up_to_half_of_the_round_trip() -> None:
 def test_the_one_who_is_far_from_most_stops(offsets_ms: tuple[int, ...], stops: bool) -> None:
     offsets = ClockOffsets("n9", 500, 1000)
     for number, offset in enumerate(offsets_ms):
-        offsets.note(f"n{number}", Measured(offset * MS, 1 * MS, 0))
-    why = offsets.why_stop(1000 * MS)
+        offsets.note(f"n{number}", Measured(offset * MS, 1 * MS, 0, 0))
+    why = offsets.why_stop(1000 * MS, 1000 * MS)
     assert (why is not None) is stops
-    assert offsets.why_stop(10_000 * MS) is None, "what was measured long ago says nothing"
+    assert offsets.why_stop(10_000 * MS, 10_000 * MS) is None, "what was measured long ago says nothing"
 
 
 def test_what_may_be_a_slow_answer_is_no_offset() -> None:
     offsets = ClockOffsets("n9", 500, 1000)
-    offsets.note("n1", Measured(700 * MS, 250 * MS, 0))
-    assert offsets.why_stop(0) is None
+    offsets.note("n1", Measured(700 * MS, 250 * MS, 0, 0))
+    assert offsets.why_stop(0, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("before_ms", "moved_ms", "stops"),
+    [(900, -900, False), (900, 900, False), (900, 1, True), (0, 900, False)],
+)
+def test_what_was_measured_before_our_own_clock_was_set_says_nothing(
+    before_ms: int, moved_ms: int, stops: bool
+) -> None:
+    offsets = ClockOffsets("n9", 500, 1000)
+    offsets.note("n1", Measured(before_ms * MS, 1 * MS, 0, lead_ns=7 * MS))
+    now = 800 * MS
+    assert (offsets.why_stop(now, now + (7 + moved_ms) * MS) is not None) is stops
 
 
 async def ready(options: NodeOptions = OPTIONS) -> World:

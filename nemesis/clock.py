@@ -84,7 +84,7 @@ class Clock:
             return Plan(skipped=f"{picked.how}: every candidate is stopped or its clock is already set")
         for name in picked.nodes:
             holds.take(CLOCK, name, step.id)
-        running = [name for name in situation.nodes if situation.states[name] == "up"]
+        running = [name for name in situation.nodes if situation.states[name] != "down"]
         return Plan(picked.nodes, details={"how": picked.how, "running": running})
 
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:

@@ -23,6 +23,8 @@ from nemesis.targets import holders, most_hit, pick
 
 AGAIN_S = 0.25
 """Between two attempts to cut logs behind which the node has fallen, and between two looks for a snapshot."""
+LACKING = "lacking"
+"""Kind of the hold on a node that lacks entries which nobody has any more: a snapshot will have to come."""
 NODES_LEAST = 3
 PATIENCE_S = 5.0
 """For how long each of these is tried."""
@@ -69,6 +71,8 @@ class Lagging:
         give_up = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             compacted = await cluster.reshape("compact", node, 0)
+            if compacted.took_effect:
+                holds.take(LACKING, node, step.id)
             if compacted.took_effect or asyncio.get_running_loop().time() >= give_up:
                 return combine([cut, compacted])
             await asyncio.sleep(AGAIN_S)
@@ -83,9 +87,13 @@ class Lagging:
         before = _count(await cluster.reshape("snapshots", node, 0))
         free = [link for link in plan.links if holds.release("cut", link, step.id)]
         mended = Evidence(True) if not free else await cluster.mend(free)
+        lacks = step.id in holds.holders(LACKING, node)
+        holds.release(LACKING, node, step.id)
         if len(free) < len(plan.links):
             what = "another step still cuts this node off: no snapshot can reach it yet"
             return combine([mended, Evidence(True, [{"what": what, "proves": True}])])
+        if not lacks:
+            return mended
         after = before
         give_up = asyncio.get_running_loop().time() + PATIENCE_S
         while before is not None and after == before and asyncio.get_running_loop().time() < give_up:

@@ -12,7 +12,8 @@ the one that is carried out, which may be another than the schedule's):
 4. It is held until `end_ns`; at least a second, or its own duration if that is less, after it took effect.
 5. `invoke stop`, the package heals what the step did; `info stop` with `healed` and the evidence of that.
 6. A step that did all this without effect (a merge that met no neighbour, a follower that lacked nothing) begins anew
-   while no step of its class has taken effect yet: again from 1, and recorded again, a few times at most.
+   while no step of its class has taken effect yet: again from 1, with another draw among its candidates, and recorded
+   again, a few times at most.
 
 A step that raises is recorded with its error and did not take effect; the others go on. Healing is never hidden:
 `stop` ends the steps (each heals itself, and says so), `heal_all` then asks the cluster to heal and verify all.
@@ -23,6 +24,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import msgspec
 
 from nemesis.cluster import Cluster, Evidence, HealReport
 from nemesis.holds import Holds
@@ -117,7 +120,10 @@ class NemesisRunner:
         return report
 
     async def _run(self, step: Step) -> None:
-        for _ in range(MOST_ATTEMPTS):
+        draw = step.parameters.get("draw", step.id)
+        for attempt in range(MOST_ATTEMPTS):
+            if attempt > 0:
+                step = msgspec.structs.replace(step, parameters={**step.parameters, "draw": draw + attempt})
             may_begin_anew = await self._carry_out(step) and self._is_owed(step)
             if not may_begin_anew or self._stopping.is_set():
                 return

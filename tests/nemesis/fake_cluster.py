@@ -48,6 +48,8 @@ class FakeCluster:
         self.clocks: dict[str, tuple[float, float]] = {}
         self.stops_when_set: dict[str, str] = {}
         """Node whose clock is set -> node that stops itself then, for one of the two is wrong."""
+        self.stops_when_going_on: set[str] = set()
+        """Nodes that stop themselves when a pause of theirs is over."""
         self.calls: list[tuple[str, object]] = []
         self.leading: dict[str, str] = {"r1": "n1", "r2": "n1", "r3": "n2"}
         self.delays: dict[str, float] = {}
@@ -171,7 +173,10 @@ class FakeCluster:
     async def resume(self, node: str) -> Evidence:
         if self.states[node] == "down":
             return self._evidence("down: nothing to resume", True)
-        return await self._to("resume", node, "up")
+        evidence = await self._to("resume", node, "up")
+        if node in self.stops_when_going_on:
+            self.states[node] = "down"
+        return evidence
 
     async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:
         if await self._act("set_clock", node):

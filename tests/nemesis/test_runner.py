@@ -226,6 +226,16 @@ def test_a_step_without_effect_begins_anew_until_its_class_has_taken_effect() ->
     assert run.cluster.states == {"n1": "up", "n2": "up", "n3": "up"}
 
 
+def test_a_step_that_begins_anew_may_hit_somebody_else() -> None:
+    """Whom it met first may be one where it never can take effect."""
+    run = Run(kill(1, 0, 10, "one"))
+    run.cluster.idle.add("kill")
+    virtual_time.run(run.runner.follow())
+    targets = [value["targets"] for type_, f, value in run.events if (type_, f) == ("invoke", "stop")]
+    assert len(targets) == MOST_ATTEMPTS
+    assert len({name for (name,) in targets}) > 1
+
+
 def test_a_step_of_a_shape_that_was_asked_for_waits_as_long_as_it_takes() -> None:
     """A drift is owed still, though the class has taken effect by a bump."""
     bump = Step(1, 0, "clock", "bump", "one", 5 * TENTH, {"draw": 1, "offset_ms": 900.0})
@@ -414,6 +424,15 @@ def test_whom_another_step_has_stopped_or_will_start_is_left_to_it(other: Step, 
     assert run.states_at[at_the_end_of_the_clock]["n3"] == "down"
     assert run.verbs().count("start") == 1, starter
     assert set(run.cluster.states.values()) == {"up"}
+
+
+def test_whoever_stopped_after_a_pause_is_started_as_well() -> None:
+    """Paused when the clock was set, it saw how far its own was when it went on."""
+    run = Run(pause(1, 0, 5, "n3"), bump(2, 1, 20, "n1"))
+    run.cluster.stops_when_going_on = {"n3"}
+    virtual_time.run(run.runner.follow())
+    assert run.verbs() == ["pause", "set_clock", "resume", "reset_clock", "start"]
+    assert run.cluster.states["n3"] == "up"
 
 
 def test_a_node_that_was_never_started_is_not_started_by_a_clock() -> None:

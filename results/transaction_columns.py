@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.history import TYPE_CODES, History, HistoryError
 from results.operation import FAIL, INFO, INVOKE, OK, Operation
@@ -139,7 +140,7 @@ class TransactionsBuilder:
             committed_at = np.full(count, -1, np.int64)
             committed_at[list(self._committed_at)] = list(self._committed_at.values())
         return Transactions(
-            process=np.array(self._process, np.int32),
+            process=_processes(self._process),
             start=np.array(self._start, np.int64),
             end=np.array(self._end, np.int64),
             outcome=np.array(self._outcome, np.int8),
@@ -157,6 +158,14 @@ class TransactionsBuilder:
             ranges=ranges,
             has_real_time=self._has_real_time,
         )
+
+
+def _processes(numbers: list[int]) -> NDArray[Any]:
+    """The column of processes: Python's own numbers where one needs more than 32 bits, as some tools' threads do."""
+    try:
+        return np.array(numbers, np.int32)
+    except OverflowError:
+        return np.array(numbers, object)
 
 
 def transactions_of(

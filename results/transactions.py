@@ -40,8 +40,9 @@ FOREVER: Final = 1 << 62
 class Transactions:
     """The transactions of a history in the order of their invocations; n transactions, m micro-operations."""
 
-    process: NDArray[np.int32]
-    """[n] the process that ran it: a session. Processes are numbered as in the history."""
+    process: NDArray[Any]
+    """[n] the process that ran it: a session. Processes are numbered as in the history, in 32 bits if these hold all of
+    them."""
     start: NDArray[np.int64]
     """[n] index of the event that invoked it."""
     end: NDArray[np.int64]

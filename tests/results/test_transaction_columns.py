@@ -33,6 +33,18 @@ def test_a_history_becomes_columns_and_reads_back():
     assert transactions.events(2) == [4]
 
 
+def test_processes_may_have_numbers_of_any_size():
+    """As threads have in some tools. Small ones are a column of 32 bits."""
+    history = HistoryBuilder()
+    for process in (140_737_353_000_000, 1 << 64, -(1 << 31)):
+        history.invoke(process, "txn", [["append", "x", process]])
+        history.ok(process)
+    assert transactions_of(history.done()).process.tolist() == [140_737_353_000_000, 1 << 64, -(1 << 31)]
+    history = HistoryBuilder()
+    history.invoke(7, "txn", [["append", "x", 1]])
+    assert transactions_of(history.done()).process.dtype == "int32"
+
+
 def test_registers_answer_one_value_even_if_it_is_a_list():
     history = HistoryBuilder()
     history.invoke(0, "txn", [["w", "x", [1, 2]], ["w", "y", None], ["r", "z", None], ["r", "x", None]])

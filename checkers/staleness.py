@@ -31,7 +31,7 @@ from checkers.conclusion import Misshapen, anomaly, conclude
 from checkers.operations import FOREVER, Operations
 from checkers.precedence import greatest_before
 from checkers.values import Numbering, whole_number
-from checkers.words import count, interval, shown
+from checkers.words import count, interval, listing, shown
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Anomaly, Verdict
 
@@ -44,6 +44,8 @@ ONE_TIMESTAMP = "timestamp of two versions"
 
 _NONE: Final = -(1 << 62)
 """Where no timestamp was recorded."""
+_AMBIGUOUS: Final = -2
+"""In place of its writer: nil that was written, or that is the key before its first write."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ class StalenessChecker:
             return Verdict(UNKNOWN, self.name, f"{why}: no version was ever seen", details=details)
         doubts = misshapen.doubts()
         writer = _writers(writes, len(versions), doubts, versions)
-        nil = np.array([pair[1] is None for pair in versions.values], dtype=bool)[reads.version]
+        is_nil = np.array([pair[1] is None for pair in versions.values], dtype=bool)
+        _mark_nil(writes, reads, is_nil, writer, doubts, versions)
+        nil = is_nil[reads.version] & (writer[reads.version] != _AMBIGUOUS)
         by = writer[reads.version]
         anomalies = _unwritten(writes, reads, versions, by, nil)
         timestamp, mistakes = _timestamps(writes, reads, versions)
@@ -103,6 +107,7 @@ class StalenessChecker:
             anomalies.insert(0, self._told(stale, writes, reads, keys))
         if not len(reads.operations) and not anomalies and not doubts:
             doubts.append("no read could be traced to a write")
+        doubts += _clock_that_went_back(history)
         valid = (
             f"none of {count(len(reads.operations), 'read')} missed a write that had ended more than "
             f"{self.bound_ns / 1e9:g} s before"
@@ -119,7 +124,11 @@ class StalenessChecker:
     ) -> list[tuple[int, int, bool]]:
         """Reads, each with the write that it missed, and whether it missed it by commit times alone."""
         acknowledged = np.flatnonzero(writes.operations.ok)
-        ended_ns, began_ns = writes.operations.end_ns(), reads.operations.start_ns()
+        # What is late by a clock that went back must be late by every time that was recorded before, too.
+        time = np.maximum.accumulate(writes.operations.history.columns().time)
+        end = writes.operations.end
+        ended_ns = np.where(end < FOREVER, time[np.where(end < FOREVER, end, 0)], FOREVER)
+        began_ns = reads.operations.start_ns()
         until = began_ns - self.bound_ns
         end_of_version = np.where(nil, -1, writes.operations.end[by])
         time_of_version = np.where(nil, _NONE, timestamp[reads.version])
@@ -183,6 +192,19 @@ class StalenessChecker:
         return anomaly(
             TOO_STALE, told, len(stale), plural="reads too stale", key=key, longest_lag_ns=lag(worst)
         )
+
+
+def _clock_that_went_back(history: History) -> list[str]:
+    """Why lags cannot be measured, if times fall from one event to the next."""
+    time = history.columns().time
+    back = np.maximum.accumulate(time) - time
+    if not back.any():
+        return []
+    worst = int(back.argmax())
+    return [
+        f"the clock of the history went back by {back[worst] / 1e9:g} s (event {worst}), so a read may have missed "
+        "more than it shows; times of one clock that never goes back would tell"
+    ]
 
 
 def _value(pair: Pair) -> str:
@@ -252,6 +274,25 @@ def _writers(writes: _Table, versions: int, doubts: list[str], numbering: Number
     return writer
 
 
+def _mark_nil(
+    writes: _Table,
+    reads: _Table,
+    is_nil: NDArray[np.bool_],
+    writer: NDArray[np.int64],
+    doubts: list[str],
+    numbering: Numbering,
+) -> None:
+    """Marks nil as ambiguous where it was read and may have been written: it may as well be older than every write."""
+    written = np.intersect1d(writes.version[~writes.operations.failed], reads.version)
+    written = written[is_nil[written]]
+    writer[written] = _AMBIGUOUS
+    if len(written):
+        keys = listing(shown(numbering.values[number][0]) for number in written.tolist())
+        doubts.append(
+            f"nil was written to {keys}, so a read of nil may have seen that or nothing yet; other values can be traced"
+        )
+
+
 def _unwritten(
     writes: _Table, reads: _Table, versions: Numbering, by: NDArray[np.int64], nil: NDArray[np.bool_]
 ) -> list[Anomaly]:
@@ -260,7 +301,7 @@ def _unwritten(
     tried[writes.version[~writes.operations.failed]] = True
     failed = np.zeros(len(versions), dtype=bool)
     failed[writes.version] = True
-    bad = ~nil & ~tried[reads.version]
+    bad = ~nil & ~tried[reads.version] & (by != _AMBIGUOUS)
     early = np.zeros(len(by), dtype=bool)
     one = np.flatnonzero(by >= 0)
     early[one] = writes.operations.start[by[one]] > reads.operations.end[one]

@@ -50,6 +50,28 @@ def test_exactly_the_bound_is_not_more_than_the_bound() -> None:
     assert story.judged(checker(2.999)).outcome == INVALID
 
 
+def test_a_clock_that_goes_back_makes_nothing_late() -> None:
+    """The read came first; only a clock that was set back since would have it after the second write."""
+    story = Timed().write(10, 0, "x", 1).read(10.5, 1, "x", 1).write(4, 0, "x", 2)
+    verdict = story.judged(checker(3))
+    assert verdict.outcome == UNKNOWN
+    assert verdict.sentence.startswith("the clock of the history went back by 6.6 s (event 4), so")
+    # What is too late by every time that was recorded is still wrong.
+    assert kinds(story.read(15, 1, "x", 1).judged(checker(3))) == ["read too stale"]
+
+
+def test_nil_that_was_written_may_be_older_or_newer() -> None:
+    story = Timed().write(0, 0, "x", 1).write(1, 0, "x", None).read(4, 1, "x", None)
+    verdict = story.judged(checker(1))
+    assert verdict.outcome == UNKNOWN
+    assert verdict.sentence.startswith(
+        "nil was written to 'x', so a read of nil may have seen that or nothing yet"
+    )
+    assert kinds(story.read(5, 1, "x", 1).judged(checker(1))) == ["read too stale"]
+    unread = Timed().write(0, 0, "x", None).write(1, 0, "x", 1).read(4, 1, "x", 1)
+    assert unread.judged(checker(1)).outcome == VALID
+
+
 def test_nothing_is_older_than_anything() -> None:
     story = Timed().write(0, 0, "x", 1).read(4, 1, "x", None)
     assert kinds(story.judged(checker(3))) == ["read too stale"]

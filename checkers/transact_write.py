@@ -22,6 +22,7 @@ have taken effect. That a token counts once is what makes it safe to try again.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -29,6 +30,7 @@ from typing import Any, Final
 from checkers.checker import Limits
 from checkers.conclusion import Findings, Misshapen, conclude
 from checkers.operations import Operations
+from checkers.values import identity, whole_number
 from checkers.words import count, interval, shown
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Verdict
@@ -60,8 +62,8 @@ class _Write:
 
     keys: tuple[str, ...]
     pairs: list[Pair]
-    acknowledged_ns: int | None = None
-    """When the first attempt was acknowledged."""
+    acknowledged_at: int | None = None
+    """The event that first acknowledged an attempt."""
     may_have_happened: bool = False
     must_exist: str | None = None
     must_be_empty: str | None = None
@@ -89,7 +91,7 @@ class TransactWriteChecker:
             ):
                 misshapen.note(pair)
                 continue
-            lists = {str(key): list(value or []) for key, value in answer.items()}
+            lists = {str(key): [_token(token) for token in value or []] for key, value in answer.items()}
             seen.append((pair, lists))
             for key, tokens in lists.items():
                 if key not in longest or len(tokens) > len(longest[key][0]):
@@ -101,7 +103,7 @@ class TransactWriteChecker:
         for pair, lists in seen:
             self._judge(pair, lists, writes, by_key, longest, findings)
         self._judge_conditions(writes, seen, longest, findings)
-        applied = {token for tokens, _ in longest.values() for token in tokens if _is_plain(token)}
+        applied = {token for tokens, _ in longest.values() for token in tokens}
         details = {
             "writes": len(writes),
             "attempts": sum(len(write.pairs) for write in writes.values()),
@@ -119,19 +121,23 @@ class TransactWriteChecker:
         misshapen = Misshapen("a token and keys, or lists by key")
         writes: dict[Any, _Write] = {}
         tried = Operations.of(history, "write")
-        ends = tried.end_ns()
         for position, value in enumerate(tried.asked()):
             pair = tried.pair(position)
-            if not isinstance(value, dict) or not {"token", "keys"} <= value.keys():
+            if (
+                not isinstance(value, dict)
+                or not {"token", "keys"} <= value.keys()
+                or not isinstance(value["keys"], list | tuple)
+            ):
                 misshapen.note(pair)
                 continue
-            write = writes.setdefault(value["token"], _Write(tuple(map(str, value["keys"])), []))
-            write.must_exist, write.must_be_empty = value.get("must_exist"), value.get("must_be_empty")
+            write = writes.setdefault(_token(value["token"]), _Write(tuple(map(str, value["keys"])), []))
+            conditions = (value.get("must_exist"), value.get("must_be_empty"))
+            write.must_exist, write.must_be_empty = (None if key is None else str(key) for key in conditions)
             write.pairs.append(pair)
             if tried.ok[position]:
-                end = int(ends[position])
-                if write.acknowledged_ns is None or end < write.acknowledged_ns:
-                    write.acknowledged_ns = end
+                end = int(tried.end[position])
+                if write.acknowledged_at is None or end < write.acknowledged_at:
+                    write.acknowledged_at = end
             write.may_have_happened = write.may_have_happened or not tried.failed[position]
         return writes, misshapen
 
@@ -149,7 +155,7 @@ class TransactWriteChecker:
         for key, tokens in lists.items():
             mine = places[key] = {}
             for place, token in enumerate(tokens):
-                if not _is_plain(token) or token not in writes:
+                if token not in writes:
                     findings.note(FOREIGN, f"{when} saw {shown(token)} in {key}, which nobody wrote", [pair])
                     continue
                 if token in mine:
@@ -169,8 +175,8 @@ class TransactWriteChecker:
                 write = writes[token]
                 if (
                     token not in mine
-                    and write.acknowledged_ns is not None
-                    and write.acknowledged_ns < pair.start
+                    and write.acknowledged_at is not None
+                    and write.acknowledged_at < pair.index
                 ):
                     text = f"{when} did not see {shown(token)} in {key}, acknowledged before it began"
                     findings.note(LOST, text, [*write.pairs, pair])
@@ -208,10 +214,7 @@ class TransactWriteChecker:
         findings: Findings,
     ) -> None:
         """Whether the writes that took effect were allowed to."""
-        lists = {
-            key: [token for token in tokens if _is_plain(token) and token in writes]
-            for key, (tokens, _) in longest.items()
-        }
+        lists = {key: [token for token in tokens if token in writes] for key, (tokens, _) in longest.items()}
         conditional: dict[str, list[Any]] = {}
         """By list that must be empty: who took effect, and is only to where it is."""
         for token in dict.fromkeys(token for tokens in lists.values() for token in tokens):
@@ -249,11 +252,25 @@ def _why_before(one: Any, other: Any, writes: dict[Any, _Write], lists: dict[str
         tokens = lists.get(key, [])
         if one in tokens and other in tokens and tokens.index(one) < tokens.index(other):
             return f"{shown(one)} is there, which stands before it in {key}"
-    if first.acknowledged_ns is not None and first.acknowledged_ns < min(pair.start for pair in second.pairs):
+    if first.acknowledged_at is not None and first.acknowledged_at < min(pair.index for pair in second.pairs):
         return f"{shown(one)} is there, acknowledged before it was tried"
     return None
 
 
-def _is_plain(token: Any) -> bool:
-    """Whether it can be one at all: a client writes numbers and words."""
-    return isinstance(token, int | str) and not isinstance(token, bool)
+def _token(value: Any) -> Hashable:
+    """A token by what it equals: two are one exactly if they are the same JSON value."""
+    whole = whole_number(value)
+    if whole is not None:
+        return whole
+    return value if isinstance(value, str) else _Token(identity(value), value)
+
+
+@dataclass(frozen=True)
+class _Token:
+    """One that is neither a whole number nor a text."""
+
+    identity: Hashable
+    value: Any = field(compare=False)
+
+    def __repr__(self) -> str:
+        return repr(self.value)

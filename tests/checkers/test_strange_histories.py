@@ -20,6 +20,7 @@ from checkers.queue import QueueChecker
 from checkers.sessions import SessionGuaranteesChecker
 from checkers.set_full import SetFullChecker
 from checkers.staleness import StalenessChecker
+from checkers.transact_write import TransactWriteChecker
 from checkers.unique_ids import UniqueIdsChecker
 from checkers.watch import WatchChecker
 from checkers.write_skew import WriteSkewChecker
@@ -41,6 +42,7 @@ CHECKERS: list[tuple[Checker, list[str]]] = [
     (SessionGuaranteesChecker(keyed=False), ["read", "write", "cas"]),
     (SetFullChecker(), ["add", "read"]),
     (StalenessChecker(1, same_clock=True), ["read", "write"]),
+    (TransactWriteChecker(), ["write", "read"]),
     (UniqueIdsChecker(), ["generate"]),
     (WatchChecker(), ["put", "delete", "watch"]),
     (WriteSkewChecker(), ["insert", "read"]),
@@ -88,6 +90,10 @@ SHAPED = st.one_of(
     ),
     st.fixed_dictionaries({"keys": PLAIN, "from": st.sampled_from(["beginning", "latest", None])}),
     st.fixed_dictionaries({"from": PLAIN, "to": PLAIN, "amount": PLAIN}),
+    st.fixed_dictionaries(
+        {"token": PLAIN, "keys": st.one_of(PLAIN, st.lists(st.sampled_from(["x", "y"])))},
+        optional={"must_exist": PLAIN, "must_be_empty": PLAIN},
+    ),
     st.dictionaries(st.sampled_from(["a", "b"]), PLAIN),
 )
 VALUES = st.recursive(

@@ -15,7 +15,7 @@ from results.verdict import INVALID, UNKNOWN, VALID
 Event = tuple[int, str, str, Any]
 
 
-def write(process: int, token: int, *keys: str, ends: str = OK, **condition: str) -> list[Event]:
+def write(process: int, token: Any, *keys: str, ends: str = OK, **condition: str | int) -> list[Event]:
     value = {"token": token, "keys": list(keys), **condition}
     return [(process, INVOKE, "write", value), (process, ends, "write", value)]
 
@@ -44,6 +44,48 @@ def test_attempts_with_one_token_count_once() -> None:
     assert judge(*once, read(3, {"a": [1], "b": [1]})) == (VALID, set())
     outcome, found = judge(*once, read(3, {"a": [1, 1], "b": [1]}))
     assert (outcome, found) == (INVALID, {"token applied twice"})
+
+
+@pytest.mark.parametrize(
+    "token", [0.5, float("nan"), float("inf"), [1], {"of": [1]}, True, 10**30, "", None], ids=str
+)
+def test_a_token_may_be_any_value(token: Any) -> None:
+    assert judge(write(0, token, *AB), read(1, {"a": [token], "b": [token]})) == (VALID, set())
+    assert judge(write(0, token, *AB), read(1, {"a": [token, token], "b": [token]})) == (
+        INVALID,
+        {"token applied twice"},
+    )
+    other = write(0, 7, *AB)
+    assert judge(other, read(1, {"a": [7, token], "b": [7]})) == (INVALID, {"write that nobody tried"})
+
+
+def test_tokens_are_one_if_json_says_so() -> None:
+    assert judge(write(0, 1, *AB), read(1, {"a": [1.0], "b": [1]}))[0] == VALID
+    assert judge(write(0, 1, *AB), read(1, {"a": [True], "b": [1]}))[0] == INVALID
+    assert judge(write(0, [1], *AB), read(1, {"a": ["[1]"], "b": [[1]]}))[0] == INVALID
+
+
+def test_keys_that_are_no_list_are_left_out_and_told() -> None:
+    wrong: list[Event] = [(0, INVOKE, "write", {"token": 1, "keys": 5})]
+    assert judge(wrong, write(1, 2, *AB), read(2, {"a": [2], "b": [2]}))[0] == UNKNOWN
+
+
+def test_before_is_by_position_and_never_by_a_clock() -> None:
+    """The read began after the acknowledgement; another clock had it before, or at the same time."""
+    events = [*write(0, 1, *AB), *read(1, {"a": [], "b": []})]
+    for times in ((5, 6, 1, 2), (3, 3, 3, 3)):
+        history = History(
+            [
+                Operation(index, time, process, type_, f, value)
+                for index, (time, (process, type_, f, value)) in enumerate(zip(times, events, strict=True))
+            ]
+        )
+        assert TransactWriteChecker().check(history, Limits()).outcome == INVALID
+
+
+def test_a_condition_may_name_its_key_as_a_number() -> None:
+    needing = write(0, 1, "1", must_exist=1)
+    assert judge(needing, read(1, {"1": [1]})) == (INVALID, {"condition ignored"})
 
 
 def test_a_write_is_whole_or_not_there() -> None:

@@ -5,6 +5,10 @@ until it was applied, so a version that appears later has a timestamp above the 
 what timestamp caches are for, across transfers, splits and merges. A transaction's own reads stand in nobody's way but
 others'. Intents may lie below: what counts is the version that becomes of one.
 
+Reads outside of transactions that chose a lease say nothing of timestamps: the newest was what they were asked for, no
+quorum has heard of the clock by which the leader noted them, and a later leader whose clock is behind writes below it
+(decision 7).
+
 That nothing is missed is not promised: of reads of several keys at once only the latest are remembered.
 """
 
@@ -12,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from reference_db.api import Get, RangeReply, RangeRequest, Refresh, Scan, ScanResult
+from reference_db.api import Consistency, Get, RangeReply, RangeRequest, Refresh, Scan, ScanResult
 from reference_db.timestamp import Timestamp
 from reference_db.txn.command import Command, PutVersion
 
@@ -33,6 +37,8 @@ class ServedReads:
     def served(self, request: RangeRequest, reply: RangeReply) -> None:
         """A leader answers."""
         if reply.error is not None or not isinstance(request.operations[0], Get | Scan | Refresh):
+            return
+        if request.transaction is None and request.consistency == Consistency.LEASE:
             return
         read = (reply.timestamp, b"" if request.transaction is None else request.transaction.id)
         for operation, result in zip(request.operations, reply.results, strict=True):

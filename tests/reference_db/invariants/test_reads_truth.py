@@ -14,6 +14,7 @@ from reference_db.api import (
     ClientPut,
     ClientTransfer,
     CommitTransaction,
+    Consistency,
     Get,
     RangeReply,
     RangeRequest,
@@ -46,6 +47,19 @@ def read(
     owner = Transaction(reader, b"k", at(1), at(1)) if reader else None
     request = RangeRequest(1, 1, 1, (operation,), at(when), owner)
     truth.served(request, RangeReply(1, (result,), at(when)))
+
+
+@pytest.mark.parametrize(
+    ("consistency", "stays"), [(Consistency.LEASE, False), (Consistency.LINEARIZABLE, True)]
+)
+def test_a_read_by_lease_is_true_at_its_moment_and_promises_nothing_of_timestamps(
+    consistency: Consistency, stays: bool
+) -> None:
+    """No quorum has heard of the clock of a leader that answers by a lease: the next one may write below it."""
+    truth = ServedReads()
+    request = RangeRequest(1, 1, 1, (Get(b"k"),), consistency=consistency)
+    truth.served(request, RangeReply(1, (ValueResult(None),), at(5)))
+    assert (truth.broken_by(writes(b"k", 4)) is not None) is stays
 
 
 def writes(key: bytes, when: int, writer: bytes = b"") -> Command:

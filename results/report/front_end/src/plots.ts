@@ -8,6 +8,8 @@ import { faultColour, readTheme } from "./theme";
 import { View } from "./view";
 
 const BUCKETS = 110;
+/** Half of the room, in pixels, that the label of a time takes. */
+const HALF_LABEL = 20;
 /** Narrower buckets, in microseconds, would say more about chance than about the database. */
 const LEAST_BUCKET = 100_000;
 /** Above this many points in view each is one small square, and points on the same pixels are drawn once. */
@@ -210,7 +212,7 @@ export class Plots {
       cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false }, sync: { key: "run" } },
       legend: { show: false },
       scales: { x: { time: false, auto: false, min: this.view.from / 1e6, max: this.view.to / 1e6 } },
-      axes: [axis({ values: (_, ticks) => ticks.map((tick) => `${+tick.toFixed(6)} s`), space: 70 }), axis({ size: GUTTER })],
+      axes: [axis({ values: timeLabels, space: 70 }), axis({ size: GUTTER })],
       hooks: {
         drawClear: [(plot) => this.shadeFaults(plot)],
         setSelect: [
@@ -436,6 +438,13 @@ function describeLines(plot: uPlot, lines: Line[], words: (value: number) => str
       element.textContent = value === null || value === undefined ? "" : words(value);
     });
   });
+}
+
+/** Labels of the time axis; a tick so close to the right edge that its label would be cut off has none. */
+function timeLabels(plot: uPlot, ticks: number[]): (string | null)[] {
+  const { min = 0, max = 1 } = plot.scales.x as { min?: number; max?: number };
+  const pixels = (plot.width - GUTTER) / (max - min);
+  return ticks.map((tick) => ((max - tick) * pixels < HALF_LABEL ? null : `${+tick.toFixed(6)} s`));
 }
 
 /** 1, 2 and 5 times the powers of ten between `min` and `max`; only the powers if there are more than three. */

@@ -17,6 +17,7 @@ from checkers.checker import Checker, Limits
 from checkers.counter import CounterChecker
 from checkers.isolation import polygraph_checker
 from checkers.isolation.list_append import ListAppendChecker
+from checkers.isolation.rw_register import BETWEEN, RwRegisterChecker
 from checkers.isolation.weak_levels import LEVELS as WEAK_LEVELS
 from checkers.isolation.weak_levels import check_weak
 from checkers.linearizability import LinearizabilityChecker
@@ -25,7 +26,7 @@ from checkers.queue import QueueChecker
 from results.history import History
 from results.verdict import INVALID, UNKNOWN, VALID
 from tests.checkers.isolation import brute_serial, brute_weak
-from tests.checkers.isolation.play import is_serializable, is_snapshot_isolated
+from tests.checkers.isolation.play import is_serializable, is_snapshot_isolated, sees_consistently
 from tests.checkers.isolation.registers import Transaction, columns
 from tests.checkers.small_histories import Outcome, histories, interleavings, outcomes, told_as
 from tests.support.sizes import sized
@@ -261,19 +262,24 @@ def shapes(keys: str, most: int, write: str) -> list[tuple[Step, ...]]:
     return [shape for length in range(1, most + 1) for shape in product(steps, repeat=length)]
 
 
-def appending(plans: Sequence[tuple[Step, ...]], ends: Sequence[str]) -> Iterator[list[Outcome]]:
-    """Transactions of these shapes, whose reads see any appends in any order."""
-    appended: dict[str, list[int]] = {"x": [], "y": []}
+def transactions(
+    plans: Sequence[tuple[Step, ...]], ends: Sequence[str], *, of_registers: bool
+) -> Iterator[list[Outcome]]:
+    """Transactions of these shapes. Reads of lists see any appends in any order, those of registers any value that
+    is written somewhere, or nil."""
+    written: dict[str, list[int]] = {"x": [], "y": []}
     asked: list[list[list[Any]]] = []
     for plan in plans:
         asked.append([])
         for f, key in plan:
-            if f == "append":
-                appended[key].append(len(appended[key]) + 1)
-            asked[-1].append([f, key, appended[key][-1] if f == "append" else None])
-    seen = {
-        key: [list(order) for size in range(len(values) + 1) for order in permutations(values, size)]
-        for key, values in appended.items()
+            if f != "r":
+                written[key].append(len(written[key]) + 1)
+            asked[-1].append([f, key, written[key][-1] if f != "r" else None])
+    seen: dict[str, list[Any]] = {
+        key: [None, *values]
+        if of_registers
+        else [list(order) for size in range(len(values) + 1) for order in permutations(values, size)]
+        for key, values in written.items()
     }
     reads = [
         (at, place)
@@ -291,62 +297,80 @@ def appending(plans: Sequence[tuple[Step, ...]], ends: Sequence[str]) -> Iterato
         ]
 
 
-def judge_appends(
-    number: int, keys: str, most: int, ends: Sequence[str], *, total: int = 99, every: int = 1
-) -> Tally[str]:
-    """Every history of list-append of this size, or one of `every`, at the main levels; `total` bounds the steps of
-    all together. Of two keys x is met first. What is undecided has two appends to a key that nobody observed, or asks
-    nothing."""
-    said: Tally[str] = Tally()
+def judge_transactions(
+    number: int, keys: str, write: str, ends: Sequence[str] = ("ok",), *, total: int = 99, every: int = 1
+) -> Tally[tuple[str, str]]:
+    """Every history of so many transactions of at most two writes and reads, or one of `every`, at the main levels;
+    `total` bounds the steps of all together. Of two keys x is met first. How often each level was said what."""
+    said: Tally[tuple[str, str]] = Tally()
     orders = list(interleavings(number))
     numbers = count()
-    for plans in product(shapes(keys, most, "append"), repeat=number):
+    for plans in product(shapes(keys, 2, write), repeat=number):
         if sum(map(len, plans)) > total or plans[0][0][1] != keys[0]:
             continue
         for chosen_ends in product(ends, repeat=number):
-            for chosen in appending(plans, chosen_ends):
+            for chosen in transactions(plans, chosen_ends, of_registers=write == "w"):
                 for order in orders:
                     if next(numbers) % every:
                         continue
                     history = told_as(chosen, order)
-                    truth = {
-                        "strict-serializable": is_serializable(history, strict=True),
-                        "serializable": is_serializable(history),
-                        "snapshot-isolation": is_snapshot_isolated(history),
-                    }
-                    for level, holds in truth.items():
-                        outcome = ListAppendChecker(level).check(history, LIMITS).outcome
-                        said[outcome] += 1
+                    for level, holds in levels_of(history).items():
+                        if write == "append":
+                            outcome = ListAppendChecker(level).check(history, LIMITS).outcome
+                            may_be_open = _two_appends_unseen(chosen)
+                        else:
+                            outcome = RwRegisterChecker(level, initial=None).check(history, LIMITS).outcome
+                            may_be_open = level in BETWEEN
+                        said[level, outcome] += 1
                         if outcome != UNKNOWN:
                             assert (outcome == VALID) == holds, (level, history.operations)
                         else:
-                            assert holds or _is_open(chosen), (level, history.operations)
+                            assert holds or may_be_open, (level, history.operations)
     return said
 
 
-def _is_open(chosen: Sequence[Outcome]) -> bool:
-    """Whether two appends to one key were observed by nobody."""
-    unseen: Tally[str] = Tally()
-    for one in chosen:
-        unseen.update(key for f, key, _ in one.asked if f == "append")
-    return max(unseen.values(), default=0) > 1
+def levels_of(history: History) -> dict[str, bool]:
+    """Which of the main levels hold, by brute force."""
+    return {
+        "strict-serializable": is_serializable(history, strict=True),
+        "strong-session-serializable": is_serializable(history, sessions=True),
+        "serializable": is_serializable(history),
+        "snapshot-isolation": is_snapshot_isolated(history),
+        "parallel-snapshot-isolation": sees_consistently(history, "parallel-snapshot-isolation"),
+        "prefix": sees_consistently(history, "prefix"),
+    }
 
 
-def test_two_transactions_of_three_appends_and_reads_of_one_key() -> None:
-    said = judge_appends(2, "x", 2, ("ok",), total=3)
-    assert said[VALID] > 10 < said[INVALID]
+def _two_appends_unseen(chosen: Sequence[Outcome]) -> bool:
+    """Whether two appends to one key may have been observed by nobody."""
+    appends = Tally(key for one in chosen for f, key, _ in one.asked if f == "append")
+    return max(appends.values(), default=0) > 1
 
 
+WRITES_OF = pytest.mark.parametrize("write", ["append", "w"])
+
+
+def both_ways(said: Tally[tuple[str, str]], least: int) -> bool:
+    """Whether each level was often found kept, and often broken."""
+    return all(said[level, outcome] > least for level, _ in said for outcome in (VALID, INVALID))
+
+
+@WRITES_OF
+def test_two_transactions_of_three_writes_and_reads_of_one_key(write: str) -> None:
+    assert both_ways(judge_transactions(2, "x", write, total=3), 10)
+
+
+@WRITES_OF
 @pytest.mark.slow
-def test_two_transactions_of_four_appends_and_reads_of_one_key_with_all_ends() -> None:
-    said = judge_appends(2, "x", 2, ("ok", "fail", "info"), every=EVERY)
-    assert said[VALID] > 200 // EVERY < said[INVALID]
+def test_two_transactions_of_four_writes_and_reads_of_one_key_with_all_ends(write: str) -> None:
+    said = judge_transactions(2, "x", write, ("ok", "fail", "info"), every=EVERY)
+    assert both_ways(said, 200 // EVERY)
 
 
+@WRITES_OF
 @pytest.mark.slow
-def test_two_transactions_of_four_appends_and_reads_of_two_keys() -> None:
-    said = judge_appends(2, "xy", 2, ("ok",), every=EVERY)
-    assert said[VALID] > 500 // EVERY < said[INVALID]
+def test_two_transactions_of_four_writes_and_reads_of_two_keys(write: str) -> None:
+    assert both_ways(judge_transactions(2, "xy", write, every=EVERY), 300 // EVERY)
 
 
 def registers(number: int, keys: str, most: int) -> Iterator[list[Transaction]]:

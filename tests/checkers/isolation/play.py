@@ -98,7 +98,8 @@ def is_serializable(history: History, *, strict: bool = False, sessions: bool = 
 
 def sees_consistently(history: History, level: str) -> bool:
     """Prefix consistency or parallel snapshot isolation, without sessions, by their axioms: some relation of who sees
-    whom, and some order of commits that contains it, explain every read."""
+    whom, and some order of commits that contains it, explain every read. The versions of a list are in the order of
+    commits, and who reads one after appending to it reads the version that was made then."""
     return any(
         _is_seen_from(order, level, [])
         for pairs in _choices(history)
@@ -116,6 +117,9 @@ def _is_seen_from(order, level: str, chosen: list[frozenset[int]]) -> bool:
         return True
     pair = order[place]
     writes = [{key for f, key, _ in one.value if f != "r"} for one in order[: place + 1]]
+    everything: dict | None = {}
+    for one in order[:place]:
+        everything = _apply(everything, one.value, False)
     for size in range(place + 1):
         prefix = level == "prefix"
         for seen in [range(size)] if prefix else itertools.combinations(range(place), size):
@@ -129,11 +133,25 @@ def _is_seen_from(order, level: str, chosen: list[frozenset[int]]) -> bool:
                 state = _apply(state, order[one].value, False)
             if _apply(state, pair.value, pair.type == "ok") is None:
                 continue
+            if _apply(everything, _of_own_versions(pair.value), pair.type == "ok") is None:
+                return False
             if _is_seen_from(order, level, [*chosen, frozenset(seen)]):
                 return True
             if prefix:
                 return False  # What the next ones see does not depend on it.
     return False
+
+
+def _of_own_versions(steps) -> list:
+    """The writes of a transaction, and its reads of what it has written."""
+    written = set()
+    kept = []
+    for f, key, value in steps:
+        if f != "r":
+            written.add(key)
+        if key in written:
+            kept.append([f, key, value])
+    return kept
 
 
 def is_snapshot_isolated(history: History) -> bool:

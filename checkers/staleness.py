@@ -97,7 +97,7 @@ class StalenessChecker:
         nil = is_nil[reads.version] & (writer[reads.version] != _AMBIGUOUS)
         by = writer[reads.version]
         anomalies = _unwritten(writes, reads, versions, by, nil)
-        timestamp, mistakes = _timestamps(writes, reads, versions)
+        timestamp, mistakes = _timestamps(writes, reads, versions, writer)
         anomalies += mistakes
         judged = nil | (by >= 0)
         reads, by, nil = reads.where(judged), by[judged], nil[judged]
@@ -208,7 +208,7 @@ def _clock_that_went_back(history: History) -> list[str]:
 
 
 def _value(pair: Pair) -> str:
-    return shown(pair.value[1], 40)
+    return shown((_written(pair.value) if pair.f == "cas" else pair.value)[1], 40)
 
 
 def _table(operations: Operations, keys: Numbering, versions: Numbering, misshapen: Misshapen) -> _Table:
@@ -326,11 +326,12 @@ def _unwritten(
 
 
 def _timestamps(
-    writes: _Table, reads: _Table, versions: Numbering
+    writes: _Table, reads: _Table, versions: Numbering, writer: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], list[Anomaly]]:
-    """The commit time of each version, and the mistakes in them."""
+    """The commit time of each version, and the mistakes in them. Nil that was written as well is no one version."""
     version = np.concatenate([writes.version, reads.version])
     timestamp = np.concatenate([writes.timestamp, reads.timestamp])
+    timestamp[(writer == _AMBIGUOUS)[version]] = _NONE
     known = np.flatnonzero(timestamp != _NONE)
     found = np.full(len(versions), _NONE, dtype=np.int64)
     found[version[known]] = timestamp[known]

@@ -173,6 +173,18 @@ def test_a_compare_and_set_writes_its_new_value() -> None:
     assert kinds(refused.read(2, 1, "x", 6).judged(checker(2))) == ["value of a failed write"]
 
 
+def test_the_newer_value_of_a_compare_and_set_is_told() -> None:
+    story = Timed().write(0, 0, "x", 1).at(1, 0, "cas", ["x", [1, 2]], ["x", [1, 2]]).read(4, 1, "x", 1)
+    assert "but a newer value, 2, written by process 0" in story.judged(checker(2)).sentence
+
+
+def test_nil_that_was_written_has_no_timestamp_of_its_own() -> None:
+    story = Timed().read(0, 1, "x", None, 3).write(1, 0, "x", 1, 5).write(2, 0, "x", None, 7)
+    assert story.read(2.5, 1, "x", None, 7).judged(checker(100)).outcome == UNKNOWN
+    twin = Timed().read(0, 1, "x", 2, 3).write(0, 0, "x", 2, 7)
+    assert "version with two timestamps" in kinds(twin.judged(checker(100)))
+
+
 def test_a_version_is_not_read_before_its_write_began() -> None:
     """However old a read may be, it is not younger than what there is."""
     early = Timed().read(0, 1, "x", 1).write(1, 0, "x", 1)

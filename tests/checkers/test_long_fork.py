@@ -61,9 +61,13 @@ def test_a_crashed_write_may_be_seen() -> None:
 
 
 def test_values_from_nowhere() -> None:
-    assert kinds(read(written("x"), 1, x=2, y=None).judged(CHECKER)) == ["value never written"]
+    verdict = read(written("x"), 1, x=2, y=None).judged(CHECKER)
+    assert kinds(verdict) == ["value never written"]
+    assert "read 2 from key 'x' (0.002–0.003 s), which nobody wrote" in verdict.sentence
     story = written("x").failed(3, "write", [["w", "y", 1]])
-    assert kinds(read(story, 1, x=1, y=1).judged(CHECKER)) == ["value of a failed write"]
+    verdict = read(story, 1, x=1, y=1).judged(CHECKER)
+    assert kinds(verdict) == ["value of a failed write"]
+    assert "whose write had failed" in verdict.sentence
 
 
 def test_what_cannot_be_judged() -> None:
@@ -73,6 +77,31 @@ def test_what_cannot_be_judged() -> None:
     strange = written("x").did(0, "write", 3).did(1, "read", None, [["w", "x", 1]]).judged(CHECKER)
     assert strange.outcome == UNKNOWN
     assert "2 values are not" in strange.sentence
+    mixed = written("x", "y").did(1, "read", [], [["r", "x", 1], ["w", "y", 1]]).judged(CHECKER)
+    assert mixed.outcome == UNKNOWN
+    assert "1 value is not" in mixed.sentence
+
+
+def forked(story: Story) -> Story:
+    return read(read(story, 1, x=1, y=None), 2, x=None, y=1)
+
+
+def test_what_cannot_be_judged_hides_no_fork_that_comes_later() -> None:
+    story = Story().did(0, "write", 3).did(0, "write", [["w", "z", 1]]).did(0, "write", [["w", "z", 2]])
+    for key in ("x", "y"):
+        story.did(0, "write", [["w", key, 1]])
+    story.did(1, "read", None, 7)
+    read(story, 1, z=1, x=1, y=None)
+    assert story.judged(CHECKER).outcome == UNKNOWN
+    assert kinds(read(story, 2, z=1, x=None, y=1).judged(CHECKER)) == ["long fork"]
+
+
+def test_a_key_that_was_written_twice_makes_no_fork() -> None:
+    """Which of the two writes of x a read missed is not known: both readers may be right."""
+    verdict = forked(written("x", "x", "y")).judged(CHECKER)
+    assert verdict.outcome == UNKNOWN
+    assert "1 key (first 'x') written more than once cannot be judged here" in verdict.sentence
+    assert kinds(forked(written("x", "y")).judged(CHECKER)) == ["long fork"]
 
 
 KEYS = ["a", "b", "c", "d"]

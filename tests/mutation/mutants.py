@@ -1,13 +1,16 @@
 """Small changes of a page's source, one at a time: what a mutant is, and how all of a page are found.
 
 Comparisons are turned or moved by one, sums become differences, numbers grow by one, and becomes or, min becomes max,
-branches are always or never taken, statements are left out. Texts, types, messages of errors and asserts stay.
+branches are always or never taken, statements are left out, and so is each name of a table of names. Other texts,
+types, messages of errors and asserts stay.
 """
 
 import ast
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 COMPARISONS = {
     ast.Lt: ast.LtE,
@@ -43,62 +46,75 @@ NAMES = {
 }
 LEFT_ALONE = (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom, ast.arg)
 """What is inside these is not changed."""
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change of a page."""
-
-    line: int
-    change: str
-    """What became of what, as source."""
-    source: str
-    """The whole page with the change."""
+SETTINGS = ("strict", "kw_only", "frozen", "slots")
+"""Arguments that only guard against mistakes of the page itself."""
+LONGEST = 100
+"""Characters of a statement that are told."""
 
 
 Path = tuple[tuple[str, int | None], ...]
-Place = tuple[int, Path, int]
-"""Where a page may be changed: the line, the way to the node, and which of its changes."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page may be changed, and how."""
+
+    line: int
+    path: Path
+    """The way to the node: field names and places in lists."""
+    number: int
+    """Which of the changes of this node."""
+    name: str
+    """What is changed, without the number of its line, so that the same change is known again in a page that grew:
+    `function | statement, or entry of a table | change`, and the how-manieth of this name, from the second on."""
 
 
 def places(source: str) -> list[Place]:
     """All places where a page may be changed, in the order of their lines."""
     found = []
-    for path, node in _changeable(ast.parse(source), ()):
-        for number, _ in enumerate(_changes(node)):
-            found.append((getattr(node, "lineno", 0), path, number))
-    return sorted(found, key=lambda place: place[0])
+    met: Counter[str] = Counter()
+    for path, node, function, within in _changeable(ast.parse(source), (), "", ""):
+        for number, make in enumerate(_changes(node)):
+            before, after = _header(node), _header(make())
+            name = " | ".join(
+                one for one in (function, within, f"{before} -> {after}") if one not in ("", before)
+            )
+            met[name] += 1
+            if met[name] > 1:
+                name += f" | {met[name]}"
+            found.append(Place(node.lineno, path, number, name))
+    return sorted(found, key=lambda place: place.line)
 
 
-def mutant_at(source: str, place: Place) -> Mutant:
-    """The page changed at that place."""
-    line, path, number = place
+def mutant_at(source: str, place: Place) -> str:
+    """The whole page changed at that place."""
     tree = ast.parse(source)
-    owner, field, position = _owner(tree, path)
+    owner, field, position = _owner(tree, place.path)
     value = getattr(owner, field)
     node = value if position is None else value[position]
-    before = ast.unparse(node)
-    after = list(_changes(node))[number]()
+    after = list(_changes(node))[place.number]()
     if position is None:
         setattr(owner, field, after)
     else:
         value[position] = after
-    change = f"{_short(before)} -> {_short(ast.unparse(after))}"
-    return Mutant(line, change, ast.unparse(ast.fix_missing_locations(tree)))
+    return ast.unparse(ast.fix_missing_locations(tree))
 
 
-def mutants(source: str) -> Iterator[Mutant]:
-    """All mutants of a page, in the order of their lines."""
-    for place in places(source):
-        yield mutant_at(source, place)
+def _header(node: ast.AST) -> str:
+    """The source of a node in one line; of a statement with a body, its first line."""
+    if isinstance(node, ast.stmt | ast.match_case):
+        node = copy.copy(node)
+        for body in ("body", "orelse", "cases", "decorator_list"):
+            if hasattr(node, body):
+                setattr(node, body, [])
+    words = " ".join(ast.unparse(node).split())
+    return words if len(words) <= LONGEST else f"{words[: LONGEST // 2]} ... {words[-LONGEST // 2 :]}"
 
 
-def _short(text: str) -> str:
-    return " ".join(text.split())[:90]
-
-
-def _changeable(node: ast.AST, path: Path) -> Iterator[tuple[Path, ast.AST]]:
-    """Every node that may be changed, with the way to it: field names and places in lists."""
+def _changeable(
+    node: ast.AST, path: Path, function: str, within: str
+) -> Iterator[tuple[Path, ast.AST, str, str]]:
+    """Every node that may be changed, with the way to it, its function, and its statement or entry of a table."""
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list", "bases", "type_params"):
             continue
@@ -107,18 +123,28 @@ def _changeable(node: ast.AST, path: Path) -> Iterator[tuple[Path, ast.AST]]:
             if not isinstance(child, ast.AST) or isinstance(child, LEFT_ALONE) or _is_for_types(child):
                 continue
             here = (*path, (field, place))
-            yield here, child
-            yield from _changeable(child, here)
+            inside = within
+            if isinstance(child, ast.stmt | ast.match_case):
+                inside = _header(child)
+            elif isinstance(node, ast.Dict) and field == "values" and node.keys[place] is not None:
+                inside = f"{_header(node.keys[place])}: {_header(child)}"
+            yield here, child, function, inside
+            named = isinstance(child, ast.FunctionDef | ast.ClassDef)
+            yield from _changeable(
+                child, here, f"{function}.{child.name}".strip(".") if named else function, inside
+            )
 
 
 def _is_for_types(node: ast.AST) -> bool:
-    """Docstrings, `if TYPE_CHECKING`, constants declared for Cython, and texts."""
+    """Docstrings, `if TYPE_CHECKING`, constants declared for Cython, texts, and settings."""
     match node:
         case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.Expr(value=ast.Constant()):
             return True
         case ast.Constant(value=str()):
             return True
         case ast.AnnAssign(value=None):
+            return True
+        case ast.keyword(arg=name) if name in SETTINGS:
             return True
     return False
 
@@ -169,11 +195,26 @@ def _changes(node: ast.AST) -> Iterator[Callable[[], ast.AST]]:
             yield ast.Continue
         case ast.Expr(value=ast.Call()):
             yield ast.Pass
+        case ast.Tuple(elts=elements) | ast.Set(elts=elements) | ast.List(elts=elements) if elements and all(
+            isinstance(one, ast.Constant) and isinstance(one.value, str) for one in elements
+        ):
+            for place in range(len(elements)):
+                yield partial(_without, node, place)
 
 
 def _with_test(node: ast.AST, always: bool) -> ast.AST:
     changed = copy.copy(node)
     changed.test = ast.Constant(always)
+    return changed
+
+
+def _without(node: ast.Tuple | ast.Set | ast.List, place: int) -> ast.AST:
+    """A table of names without one of them."""
+    left = [*node.elts[:place], *node.elts[place + 1 :]]
+    if isinstance(node, ast.Set) and not left:
+        return ast.Tuple([], ast.Load())
+    changed = copy.copy(node)
+    changed.elts = left
     return changed
 
 

@@ -354,11 +354,14 @@ class SshCluster(LinkVerbs, NameVerbs, SupervisedCluster):
             node.ending = True
         problems: list[str] = []
         await self.disks.before_end()
-        for name in self.nodes:
+
+        async def leave(name: str) -> None:
             try:
                 await self._leave(name)
             except (EnvironmentFailed, OSError, tarfile.TarError) as error:
                 problems.append(f"{self._hosts[name].destination}: {error}")
+
+        await asyncio.gather(*map(leave, self.nodes))
         self.close_all()
         if not problems:
             for entry in self.ledger.open_entries:
@@ -588,18 +591,22 @@ async def clean_host(host: Host, folder: str, run_key: str, tags: Mapping[str, s
     """End the processes with these tags on a host, remove the rules of a run and this folder. Answers what was found,
     in words."""
     done = []
-    patterns = shlex.join([word for key, value in tags.items() for word in ("-e", f"{key}={value}")])
+    # Two programs look at all processes: two for each would take minutes where hosts are busy. Whoever was just
+    # being started by one that is ended here is found by the next round.
+    first, *others = (shlex.quote(f"{key}={value}") for key, value in tags.items())
+    found = f"grep -lzxF -e {first} /proc/[0-9]*/environ 2>/dev/null"
+    found += "".join(f" | xargs -r grep -lzxF -e {other} 2>/dev/null" for other in others)
     script = (
-        "for entry in /proc/[0-9]*; do "
-        f'if test "$(tr "\\0" "\\n" < "$entry/environ" 2>/dev/null | grep -cxF {patterns})" = {len(tags)}; '
-        'then kill -9 "${entry#/proc/}" && echo "${entry#/proc/}"; fi; done'
+        f'for round in 1 2 3; do found=$({found} | cut -d/ -f3); test -n "$found" || break; '
+        'for pid in $found; do kill -9 "$pid" && echo "$pid"; done; done'
     )
     _, ended = await host.run(script)
     data = shlex.quote(f"{folder}/data")
     _, unmounted = await host.run(f"umount -l {data} 2>/dev/null && echo yes; true")
     if "yes" in unmounted:
         done.append(f"unmounted {folder}/data on {host.destination}")
-    done += [f"ended process {pid} on {host.destination}" for pid in ended.split() if pid.isdigit()]
+    pids = dict.fromkeys(word for word in ended.split() if word.isdigit())
+    done += [f"ended process {pid} on {host.destination}" for pid in pids]
     for command in removal_commands(rules.removal(run_key, host.destination.port)):
         status, _ = await host.run(shlex.join(command))
         if status == 0:

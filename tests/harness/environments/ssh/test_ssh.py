@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import sysconfig
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -23,7 +26,7 @@ from harness.environments.disks.mounts import TABLE, mount_points
 from harness.environments.environment import EnvironmentFailed
 from harness.environments.ledger import heal, read_ledger
 from harness.environments.linux import vdso
-from harness.environments.processes import process_state, processes_with_token
+from harness.environments.processes import TOKEN_VARIABLE, process_state, processes_with_token
 from harness.environments.ssh.agent import Agent
 from harness.environments.ssh.cluster import SshCluster, clean_host, tags_of
 from harness.environments.ssh.environment import SshEnvironment
@@ -320,6 +323,49 @@ def test_a_program_is_sent_unless_the_host_has_the_very_same(tmp_path: Path) -> 
         ((words, content),) = other.received
         assert content == b"acme 2"
         assert words.endswith("chmod 755 /srv/run/n1/programs/acme")
+
+
+class ThisHost:
+    """Looks for processes here, by programs that are counted; of all else nothing is done."""
+
+    destination = Destination("root", "here", 22)
+
+    def __init__(self, folder: Path) -> None:
+        self.calls = folder / "calls"
+        for name in ("grep", "tr"):
+            (folder / name).write_text(f'#!/bin/sh\necho {name} >>{self.calls}\nexec /usr/bin/{name} "$@"\n')
+            (folder / name).chmod(0o755)
+        self._variables = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+    async def run(self, words: str, content: bytes = b"") -> tuple[int, str]:
+        if "/proc/" not in words:
+            return 1, ""
+        done = subprocess.run(
+            ["sh", "-c", words], env=self._variables, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked for in /proc")
+def test_the_processes_of_a_host_are_looked_for_by_few_programs(tmp_path: Path) -> None:
+    """A host that is busy starts some ten programs a second, and has hundreds of processes."""
+    tags = tags_of(uuid.uuid4().hex, "n1")
+    others = (tags_of(tags[TOKEN_VARIABLE], "n10"), {TOKEN_VARIABLE: tags[TOKEN_VARIABLE]})
+    with contextlib.ExitStack() as stack:
+        ours, *spared = (
+            stack.enter_context(subprocess.Popen(["sleep", "60"], env={**os.environ, **variables}))
+            for variables in (tags, *others)
+        )
+        try:
+            host = ThisHost(tmp_path)
+            done = asyncio.run(clean_host(cast(Host, host), str(tmp_path / "none"), "key", tags))
+            assert done == [f"ended process {ours.pid} on {host.destination}"]
+            assert ours.wait(10) == -signal.SIGKILL
+            assert [process.poll() for process in spared] == [None, None]
+            assert len(host.calls.read_text().split()) <= 6
+        finally:
+            for process in (ours, *spared):
+                process.kill()
 
 
 def test_an_agent_tells_processes_the_time() -> None:

@@ -319,8 +319,55 @@ def group_reads(
             source_first[t] += 1
 
 
+def find_previous(
+    sessions: cython.int[:],
+    session_first: cython.longlong[:],
+    read_first: cython.longlong[:],
+    read_key: cython.int[:],
+    read_source: cython.int[:],
+    write_first: cython.longlong[:],
+    write_key: cython.int[:],
+    last: cython.int[:],
+    last_source: cython.int[:],
+    previous: cython.int[:],
+    previous_source: cython.int[:],
+) -> None:
+    """Sets for each read the transaction before it in its session that last read or wrote the same key, and what that
+    had read of it; -1 if there is none, or if it wrote the key.
+
+    `last` and `last_source` have one entry a key. `previous`, all -1, and `previous_source` have one entry a read.
+    """
+    s: cython.Py_ssize_t
+    x: cython.Py_ssize_t
+    i: cython.longlong
+    j: cython.longlong
+    t: cython.int
+    for s in range(session_first.shape[0] - 1):
+        for i in range(session_first[s], session_first[s + 1]):
+            t = sessions[i]
+            for j in range(read_first[t], read_first[t + 1]):
+                x = read_key[j]
+                previous[j] = last[x]
+                previous_source[j] = last_source[x]
+            for j in range(read_first[t], read_first[t + 1]):
+                last[read_key[j]] = t
+                last_source[read_key[j]] = read_source[j]
+            for j in range(write_first[t], write_first[t + 1]):
+                last[write_key[j]] = t
+                last_source[write_key[j]] = NONE
+        for i in range(session_first[s], session_first[s + 1]):
+            t = sessions[i]
+            for j in range(read_first[t], read_first[t + 1]):
+                last[read_key[j]] = NONE
+                last_source[read_key[j]] = NONE
+            for j in range(write_first[t], write_first[t + 1]):
+                last[write_key[j]] = NONE
+                last_source[write_key[j]] = NONE
+
+
 def saturate_causal(
     sources: cython.int[:],
+    initial: cython.int,
     session: cython.int[:],
     place: cython.int[:],
     begin: cython.int,
@@ -330,6 +377,8 @@ def saturate_causal(
     reads: cython.longlong[:],
     reader: cython.int[:],
     read_key: cython.int[:],
+    previous: cython.int[:],
+    previous_source: cython.int[:],
     key_first: cython.longlong[:],
     group_first: cython.longlong[:],
     writer: cython.int[:],
@@ -342,9 +391,13 @@ def saturate_causal(
     sessions, and `group_reads`).
 
     Of a session only the last writer of x that t3 has heard of counts, and of several t2 for one t1 the last: the
-    others follow. An edge is left out if t2 happened before t1 anyway. `cursor` says of each group where a write was
-    found before, as what is looked for next is mostly near (at first where the group begins). `demanded` and
-    `demanded_by` have one entry a session; `demanded` is -1 before and after.
+    others follow. An edge is left out if t2 happened before t1 anyway. Nor is anything said again of the t2 that an
+    earlier transaction of t3's session had heard of which read or wrote x (`find_previous`): these come before what
+    it read of x, or before itself, and that comes before t1. So a session that reads x again and again, each time
+    from another one, as crashed writers are, demands one edge each time and not one for all before.
+
+    `cursor` says of each group where a write was found before, as what is looked for next is mostly near (at first
+    where the group begins). `demanded` and `demanded_by` have one entry a session; `demanded` is -1 before and after.
     """
     edges: list = []
     i: cython.Py_ssize_t
@@ -355,6 +408,8 @@ def saturate_causal(
     middle: cython.longlong
     row: cython.longlong
     known: cython.longlong
+    earlier_row: cython.longlong
+    earlier: cython.int
     t1: cython.int
     t2: cython.int
     t3: cython.int
@@ -370,11 +425,23 @@ def saturate_causal(
             t3 = reader[k]
             row = cython.cast(cython.longlong, t3) * width
             x = read_key[reads[k]]
+            earlier = previous[reads[k]]
+            earlier_row = cython.cast(cython.longlong, earlier) * width
+            t2 = previous_source[reads[k]]
+            if t2 >= 0 and t2 != initial:
+                s = session[t2] - begin
+                if 0 <= s < width and place[t2] >= heard[known + s]:
+                    touched = 1
+                    if demanded[s] < 0 or place[demanded[s]] < place[t2]:
+                        demanded[s] = t2
+                        demanded_by[s] = reads[k]
             for g in range(key_first[x], key_first[x + 1]):
                 low = group_first[g]
                 high = group_first[g + 1]
                 s = session[writer[low]] - begin
                 before = heard[row + s]
+                if earlier >= 0 and before == heard[earlier_row + s]:
+                    continue
                 if session[t3] - begin == s:
                     before -= 1
                 if before <= heard[known + s] or before <= place[writer[low]]:

@@ -56,8 +56,8 @@ MOST_HEARD: Final = 16_000_000
 """How many numbers of transactions heard of are held at a time, one a transaction and session; about."""
 LEAST_WIDTH: Final = 8
 """Sessions that are looked at together at least."""
-AT_ONCE: Final = 20_000
-"""Transactions whose readers are looked at between two looks at the clock."""
+AT_ONCE: Final = 10_000_000
+"""Steps between two looks at the clock, about: a transaction's readers take one for each session looked at."""
 
 TYPES: Final = {
     READ_COMMITTED: "G-monotonic",
@@ -221,7 +221,23 @@ def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) 
     reads = np.empty(len(found.read_source), dtype=np.int64)
     reader = np.empty(len(found.read_source), dtype=np.int32)
     weak_kernel.group_reads(found.sessions, found.read_first, found.read_source, source_first, reads, reader)
+    previous = np.full(len(reads), -1, dtype=np.int32)
+    previous_source = np.full(len(reads), -1, dtype=np.int32)
+    weak_kernel.find_previous(
+        found.sessions,
+        found.session_first,
+        found.read_first,
+        found.read_key,
+        found.read_source,
+        found.write_first,
+        found.write_key,
+        np.full(max(1, keys), -1, dtype=np.int32),
+        np.full(max(1, keys), -1, dtype=np.int32),
+        previous,
+        previous_source,
+    )
     sources = np.append(order, np.int32(found.initial))
+    readers_until = np.cumsum(source_first[sources + 1] - source_first[sources] + 1)
     width = max(1, min(sessions, max(LEAST_WIDTH, MOST_HEARD // (found.initial + 1))))
     heard = np.empty((found.initial + 1) * width, dtype=np.int32)
     demanded = np.full(width, -1, dtype=np.int32)
@@ -252,13 +268,17 @@ def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) 
             width,
             heard,
         )
-        for first in range(0, len(sources), AT_ONCE):
+        first = 0
+        while first < len(sources):
+            done = int(readers_until[first - 1]) if first else 0
+            last = max(first + 1, int(np.searchsorted(readers_until, done + AT_ONCE // width)))
             if deadline.expired():
                 raise OutOfBudgetError(
                     f"the time allowed ({limits.time_s:g} s) ran out after {begin} of {sessions} sessions; allow more"
                 )
             part = weak_kernel.saturate_causal(
-                sources[first : first + AT_ONCE],
+                sources[first:last],
+                found.initial,
                 session,
                 place,
                 begin,
@@ -268,6 +288,8 @@ def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) 
                 reads,
                 reader,
                 found.read_key,
+                previous,
+                previous_source,
                 key_first,
                 group_first,
                 writer,
@@ -275,6 +297,7 @@ def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) 
                 demanded,
                 demanded_by,
             )
+            first = last
             parts.append(_columns(part))
             held += len(part)
             if held * EDGE_BYTES > limits.memory_mb * 1_000_000:

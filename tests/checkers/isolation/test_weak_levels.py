@@ -163,6 +163,15 @@ def test_limits_make_it_unknown():
     assert "the time allowed (0.5 s) ran out" in verdict.sentence
 
 
+@pytest.mark.parametrize(("again", "outcome"), [("", VALID), (" | x?7", INVALID)])
+def test_a_session_that_reads_what_many_crashed_writers_wrote_demands_one_edge_each_time(again, outcome):
+    """Each was alone in its session, and all before had been heard of: these follow from the edges that are there."""
+    reader = " | ".join(f"x?{number}" for number in range(300)) + again
+    verdict = check_weak(history(*(f"~x={number}" for number in range(300)), reader), CAUSAL, LIMITS)
+    assert verdict.outcome == outcome
+    assert verdict.details["demanded"] <= 300
+
+
 @settings(max_examples=200, deadline=None)
 @given(drawn(), st.sampled_from(LEVELS))
 def test_brute_force_says_the_same(transactions, level):

@@ -4,6 +4,10 @@ A read is *fractured* if a transaction saw one append of another and not an earl
 that key (Bailis et al., RAMP, 2014). *Causality* is violated if it did not see what came before something it saw, or
 before itself in its session, in any number of such steps (Biswas and Enea 2019). Both make cycles with a single rw, so
 only components are looked at in which such a cycle was found.
+
+Who reads a list comes after everybody whose append is in it, not only after the last of them: either each append by
+itself was seen, or the last one came upon the others. For a fractured read only the last one counts, since the version
+that was read is of that one alone; its maker may have seen the others when nobody else did.
 """
 
 from __future__ import annotations
@@ -69,18 +73,17 @@ def _in_component(
 ) -> Iterator[Overlooked]:
     graph = versions.dependencies
     inside = set(numbers)
-    following: dict[int, list[int]] = {}
+    following = _readers(versions, numbers)
     read_by: dict[int, list[int]] = {}
     last: dict[int, int] = {}
     for number in numbers:
         edges = slice(int(graph.edge_first[number]), int(graph.edge_first[number + 1]))
         targets = graph.target[edges][graph.kind[edges] == WR].tolist()
         read_by[number] = [target for target in targets if target in inside]
-        following[number] = list(read_by[number])
     for number in numbers:
         session = int(order.session[number])
         if session in last:
-            following[last[session]].append(number)
+            following.setdefault(last[session], []).append(number)
         last[session] = number
     fractured = causal = None
     for source in numbers:
@@ -97,20 +100,38 @@ def _in_component(
         waiting = deque([source])
         while waiting and causal is None:
             here = waiting.popleft()
-            for target in following[here]:
+            for target in following.get(here, ()):
                 if target in came_by:
                     continue
                 came_by[target] = here
                 waiting.append(target)
-                if (pair := _missed(versions, appends, target)) is not None:
+                if target >= 0 and (pair := _missed(versions, appends, target)) is not None:
                     way = [target]
                     while way[-1] != source:
                         way.append(came_by[way[-1]])
-                    causal = Overlooked(CAUSALITY, *pair, tuple(reversed(way)))
+                    causal = Overlooked(CAUSALITY, *pair, tuple(one for one in reversed(way) if one >= 0))
                     yield causal
                     break
         if fractured is not None and causal is not None:
             return
+
+
+def _readers(versions: ListVersions, numbers: list[int]) -> dict[int, list[int]]:
+    """Who read the appends of these transactions: from each of them to its places in lists, from each place to the next
+    one, and to whom read up to there. The place `p` of all that are in order is the number `-1 - p`."""
+    transactions, position, order_first = versions.transactions, versions.position, versions.order_first
+    following: dict[int, list[int]] = {}
+    for number in numbers:
+        for one in range(int(transactions.first[number]), int(transactions.first[number + 1])):
+            place, key = int(position[one]), int(transactions.key[one])
+            if transactions.kind[one] == APPEND and place >= 0:
+                following.setdefault(number, []).append(-1 - int(order_first[key]) - place)
+            elif transactions.kind[one] == READ and place > 0:
+                following.setdefault(-int(order_first[key]) - place, []).append(number)
+    for key in np.unique(transactions.key[np.isin(versions.owner, numbers)]).tolist():
+        for place in range(int(order_first[key]), int(order_first[key + 1]) - 1):
+            following.setdefault(-1 - place, []).append(-2 - place)
+    return following
 
 
 def _appends(versions: ListVersions, transaction: int) -> dict[int, int]:

@@ -338,6 +338,7 @@ def levels_of(history: History) -> dict[str, bool]:
         "snapshot-isolation": is_snapshot_isolated(history),
         "parallel-snapshot-isolation": sees_consistently(history, "parallel-snapshot-isolation"),
         "prefix": sees_consistently(history, "prefix"),
+        "causal": sees_consistently(history, "causal"),
     }
 
 

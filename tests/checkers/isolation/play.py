@@ -97,9 +97,9 @@ def is_serializable(history: History, *, strict: bool = False, sessions: bool = 
 
 
 def sees_consistently(history: History, level: str) -> bool:
-    """Prefix consistency or parallel snapshot isolation, without sessions, by their axioms: some relation of who sees
-    whom, and some order of commits that contains it, explain every read. The versions of a list are in the order of
-    commits, and who reads one after appending to it reads the version that was made then."""
+    """Prefix consistency, parallel snapshot isolation, both without sessions, or causal consistency, by their axioms:
+    some relation of who sees whom, and some order of commits that contains it, explain every read. The versions of a
+    list are in the order of commits, and who reads one after appending to it reads the version that was made then."""
     return any(
         _is_seen_from(order, level, [])
         for pairs in _choices(history)
@@ -110,31 +110,39 @@ def sees_consistently(history: History, level: str) -> bool:
 def _is_seen_from(order, level: str, chosen: list[frozenset[int]]) -> bool:
     """Whether all transactions of this order of commits can see what they read; `chosen` is what the first ones see.
 
-    What is seen is a prefix of the order; or all that those see which are seen, and all before that wrote the same key.
+    What is seen is a prefix of the order; or all that those see which are seen, with all before that wrote the same
+    key (parallel snapshot isolation), or all before in the session (causal).
     """
     place = len(chosen)
     if place == len(order):
         return True
     pair = order[place]
-    writes = [{key for f, key, _ in one.value if f != "r"} for one in order[: place + 1]]
+    if level == "causal" and any(
+        one.process == pair.process and _precedes(pair, one) for one in order[:place]
+    ):
+        return False
     everything: dict | None = {}
     for one in order[:place]:
         everything = _apply(everything, one.value, False)
+    if _apply(everything, _of_own_versions(pair.value), pair.type == "ok") is None:
+        return False
+    writes = [{key for f, key, _ in one.value if f != "r"} for one in order[: place + 1]]
+    must = {
+        number
+        for number, one in enumerate(order[:place])
+        if (level == "parallel-snapshot-isolation" and writes[number] & writes[place])
+        or (level == "causal" and one.process == pair.process)
+    }
+    prefix = level == "prefix"
     for size in range(place + 1):
-        prefix = level == "prefix"
-        for seen in [range(size)] if prefix else itertools.combinations(range(place), size):
-            if not prefix and not (
-                all(chosen[one] <= set(seen) for one in seen)
-                and all(one in seen for one in range(place) if writes[one] & writes[place])
-            ):
+        for seen in [range(size)] if prefix else map(frozenset, itertools.combinations(range(place), size)):
+            if not prefix and not (must <= seen and all(chosen[one] <= seen for one in seen)):
                 continue
             state: dict | None = {}
-            for one in seen:
+            for one in sorted(seen):
                 state = _apply(state, order[one].value, False)
             if _apply(state, pair.value, pair.type == "ok") is None:
                 continue
-            if _apply(everything, _of_own_versions(pair.value), pair.type == "ok") is None:
-                return False
             if _is_seen_from(order, level, [*chosen, frozenset(seen)]):
                 return True
             if prefix:

@@ -287,7 +287,7 @@ def test_snapshot_isolation_agrees_with_trying_all_snapshots(history):
 
 
 @settings(max_examples=250)
-@given(small_histories(), st.sampled_from(["parallel-snapshot-isolation", "prefix"]))
+@given(small_histories(), st.sampled_from(["parallel-snapshot-isolation", "prefix", "causal"]))
 def test_levels_of_visibility_agree_with_trying_every_order(history, level):
     """By the axioms of Cerone, Bernardi and Gotsman: some transactions see others, and some order of commits fits."""
     verdict = judged(history, level)
@@ -315,6 +315,35 @@ def test_prefix_consistency(text):
     if verdict.outcome == "invalid":
         assert "not prefix" in verdict.sentence
         assert "prefix" in verdict.details["not"]
+
+
+CAUSAL = {
+    # Who saw the append of 1 saw what its transaction had seen or done: 5. Nobody saw more of x first.
+    "ay5 | ry5 ax1 | rx1 ry": "invalid",
+    "ay5 | ry5 ax1 | rx1 ry5": "valid",
+    # The same where 1 is not the last element that was seen.
+    "ay5 | ry5 ax1 | ax2 | rx12 ry": "invalid",
+    "ay5 | ry5 ax1 | ax2 | rx12 ry5": "valid",
+    "ax1 ay5 | ax2 | rx12 ry": "invalid",
+    "ax1 ay5 | ax2 | rx12 ry5": "valid",
+    # Whoever appended 2 need not have seen 1.
+    "ax1 ay5 | ax2 ry | rx12": "valid",
+    # Who saw what a session did has seen what it had done before, and appends after that.
+    "0: ax1 \n 0: ay5 | ax2 ry5 | rx21": "invalid",
+    "0: ax1 \n 0: ay5 | ax2 ry5 | rx12": "valid",
+    "0: ax1 \n 0: ay5 | ax2 ry | rx21": "valid",
+    # What a session has seen or done, it goes on seeing.
+    "ax1 \n 0: rx1 \n 0: rx": "invalid",
+    "ax1 \n 0: rx \n 0: rx1": "valid",
+    "ax1 \n 0: rx1 \n 1: rx": "valid",
+}
+
+
+@pytest.mark.parametrize("text", CAUSAL)
+def test_causal_consistency(text):
+    verdict = judged(text, "causal")
+    assert verdict.outcome == CAUSAL[text], verdict.sentence
+    assert (verdict.outcome == "valid") == sees_consistently(play(text), "causal")
 
 
 def test_a_long_fork_is_parallel_snapshot_isolation():

@@ -11,7 +11,7 @@ from reference_db.gateway.collector import OpenReads
 from reference_db.node import Node
 from reference_db.ranges.replica import Replica, Work
 from reference_db.timestamp import ZERO, Timestamp
-from reference_db.txn.evaluate import Evaluation
+from reference_db.txn.evaluation import Evaluation
 
 LAYER = "transaction"
 ROUTES = ("H",)

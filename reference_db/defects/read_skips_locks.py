@@ -9,7 +9,7 @@ from __future__ import annotations
 from reference_db.defects import in_replicas
 from reference_db.node import Node
 from reference_db.ranges.replica import Replica, Work
-from reference_db.txn.evaluate import Evaluation
+from reference_db.txn.evaluation import Evaluation
 from reference_db.txn.locks import LockTable
 
 LAYER = "transaction"

@@ -42,7 +42,7 @@ from reference_db.storage import keys
 from reference_db.storage.engine import WriteBatch
 from reference_db.timestamp import Timestamp
 from reference_db.txn.command import Absorb, Bump, Command, Freeze, Thaw
-from reference_db.txn.evaluate import Evaluation
+from reference_db.txn.evaluation import Evaluation, refuse
 
 
 def changed(descriptor: Descriptor, change: Freeze | Thaw | Bump | Absorb) -> Descriptor:
@@ -77,7 +77,7 @@ def evaluate_merge(
     timestamp. A step that was taken already is answered with the range as it is."""
     outcome = _decide(operation, descriptor)
     if isinstance(outcome, str):
-        return Evaluation(RangeReply(request.request_id, error=BadRequest(outcome)), confirm=True)
+        return refuse(request, BadRequest(outcome), confirm=True)
     if outcome is None:
         done = Reshaped((encode_descriptor(descriptor),))
         return Evaluation(RangeReply(request.request_id, (done,), now), confirm=True)

@@ -44,7 +44,7 @@ from reference_db.ranges.cores import why_not_beside
 from reference_db.ranges.descriptor import Descriptor, encode_descriptor
 from reference_db.timestamp import Timestamp
 from reference_db.txn.command import Command, Move, MoveStep
-from reference_db.txn.evaluate import Evaluation
+from reference_db.txn.evaluation import Evaluation, refuse
 
 LEARNER_LAG_MOST = 64
 """Entries that a learner may lack when it becomes a voter: more would stall the range while it catches up."""
@@ -114,7 +114,7 @@ def evaluate_move(
         done = Reshaped((encode_descriptor(descriptor),))
         return Evaluation(RangeReply(request.request_id, (done,), now), confirm=True)
     if not isinstance(outcome, Move):
-        return Evaluation(RangeReply(request.request_id, error=outcome), confirm=True)
+        return refuse(request, outcome, confirm=True)
     done = Reshaped((encode_descriptor(moved(descriptor, outcome)),))
     command = Command(term, now, (), descriptor.generation, outcome)
     return Evaluation(RangeReply(request.request_id, (done,), now), command)
@@ -137,7 +137,7 @@ def evaluate_transfer(
         going = "is handing over" if heir else "cannot hand over yet"
         error = TimedOut(f"{leading.node} leads range {descriptor.id} and {going} to {operation.target}")
     if error is not None:
-        return Evaluation(RangeReply(request.request_id, error=error), confirm=True)
+        return refuse(request, error, confirm=True)
     done = Reshaped((encode_descriptor(descriptor),))
     return Evaluation(RangeReply(request.request_id, (done,), now), confirm=True)
 

@@ -93,7 +93,6 @@ from reference_db.txn.by_protocol import evaluate_write
 from reference_db.txn.collecting import checked
 from reference_db.txn.command import Absorb, Change, Command, Move, MoveStep, SplitAt, decode_command
 from reference_db.txn.evaluate import (
-    Evaluation,
     Leadership,
     begin_read,
     evaluate_read,
@@ -101,6 +100,7 @@ from reference_db.txn.evaluate import (
     note_applied,
     why_invalid,
 )
+from reference_db.txn.evaluation import Evaluation, refuse
 from reference_db.txn.latches import Latches, LatchGuard
 from reference_db.txn.state import RangeState
 
@@ -689,10 +689,10 @@ class Replica:
         frozen_for = self.descriptor.merging
         if len(request.operations) > 1:
             error = BadRequest(f"{type(operation).__name__} must be alone in its request")
-            return Evaluation(RangeReply(request.request_id, error=error))
+            return refuse(request, error)
         if frozen_for is not None and not isinstance(operation, (ThawRange, FreezeRange)):
             # What it asks for may be possible when the merge is over.
-            return Evaluation(RangeReply(request.request_id, error=NotLeader(self.id)))
+            return refuse(request, NotLeader(self.id))
         now, term = self._clock.now(), self.group.term
         if isinstance(operation, MoveReplica):
             self.moving_ticks = 0
@@ -701,7 +701,7 @@ class Replica:
             return evaluate_transfer(request, operation, self.descriptor, self._leading(), now)
         if self.descriptor.is_moving and isinstance(operation, (SplitRange, FreezeRange)):
             # A move takes no longer than a snapshot.
-            return Evaluation(RangeReply(request.request_id, error=NotLeader(self.id)))
+            return refuse(request, NotLeader(self.id))
         if not isinstance(operation, SplitRange):
             assert isinstance(operation, (FreezeRange, ThawRange, AbsorbRange, BumpRange)), (
                 f"{operation} does not change a range"
@@ -1100,7 +1100,7 @@ class Replica:
 
     def _evaluate_confirmed(self, work: Work) -> Evaluation:
         if self.leadership is None:
-            return Evaluation(RangeReply(work.request.request_id, error=self.not_leader()))
+            return refuse(work.request, self.not_leader())
         if work.request.generation != self.descriptor.generation:
             if self._trace is not None:
                 self._trace.mark("a request was under way when its range was split")

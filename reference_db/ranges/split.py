@@ -32,7 +32,8 @@ from reference_db.storage.engine import WriteBatch
 from reference_db.storage.raft_log import begin_range
 from reference_db.timestamp import Timestamp
 from reference_db.txn.command import Command, SplitAt
-from reference_db.txn.evaluate import Evaluation, Leadership
+from reference_db.txn.evaluate import Leadership
+from reference_db.txn.evaluation import Evaluation, answer, refuse
 
 FIRST_INDEX = 10
 """The log of a range that came from a split begins after this index: a replica that has nothing of it needs a snapshot,
@@ -72,10 +73,10 @@ def evaluate_split(
             f"range {descriptor.id} cannot be split at {operation.key!r}: it holds [{descriptor.start!r}, "
             f"{'end' if descriptor.end is None else repr(descriptor.end)})"
         )
-        return Evaluation(RangeReply(request.request_id, error=error))
+        return refuse(request, error)
     if operation.key == descriptor.start:
         done = Reshaped((encode_descriptor(descriptor),))
-        return Evaluation(RangeReply(request.request_id, (done,)), confirm=True)
+        return answer(request, done, confirm=True)
     change = SplitAt(operation.key, operation.right_id)
     both = Reshaped(tuple(map(encode_descriptor, split_descriptor(descriptor, change))))
     command = Command(term, now, (), descriptor.generation, change)

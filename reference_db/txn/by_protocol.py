@@ -10,7 +10,6 @@ from ..api import (
     CreateRecord,
     EndTransaction,
     PushTransaction,
-    RangeReply,
     RangeRequest,
     RecoverTransaction,
     ResolveIntents,
@@ -22,7 +21,8 @@ from ..api import (
 )
 from ..timestamp import Timestamp
 from . import collecting, evaluate, oracle, primary_lock
-from .evaluate import Evaluation, Leadership
+from .evaluate import Leadership
+from .evaluation import Evaluation, refuse
 from .state import RangeState
 
 
@@ -59,7 +59,7 @@ def evaluate_write(
     if transaction.protocol == TransactionProtocol.TWO_PHASE:
         refusal = _why_not_prepared(request, transaction, leadership)
         if refusal is not None:
-            return Evaluation(RangeReply(request.request_id, error=TransactionAborted(refusal)), confirm=True)
+            return refuse(request, TransactionAborted(refusal), confirm=True)
     if transaction.protocol != TransactionProtocol.PRIMARY_LOCK:
         return evaluate.evaluate_write(request, state, leadership, now, monotonic_ns, term)
     match first:

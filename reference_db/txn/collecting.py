@@ -32,7 +32,7 @@ from ..api import (
 )
 from ..timestamp import Timestamp
 from .command import Command, DropVersion, Mutation, RaiseThreshold
-from .evaluate import Evaluation
+from .evaluation import Evaluation
 from .state import RangeState
 
 

@@ -21,8 +21,6 @@ treat every newer version as possibly acknowledged before (`ReadUncertain`), so 
 
 from __future__ import annotations
 
-import msgspec
-
 from ..api import (
     MAX_WRITE_BYTES,
     READ_OPERATIONS,
@@ -48,7 +46,6 @@ from ..api import (
     PushTransaction,
     Put,
     QueryIntent,
-    RangeError,
     RangeReply,
     RangeRequest,
     ReadUncertain,
@@ -75,6 +72,7 @@ from ..api import (
 from ..storage.keys import SESSION_ID_BYTES, TRANSACTION_ID_BYTES
 from ..timestamp import ZERO, Timestamp
 from .command import Command, Mutation, PutIntent, PutRecord, PutVersion, RemoveIntent, RemoveRecord
+from .evaluation import Evaluation, answer, decide, refuse
 from .latches import LatchSpan
 from .locks import Intent
 from .numbers import add_to, encode_number
@@ -123,15 +121,6 @@ class Leadership:
         other.liveness = self.liveness.copy()
         other.issued = self.issued
         return other
-
-
-class Evaluation(msgspec.Struct, frozen=True, gc=False):
-    """What came of a request."""
-
-    reply: RangeReply
-    command: Command | None = None
-    confirm: bool = False
-    """Without a command: reply only once leadership was confirmed after the evaluation."""
 
 
 def latch_spans(request: RangeRequest) -> list[LatchSpan]:
@@ -400,15 +389,15 @@ def evaluate_read(
             # Reading a little below its own clock is as good: still above everything that was there when it began.
             timestamp = lowest_floor.prev()
         if newest > timestamp:
-            return _refuse(request, ReadUncertain(newest))
+            return refuse(request, ReadUncertain(newest))
     else:
         if newest > timestamp:
             if not request.may_forward:
-                return _refuse(request, ReadUncertain(newest))
+                return refuse(request, ReadUncertain(newest))
             timestamp = newest
             _note_read(request, leadership.reads, timestamp)
         if lowest_floor is not None and lowest_floor <= timestamp:
-            return _refuse(request, _repush(request, state, timestamp))
+            return refuse(request, _repush(request, state, timestamp))
     return Evaluation(RangeReply(request.request_id, tuple(results), timestamp))
 
 
@@ -439,7 +428,7 @@ def _evaluate_refresh(request: RangeRequest, state: RangeState, timestamp: Times
         assert isinstance(operation, Refresh), f"{operation} beside a refresh passed the validation"
         changed = state.mvcc.first_newer(operation.start, operation.end, operation.since, timestamp)
         if changed is not None:
-            return _refuse(request, RefreshFailed(changed))
+            return refuse(request, RefreshFailed(changed))
         for key, intent in state.locks.in_span(operation.start, operation.end):
             owner = intent.transaction
             if owner.id == transaction.id or intent.timestamp > timestamp:
@@ -447,7 +436,7 @@ def _evaluate_refresh(request: RangeRequest, state: RangeState, timestamp: Times
             if pushed.get(owner.id, ZERO) > timestamp:
                 continue
             if owner.is_older_than(transaction) or owner.protocol == TransactionProtocol.TWO_PHASE:
-                return _refuse(request, RefreshFailed(key))
+                return refuse(request, RefreshFailed(key))
             conflicts.append(Conflict(key, owner, intent.timestamp))
     if conflicts:
         # A lock that stands for its transaction cannot be made to commit later: the younger one gives way.
@@ -550,7 +539,7 @@ def _evaluate_plain_writes(
             added = add_to(current, operation)
             if isinstance(added, BadRequest):
                 leadership.reads.record(key, now)
-                return _refuse(request, added, confirm=True)
+                return refuse(request, added, confirm=True)
             mutations.append(PutVersion(key, timestamp, encode_number(added)))
             results.append(Added(added, timestamp))
         else:
@@ -581,12 +570,12 @@ def _evaluate_intents(
     conflicts: list[Conflict] = []
     record = state.records.get(transaction.id)
     if record is not None and record.status in (COMMITTED, ABORTED):
-        return _refuse(request, TransactionAborted(f"it is {record.status.name} already"), confirm=True)
+        return refuse(request, TransactionAborted(f"it is {record.status.name} already"), confirm=True)
     create = next((one for one in request.operations if isinstance(one, CreateRecord)), None)
     if create is not None and record is None:
         refusal = leadership.markers.why_refused(transaction)
         if refusal is not None:
-            return _refuse(request, TransactionAborted(refusal), confirm=True)
+            return refuse(request, TransactionAborted(refusal), confirm=True)
     for operation in request.operations:
         if not isinstance(operation, WriteIntent):
             continue
@@ -643,10 +632,10 @@ def _evaluate_heartbeat(
     assert transaction is not None, "a heartbeat without a transaction passed the validation"
     record = state.records.get(transaction.id)
     if record is None and leadership.markers.is_aborted(transaction.id):
-        return _answer(request, RecordState(ABORTED), confirm=True)
+        return answer(request, RecordState(ABORTED), confirm=True)
     if record is None or record.status in (PENDING, STAGING):
         leadership.liveness.heard(transaction.id, monotonic_ns)
-    return _answer(request, _state_of(record), confirm=record is None)
+    return answer(request, _state_of(record), confirm=record is None)
 
 
 def _evaluate_end(
@@ -663,28 +652,28 @@ def _evaluate_end(
     if record is None:
         at_once = leadership.markers.committed_at(transaction.id)
         if at_once is not None:
-            return _answer(request, RecordState(COMMITTED, at_once), confirm=True)
+            return answer(request, RecordState(COMMITTED, at_once), confirm=True)
         markers = leadership.markers
         is_known = markers.why_refused(transaction) is None or markers.is_certainly_aborted(transaction.id)
         if operation.asked_before and not is_known:
             # Committed, made final and forgotten, or never to be: whoever wants to abort it cannot know either.
-            return _refuse(
+            return refuse(
                 request, Ambiguous("the transaction's record is gone, and an earlier request may have won")
             )
         # Nobody may create it from here on, so what is said now stays true.
         leadership.markers.abort(transaction.id, now)
         if operation.commit:
-            return _refuse(request, TransactionAborted("its record is gone"), confirm=True)
-        return _answer(request, RecordState(ABORTED), confirm=True)
+            return refuse(request, TransactionAborted("its record is gone"), confirm=True)
+        return answer(request, RecordState(ABORTED), confirm=True)
     if record.status == COMMITTED:
-        return _answer(request, _state_of(record))
+        return answer(request, _state_of(record))
     if record.status == ABORTED:
         if operation.commit:
-            return _refuse(request, TransactionAborted("aborted by another transaction"))
-        return _answer(request, _state_of(record))
+            return refuse(request, TransactionAborted("aborted by another transaction"))
+        return answer(request, _state_of(record))
     if record.status == STAGING and not operation.commit:
         # It may be committed: only who has looked for its intents may say.
-        return _answer(request, _indeterminate(record))
+        return answer(request, _indeterminate(record))
     if not operation.commit:
         ended = TransactionRecord(transaction, ABORTED, ZERO, record.floor, record.keys)
         status, commit_timestamp = ABORTED, ZERO
@@ -696,7 +685,7 @@ def _evaluate_end(
         )
         if commit_timestamp < record.floor:
             if not operation.may_forward:
-                return _refuse(request, TransactionPushed(record.floor))
+                return refuse(request, TransactionPushed(record.floor))
             commit_timestamp = record.floor
         ended = TransactionRecord(transaction, COMMITTED, commit_timestamp, record.floor, record.keys)
         status = COMMITTED
@@ -704,7 +693,7 @@ def _evaluate_end(
     for key in operation.local_keys:
         _resolve(key, state, transaction.id, status, commit_timestamp, mutations)
     leadership.liveness.forget(transaction.id)
-    return _decide(request, _state_of(ended), term, max(now, commit_timestamp), mutations)
+    return decide(request, _state_of(ended), term, max(now, commit_timestamp), mutations)
 
 
 def _evaluate_push(
@@ -723,32 +712,32 @@ def _evaluate_push(
         due = leadership.liveness.is_expired(pushee.id, monotonic_ns) or (
             pusher is not None and pusher.is_older_than(pushee)
         )
-        return _answer(request, _indeterminate(record) if due else _state_of(record))
+        return answer(request, _indeterminate(record) if due else _state_of(record))
     if record is not None and record.status != PENDING:
-        return _answer(request, _state_of(record))
+        return answer(request, _state_of(record))
     markers = leadership.markers
     if record is None and markers.why_refused(pushee) is not None:
         # Its record will never be created (again): it is aborted for good, or was finished and forgotten, and then no
         # intent of it is left in any range. PENDING would let a reader pass what was committed.
-        return _answer(request, RecordState(ABORTED), confirm=True)
+        return answer(request, RecordState(ABORTED), confirm=True)
     expired = leadership.liveness.is_expired(pushee.id, monotonic_ns)
     wounded = operation.kind == PushKind.ABORT and pusher is not None and pusher.is_older_than(pushee)
     if expired or wounded:
         leadership.liveness.forget(pushee.id)
         if record is None:
             markers.abort(pushee.id, now)
-            return _answer(request, RecordState(ABORTED), confirm=True)
+            return answer(request, RecordState(ABORTED), confirm=True)
         aborted = TransactionRecord(record.transaction, ABORTED, ZERO, record.floor, record.keys)
-        return _decide(request, _state_of(aborted), term, now, [PutRecord(aborted)])
+        return decide(request, _state_of(aborted), term, now, [PutRecord(aborted)])
     if operation.kind == PushKind.ABORT:
-        return _answer(request, _state_of(record) if record is not None else RecordState(PENDING))
+        return answer(request, _state_of(record) if record is not None else RecordState(PENDING))
     floor = operation.above.next()
     if record is None:
-        return _answer(request, RecordState(PENDING, ZERO, markers.push(pushee.id, floor, now)), confirm=True)
+        return answer(request, RecordState(PENDING, ZERO, markers.push(pushee.id, floor, now)), confirm=True)
     if record.floor >= floor:
-        return _answer(request, _state_of(record), confirm=True)
+        return answer(request, _state_of(record), confirm=True)
     passed = TransactionRecord(record.transaction, PENDING, ZERO, floor, record.keys)
-    return _decide(request, _state_of(passed), term, max(now, floor), [PutRecord(passed)])
+    return decide(request, _state_of(passed), term, max(now, floor), [PutRecord(passed)])
 
 
 def _evaluate_recover(
@@ -763,13 +752,13 @@ def _evaluate_recover(
     record = state.records.get(operation.transaction.id)
     if record is None:
         # Decided, made final and forgotten: no intent of it is left, and nobody knows what it was.
-        return _answer(request, RecordState(MISSING), confirm=True)
+        return answer(request, RecordState(MISSING), confirm=True)
     if record.status != STAGING or record.commit_timestamp != operation.staged_at:
-        return _answer(request, _state_of(record))
+        return answer(request, _state_of(record))
     status, at = (COMMITTED, record.commit_timestamp) if operation.committed else (ABORTED, ZERO)
     ended = TransactionRecord(record.transaction, status, at, record.floor, record.keys)
     leadership.liveness.forget(operation.transaction.id)
-    return _decide(request, _state_of(ended), term, max(now, at), [PutRecord(ended)])
+    return decide(request, _state_of(ended), term, max(now, at), [PutRecord(ended)])
 
 
 def _evaluate_commit_at_once(
@@ -789,14 +778,14 @@ def _evaluate_commit_at_once(
     markers = leadership.markers
     at_once = markers.committed_at(transaction.id)
     if at_once is not None:
-        return _answer(request, RecordState(COMMITTED, at_once), confirm=True)
+        return answer(request, RecordState(COMMITTED, at_once), confirm=True)
     refusal = markers.why_refused(transaction)
     if refusal is None and transaction.id in state.records:
         refusal = "it was begun in another way"
     if refusal is not None:
         if operation.asked_before and not markers.is_certainly_aborted(transaction.id):
-            return _refuse(request, Ambiguous(f"an earlier request may have committed: {refusal}"))
-        return _refuse(request, TransactionAborted(refusal), confirm=True)
+            return refuse(request, Ambiguous(f"an earlier request may have committed: {refusal}"))
+        return refuse(request, TransactionAborted(refusal), confirm=True)
     conflicts: list[Conflict] = []
     for key in operation.keys:
         intent = state.locks.get(key)
@@ -812,11 +801,11 @@ def _evaluate_commit_at_once(
     if conflicts:
         return _conflict(request, conflicts, PushKind.ABORT, timestamp)
     if timestamp > asked_at and not operation.may_forward:
-        return _refuse(request, TransactionPushed(timestamp))
+        return refuse(request, TransactionPushed(timestamp))
     mutations: list[Mutation] = [
         PutVersion(key, timestamp, value, transaction.id) for key, value in operation.writes
     ]
-    return _decide(request, RecordState(COMMITTED, timestamp), term, max(now, timestamp), mutations)
+    return decide(request, RecordState(COMMITTED, timestamp), term, max(now, timestamp), mutations)
 
 
 def note_applied(request: RangeRequest, reply: RangeReply, at: Timestamp, leadership: Leadership) -> None:
@@ -887,7 +876,7 @@ def _evaluate_delete_records(
             continue
         if record.status in (PENDING, STAGING):
             refusal = BadRequest(f"transaction {transaction.id.hex()} is {record.status.name}; end it first")
-            return _refuse(request, refusal, confirm=True)
+            return refuse(request, refusal, confirm=True)
         mutations.append(RemoveRecord(transaction.anchor, transaction.id))
     for operation in request.operations:
         assert isinstance(operation, DeleteRecord)
@@ -919,25 +908,10 @@ def _indeterminate(record: TransactionRecord) -> RecordState:
     return RecordState(STAGING, record.commit_timestamp, record.floor, record.keys)
 
 
-def _answer(request: RangeRequest, result: Result, confirm: bool = False) -> Evaluation:
-    return Evaluation(RangeReply(request.request_id, (result,)), confirm=confirm)
-
-
-def _decide(
-    request: RangeRequest, result: Result, term: int, timestamp: Timestamp, mutations: list[Mutation]
-) -> Evaluation:
-    command = Command(term, timestamp, tuple(mutations), request.generation)
-    return Evaluation(RangeReply(request.request_id, (result,), timestamp), command)
-
-
-def _refuse(request: RangeRequest, error: RangeError, confirm: bool = False) -> Evaluation:
-    return Evaluation(RangeReply(request.request_id, error=error), confirm=confirm)
-
-
 def _conflict(
     request: RangeRequest, conflicts: list[Conflict], kind: PushKind, above: Timestamp
 ) -> Evaluation:
-    return _refuse(request, IntentConflict(tuple(conflicts), kind, above))
+    return refuse(request, IntentConflict(tuple(conflicts), kind, above))
 
 
 _NEVER_WRITTEN = ValueResult(None)

@@ -18,7 +18,8 @@ from __future__ import annotations
 from ..api import RangeReply, RangeRequest, TakeTimestamps, TimestampsTaken
 from ..timestamp import MAX_LOGICAL, ZERO, Timestamp, decode_timestamp
 from .command import Command, PutVersion
-from .evaluate import Evaluation, Leadership
+from .evaluate import Leadership
+from .evaluation import Evaluation
 from .state import RangeState
 
 WINDOW_NS = 500_000_000

@@ -42,7 +42,6 @@ from ..api import (
     LockState,
     PushKind,
     PushTransaction,
-    RangeError,
     RangeReply,
     RangeRequest,
     RecordState,
@@ -59,7 +58,8 @@ from ..api import (
 from ..api import Conflict as InTheWay
 from ..timestamp import ZERO, Timestamp
 from .command import Command, Mutation, PutIntent, PutRecord, PutVersion, RemoveIntent
-from .evaluate import Evaluation, Leadership
+from .evaluate import Leadership
+from .evaluation import Evaluation, answer, decide, refuse
 from .locks import Intent
 from .record import TransactionRecord
 from .state import RangeState
@@ -81,7 +81,7 @@ def evaluate_prewrite(
     assert start is not None, "a prewrite without a timestamp passed the validation"
     record = state.records.get(transaction.id)
     if record is not None:
-        return _refuse(request, TransactionAborted(f"it is {record.status.name} already"), confirm=True)
+        return refuse(request, TransactionAborted(f"it is {record.status.name} already"), confirm=True)
     keys: tuple[bytes, ...] = ()
     for operation in request.operations:
         if isinstance(operation, CreateRecord):
@@ -89,7 +89,7 @@ def evaluate_prewrite(
     if keys and primary_of(transaction, state) is None:
         refusal = leadership.markers.why_refused(transaction)
         if refusal is not None:
-            return _refuse(request, TransactionAborted(refusal), confirm=True)
+            return refuse(request, TransactionAborted(refusal), confirm=True)
     conflicts: list[InTheWay] = []
     mutations: list[Mutation] = []
     results: list[Result] = []
@@ -108,20 +108,20 @@ def evaluate_prewrite(
         if operation.commits:
             refusal = leadership.markers.why_refused(structs.replace(transaction, anchor=operation.key))
             if refusal is not None:
-                return _refuse(request, TransactionAborted(refusal), confirm=True)
+                return refuse(request, TransactionAborted(refusal), confirm=True)
         if start < state.threshold:
             # Who has written the key since then may be forgotten.
-            return _refuse(request, SnapshotTooOld(state.threshold), confirm=True)
+            return refuse(request, SnapshotTooOld(state.threshold), confirm=True)
         newest = state.mvcc.newest(operation.key)
         if newest is not None and newest.timestamp >= start:
-            return _refuse(request, WriteConflict(operation.key, newest.timestamp), confirm=True)
+            return refuse(request, WriteConflict(operation.key, newest.timestamp), confirm=True)
         is_primary = operation.key == transaction.anchor
         lock = Intent(
             transaction, start, operation.value, operation.sequence, keys if is_primary else (), commit_from
         )
         mutations.append(PutIntent(operation.key, lock))
     if conflicts:
-        return _refuse(request, IntentConflict(tuple(conflicts), PushKind.ABORT, start))
+        return refuse(request, IntentConflict(tuple(conflicts), PushKind.ABORT, start))
     if keys:
         leadership.liveness.heard(transaction.id, monotonic_ns)
     reply = RangeReply(request.request_id, tuple(results), start)
@@ -173,11 +173,11 @@ def evaluate_recover(
     transaction, at = operation.transaction, operation.staged_at
     record = state.records.get(transaction.id)
     if record is not None:
-        return _answer(request, RecordState(record.status, record.commit_timestamp), confirm=True)
+        return answer(request, RecordState(record.status, record.commit_timestamp), confirm=True)
     primary = primary_of(transaction, state)
     if primary is None:
         # Finished and forgotten: no lock of it is left, and nobody knows what it was.
-        return _answer(request, RecordState(TransactionStatus.MISSING), confirm=True)
+        return answer(request, RecordState(TransactionStatus.MISSING), confirm=True)
     leadership.liveness.forget(transaction.id)
     if not operation.committed:
         return _roll_back(request, transaction, primary, now, term)
@@ -188,7 +188,7 @@ def evaluate_recover(
         PutVersion(transaction.anchor, at, primary.value, transaction.id),
         RemoveIntent(transaction.anchor),
     ]
-    return _decide(request, RecordState(COMMITTED, at), term, max(now, at), mutations)
+    return decide(request, RecordState(COMMITTED, at), term, max(now, at), mutations)
 
 
 def evaluate_check(
@@ -204,19 +204,19 @@ def evaluate_check(
     asked, pusher = operation.pushee, operation.pusher
     record = state.records.get(asked.id)
     if record is not None:
-        return _answer(request, RecordState(record.status, record.commit_timestamp))
+        return answer(request, RecordState(record.status, record.commit_timestamp))
     primary = primary_of(asked, state)
     if primary is None and leadership.markers.why_refused(asked) is not None:
         # Its primary can never be locked (again): rolled back, or finished and forgotten, and then no lock is left.
-        return _answer(request, RecordState(ABORTED), confirm=True)
+        return answer(request, RecordState(ABORTED), confirm=True)
     expired = leadership.liveness.is_expired(asked.id, monotonic_ns)
     wounded = operation.kind == PushKind.ABORT and pusher is not None and pusher.is_older_than(asked)
     if not (expired or wounded):
-        return _answer(request, RecordState(PENDING), confirm=True)
+        return answer(request, RecordState(PENDING), confirm=True)
     if primary is not None and primary.commit_from > ZERO:
         # It may be committed: only who has looked for all its locks may say.
         looked_for = RecordState(_STAGING, primary.commit_from, ZERO, primary.keys)
-        return _answer(request, looked_for, confirm=True)
+        return answer(request, looked_for, confirm=True)
     leadership.liveness.forget(asked.id)
     return _roll_back(request, asked, primary, now, term)
 
@@ -235,20 +235,20 @@ def evaluate_end(
     record = state.records.get(transaction.id)
     if record is not None:
         if operation.commit and record.status == ABORTED:
-            return _refuse(request, TransactionAborted("rolled back by another transaction"), confirm=True)
-        return _answer(request, RecordState(record.status, record.commit_timestamp), confirm=True)
+            return refuse(request, TransactionAborted("rolled back by another transaction"), confirm=True)
+        return answer(request, RecordState(record.status, record.commit_timestamp), confirm=True)
     primary = primary_of(transaction, state)
     markers = leadership.markers
     is_known = markers.why_refused(transaction) is None or markers.is_certainly_aborted(transaction.id)
     if primary is None and operation.asked_before and not is_known:
         # Committed, finished and forgotten, or never to be: nobody can know here.
-        return _refuse(request, Ambiguous("the primary lock is gone, and an earlier request may have won"))
+        return refuse(request, Ambiguous("the primary lock is gone, and an earlier request may have won"))
     if primary is None and leadership.markers.why_refused(transaction) is not None:
         if operation.commit:
-            return _refuse(request, TransactionAborted("its primary lock is gone"), confirm=True)
-        return _answer(request, RecordState(ABORTED), confirm=True)
+            return refuse(request, TransactionAborted("its primary lock is gone"), confirm=True)
+        return answer(request, RecordState(ABORTED), confirm=True)
     if primary is None and operation.commit:
-        return _refuse(request, TransactionAborted("its primary was never locked"), confirm=True)
+        return refuse(request, TransactionAborted("its primary was never locked"), confirm=True)
     leadership.liveness.forget(transaction.id)
     if not operation.commit or primary is None:
         return _roll_back(request, transaction, primary, now, term)
@@ -261,7 +261,7 @@ def evaluate_end(
         lock = state.locks.get(key)
         if lock is not None and lock.transaction.id == transaction.id:
             mutations += (PutVersion(key, at, lock.value, transaction.id), RemoveIntent(key))
-    return _decide(request, RecordState(COMMITTED, at), term, max(now, at), mutations)
+    return decide(request, RecordState(COMMITTED, at), term, max(now, at), mutations)
 
 
 def primary_of(transaction: Transaction, state: RangeState) -> Intent | None:
@@ -277,19 +277,4 @@ def _roll_back(
     mutations: list[Mutation] = [PutRecord(TransactionRecord(transaction, ABORTED, ZERO, ZERO, keys))]
     if primary is not None:
         mutations.append(RemoveIntent(transaction.anchor))
-    return _decide(request, RecordState(ABORTED), term, now, mutations)
-
-
-def _answer(request: RangeRequest, result: Result, confirm: bool = False) -> Evaluation:
-    return Evaluation(RangeReply(request.request_id, (result,)), confirm=confirm)
-
-
-def _decide(
-    request: RangeRequest, result: Result, term: int, timestamp: Timestamp, mutations: list[Mutation]
-) -> Evaluation:
-    command = Command(term, timestamp, tuple(mutations), request.generation)
-    return Evaluation(RangeReply(request.request_id, (result,), timestamp), command)
-
-
-def _refuse(request: RangeRequest, error: RangeError, confirm: bool = False) -> Evaluation:
-    return Evaluation(RangeReply(request.request_id, error=error), confirm=confirm)
+    return decide(request, RecordState(ABORTED), term, now, mutations)

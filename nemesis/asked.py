@@ -7,6 +7,7 @@ counts as evidence is what it says of itself before and after.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from random import Random
 
@@ -60,15 +61,18 @@ class AskedOfDatabase:
         loop = asyncio.get_running_loop()
         random = Random(step.parameters.get("draw", step.id))
         give_up = loop.time() + max(step.duration_ns / 1e9, self.patience_s)
-        while True:
-            evidence = await cluster.reshape(kind, self.node_asked(plan, random), self.drawn(step, random))
+        for attempt in itertools.count():
+            evidence = await self.ask_once(kind, attempt, step, plan, cluster, random)
             if evidence.took_effect or loop.time() + self.again_s >= give_up:
                 return evidence
             await asyncio.sleep(self.again_s)
+        raise AssertionError("unreachable: `count` does not end")
 
-    def node_asked(self, plan: Plan, random: Random) -> str:
-        """Which of the targets is asked now."""
-        return plan.targets[0]
+    async def ask_once(
+        self, kind: Reshaping, attempt: int, step: Step, plan: Plan, cluster: Cluster, random: Random
+    ) -> Evidence:
+        """Ask for the first time (0) or once more, and say what came of it."""
+        return await cluster.reshape(kind, plan.targets[0], self.drawn(step, random))
 
     def drawn(self, step: Step, random: Random) -> int:
         """The number that decides what exactly is done."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 
 from nemesis.asked import AskedOfDatabase
-from nemesis.cluster import Cluster, Evidence
+from nemesis.cluster import Cluster, Evidence, Reshaping
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan
 from nemesis.schedule import Request, Step
@@ -49,8 +50,14 @@ class Coordinator(AskedOfDatabase):
         some have none."""
         return Aim(request.shape, request.target or "all", {"draw": random.getrandbits(32)})
 
-    def node_asked(self, plan: Plan, random: Random) -> str:
-        return random.choice(plan.targets)
+    async def ask_once(
+        self, kind: Reshaping, attempt: int, step: Step, plan: Plan, cluster: Cluster, random: Random
+    ) -> Evidence:
+        """All targets are asked at once: under other faults clients may get through at one of them only. If nobody came
+        to the step that was drawn first, any will do."""
+        draws = [self.drawn(step, random, is_picky=attempt == 0) for _ in plan.targets]
+        every = await asyncio.gather(*map(partial(cluster.reshape, kind), plan.targets, draws))
+        return next((evidence for evidence in every if evidence.took_effect), every[-1])
 
     async def hold(
         self, step: Step, plan: Plan, cluster: Cluster, holds: Holds, ended: asyncio.Event
@@ -66,8 +73,9 @@ class Coordinator(AskedOfDatabase):
         what = "whoever died stays dead; others finish what was left"
         return Evidence(True, [{"what": what, "before": None, "after": None, "proves": None}])
 
-    def drawn(self, step: Step, random: Random) -> int:
+    def drawn(self, step: Step, random: Random, *, is_picky: bool = True) -> int:
         """A number that says which step: its rest by one more than there are. The last stands for any that is come to:
-        in one range, or in some protocols, many never are."""
+        in one range, or in some protocols, many never are. Then an even quotient stands for one of these, an odd one
+        for whichever comes first."""
         place = self.shapes.index(step.shape) if step.shape else len(self.shapes)
-        return (len(self.shapes) + 1) * random.randrange(1_000_000) + place
+        return (len(self.shapes) + 1) * (2 * random.randrange(500_000) + (not is_picky)) + place

@@ -26,10 +26,10 @@ from typing import Any
 from nemesis.cluster import Cluster, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
-from nemesis.process import DISK, start_what_ended
+from nemesis.process import DISK, aim_at_running, start_what_ended
 from nemesis.schedule import Request, Step
 from nemesis.strengths import log_uniform
-from nemesis.targets import pick, possible_targets
+from nemesis.targets import possible_targets
 
 DRAWN: tuple[str, ...] = ("bump", "strobe", "drift")
 SHAPES: tuple[str, ...] = (*DRAWN, "freeze")
@@ -71,21 +71,10 @@ class Clock:
         return Aim(shape, request.target or target, parameters)
 
     def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
-        random = Random(step.parameters.get("draw", step.id))
         # What a stopped node believes cannot be asked, so nothing could be proven about it.
-        candidates = [
-            name
-            for name in situation.nodes
-            if situation.states[name] == "up"
-            and not any(holds.holders(kind, name) for kind in (CLOCK, "down", "pause"))
-        ]
-        picked = pick(step.target or "one", situation.nodes, candidates, situation.leaders, random)
-        if not picked.nodes:
-            return Plan(skipped=f"{picked.how}: every candidate is stopped or its clock is already set")
-        for name in picked.nodes:
-            holds.take(CLOCK, name, step.id)
+        plan = aim_at_running(step, situation, holds, CLOCK, "its clock is already set")
         running = [name for name in situation.nodes if situation.states[name] != "down"]
-        return Plan(picked.nodes, details={"how": picked.how, "running": running})
+        return plan if plan.skipped else Plan(plan.targets, details={**plan.details, "running": running})
 
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         offset_ms, rate_ppm = step.parameters.get("offset_ms", 0.0), step.parameters.get("rate_ppm", 0.0)

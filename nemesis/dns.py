@@ -21,9 +21,9 @@ from random import Random
 from nemesis.cluster import Cluster, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
-from nemesis.process import DOWN, PAUSE
+from nemesis.process import aim_at_running
 from nemesis.schedule import Request, Step
-from nemesis.targets import pick, possible_targets
+from nemesis.targets import possible_targets
 
 SHAPES: tuple[str, ...] = ("fail", "wrong")
 NAMES = "names"
@@ -59,19 +59,8 @@ class Dns:
         shape = step.shape or "fail"
         if shape not in SHAPES:
             raise ValueError(f"unknown shape {shape!r} of dns in step {step.id}; known: {', '.join(SHAPES)}")
-        candidates = [
-            name
-            for name in situation.nodes
-            if situation.states[name] == "up"
-            and not any(holds.holders(kind, name) for kind in (NAMES, DOWN, PAUSE))
-        ]
-        random = Random(step.parameters.get("draw", step.id))
-        picked = pick(step.target or "one", situation.nodes, candidates, situation.leaders, random)
-        if not picked.nodes:
-            return Plan(skipped=f"{picked.how}: every candidate is stopped or lacks its names already")
-        for name in picked.nodes:
-            holds.take(NAMES, name, step.id)
-        return Plan(picked.nodes, details={"shape": shape, "how": picked.how})
+        plan = aim_at_running(step, situation, holds, NAMES, "lacks its names already")
+        return plan if plan.skipped else Plan(plan.targets, details={"shape": shape, **plan.details})
 
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         wrong = plan.details["shape"] == "wrong"

@@ -106,6 +106,24 @@ def aim_at_processes(
     return Plan(picked.nodes, details={"how": picked.how})
 
 
+def aim_at_running(step: Step, situation: Situation, holds: Holds, kind: str, otherwise: str) -> Plan:
+    """Resolve the target among the nodes that run and of which no step holds `kind`, and take that hold on each.
+    `otherwise`: what to say where there is none."""
+    candidates = [
+        name
+        for name in situation.nodes
+        if situation.states[name] == "up"
+        and not any(holds.holders(held, name) for held in (kind, DOWN, PAUSE))
+    ]
+    random = Random(step.parameters.get("draw", step.id))
+    picked = pick(step.target or "one", situation.nodes, candidates, situation.leaders, random)
+    if not picked.nodes:
+        return Plan(skipped=f"{picked.how}: every candidate is stopped or {otherwise}")
+    for name in picked.nodes:
+        holds.take(kind, name, step.id)
+    return Plan(picked.nodes, details={"how": picked.how})
+
+
 class Kill:
     """SIGKILL without warning; the nodes are started again when the step ends."""
 

@@ -23,10 +23,9 @@ from typing import Any
 from nemesis.cluster import Cluster, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
-from nemesis.process import DOWN, PAUSE, aim_at_processes, draw_target, start_again
+from nemesis.process import DOWN, aim_at_processes, aim_at_running, draw_target, start_again
 from nemesis.schedule import Request, Step
 from nemesis.strengths import log_uniform
-from nemesis.targets import pick
 
 DRAWN: tuple[str, ...] = ("cpu", "memory")
 SHAPES: tuple[str, ...] = (*DRAWN, "memory-limit")
@@ -70,20 +69,9 @@ class Resources:
             return Plan(skipped=f"{shape} cannot be had here")
         if shape == "memory":
             plan = aim_at_processes(step, situation, holds, DOWN, may_hit_paused=False)
-            return plan if plan.skipped else Plan(plan.targets, details={"shape": shape, **plan.details})
-        candidates = [
-            name
-            for name in situation.nodes
-            if situation.states[name] == "up"
-            and not any(holds.holders(kind, name) for kind in (shape, DOWN, PAUSE))
-        ]
-        random = Random(step.parameters.get("draw", step.id))
-        picked = pick(step.target or "one", situation.nodes, candidates, situation.leaders, random)
-        if not picked.nodes:
-            return Plan(skipped=f"{picked.how}: every candidate is stopped or limited already")
-        for name in picked.nodes:
-            holds.take(shape, name, step.id)
-        return Plan(picked.nodes, details={"shape": shape, "how": picked.how})
+        else:
+            plan = aim_at_running(step, situation, holds, shape, "limited already")
+        return plan if plan.skipped else Plan(plan.targets, details={"shape": shape, **plan.details})
 
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         if plan.details["shape"] == "memory":

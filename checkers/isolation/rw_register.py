@@ -19,13 +19,14 @@ import msgspec
 import numpy as np
 
 from checkers.checker import UNSAID, Deadline, Limits
+from checkers.isolation.budget import OutOfBudgetError
 from checkers.isolation.cycles import find_cycles
 from checkers.isolation.decide import Observations, verdict_on
 from checkers.isolation.dependencies import Orders, components, orders
 from checkers.isolation.initial_values import with_initial
 from checkers.isolation.lattice import canonical, proscribed
 from checkers.isolation.open_orders import decide, is_weak
-from checkers.isolation.predicates import has_scans, impossible_answers
+from checkers.isolation.predicates import has_scans, impossible_answers, without_scans
 from checkers.isolation.prefix import PREFIX, prefix_cycle
 from checkers.isolation.register_reasons import RegisterReasons
 from checkers.isolation.register_versions import (
@@ -126,14 +127,15 @@ class RwRegisterChecker:
         if self.initial is not UNSAID:
             transactions = with_initial(transactions, self.initial)
         if not holds_only_registers(transactions):
-            verdict = None
-            if not (transactions.kind == APPEND).any():
-                verdict = decide(transactions, self.isolation, limits)
+            has_appends = bool((transactions.kind == APPEND).any())
+            verdict = None if has_appends else decide(transactions, self.isolation, limits)
+            if verdict is None and not has_appends and self.isolation in NEED_NO_ORDER:
+                return self._without_scans(transactions, limits)
             if verdict is None:
                 return Verdict(
                     UNKNOWN,
                     self.name,
-                    f"histories with {'appends' if verdict is None else 'scans'} cannot be judged here for "
+                    f"histories with {'appends' if has_appends else 'scans'} cannot be judged here for "
                     f"{self.isolation}",
                 )
             return msgspec.structs.replace(verdict, checker=self.name)
@@ -193,6 +195,14 @@ class RwRegisterChecker:
             )
             verdict = msgspec.structs.replace(verdict, sentence=verdict.sentence + more)
         return verdict
+
+    def _without_scans(self, transactions: Transactions, limits: Limits) -> Verdict:
+        """The verdict at a level for which only what a scan answered counts, as reads of items."""
+        try:
+            items = without_scans(transactions, phantoms=False, memory_mb=limits.memory_mb)
+        except OutOfBudgetError as reached:
+            return Verdict(UNKNOWN, self.name, f"{self.isolation} could not be decided: {reached}")
+        return self.check_transactions(items.transactions, limits)
 
     def _decide_open(
         self,

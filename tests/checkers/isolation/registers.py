@@ -56,7 +56,7 @@ def columns(
         for one in transactions
     ]
     if intervals is None:
-        intervals = _overlapping(transactions)
+        intervals = overlapping(transactions)
     order = sorted(range(len(transactions)), key=lambda number: intervals[number][0])
     for number in order:
         one = transactions[number]
@@ -66,7 +66,8 @@ def columns(
     return builder.done()
 
 
-def _overlapping(transactions: list[Transaction]) -> list[tuple[int, int]]:
+def overlapping(transactions: list[Transaction]) -> list[tuple[int, int]]:
+    """When each begins and ends: the first of all sessions at once, then the second of all, and so on."""
     places: dict[int, int] = {}
     rounds = []
     for one in transactions:

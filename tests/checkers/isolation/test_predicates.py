@@ -154,6 +154,17 @@ def test_brute_force_says_the_same_of_scans(shapes):
     assert (verdict.outcome == VALID) == any(runs(order) for order in permutations(shapes))
 
 
+@pytest.mark.parametrize("level", ["read-uncommitted", "strong-read-committed"])
+def test_at_weak_levels_a_scan_is_reads_of_what_it_answered(level):
+    def outcome(*transactions):
+        return RwRegisterChecker(level, initial=None).check_transactions(ran(*transactions), LIMITS).outcome
+
+    insert = [["w", "b", 1], ["w", "z", 1]]
+    assert outcome(insert, [["r", "z", 1], ["scan", ["a", "c"], []]]) == VALID
+    circle = outcome([["w", "b", 1], ["r", "z", 1]], [["scan", ["a", "c"], [["b", 1]]], ["w", "z", 1]])
+    assert circle == (VALID if level == "read-uncommitted" else INVALID)
+
+
 def test_lists_are_refused():
     builder = TransactionsBuilder()
     builder.invoke(0, 0, [["append", "x", 1]])

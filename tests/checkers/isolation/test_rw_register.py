@@ -114,6 +114,10 @@ def test_an_order_that_only_real_time_gives_is_told_with_who_knew_what_when():
         ("rx wy1 | ry wx1", "snapshot-isolation", {}, "valid"),
         ("rx wy1 | ry wx1", "causal", {}, "valid"),
         ("rx wy1 | ry wx1", "repeatable-read", {}, "invalid"),
+        # A read that misses its own transaction's write, whether the order of the versions is known or not.
+        ("rx wx1 rx", "repeatable-read", {}, "invalid"),
+        ("wx1 \n wx2 wx3 rx2", "repeatable-read", {}, "invalid"),
+        ("rx wx1 rx", "read-committed", {}, "valid"),
         ("wx1 wy1 | rx1 ry", "read-atomic", {}, "invalid"),
         ("wx1 wy1 | rx1 ry", "read-committed", {}, "valid"),
         ("wx1 | rx1 wy2 | ry2 rx", "read-atomic", {}, "valid"),

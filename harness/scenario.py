@@ -132,7 +132,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def node_names(self) -> list[str]:
         """`n1`, `n2`, ...: one name a node."""
-        return [f"n{number}" for number in range(1, self.nodes + 1)]
+        return node_names(self.nodes)
 
     @property
     def processes(self) -> int:
@@ -204,6 +204,11 @@ def fields_in(path: Path) -> dict[str, Any]:
         raise ScenarioError(f"cannot read the scenario {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: not TOML: {error}") from error
+
+
+def node_names(count: int) -> list[str]:
+    """`n1`, `n2`, ...: one name a node."""
+    return [f"n{number}" for number in range(1, count + 1)]
 
 
 def parse_concurrency(text: str, nodes: int) -> int:

@@ -17,7 +17,7 @@ import msgspec
 
 from harness.catalog import nemesis_of
 from harness.explore.delta import Search, ddmin, first_of, mapped, smallest
-from harness.scenario import Scenario
+from harness.scenario import Scenario, node_names
 from nemesis.schedule import Step
 from nemesis.targets import ROLES, TARGETS
 from results.history import History
@@ -475,7 +475,7 @@ def fewer_nodes(case: Case, seen: Seen) -> Search[Case]:
         return case
     proposals = []
     for nodes in range(1, case.scenario.nodes):
-        names = {f"n{number}" for number in range(1, nodes + 1)}
+        names = set(node_names(nodes))
         named = {name for step in case.steps for name in (step.target or "").split("+")} - {
             "",
             *TARGETS,

@@ -16,14 +16,15 @@ Rules that live here:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 from harness.catalog import make_environment, make_nemesis, make_system
-from harness.scenario import Option, Scenario, ScenarioError
+from harness.scenario import Option, Scenario, ScenarioError, node_names
 from harness.seeds import Seeds
 from nemesis.package import choose
 
@@ -84,8 +85,9 @@ def draw_scenario(seed: int, given: Mapping[str, Any]) -> Scenario:
     def knob(name: str, drawn: Any) -> None:
         values.setdefault(name, drawn)
 
-    knob("nodes", _nodes(seeds.stream("nodes"), values.get("replication")))
-    knob("replication", _replication(seeds.stream("replication"), values["nodes"]))
+    fits = partial(_leaves_room, values["nemesis"])
+    knob("nodes", _nodes(seeds.stream("nodes"), values.get("replication"), fits))
+    knob("replication", _replication(seeds.stream("replication"), values["nodes"], fits))
     knob("ranges", round(_log_uniform(seeds.stream("ranges"), *RANGES)))
     knob("concurrency", str(round(_log_uniform(seeds.stream("concurrency"), *CONCURRENCY))))
     knob("rate", _rounded(_log_uniform(seeds.stream("rate"), *RATE)))
@@ -126,18 +128,38 @@ def choose_some(items: Sequence[T], random: Random) -> list[T]:
     return chosen
 
 
-def _nodes(random: Random, replication: Any) -> int:
-    """As many as the replicas that are asked for, at least."""
-    least = replication if isinstance(replication, int) else 1
+def _leaves_room(nemesis: Any, nodes: int, replication: int) -> bool:
+    """Whether no fault that is asked for by name objects to so many nodes and replicas; `all` takes what there is."""
+    try:
+        requests, packages = make_nemesis(str(nemesis), replication)
+    except ScenarioError:
+        return True  # It will be refused whatever is drawn.
+    names = node_names(nodes)
+    named = [request for request in requests if request.name in packages]
+    return all(packages[one.name].objection(one.shape, one.target, names) is None for one in named)
+
+
+def _nodes(random: Random, replication: Any, fits: Callable[[int, int], bool]) -> int:
+    """As many as the replicas that are asked for, at least, and as many as the faults take that are."""
+    asked = isinstance(replication, int)
+    least = replication if asked else 1
     possible = {nodes: weight for nodes, weight in NODES.items() if nodes >= least}
-    return _weighted(random, possible or {max(1, least): 1.0})
+    roomy = {
+        nodes: weight
+        for nodes, weight in possible.items()
+        if any(
+            fits(nodes, copies) for copies in ((replication,) if asked else REPLICATION) if copies <= nodes
+        )
+    }
+    return _weighted(random, roomy or possible or {max(1, least): 1.0})
 
 
-def _replication(random: Random, nodes: Any) -> int:
-    """As many replicas as there are nodes for."""
+def _replication(random: Random, nodes: Any, fits: Callable[[int, int], bool]) -> int:
+    """As many replicas as there are nodes for, and as few as the faults take that are asked for."""
     most = nodes if isinstance(nodes, int) else 3
     possible = {replicas: weight for replicas, weight in REPLICATION.items() if replicas <= most}
-    return _weighted(random, possible or {max(1, most): 1.0})
+    roomy = {replicas: weight for replicas, weight in possible.items() if fits(most, replicas)}
+    return _weighted(random, roomy or possible or {max(1, most): 1.0})
 
 
 def _weighted(random: Random, weights: Mapping[int, float]) -> int:

@@ -97,6 +97,13 @@ def test_nodes_and_replicas_fit_each_other_whichever_is_given() -> None:
         draw_scenario(1, {"workload": "bank", "nodes": 3, "replication": 5})
 
 
+def test_faults_that_are_asked_for_find_the_nodes_that_they_take() -> None:
+    """A move takes a node without a replica of the range."""
+    for given in ({}, {"nodes": 5}, {"replication": 4}, {"nodes": 4, "replication": 3}):
+        assert all(one.nodes > one.replication for one in drawn(nemesis="kill,move", **given))
+    assert {(one.nodes, one.replication) for one in drawn(nemesis="all,move")} >= {(5, 3), (7, 5), (4, 3)}
+
+
 def test_options_are_fixed_one_by_one() -> None:
     for one in drawn(environment_options={"latency_ms": 7.5}):
         assert one.environment_options["latency_ms"] == 7.5

@@ -12,6 +12,7 @@ An insert of unknown outcome happened if a read shows its id.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,11 @@ class WriteSkewChecker:
             members = [one for one in order[first : first + 8].tolist() if of_pair[one] == number]
             one = members[0]
             other = next((place for place in members if asked[place][1] != asked[one][1]), members[1])
+            if self.allows_skew:  # Of three two are on one side, and only one of these is allowed.
+                one, other = next(
+                    (two for two in combinations(members, 2) if asked[two[0]][1] == asked[two[1]][1]),
+                    (one, other),
+                )
             kind = WRITE_SKEW if asked[one][1] != asked[other][1] else LOST_UPDATE
             if kind == WRITE_SKEW and self.allows_skew:
                 allowed += 1

@@ -23,6 +23,26 @@ def test_both_sides_of_a_pair() -> None:
     assert other.judged(CHECKER).outcome == VALID
 
 
+def test_snapshot_isolation_allows_both_sides_but_not_one_side_twice() -> None:
+    """Whoever has inserted on the other side excuses nobody."""
+    lenient = WriteSkewChecker(allows_skew=True)
+    story = Story().did(0, "insert", [7, 0, 1]).did(1, "insert", [7, 1, 2])
+    story.did(0, "insert", [8, 1, 3]).did(1, "insert", [8, 0, 4])
+    verdict = story.judged(lenient)
+    assert verdict.outcome == VALID
+    assert "of 2 contested pairs none lost an update; 2 were filled on both sides" in verdict.sentence
+    assert verdict.details["write_skews"] == 2
+    for side in (0, 1):
+        third = Story().did(0, "insert", [7, 0, 1]).did(1, "insert", [7, 1, 2]).did(2, "insert", [7, side, 5])
+        verdict = third.judged(lenient)
+        assert kinds(verdict) == ["lost update"]
+        assert f"inserted 5 on side {side}" in verdict.sentence
+        assert verdict.details["write_skews"] == 0
+    assert Story().did(0, "insert", [7, 0, 1]).failed(1, "insert", [7, 1, 2]).judged(lenient).sentence == (
+        "of 1 contested pair none was filled by two transactions"
+    )
+
+
 def test_the_same_side_twice_is_a_lost_update() -> None:
     verdict = Story().did(0, "insert", [7, 0, 1]).did(1, "insert", [7, 0, 2]).judged(CHECKER)
     assert kinds(verdict) == ["lost update"]
@@ -41,8 +61,21 @@ def test_an_insert_of_unknown_outcome_happened_if_it_was_read() -> None:
 
 def test_ids_from_nowhere() -> None:
     story = Story().did(0, "insert", [7, 0, 1]).failed(1, "insert", [7, 1, 2])
-    assert kinds(story.did(2, "read", 7, [None, 2]).judged(CHECKER)) == ["id of a failed insert"]
-    assert kinds(Story().did(2, "read", 7, [None, 9]).judged(CHECKER)) == ["id never inserted"]
+    verdict = story.did(2, "read", 7, [None, 2]).judged(CHECKER)
+    assert kinds(verdict) == ["id of a failed insert"]
+    assert "read 2 on side 1 of pair 7 (0.004–0.005 s), whose insert had failed" in verdict.sentence
+    verdict = Story().did(2, "read", 7, [None, 9]).judged(CHECKER)
+    assert kinds(verdict) == ["id never inserted"]
+    assert "which nobody inserted" in verdict.sentence
+
+
+def test_what_cannot_be_judged_hides_nothing_that_comes_later() -> None:
+    story = Story().did(0, "insert", [7, True, 0]).did(3, "read", 7, 5).did(0, "insert", [7, 0, 1])
+    story.crashed(1, "insert", [7, 1, 2])
+    assert story.judged(CHECKER).outcome == UNKNOWN
+    verdict = story.did(2, "read", 7, [None, 2]).judged(CHECKER)
+    assert kinds(verdict) == ["write skew (G2-item)"]
+    assert "of unknown outcome, but its id was read" in verdict.sentence
 
 
 def test_what_cannot_be_judged() -> None:

@@ -105,6 +105,8 @@ class StalenessChecker:
         details["stale_reads"] = len(stale)
         if stale:
             anomalies.insert(0, self._told(stale, writes, reads, keys))
+        if not len(writes.operations) and not anomalies:
+            doubts.append("nothing was written, so nothing could be missed")
         if not len(reads.operations) and not anomalies and not doubts:
             doubts.append("no read could be traced to a write")
         doubts += _clock_that_went_back(history)
@@ -123,6 +125,8 @@ class StalenessChecker:
         timestamp: NDArray[np.int64],
     ) -> list[tuple[int, int, bool]]:
         """Reads, each with the write that it missed, and whether it missed it by commit times alone."""
+        if not len(writes.operations):
+            return []
         acknowledged = np.flatnonzero(writes.operations.ok)
         # What is late by a clock that went back must be late by every time that was recorded before, too.
         time = np.maximum.accumulate(writes.operations.history.columns().time)

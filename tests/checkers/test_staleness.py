@@ -173,6 +173,15 @@ def test_a_compare_and_set_writes_its_new_value() -> None:
     assert kinds(refused.read(2, 1, "x", 6).judged(checker(2))) == ["value of a failed write"]
 
 
+def test_where_nothing_was_written_nothing_can_be_missed() -> None:
+    verdict = Timed().read(1, 0, "x", None).judged(checker(1))
+    assert verdict.outcome == UNKNOWN
+    assert "nothing was written" in verdict.sentence
+    assert kinds(Timed().read(1, 0, "x", None).read(2, 0, "x", 7).judged(checker(1))) == [
+        "value never written"
+    ]
+
+
 def test_the_newer_value_of_a_compare_and_set_is_told() -> None:
     story = Timed().write(0, 0, "x", 1).at(1, 0, "cas", ["x", [1, 2]], ["x", [1, 2]]).read(4, 1, "x", 1)
     assert "but a newer value, 2, written by process 0" in story.judged(checker(2)).sentence

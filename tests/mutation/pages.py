@@ -22,13 +22,13 @@ _SLOW_ONES: Final = "agrees or exhaustive or both_forms or are_what_they_are or 
 _LISTS: Final = f"{_ISOLATION}test_list_append.py"
 _OF_LISTS: Final[Stages] = (
     (_LISTS, "-k", f"not ({_SLOW_ONES})"),
-    (*_SMALL, "appends"),
+    (*_SMALL, "writes_and_reads and append"),
     (*_AGREEMENT, "-k", "list-append and not levels"),
     (_LISTS, "-k", _SLOW_ONES),
 )
 _OF_CYCLES: Final[Stages] = (*_OF_LISTS[:2], *_of(_ISOLATION, "rw_register"), *_OF_LISTS[2:])
 _OF_OPEN: Final[Stages] = (*_of(_ISOLATION, "commit_order", "append_orders"), *_OF_LISTS)
-_OF_REGISTERS: Final[Stages] = (*_of(_ISOLATION, "rw_register"), (*_SMALL, "transactions and registers"))
+_OF_REGISTERS: Final[Stages] = (*_of(_ISOLATION, "rw_register"), (*_SMALL, "writes_and_reads and not append"))
 _OF_WEAK: Final[Stages] = (*_of(_ISOLATION, "weak_levels"), *_of(_ISOLATION, "polygraph"))
 _OF_POLYGRAPHS: Final[Stages] = _of(_ISOLATION, "polygraph", "predicates", "rw_register")
 _OF_ZONES: Final = _of(_LINEARIZABILITY, "named", "ways", "agreement")

@@ -46,10 +46,20 @@ def test_a_crashed_write_need_not_be_seen_but_binds_once_it_is() -> None:
 
 
 def test_values_from_nowhere_and_from_failed_writes() -> None:
-    assert kinds(Story().did(0, "read", None, [7]).judged(CHECKER)) == ["value never written"]
-    assert kinds(Story().failed(1, "write", 7).did(0, "read", None, [7]).judged(CHECKER)) == [
-        "value of a failed write"
-    ]
+    verdict = Story().did(0, "read", None, [7]).judged(CHECKER)
+    assert kinds(verdict) == ["value never written"]
+    assert "read 7 (0.000–0.001 s), which nobody wrote" in verdict.sentence
+    verdict = Story().failed(1, "write", 7).did(0, "read", None, [7]).judged(CHECKER)
+    assert kinds(verdict) == ["value of a failed write"]
+    assert "whose write had failed" in verdict.sentence
+
+
+def test_every_read_with_a_gap_counts_whatever_stands_before_it() -> None:
+    story = Story().did(0, "write", 1).did(1, "write", 2).did(2, "read", None, "12").did(2, "read", None, [])
+    story.did(2, "read", None, [2]).did(3, "read", None, [1, 2]).did(4, "read", None, [2])
+    verdict = story.judged(CHECKER)
+    assert kinds(verdict) == ["causal reverse"]
+    assert verdict.anomalies[0].evidence["count"] == 2
 
 
 def test_what_cannot_be_judged() -> None:

@@ -37,6 +37,7 @@ def test_a_read_that_goes_backwards() -> None:
         "process 0 incremented to 2 (0.002–0.003 s) of counter 'x', and process 1 read 1" in verdict.sentence
     )
     assert verdict.anomalies[0].operations == [2, 3, 4, 5]
+    assert verdict.anomalies[0].key == "x"
 
 
 def test_reads_that_overlap_may_disagree() -> None:
@@ -53,7 +54,9 @@ def test_two_increments_to_the_same_value() -> None:
     story.invoke(1, "inc", "x")
     story.event(0, "ok", "inc", ["x", 1])
     story.event(1, "ok", "inc", ["x", 1])
-    assert kinds(story.judged(CHECKER)) == ["duplicate increment"]
+    verdict = story.judged(CHECKER)
+    assert kinds(verdict) == ["duplicate increment"]
+    assert verdict.anomalies[0].operations == [0, 1, 2, 3]
     assert "counter went backwards" in kinds(inc(inc(Story(), 0, 1), 0, 1).judged(CHECKER))
 
 
@@ -68,12 +71,47 @@ def test_values_need_increments() -> None:
     assert kinds(inc(inc(Story(), 0, 1), 0, 3).judged(CHECKER)) == ["value from nowhere"]
 
 
+def test_increments_of_one_counter_explain_nothing_of_another() -> None:
+    for explains_x in (True, False):
+        story = inc(inc(Story(), 0, 1), 0, 2).crashed(9, "inc", "x")
+        story = read(story, 0, 3, key="x" if explains_x else "y")
+        assert kinds(story.judged(CHECKER)) == ([] if explains_x else ["value from nowhere"])
+
+
+def test_what_a_value_lacks_is_told() -> None:
+    verdict = read(inc(Story(), 0, 1).crashed(9, "inc", "x"), 1, 4).judged(CHECKER)
+    assert (
+        "which needs 3 increments more than were acknowledged, but only 1 of unknown outcome had begun"
+        in (verdict.sentence)
+    )
+    story = inc(inc(Story(), 0, 0), 1, -1)
+    verdict = story.judged(CHECKER)
+    assert "process 0 incremented to 0 (0.000–0.001 s) of counter 'x', which began at 0" in verdict.sentence
+    nowhere = next(one for one in verdict.anomalies if one.type == "value from nowhere")
+    assert nowhere.operations == [0, 1, 2, 3]
+
+
 def test_within_a_process_only() -> None:
     session = MonotonicChecker(real_time=False)
     stale = read(read(inc(Story(), 0, 1), 1, 1), 2, 0)
     assert kinds(stale.judged(CHECKER)) == ["counter went backwards"]
     assert stale.judged(session).outcome == VALID
     assert kinds(read(stale, 1, 0).judged(session)) == ["counter went backwards"]
+
+
+def test_each_process_sees_each_counter_grow_by_itself() -> None:
+    """What another process saw of another counter is nobody's business, nor is when an increment began."""
+    session = MonotonicChecker(real_time=False)
+    story = Story()
+    for number in range(6):
+        story.crashed(90 + number, "inc", "x" if number % 2 else "y")
+    for process, key, value in ((1, "x", 3), (0, "y", 2), (0, "x", 1), (1, "y", 1), (2, "x", 0), (2, "y", 0)):
+        read(story, process, value, key)
+    assert story.judged(session).outcome == VALID
+    assert kinds(read(story, 0, 0).judged(session)) == ["counter went backwards"]
+    early = read(Story(), 0, 1).crashed(1, "inc", "x")
+    assert early.judged(session).outcome == VALID
+    assert kinds(early.judged(CHECKER)) == ["value from nowhere"]
 
 
 def test_what_is_no_counter_is_told() -> None:
@@ -83,6 +121,10 @@ def test_what_is_no_counter_is_told() -> None:
     assert verdict.outcome == UNKNOWN
     assert "2 values are not [key, whole number]" in verdict.sentence
     assert read(strange, 0, 10**25).judged(CHECKER).outcome == INVALID
+    nothing = Story().did(0, "read", "x", 7).judged(CHECKER)
+    assert nothing.outcome == UNKNOWN
+    assert "1 value is not [key, whole number]" in nothing.sentence
+    assert "no operation was answered" in Story().crashed(0, "inc", "x").judged(CHECKER).sentence
 
 
 def step(state: int, pair: Any) -> int | None:

@@ -89,7 +89,9 @@ def test_writes_that_overlap_have_no_known_order_without_timestamps() -> None:
 
     assert overlapping((), ()).judged(checker(1)).outcome == VALID
     assert overlapping((11,), (10,)).judged(checker(1)).outcome == VALID
-    assert kinds(overlapping((10,), (11,)).judged(checker(1))) == ["read too stale"]
+    verdict = overlapping((10,), (11,)).judged(checker(1))
+    assert kinds(verdict) == ["read too stale"]
+    assert "had been acknowledged 8.000 s before" in verdict.sentence
 
 
 def test_commit_timestamps_of_completions_order_writes_that_overlap() -> None:
@@ -134,6 +136,7 @@ def test_timestamps_have_to_make_sense() -> None:
     assert kinds(two.judged(checker(5))) == ["version with two timestamps"]
     one = Timed().write(0, 0, "x", 1, 10).write(1, 0, "x", 2, 10).read(2, 1, "x", 2, 10)
     assert kinds(one.judged(checker(5))) == ["timestamp of two versions"]
+    assert "1 and 2 of key 'x' both have timestamp 10" in one.judged(checker(5)).sentence
     assert (
         Timed().write(0, 0, "x", 1, 10).write(1, 0, "y", 2, 10).read(2, 1, "x", 1).judged(checker(5)).outcome
         == VALID

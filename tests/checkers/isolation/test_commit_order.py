@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from checkers.checker import Limits
+from checkers.isolation.commit_order import committed
 from checkers.isolation.list_append import ListAppendChecker
+from checkers.isolation.list_versions import list_versions
 from checkers.isolation.rw_register import RwRegisterChecker
 from checkers.synthetic.histories import history_of
 from checkers.synthetic.plan import Shape
@@ -17,14 +19,17 @@ from results.verdict import INVALID, UNKNOWN, VALID
 LIMITS = Limits(time_s=600)
 
 
-def ran(*transactions, times=()):
-    """Transactions of one session each, all at once, and when the database says that it committed them."""
+def ran(*transactions, times=(), crashed=()):
+    """Transactions of one session each, all at once, and when the database says that it committed them. Those that
+    crashed never end."""
     builder = TransactionsBuilder(of_registers=False)
     for number, steps in enumerate(transactions):
         builder.invoke(
             number, number, [[f, key, value if f == "append" else None] for f, key, value in steps]
         )
     for number, steps in enumerate(transactions):
+        if number in crashed:
+            continue
         at = times[number] if number < len(times) else None
         builder.complete(number, len(transactions) + number, "ok", steps, committed_at=at)
     return builder.done()
@@ -40,6 +45,7 @@ BOTH = [["r", "x", [1, 2]]]
 
 def test_a_timestamp_that_contradicts_a_read_is_told():
     assert judged(ran(ONE, OTHER, BOTH, times=(10, 20))).outcome == VALID
+    assert judged(ran(ONE, OTHER, BOTH, times=(20, 0))).outcome == INVALID
     verdict = judged(ran(ONE, OTHER, BOTH, times=(20, 10)))
     assert verdict.outcome == INVALID
     [anomaly] = verdict.anomalies
@@ -53,6 +59,7 @@ def test_a_timestamp_that_contradicts_a_read_is_told():
 def test_an_append_that_is_missing_before_a_later_commit_is_told():
     read = [["r", "x", [2]]]
     assert judged(ran(ONE, OTHER, read, times=(30, 20))).outcome == VALID
+    assert judged(ran(ONE, OTHER, read, times=(0, 20))).outcome == INVALID
     verdict = judged(ran(ONE, OTHER, read, times=(10, 20)))
     assert verdict.outcome == INVALID
     assert "nobody who observed that observed that" in verdict.anomalies[0].sentence
@@ -83,6 +90,21 @@ def test_appends_that_nobody_observed_have_the_order_of_their_commits():
         'appended 1, by the commit timestamps of the database, to key "x" after'
         in verdict.anomalies[0].sentence
     )
+
+
+def test_an_append_that_may_never_have_happened_leaves_the_order_of_the_others():
+    """Nobody observed what the crashed transaction appended to x; what is known of a and b is so all the same."""
+    late = [["append", "x", 3]]
+    assert judged(ran(*SKEWED, late, times=(10, 20, 30), crashed=(4,))).outcome == VALID
+    assert judged(ran(*SKEWED, late, times=(20, 10, 30), crashed=(4,))).outcome == INVALID
+    # An end without a timestamp is another matter: it was made, and nobody knows when.
+    assert judged(ran(*SKEWED, late, times=(20, 10, 30))).outcome == VALID
+
+
+def test_who_is_known_to_have_committed():
+    """Whoever is ok, and of the crashed ones those of whom something was seen."""
+    transactions = ran(ONE, OTHER, [["append", "y", 1]], [["r", "x", [1]]], crashed=(0, 1))
+    assert committed(list_versions(transactions)).tolist() == [True, False, True, True]
 
 
 @pytest.mark.parametrize("kind", ["list-append", "rw-register"])

@@ -13,7 +13,7 @@ may lie on a majority or on all nodes: no promise of a database may depend on ho
 says so.
 
 A database may stop a node whose clock is too far from the others', which need not be one whose clock was set. Whoever
-ran when a step began and has stopped is started when the clocks of that step are right again, as its operator would.
+has taken part and stopped is started when the clocks of a step are right again, as by an operator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from nemesis.cluster import Cluster, Evidence, combine
 from nemesis.holds import Holds
 from nemesis.package import Aim, Plan, Situation
-from nemesis.process import DISK, aim_at_running, start_what_ended
+from nemesis.process import DISK, DOWN, aim_at_running, start_what_ended
 from nemesis.schedule import Request, Step
 from nemesis.strengths import log_uniform
 from nemesis.targets import possible_targets
@@ -36,6 +36,8 @@ SHAPES: tuple[str, ...] = (*DRAWN, "freeze")
 STANDSTILL_PPM = -1_000_000.0
 _TARGETS = (("one", 6), ("leader", 6), ("minority", 4), ("majority", 2), ("all", 2))
 CLOCK = "clock"
+MEMBER = "member"
+"""Kind of holds that are never let go: nodes that have taken part. Others that are down were never started."""
 
 
 class Clock:
@@ -73,8 +75,10 @@ class Clock:
     def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
         # What a stopped node believes cannot be asked, so nothing could be proven about it.
         plan = aim_at_running(step, situation, holds, CLOCK, "its clock is already set")
-        running = [name for name in situation.nodes if situation.states[name] != "down"]
-        return plan if plan.skipped else Plan(plan.targets, details={**plan.details, "running": running})
+        for name in situation.nodes:
+            if situation.states[name] != "down" or any(holds.holders(kind, name) for kind in (DOWN, DISK)):
+                holds.take(MEMBER, name, step.id)
+        return plan
 
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         offset_ms, rate_ppm = step.parameters.get("offset_ms", 0.0), step.parameters.get("rate_ppm", 0.0)
@@ -110,8 +114,8 @@ class Clock:
         # On a disk that fails, or with a clock that another step has set, a node would only stop again.
         ours = [
             name
-            for name in plan.details["running"]
-            if not any(holds.holders(kind, name) for kind in (CLOCK, DISK))
+            for name in cluster.nodes
+            if holds.holders(MEMBER, name) and not any(holds.holders(kind, name) for kind in (CLOCK, DISK))
         ]
         started = await asyncio.gather(*(start_what_ended(name, step, cluster, holds) for name in ours))
         return combine([*reset, *(evidence for evidence in started if evidence is not None)])

@@ -49,7 +49,7 @@ class FakeCluster:
         self.stops_when_set: dict[str, str] = {}
         """Node whose clock is set -> node that stops itself then, for one of the two is wrong."""
         self.stops_when_going_on: set[str] = set()
-        """Nodes that stop themselves when a pause of theirs is over."""
+        """Nodes that stop themselves when they are resumed or started while some clock is wrong."""
         self.calls: list[tuple[str, object]] = []
         self.leading: dict[str, str] = {"r1": "n1", "r2": "n1", "r3": "n2"}
         self.delays: dict[str, float] = {}
@@ -165,7 +165,13 @@ class FakeCluster:
         if node in self.disks:
             self.calls.append(("start", node))
             raise FaultFailed(f"start {node}: its disk fails ({self.disks[node]})")
-        return await self._to("start", node, "up")
+        evidence = await self._to("start", node, "up")
+        self._look_at_the_clock(node)
+        return evidence
+
+    def _look_at_the_clock(self, node: str) -> None:
+        if node in self.stops_when_going_on and self.clocks:
+            self.states[node] = "down"
 
     async def pause(self, node: str) -> Evidence:
         return await self._to("pause", node, "paused")
@@ -174,8 +180,7 @@ class FakeCluster:
         if self.states[node] == "down":
             return self._evidence("down: nothing to resume", True)
         evidence = await self._to("resume", node, "up")
-        if node in self.stops_when_going_on:
-            self.states[node] = "down"
+        self._look_at_the_clock(node)
         return evidence
 
     async def set_clock(self, node: str, offset_ms: float, rate_ppm: float = 0.0) -> Evidence:

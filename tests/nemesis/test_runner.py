@@ -426,12 +426,23 @@ def test_whom_another_step_has_stopped_or_will_start_is_left_to_it(other: Step, 
     assert set(run.cluster.states.values()) == {"up"}
 
 
-def test_whoever_stopped_after_a_pause_is_started_as_well() -> None:
-    """Paused when the clock was set, it saw how far its own was when it went on."""
-    run = Run(pause(1, 0, 5, "n3"), bump(2, 1, 20, "n1"))
+@pytest.mark.parametrize("before", [pause(1, 0, 5, "n3"), kill(1, 0, 5, "n3")])
+def test_whoever_stops_when_it_goes_on_is_started_as_well(before: Step) -> None:
+    """Stopped by another step when the clock was set, it saw how far its own was when it was back."""
+    run = Run(before, bump(2, 1, 20, "n1"))
     run.cluster.stops_when_going_on = {"n3"}
     virtual_time.run(run.runner.follow())
-    assert run.verbs() == ["pause", "set_clock", "resume", "reset_clock", "start"]
+    assert run.verbs()[-2:] == ["reset_clock", "start"]
+    assert run.cluster.states["n3"] == "up"
+
+
+def test_whoever_stops_under_two_clock_steps_is_started_by_the_second() -> None:
+    """The first starts it, too: with the clock of the second it stops again, and is not there when that begins."""
+    run = Run(bump(1, 0, 20, "n1"), bump(2, 10, 30, "n2"))
+    run.cluster.stops_when_set = {"n1": "n3"}
+    run.cluster.stops_when_going_on = {"n3"}
+    virtual_time.run(run.runner.follow())
+    assert [what for verb, what in run.cluster.calls if verb == "start"] == ["n3", "n3"]
     assert run.cluster.states["n3"] == "up"
 
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-FRESH_INTERVALS = 2.5
-"""For how many intervals a measurement counts."""
+FRESH_INTERVALS = 0.9
+"""For how long a measurement counts, in intervals: those of the last round do. The other's clock, too, may have been
+mended since an earlier one."""
 MOST_MOVED_NS = 10_000_000
 """A clock that moved further than that against the monotonic one was set. Slewing moves it by 0.5 ms a second."""
 

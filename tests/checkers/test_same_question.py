@@ -19,9 +19,10 @@ from checkers.isolation.list_append import ListAppendChecker
 from checkers.isolation.list_versions import list_versions
 from checkers.isolation.rw_register import RwRegisterChecker
 from checkers.isolation.unobserved import as_registers
+from checkers.isolation.weak_levels import LEVELS as WEAK_LEVELS
 from checkers.isolation.weak_levels import check_weak
 from checkers.linearizability import LinearizabilityChecker
-from checkers.linearizability.models import AppendMap, Bag, CasRegister, FifoQueue, GrowSet
+from checkers.linearizability.models import AppendMap, Bag, CasRegister, FifoQueue, GrowSet, MultiRegister
 from checkers.long_fork import LongForkChecker
 from checkers.online.bank import OnlineBank
 from checkers.online.unique_ids import OnlineUniqueIds
@@ -29,6 +30,7 @@ from checkers.queue import QueueChecker
 from checkers.sessions import FUTURE_READ, SessionGuaranteesChecker
 from checkers.set_full import SetFullChecker
 from checkers.staleness import StalenessChecker
+from checkers.transact_write import TransactWriteChecker
 from checkers.unique_ids import UniqueIdsChecker
 from checkers.write_skew import WriteSkewChecker
 from results.history import History, HistoryBuilder
@@ -137,6 +139,17 @@ def test_maps_are_linearizable_where_single_appends_and_reads_are_strictly_seria
 def test_what_is_too_stale_without_any_delay_is_not_linearizable(history: History) -> None:
     if StalenessChecker(0).check(history, LIMITS).outcome == INVALID:
         assert LinearizabilityChecker(CasRegister()).check(history, LIMITS).outcome == INVALID
+
+
+@settings(max_examples=100)
+@given(test_rw_register.small_histories())
+def test_registers_that_transactions_share_are_linearizable_where_these_are_strictly_serializable(
+    history: History,
+) -> None:
+    by_model = LinearizabilityChecker(MultiRegister(), split_by_key=False).check(history, LIMITS)
+    by_cycles = RwRegisterChecker("strict-serializable", initial=None).check(history, LIMITS)
+    if by_cycles.outcome != UNKNOWN:
+        assert by_model.outcome == by_cycles.outcome, (by_model.sentence, by_cycles.sentence)
 
 
 # Containers by their axioms, and by the model of each
@@ -280,6 +293,44 @@ def test_a_causal_reverse_is_not_strictly_serializable(data: st.DataObject) -> N
         assert checker.check(retold(history, words), LIMITS).outcome == INVALID
 
 
+@st.composite
+def writes_of_lists(draw: st.DrawFn) -> History:
+    """Writes of a token to some lists, and reads of some lists, which mostly show what one order of writes shows."""
+    number = draw(st.integers(1, 4))
+    of = {token: draw(st.sampled_from([["x"], ["y"], ["x", "y"]])) for token in range(number)}
+    operations: list[tuple[str, Any]] = [("write", {"token": token, "keys": of[token]}) for token in of]
+    operations += [
+        ("read", keys)
+        for keys in draw(st.lists(st.sampled_from([["x"], ["x", "y"]]), min_size=1, max_size=3))
+    ]
+
+    def answer(f: str, asked: Any) -> Any:
+        if f == "write":
+            return asked
+        seen = {key: [token for token in of if key in of[token]] for key in asked}
+        return {key: seen[key][: draw(st.integers(0, len(seen[key])))] for key in asked}
+
+    return random_history(
+        lambda least, most: draw(st.integers(least, most)), draw(st.permutations(operations)), answer
+    )
+
+
+@settings(max_examples=100)
+@given(writes_of_lists())
+def test_writes_with_tokens_that_are_not_whole_or_lost_are_not_strictly_serializable(
+    history: History,
+) -> None:
+    def words(f: str, value: Any, is_answer: bool) -> tuple[str, list[list[Any]]]:
+        if f == "write":
+            return "txn", [["append", key, value["token"]] for key in value["keys"]]
+        return "txn", [["r", key, value[key] if is_answer else None] for key in value]
+
+    tokens = TransactWriteChecker().check(history, LIMITS)
+    if tokens.outcome == INVALID:
+        lists = ListAppendChecker("strict-serializable").check(retold(history, words), LIMITS)
+        assert lists.outcome == INVALID, tokens.sentence
+
+
 @settings(max_examples=100)
 @given(told(["write", "read"], one_of, keys=("x",), most=8))
 def test_the_four_guarantees_of_one_key_are_causal_consistency(history: History) -> None:
@@ -314,6 +365,20 @@ def test_lists_by_cycles_and_as_registers_by_polygraphs(history: History, level:
     registers = as_registers(versions)
     by_polygraph = polygraph_checker.check_polygraph(registers, level, LIMITS, sessions=False)
     assert by_polygraph.outcome == by_cycles.outcome, (by_polygraph.sentence, by_cycles.sentence)
+
+
+@settings(max_examples=100)
+@given(test_list_append.small_histories(), st.sampled_from(WEAK_LEVELS))
+def test_what_is_wrong_with_lists_at_a_weak_level_is_wrong_with_registers(
+    history: History, level: str
+) -> None:
+    """A list may be appended to by who has not seen it; a register that is overwritten was read."""
+    transactions = transactions_of(history, of_registers=False)
+    lists = ListAppendChecker(level).check_transactions(transactions, LIMITS)
+    versions = list_versions(transactions)
+    if not versions.findings and lists.outcome == INVALID:
+        registers = check_weak(as_registers(versions), level, LIMITS)
+        assert registers.outcome == INVALID, lists.sentence
 
 
 ASKED = sorted(DECIDED | {"prefix"})

@@ -88,6 +88,12 @@ def test_what_is_proscribed_and_what_is_ruled_out_are_two_sides_of_one_thing():
             assert (anomaly in proscribed(model)) == (model in ruled_out([anomaly])), (anomaly, model)
 
 
+def test_a_cycle_that_needs_no_session_and_no_clock_is_one_that_may_use_them():
+    assert {"G0-process", "G0-realtime", "G1c-process", "G1-realtime"} <= implied_anomalies(["G0"])
+    assert "G-single-item-process" in implied_anomalies(["lost-update"])
+    assert implied_anomalies(["G2-realtime"]) == {"G2-realtime"}
+
+
 def test_snapshot_isolation_and_repeatable_read_do_not_imply_each_other():
     assert "repeatable-read" not in implied_models(["snapshot-isolation"])
     assert "snapshot-isolation" not in implied_models(["repeatable-read"])

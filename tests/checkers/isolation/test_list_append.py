@@ -321,6 +321,8 @@ CAUSAL = {
     # Who saw the append of 1 saw what its transaction had seen or done: 5. Nobody saw more of x first.
     "ay5 | ry5 ax1 | rx1 ry": "invalid",
     "ay5 | ry5 ax1 | rx1 ry5": "valid",
+    "ry5 ax1 | ay5 | rx1 ry": "invalid",
+    "ry5 ax1 | ay5 | rx1 ry5": "valid",
     # The same where 1 is not the last element that was seen.
     "ay5 | ry5 ax1 | ax2 | rx12 ry": "invalid",
     "ay5 | ry5 ax1 | ax2 | rx12 ry5": "valid",

@@ -60,10 +60,10 @@ MODELS: Final[Mapping[str, Model]] = {
     "forward-consistent-view": Model(("consistent-view",), ("G-SIb",), "Adya PL-FCV"),
     "update-serializable": Model(("forward-consistent-view",), ("G-update",), "Adya PL-3U"),
     "repeatable-read": Model(
-        ("cursor-stability", "monotonic-atomic-view"), ("G2-item", "internal", "lost-update"), "Adya PL-2.99"
+        ("cursor-stability", "monotonic-atomic-view"), ("G2-item", "internal"), "Adya PL-2.99"
     ),
     "read-atomic": Model(
-        ("monotonic-atomic-view",), ("internal", "fractured-read", "future-read"), "Bailis; Cerone; Crooks"
+        ("monotonic-atomic-view",), ("internal", "fractured-read"), "Bailis; Cerone; Crooks"
     ),
     "rola": Model(("read-atomic",), ("lost-update",), "Liu: read atomic without lost updates"),
     "causal-cerone": Model(("read-atomic",), (), "Cerone: causal, without sessions"),

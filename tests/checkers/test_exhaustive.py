@@ -24,11 +24,13 @@ from checkers.linearizability import LinearizabilityChecker
 from checkers.linearizability.models import CasRegister, Counter, FifoQueue, GrowSet, Model, RemovableSet
 from checkers.queue import QueueChecker
 from results.history import History
+from results.transaction_columns import transactions_of
 from results.verdict import INVALID, UNKNOWN, VALID
 from tests.checkers.isolation import brute_serial, brute_weak
 from tests.checkers.isolation.play import is_serializable, is_snapshot_isolated, sees_consistently
 from tests.checkers.isolation.registers import Transaction, columns
 from tests.checkers.small_histories import Outcome, histories, interleavings, outcomes, told_as
+from tests.checkers.synthetic import axioms
 from tests.support.sizes import sized
 from tests.support.stories import some_order
 
@@ -314,7 +316,7 @@ def judge_transactions(
                     if next(numbers) % every:
                         continue
                     history = told_as(chosen, order)
-                    for level, holds in levels_of(history).items():
+                    for level, holds in levels_of(history, of_registers=write == "w").items():
                         if write == "append":
                             outcome = ListAppendChecker(level).check(history, LIMITS).outcome
                             may_be_open = _two_appends_unseen(chosen)
@@ -329,9 +331,11 @@ def judge_transactions(
     return said
 
 
-def levels_of(history: History) -> dict[str, bool]:
+def levels_of(history: History, *, of_registers: bool) -> dict[str, bool]:
     """Which of the main levels hold, by brute force."""
-    return {
+    found = transactions_of(history, of_registers=of_registers)
+    strong = ("strong-session-snapshot-isolation", "strong-snapshot-isolation")
+    return {level: axioms.holds(found, level) for level in strong} | {
         "strict-serializable": is_serializable(history, strict=True),
         "strong-session-serializable": is_serializable(history, sessions=True),
         "serializable": is_serializable(history),

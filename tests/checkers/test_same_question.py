@@ -22,7 +22,19 @@ from checkers.isolation.unobserved import as_registers
 from checkers.isolation.weak_levels import LEVELS as WEAK_LEVELS
 from checkers.isolation.weak_levels import check_weak
 from checkers.linearizability import LinearizabilityChecker
-from checkers.linearizability.models import AppendMap, Bag, CasRegister, FifoQueue, GrowSet, MultiRegister
+from checkers.linearizability.models import (
+    AppendMap,
+    Bag,
+    CasRegister,
+    FencedLock,
+    FifoQueue,
+    GrowSet,
+    MultiRegister,
+    Mutex,
+    OwnedMutex,
+    Semaphore,
+    Stack,
+)
 from checkers.long_fork import LongForkChecker
 from checkers.online.bank import OnlineBank
 from checkers.online.unique_ids import OnlineUniqueIds
@@ -192,6 +204,53 @@ def test_a_queue_that_violates_an_axiom_is_not_linearizable(ordered: bool, model
         if by_axioms.outcome == INVALID:
             judged = LinearizabilityChecker(model(), split_by_key=False).check(history, LIMITS)
             assert judged.outcome == INVALID, by_axioms.sentence
+
+    check()
+
+
+@settings(max_examples=100)
+@given(queues())
+def test_what_is_right_for_a_queue_or_a_stack_is_right_for_a_bag(history: History) -> None:
+    """Which asks only what goes in and out."""
+    stack = {"enqueue": "push", "dequeue": "pop"}
+    assume(all(event.f in stack for event in history.operations))
+    as_stack = retold(history, lambda f, value, _: (stack[f], value))
+    bag = LinearizabilityChecker(Bag(), split_by_key=False).check(history, LIMITS)
+    for ordered in (
+        LinearizabilityChecker(FifoQueue(), split_by_key=False).check(history, LIMITS),
+        LinearizabilityChecker(Stack(), split_by_key=False).check(as_stack, LIMITS),
+    ):
+        assert ordered.outcome != VALID or bag.outcome == VALID, bag.sentence
+
+
+@st.composite
+def holds(draw: st.DrawFn) -> History:
+    """Acquires and releases, mostly in turns."""
+    number = draw(st.integers(1, 7))
+    functions = [draw(st.sampled_from(["acquire", "release"])) for _ in range(number)]
+    if draw(st.booleans()):
+        functions = ["acquire" if place % 2 == 0 else "release" for place in range(number)]
+    return random_history(
+        lambda least, most: draw(st.integers(least, most)),
+        [(f, None) for f in functions],
+        lambda f, asked: None,
+        processes=draw(st.integers(1, 3)),
+        reads=frozenset(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("by_search", "by_holds"), [(Mutex, Semaphore), (OwnedMutex, FencedLock)], ids=["anybody", "owners"]
+)
+def test_a_lock_is_a_semaphore_of_one_permit_and_with_owners_a_lock_without_tokens(
+    by_search: Any, by_holds: Any
+) -> None:
+    @settings(max_examples=100)
+    @given(holds())
+    def check(history: History) -> None:
+        one = LinearizabilityChecker(by_search(), split_by_key=False).check(history, LIMITS)
+        other = LinearizabilityChecker(by_holds(), split_by_key=False).check(history, LIMITS)
+        assert one.outcome == other.outcome, (one.sentence, other.sentence)
 
     check()
 

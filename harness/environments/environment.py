@@ -227,6 +227,9 @@ class SimulatedHost(Protocol):
     def exit(self, code: int) -> None:
         """End this life at once, as `os._exit` does."""
 
+    def forget_by(self, forget: Callable[[], object]) -> None:
+        """Have this called once the host's next life has begun: it frees what the program holds in memory."""
+
 
 class SimulatedWorld(Protocol):
     """What somebody who looks into the nodes of a simulated cluster may ask."""

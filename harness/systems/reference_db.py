@@ -436,6 +436,7 @@ class ReferenceDatabase:
             if world is None or watcher is None:
                 return
             tell(world, watcher.attach(store, program.node))
+            host.forget_by(partial(watcher.detach, store))
             host.after_step = look
 
         def trace(store: str) -> WorldTrace | None:

@@ -45,6 +45,9 @@ class Host(Protocol):
     def exit(self, code: int) -> None:
         """End this life at once, as `os._exit` does."""
 
+    def forget_by(self, forget: Callable[[], object]) -> None:
+        """Have this called when the life is over and the next one has begun."""
+
 
 async def serve_on(
     host: Host,
@@ -79,6 +82,8 @@ async def serve_on(
             trace=trace,
             joining=await ask_to_join(config, engine),
         )
+        host.forget_by(program.forget)
+        host.forget_by(engine.forget)
         if made is not None:
             made(program)
         await program.start()

@@ -186,6 +186,13 @@ class Program:
         await self.links.stop()
         peers.close()
 
+    def forget(self) -> None:
+        """Where the life ended without `stop` and nothing of it will ever run again, though somebody keeps its tasks:
+        let go of all that is large."""
+        vars(self.node.store).clear()
+        vars(self.node).clear()
+        vars(self).clear()
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_S)

@@ -292,6 +292,10 @@ class FileEngine(MemoryReader):
             self._path("log"),
         )
 
+    def forget(self) -> None:
+        """Let go of what is in memory. Nobody may use the engine any more; its files stay on the disk as they are."""
+        self._values, self._order, self._moved, self._logs = {}, [], {}, []
+
     def close(self) -> None:
         """Let go of the files; syncs nothing. Idempotent."""
         self._closed = True

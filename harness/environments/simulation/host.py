@@ -85,6 +85,7 @@ class Life:
         "_put_off",
         "context",
         "exception_handler",
+        "forgetting",
         "graveyard",
         "host",
         "is_alive",
@@ -110,6 +111,8 @@ class Life:
         self.exception_handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self.graveyard: list[Any] = []
         """What must not be freed before the world ends: freeing a task runs its `finally` blocks."""
+        self.forgetting: list[Callable[[], object]] = []
+        """What its program asked for by `Host.forget_by`."""
         self.context = contextvars.Context()
         self.context.run(LIFE.set, self)
         self._put_off: list[Handle] = []
@@ -136,6 +139,12 @@ class Life:
         self.graveyard += remains
         self.graveyard.append(self._put_off)
         self._put_off = []
+
+    def forget(self) -> None:
+        """Another life has taken its place: what it holds in memory goes, and its tasks stay as they are."""
+        forgetting, self.forgetting = self.forgetting, []
+        for forget in forgetting:
+            forget()
 
     def dissolve(self) -> None:
         """The world is over: take apart what is left of its coroutines, here, where what their `finally` blocks still
@@ -164,6 +173,8 @@ class Host:
         self.life: Life | None = None
         self.lives = 0
         """How many there have been."""
+        self._before: Life | None = None
+        """The last life that has ended."""
         self.on_exit: Callable[[Host, str], None] | None = None
         """Told when the process ends by itself: `exit code 3`, `exception ...`."""
         self.after_step: Callable[[], None] | None = None
@@ -194,11 +205,21 @@ class Host:
     def begin_life(self) -> Life:
         """A life without a program: somebody will run things in its `context`."""
         assert self.life is None, f"host {self.name} is {self.state}: it runs one process at a time"
+        if self._before is not None:
+            self._before.forget()
+            self._before = None
         self.lives += 1
         stream = self.world.random(f"life {self.lives} of {self.name}")
         self.life = Life(self, self.world.next_life(), stream)
         self.world.emit("host", "start", host=self.name, life=self.lives)
         return self.life
+
+    def forget_by(self, forget: Callable[[], object]) -> None:
+        """Have this called, by the harness, once another life has taken the place of the present one: it shall free
+        what the program holds in memory. The program's tasks are kept until the world ends, and all that they refer
+        to with them, since to free a task is to run its `finally` blocks; so a run with many kills needs room for as
+        many memories, unless its programs help."""
+        self._present().forgetting.append(forget)
 
     def start(self, program: Program) -> None:
         """Begin a new life with this program. The host must be down."""
@@ -249,6 +270,7 @@ class Host:
 
     def _bury(self, life: Life, *, silent: bool) -> None:
         self.life = None
+        self._before = life
         self.after_step = None
         life.die(list(self.world.loop.tasks(life)))
         self.world.graves.append(life)

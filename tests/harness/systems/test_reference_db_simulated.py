@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -18,6 +19,10 @@ from nemesis.cluster import HealReport
 from nemesis.coordinator import Coordinator
 from nemesis.schedule import Step
 from reference_db.client import Client, RangeSeen, RetryError
+from reference_db.invariants.disk_image import RangeImage
+from reference_db.ranges.replica import Replica
+from reference_db.storage.file_engine import FileEngine
+from reference_db.storage.raft_log import RaftLog
 from tests.harness.environments.echo_system import TestFolder, until
 from workloads.session import SessionError
 
@@ -70,6 +75,36 @@ def test_what_was_acknowledged_outlives_kills_and_a_power_loss_of_all(tmp_path: 
         assert [await client.get(f"k{number}") for number in range(50)] == list(range(50))
         assert cluster.crashes() == ()
         assert cluster.marks()["a node started with what an earlier life left"] >= 3
+
+    run(tmp_path, story)
+
+
+def test_lives_that_were_followed_by_others_keep_no_memory(tmp_path: Path) -> None:
+    """Else an hour of kills would take gigabytes: each life held all the data."""
+
+    def alive(kind: type) -> int:
+        return sum(isinstance(one, kind) for one in gc.get_objects())
+
+    async def story(cluster: SimulatedCluster) -> None:
+        client = await session(cluster, "n1")
+        for number in range(20):
+            await client.put(f"k{number}", "v" * 1000)
+        await client.close()
+        gc.collect()
+        before = {kind: alive(kind) for kind in (Replica, RangeImage, RaftLog)}
+        data = alive_bytes()
+        for _ in range(10):
+            await cluster.kill("n2")
+            await cluster.start("n2")
+            await asyncio.sleep(2)
+        gc.collect()
+        assert {kind: alive(kind) for kind in before} == before
+        # The last of the dead may still hold what it had; nine have nothing.
+        assert alive_bytes() < 2 * data
+
+    def alive_bytes() -> int:
+        engines = (one for one in gc.get_objects() if isinstance(one, FileEngine))
+        return sum(len(value) for one in engines for value in one._values.values())
 
     run(tmp_path, story)
 

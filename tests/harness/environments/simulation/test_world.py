@@ -108,6 +108,41 @@ def test_a_killed_process_has_no_last_word() -> None:
     run_story(1, story)
 
 
+def test_a_program_may_have_its_memory_freed_once_another_life_has_taken_its_place() -> None:
+    """Its tasks stay as they are until the world ends, and would keep all that they refer to."""
+    said: list[str] = []
+
+    async def program(host: Host) -> None:
+        memory = {"lots": "of it"}
+        life = host.lives
+
+        def forget() -> None:
+            memory.clear()
+            said.append(f"life {life} is forgotten")
+
+        host.forget_by(forget)
+        try:
+            await asyncio.sleep(100)
+        finally:
+            said.append(f"life {life} has {memory}")
+
+    async def story(world: World) -> None:
+        host = world.host("a")
+        host.start(program)
+        await asyncio.sleep(1)
+        host.kill()
+        await asyncio.sleep(1)
+        assert said == [], "whoever looks at what has died may still do so"
+        for expected in (["life 1 is forgotten"], ["life 1 is forgotten", "life 2 is forgotten"]):
+            host.start(program)
+            await asyncio.sleep(1)
+            assert said == expected
+            host.kill()
+
+    run_story(1, story)
+    assert sorted(said[2:]) == ["life 1 has {}", "life 2 has {}", "life 3 has {'lots': 'of it'}"]
+
+
 def test_tasks_and_timers_of_a_process_die_with_it_and_others_live_on() -> None:
     ticks: list[str] = []
 

@@ -41,6 +41,7 @@ LAYERS = (
     "split",
     "merge",
     "move",
+    "sleep",
 )
 ROUTES = {
     "H": "history checker",

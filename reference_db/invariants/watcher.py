@@ -12,14 +12,14 @@ as it was when it last was looked at, which is at the latest when it let its las
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from reference_db.api import RangeReply
+from reference_db.api import AwaitFrozen, RangeReply, RangeRequest, TransactionProtocol
 from reference_db.gateway.open_transaction import Failed, OpenTransaction
 from reference_db.invariants.consensus import RangeTruth, shown_state
 from reference_db.invariants.disk_image import (
@@ -45,11 +45,11 @@ from reference_db.node import Node
 from reference_db.raft import Ready
 from reference_db.raft.messages import Entry, EntryKind, Message, MessageKind
 from reference_db.ranges.descriptor import Descriptor
-from reference_db.ranges.replica import Replica, Work
+from reference_db.ranges.replica import Done, Replica, Work
 from reference_db.ranges.tombstones import GONE, Tombstone
 from reference_db.storage import keys
 from reference_db.storage.engine import Engine, WriteBatch
-from reference_db.timestamp import Timestamp
+from reference_db.timestamp import ZERO, Timestamp
 from reference_db.txn.command import Absorb, SplitAt, decode_command
 
 _APPEND_RESPONSE = MessageKind.APPEND_RESPONSE
@@ -71,6 +71,8 @@ class _WatchedReplica:
     """Applied in the batch that is being filled."""
     quorums: tuple[frozenset[int], ...] = ()
     """Its voters when it last handed out a Ready."""
+    shaped_at: int = 0
+    """The last entry, applied in this life, that changed its descriptor."""
 
 
 class _WatchedNode:
@@ -108,6 +110,12 @@ class _WatchedNode:
         self.bound_ns = 0
         """The clock's bound, as durable."""
 
+    def forget(self) -> None:
+        """Nothing is compared with this life any more."""
+        self.replicas.clear()
+        self.absorbed.clear()
+        self.pending.clear()
+
     def catch_up(self) -> None:
         """Move the durable images to what the disk says."""
         pending = self.pending
@@ -144,6 +152,8 @@ class Watcher:
         self._reads = ServedReads()
         self._keyspace = Keyspace()
         self._placements = Placements()
+        self._acknowledged = ZERO
+        """The latest timestamp of a transaction that was told to be committed."""
         self._is_whole = False
         """Every node was attached at least once, so every range is known."""
         self._found: list[Violation] = []
@@ -181,16 +191,25 @@ class Watcher:
         )
         node.store._send = partial(self._on_send, watched, node.store._send)
         node.store.closed.on_heard = self._on_closing
+        before_tap = node.store.submit
+        node.store.submit = partial(self._on_submit, watched, before_tap)  # type: ignore[method-assign]
+        if node.router._send_local == before_tap:
+            node.router._send_local = node.store.submit
         node._transport = _TransportTap(self, watched)
         node.coordinator.commit = partial(  # type: ignore[method-assign]
             self._on_commit, node.coordinator.commit
         )
+        record = node.coordinator.record
+        record._observe = partial(self._on_observe, watched, record._observe)
         descriptors = [replica.descriptor for replica in node.store.replicas.values()]
         self._found += self._keyspace.learn(name, descriptors)
         self._found += self._placements.learn(name, descriptors)
         if not self._is_whole and all(other in self._nodes for other in node.nodes):
             self._is_whole = True
             self._found += self._keyspace.check(name)
+        if before is not None:
+            # What is left of the dead life may refer to it until the end.
+            before.forget()
         return self._take_found()
 
     def _attach_replica(
@@ -237,6 +256,13 @@ class Watcher:
         replica._answer = partial(  # type: ignore[method-assign]
             self._on_answer, watched, replica, replica._answer
         )
+        replica.may_sleep = partial(  # type: ignore[method-assign]
+            self._on_rest, watched, one, replica.may_sleep
+        )
+        replica.may_sleep_after = partial(  # type: ignore[method-assign]
+            self._on_word_to_sleep, watched, one, replica.may_sleep_after
+        )
+        replica.step = partial(self._on_step, watched, one, replica.step)  # type: ignore[method-assign]
 
     def _on_add(
         self, watched: _WatchedNode, original: Callable[[Descriptor], Replica], descriptor: Descriptor
@@ -283,6 +309,131 @@ class Watcher:
                 self.provenance.told(open_one.id, open_one.writes, is_committed=False)
             raise
         self.provenance.told(open_one.id, open_one.writes, is_committed=True)
+        if open_one.committed_at is not None and open_one.protocol is TransactionProtocol.RECORD:
+            self._acknowledged = max(self._acknowledged, open_one.committed_at)
+
+    async def _on_observe(
+        self,
+        watched: _WatchedNode,
+        original: Callable[[float], Coroutine[Any, Any, Timestamp | None]],
+        deadline: float,
+    ) -> Timestamp | None:
+        """Who is promised that it need not look above a timestamp must not miss what clients know already."""
+        __tracebackhide__ = True
+        acknowledged = self._acknowledged
+        observed = await original(deadline)
+        if observed is not None and observed < acknowledged and watched.alive:
+            text = f"a transaction of {watched.name} reads at {observed}, and {acknowledged} was acknowledged before"
+            self._found.append(Violation("acknowledged is observed", text, None, watched.name))
+        return observed
+
+    def _on_submit(
+        self,
+        watched: _WatchedNode,
+        original: Callable[[RangeRequest, Done], None],
+        request: RangeRequest,
+        done: Done,
+    ) -> None:
+        __tracebackhide__ = True
+        if isinstance(request.operations[0], AwaitFrozen):
+            done = partial(self._on_frozen, watched, request, done)
+        original(request, done)
+
+    def _on_frozen(self, watched: _WatchedNode, request: RangeRequest, done: Done, reply: RangeReply) -> None:
+        __tracebackhide__ = True
+        one = watched.replicas.get(request.range_id)
+        if reply.error is None and one is not None and watched.alive:
+            watched.catch_up()
+            if one.durable.applied < one.shaped_at:
+                text = (
+                    f"{watched.name} says that {one.replica.descriptor} is frozen by entry {one.shaped_at}, and only "
+                    f"{one.durable.applied} is durably applied"
+                )
+                self._found.append(Violation("frozen is durable", text, request.range_id, watched.name))
+        done(reply)
+
+    def _on_rest(
+        self,
+        watched: _WatchedNode,
+        one: _WatchedReplica,
+        original: Callable[[Collection[int]], bool],
+        absent: Collection[int],
+    ) -> bool:
+        """A leader may fall asleep, without those who are down."""
+        __tracebackhide__ = True
+        answer = original(absent)
+        if answer and watched.alive:
+            core, last = one.replica.group.core, one.replica.group.last_index
+            behind = {} if one.written.applied >= last else {watched.name: one.written.applied}
+            for member in core.peers.progress:
+                other = self._nodes.get(one.replica._names[member])
+                theirs = None if other is None else other.replicas.get(one.replica.id)
+                if member not in absent and theirs is not None and theirs.written.last < last:
+                    behind[one.replica._names[member]] = theirs.written.last
+            if behind:
+                text = f"{watched.name} leads term {core.term} up to {last}, and falls asleep; behind are {behind}"
+                self._found.append(
+                    Violation("asleep is done", text, one.replica.id, watched.name, one.written.applied)
+                )
+        return answer
+
+    def _on_word_to_sleep(
+        self,
+        watched: _WatchedNode,
+        one: _WatchedReplica,
+        original: Callable[[int, int, int], bool],
+        leader: int,
+        term: int,
+        last: int,
+    ) -> bool:
+        """A follower may fall asleep, as its leader has."""
+        __tracebackhide__ = True
+        answer = original(leader, term, last)
+        image = one.written
+        if answer and watched.alive and (image.last, image.applied) != (last, last):
+            text = (
+                f"{watched.name} falls asleep in term {term} with entries up to {image.last}, applied up to "
+                f"{image.applied}, and its leader has {last}"
+            )
+            self._found.append(Violation("asleep is done", text, one.replica.id, watched.name, image.applied))
+        return answer
+
+    def _on_step(
+        self,
+        watched: _WatchedNode,
+        one: _WatchedReplica,
+        original: Callable[[Message], None],
+        message: Message,
+    ) -> None:
+        """What a leader believes of a member that came while it led: no more than is on that member's disk."""
+        __tracebackhide__ = True
+        original(message)
+        replica = one.replica
+        if message.kind is not _APPEND_RESPONSE or message.source not in replica._joined or not watched.alive:
+            return
+        name = replica._names[message.source]
+        peer, other = replica.group.core.peers.progress.get(message.source), self._nodes.get(name)
+        if peer is None or other is None or self._is_outdated(replica):
+            return
+        theirs = other.replicas.get(replica.id)
+        if theirs is None and replica.id not in other.left:
+            return
+        last = 0 if theirs is None else theirs.written.last
+        if peer.match > last:
+            text = (
+                f"{watched.name} believes that {name}, which came by entry {replica._joined[message.source]}, has "
+                f"entries up to {peer.match}; it has {f'up to {last}' if last else 'nothing'}"
+            )
+            self._found.append(Violation("returned is empty", text, replica.id, watched.name, peer.match))
+
+    def _is_outdated(self, replica: Replica) -> bool:
+        """Whether another node knows a later descriptor of its range: then what this one believes is of the past."""
+        generation = replica.descriptor.generation
+        return any(
+            other.replica.descriptor.generation > generation
+            for watched in self._nodes.values()
+            if (other := watched.replicas.get(replica.id)) is not None
+        )
 
     def detach(self, name: str) -> None:
         """The node died. What was durable of it counts as durable; what comes of its callbacks is not looked at."""
@@ -296,9 +447,7 @@ class Watcher:
         watched = self._nodes.get(name)
         if watched is not None:
             watched.alive = False
-            watched.replicas.clear()
-            watched.absorbed.clear()
-            watched.pending.clear()
+            watched.forget()
 
     def after_step(self, name: str) -> list[Violation]:
         """What the node's latest step has broken; most often nothing. Raises WatcherBroken if the watcher is."""
@@ -398,6 +547,8 @@ class Watcher:
         peers = one.replica.group.core.peers
         membership = peers.configuration
         original(entry, batch)
+        if one.replica.descriptor.generation != generation:
+            one.shaped_at = entry.index
         if peers.configuration != membership and watched.alive:
             text = self._memberships_of(one.replica.id).changed(entry.index, membership, peers.configuration)
             if text is not None:

@@ -403,7 +403,7 @@ class Replica:
         self.idle_ticks = 0
         """For how long nothing has happened that asks for anything."""
         self.is_fresh = True
-        """Since it was made no request has come, and it has not slept."""
+        """Since it was made, or woken, no request has come."""
         self.load = RangeLoad() if options.split_load else None
         """What it is asked for, where ranges are split by load."""
         self.open_requests = 0
@@ -1278,8 +1278,9 @@ class Replica:
 
     @property
     def rests_after_ticks(self) -> int:
-        """How long nothing must happen before it may sleep. One that was just made and that nobody has asked for
-        anything waits for its followers only: of thousands of ranges of a node that starts, most are such."""
+        """How long nothing must happen before it may sleep. One that was just made or woken, and that nobody has asked
+        for anything, waits for its followers only: of thousands of ranges of a node that starts, or that was silent
+        for a moment, most are such."""
         most = self._options.quiesce_ticks
         return min(most, self._options.heartbeat_ticks + 1) if self.is_fresh else most
 

@@ -573,6 +573,8 @@ class Store:
         replica.group.resume(missed, self._ticks - self._heard.get(core.leader_id, self._ticks))
         replica.asleep_since = None
         replica.idle_ticks = 0
+        # Thousands may wake because a node was silent: if nobody asks, they rest as soon as all are known to be well.
+        replica.is_fresh = not replica.open_requests
         self._awake[replica.id] = replica
         self.counters.wakes += 1
         if source not in (None, core.leader_id, self._id) and core.leader_id not in (0, self._id):
@@ -595,6 +597,10 @@ class Store:
             self._silent.discard(member)
             self._broken.discard(member)
             self._wake_for(member, also_led=True)
+            # Its leaders may sleep, and have missed that their followers woke: those would campaign for nothing.
+            for range_id, term in self._followed.get(member, _NOBODY).items():
+                if self.replicas[range_id].asleep_since is None:
+                    self.heartbeats.answer(self._names[member], range_id, term, WAKE_UP)
 
     def _listen(self) -> None:
         """Called every tick: who has become silent?"""
@@ -1196,8 +1202,8 @@ class Store:
         return found
 
     def stuck_ranges(self) -> list[Descriptor]:
-        """Ranges that this node leads and that have been frozen for longer than a merge takes."""
-        return [one.descriptor for _, one in sorted(self.replicas.items()) if one.is_stuck]
+        """Ranges that this node leads and that have been frozen for longer than a merge takes. None of them sleeps."""
+        return [one.descriptor for _, one in sorted(self._awake.items()) if one.is_stuck]
 
     def _begin_right(self, origin: SplitOff) -> None:
         """The batch is written: the new range begins."""

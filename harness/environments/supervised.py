@@ -50,6 +50,7 @@ from harness.environments.processes import (
     processes_with_token,
     python_path,
 )
+from harness.environments.readiness import Readiness
 from harness.environments.real_time import RealTimeCluster
 from harness.environments.replacing import Replacements, launch_of
 from harness.seeds import Seeds
@@ -300,6 +301,7 @@ class SupervisedCluster(DiskVerbs, RealTimeCluster, LacksSimulatedFaults):
         """Seconds it took. Raises EnvironmentFailed if the process ends or the time is over."""
         started = time.monotonic()
         name = node.plan.name
+        readiness = Readiness(self.system)
         while True:
             if self._tells_processes:
                 with contextlib.suppress(FaultFailed):  # It may just be becoming another program.
@@ -308,21 +310,15 @@ class SupervisedCluster(DiskVerbs, RealTimeCluster, LacksSimulatedFaults):
                 raise EnvironmentFailed(
                     f"{name} ended before it was ready: {node.exit_status or 'not started'}\n{self._tail(node)}"
                 )
-            if await self._asks_ready(node):
+            if await readiness.ask(self.direct_address(name)):
                 if self._tells_processes:
                     await self._clocks.follow(name)
                 return time.monotonic() - started
             if time.monotonic() - started > timeout_s:
-                raise EnvironmentFailed(f"{name} is not ready after {timeout_s:.0f} s\n{self._tail(node)}")
+                raise EnvironmentFailed(
+                    f"{name} is not ready after {timeout_s:.0f} s: {readiness.said}\n{self._tail(node)}"
+                )
             await asyncio.sleep(2 * POLL_S)
-
-    async def _asks_ready(self, node: Node) -> bool:
-        try:
-            return await asyncio.wait_for(self.system.is_ready(self.direct_address(node.plan.name)), 1.0)
-        except EnvironmentFailed:
-            raise  # It will never be: what it takes to ask is missing, or refused.
-        except Exception:  # noqa: BLE001 - whatever keeps a node from answering, it is not ready
-            return False
 
     def _tail(self, node: Node) -> str:
         lines = last_lines(node.plan.log_path)

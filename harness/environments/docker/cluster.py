@@ -52,6 +52,7 @@ from harness.environments.linux.namespace import EnteredPrograms
 from harness.environments.linux.packet_process import PacketProcess
 from harness.environments.linux.shaping import Shaping, netem_of
 from harness.environments.process_clocks import ProcessClocks
+from harness.environments.readiness import Readiness
 from harness.environments.real_time import RealTimeCluster
 from harness.environments.replacing import Replacements, launch_of
 from harness.seeds import Seeds
@@ -250,6 +251,7 @@ class DockerCluster(LinkVerbs, NameVerbs, DiskVerbs, RealTimeCluster, LacksSimul
     async def _wait_ready(self, node: Node, deadline: float) -> None:
         """Poll until ready. Raises EnvironmentFailed at the deadline (loop time), or at once if the node is down."""
         loop = asyncio.get_running_loop()
+        readiness = Readiness(self._system)
         while True:
             if node.state == "down":
                 raise EnvironmentFailed(
@@ -258,23 +260,17 @@ class DockerCluster(LinkVerbs, NameVerbs, DiskVerbs, RealTimeCluster, LacksSimul
             if self._tells_processes:
                 with suppress(FaultFailed):  # It may just be becoming another program.
                     await self._clocks.follow(node.name)
-            if await self._is_ready(node):
+            if await readiness.ask(node.direct_address):
                 if self._tells_processes:
                     await self._clocks.follow(node.name)
                 return
             if loop.time() >= deadline:
                 raise EnvironmentFailed(
-                    f"{node.name} did not get ready in time (asked at {_shown(node.direct_address)}):\n"
+                    f"{node.name} did not get ready in time: {readiness.said} "
+                    f"(asked at {_shown(node.direct_address)})\n"
                     f"{await self._last_words(node)}"
                 )
             await asyncio.sleep(POLL_S)
-
-    async def _is_ready(self, node: Node) -> bool:
-        try:
-            async with asyncio.timeout(2.0):
-                return await self._system.is_ready(node.direct_address)
-        except Exception:  # noqa: BLE001 - whatever the system's client raises: it is not ready
-            return False
 
     async def _start(self, node: Node) -> None:
         """From down to a running program, with the active network faults in place before its first instruction."""

@@ -12,6 +12,7 @@ step installs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -433,16 +434,20 @@ class _BuildFailed(Exception):
 async def _python_of(engine: Engine, image: str, labels: Mapping[str, str]) -> TargetPython:
     """Ask the Python of an image what it is."""
 
+    from docker import errors  # type: ignore[import-untyped]
+
     def ask() -> str:
         container = engine.api.create_container(
-            image, ["python3", "-c", _ABOUT_PYTHON], network_disabled=True
+            image, ["python3", "-c", _ABOUT_PYTHON], network_disabled=True, labels=dict(labels)
         )
         try:
             engine.api.start(container["Id"])
             engine.api.wait(container["Id"], timeout=60)
             return bytes(engine.api.logs(container["Id"], stdout=True, stderr=True)).decode(errors="replace")
         finally:
-            engine.api.remove_container(container["Id"], force=True, v=True)
+            # One that the engine is slow to let go carries the run's labels, and goes with the run.
+            with contextlib.suppress(errors.APIError):
+                engine.api.remove_container(container["Id"], force=True, v=True)
 
     answer = await engine.call("starting Python in the new image", ask)
     try:

@@ -1,9 +1,11 @@
 """What a run made in a Docker engine goes, also where the engine first says no. A made-up engine tells the stories."""
 
+import asyncio
+
 import pytest
 from docker.errors import APIError, NotFound
 
-from harness.environments.docker import engine
+from harness.environments.docker import engine, image
 from harness.environments.environment import EnvironmentFailed
 
 
@@ -56,3 +58,37 @@ def test_nothing_to_remove_is_nothing_removed():
     slow = SlowEngine(refusals=0)
     engine.remove_run(slow, "1")
     assert engine.remove_run(slow, "1") == []
+
+
+class AskedEngine:
+    """Runs the Python of an image, and is slow to let the container go."""
+
+    def __init__(self):
+        self.api = self
+        self.labels = None
+
+    async def call(self, doing, function, *arguments):
+        return function(*arguments)
+
+    def create_container(self, image, command, network_disabled, labels):
+        self.labels = labels
+        return {"Id": "c1"}
+
+    def start(self, identity):
+        pass
+
+    def wait(self, identity, timeout):
+        pass
+
+    def logs(self, identity, stdout, stderr):
+        return b'[3, 11, "CPython", "x86_64", "glibc"]\n'
+
+    def remove_container(self, identity, force, v):
+        raise APIError("conflict", explanation="removal of container c1 is already in progress")
+
+
+def test_a_container_that_told_of_an_image_goes_with_the_run_if_it_does_not_go_now():
+    asked = AskedEngine()
+    target = asyncio.run(image._python_of(asked, "base", {engine.RUN_LABEL: "1"}))
+    assert (target.major, target.minor) == (3, 11)
+    assert asked.labels == {engine.RUN_LABEL: "1"}

@@ -23,6 +23,7 @@ from harness.environments.linux import vdso
 from harness.environments.linux.namespace import may_enter_namespaces
 from nemesis.cluster import CLIENT, FaultUnavailable
 from tests.harness.environments.docker.conftest import SERVER, EchoSystem
+from tests.support.processes import wait_until
 from tests.support.requirements import skip_unless_required
 
 NODES = ["n1", "n2", "n3"]
@@ -99,7 +100,13 @@ def theirs() -> Iterator[list[str]]:
         yield names
     finally:
         subprocess.run(["docker", "rm", "--force", *names], check=False, stdout=subprocess.DEVNULL)
-        subprocess.run(["docker", "network", "rm", PROJECT], check=False, stdout=subprocess.DEVNULL)
+        # The engine frees the places of containers in a network after it has said that they are gone.
+        removal = ["docker", "network", "rm", PROJECT]
+        wait_until(
+            lambda: subprocess.run(removal, check=False, capture_output=True).returncode == 0,
+            30,
+            f"network {PROJECT} is removed",
+        )
 
 
 def seen(engine: Engine, name: str) -> dict[str, Any]:

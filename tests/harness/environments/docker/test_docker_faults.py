@@ -519,7 +519,9 @@ def test_a_program_that_ends_at_once_is_quoted_and_nothing_stays(echo, folder, l
         async with running(broken, folder, ["n1", "n2"]):
             pass
 
-    with pytest.raises(EnvironmentFailed, match=r"(?s)n1 ended at once.*no such configuration"):
+    # Where the machine is busy, a program does not come to its end at once.
+    ended = r"(?s)n[12] ended (at once|before it was ready):.*no such configuration"
+    with pytest.raises(EnvironmentFailed, match=ended):
         asyncio.run(story())
     assert leftovers(folder.path) == []
 
@@ -535,7 +537,9 @@ def test_a_node_that_never_gets_ready_is_named(echo, folder, leftovers):
         finally:
             await cluster.destroy()
 
-    with pytest.raises(EnvironmentFailed, match=r"(?s)n1 did not get ready in time.*thinking"):
+    with pytest.raises(
+        EnvironmentFailed, match=r"(?s)n1 did not get ready in time: is_ready raised Conn.*thinking"
+    ):
         asyncio.run(story())
     assert leftovers(folder.path) == []
 

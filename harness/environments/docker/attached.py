@@ -90,6 +90,7 @@ class AttachedCluster(DockerCluster):
     async def start_all(self) -> None:
         """They run. From now on they are watched, and links can be cut."""
         assert self._packets is not None, "attaching takes the right to enter namespaces"
+        self._in_background(self._engine.watch(self._failure.note))
         await self._packets.start()
         for node in self._nodes.values():
             await self._join(node, await self._inspect(node))

@@ -23,7 +23,7 @@ from typing import Any
 
 from harness.environments.clocks import Clocks
 from harness.environments.disks.disks import Disks, DiskVerbs, ThisHost
-from harness.environments.docker.engine import Engine, EngineRefused
+from harness.environments.docker.engine import Engine, EngineRefused, EngineSilent
 from harness.environments.docker.freezer import is_frozen
 from harness.environments.docker.network import Addressed
 from harness.environments.docker.node import CLOCK_FILE, DATA, GATE, LOG, Node
@@ -215,6 +215,7 @@ class DockerCluster(LinkVerbs, NameVerbs, DiskVerbs, RealTimeCluster, LacksSimul
     async def start_all(self) -> None:
         """Start every container and its program, but for those that join later. Raises EnvironmentFailed with the last
         log lines of one that ends."""
+        self._in_background(self._engine.watch(self._failure.note))
         if self._packets is not None:
             await self._packets.start()
         await _all(self._start(node) for node in self._first)
@@ -693,7 +694,12 @@ class DockerCluster(LinkVerbs, NameVerbs, DiskVerbs, RealTimeCluster, LacksSimul
             if self._packets is not None:
                 await self._packets.end()
             await self.disks.before_end()
-            await self._engine.remove_run(self._run_key)
+            try:
+                await self._engine.remove_run(self._run_key)
+            except EngineSilent as error:
+                raise EnvironmentFailed(
+                    f"{error}; then harness heal {self._folder} removes the rest"
+                ) from error
             await self.disks.end()
             for entry in self.ledger.open_entries:
                 self.ledger.done(entry)

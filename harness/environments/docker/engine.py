@@ -28,6 +28,9 @@ IMAGE_LABEL = "multiraft-harness.image"
 LONGEST_REMOVAL_S = 10.0
 """How long what belongs to a run is asked to go, again and again, before its removal has failed."""
 
+PULSE_S = 1.0
+"""How often an engine is asked whether it is there, while a run lasts."""
+
 Answer = TypeVar("Answer")
 
 _WAY_OUT = (
@@ -43,6 +46,10 @@ class EngineRefused(EnvironmentFailed):
         super().__init__(f"the Docker engine refused {doing}: {said}")
         self.status = status
         self.said = said
+
+
+class EngineSilent(EnvironmentFailed):
+    """The engine no longer answers."""
 
 
 class Engine:
@@ -61,12 +68,28 @@ class Engine:
     ) -> Answer:
         """The answer of a blocking SDK function. `doing` completes the sentence "the engine refused ...".
 
-        Raises EngineRefused, or EnvironmentFailed if the engine no longer answers.
+        Raises EngineRefused, or EngineSilent if the engine no longer answers.
         """
         job = self._threads.submit(translated, doing, function, *arguments, **options)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return await asyncio.wrap_future(job)
+
+    async def watch(self, gone: Callable[[str], None]) -> None:
+        """Asks the engine whether it is there until it is not, and says so once.
+
+        Containers may outlive their engine; nothing could be done to them any more, and a run would go on without
+        faults.
+        """
+        while True:
+            try:
+                await self.call("asking whether it is there", self.api.ping)
+            except EngineSilent as error:
+                gone(str(error))
+                return
+            except EngineRefused:
+                pass  # It is there.
+            await asyncio.sleep(PULSE_S)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -84,16 +107,22 @@ class Engine:
 
 
 def translated(doing: str, function: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
-    """Calls, and turns what the SDK raises into EnvironmentFailed with the way out."""
+    """Calls, and turns what the SDK raises into EngineRefused, or EngineSilent with the way out."""
     import requests
+    import urllib3
     from docker import errors  # type: ignore[import-untyped]
 
+    silence = (
+        errors.DockerException,
+        requests.exceptions.RequestException,
+        urllib3.exceptions.HTTPError,  # In the middle of an answer, as that to a build.
+    )
     try:
         return function(*arguments, **options)
     except errors.APIError as error:
         raise EngineRefused(doing, error.status_code, str(error.explanation or error)) from error
-    except (errors.DockerException, requests.exceptions.RequestException) as error:
-        raise EnvironmentFailed(
+    except silence as error:
+        raise EngineSilent(
             f"the Docker engine no longer answers ({doing}: {_innermost(error)}). {_WAY_OUT}"
         ) from error
 

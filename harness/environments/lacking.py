@@ -27,8 +27,12 @@ NO_PACKETS = "links carry bytes here, not packets; netns and docker have them"
 NO_NAMES = "nodes are told apart by ports or by the simulated network; netns, docker and ssh have names"
 """Why simulation and loopback have no names that could fail to resolve."""
 NO_REPLACEMENT = (
-    "a new member has one address for all others, which links of loopback and simulation have not; netns, docker and "
-    "ssh can"
+    "in local each pair of nodes has a link and an address of its own, so a new member has no address that it could "
+    "tell all others; netns, docker and ssh have them"
+)
+NO_REPLACEMENT_IN_SIMULATION = (
+    "a simulated host keeps its node and what that had stored; netns, docker and ssh can, and membership:join and "
+    "membership:decommission are here"
 )
 NO_RESOURCES = "simulated nodes use neither processor nor memory"
 NO_WIPE = (

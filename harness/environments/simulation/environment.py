@@ -25,7 +25,14 @@ from harness.environments.environment import (
     name_problems,
     without_ranges,
 )
-from harness.environments.lacking import NO_NAMES, NO_PACKETS, NO_REPLACEMENT, NO_RESOURCES, NO_WIPE, all_but
+from harness.environments.lacking import (
+    NO_NAMES,
+    NO_PACKETS,
+    NO_REPLACEMENT_IN_SIMULATION,
+    NO_RESOURCES,
+    NO_WIPE,
+    all_but,
+)
 from harness.environments.simulation.cluster import HARNESS_HOST, SimulatedCluster
 from harness.environments.simulation.loop import SimulationHung
 from harness.environments.simulation.options import OPTIONS, SimulationOptions
@@ -137,7 +144,7 @@ class SimulationEnvironment:
             missing["clock"] = f"{system.name} looks at no clock"
         if not refusal:
             missing |= dict.fromkeys(("lose_bursts", "disturb"), NO_PACKETS) | {"names": NO_NAMES}
-            missing["replace"] = NO_REPLACEMENT
+            missing["replace"] = NO_REPLACEMENT_IN_SIMULATION
             missing |= dict.fromkeys(("wipe", "truncate"), NO_WIPE)
             missing |= dict.fromkeys(("limit_cpu", "exhaust_memory", "limit_memory"), NO_RESOURCES)
         if "memory-only" in system.supports and not refusal:

@@ -57,7 +57,11 @@ TOO_LITTLE_GROWTH = "adds lost between reads"
 NO_STEP = "reads that no order explains"
 
 _MOST_BITS: Final = 1 << 14
-"""The widest range of sums that is looked at sum by sum."""
+"""The widest range of sums that is looked at sum by sum, a bit each."""
+_MOST_SUMS: Final = 512
+"""In a wider range, how many different sums are looked at."""
+_MOST_SUMMED: Final = 20_000_000
+"""How many of these are made in all."""
 
 
 @dataclass(frozen=True)
@@ -456,7 +460,8 @@ def _impossible(
     """Of the reads asked for, those whose value no subset of open adds gives at any of their moments, with the adds
     that were open; and how many could not be decided.
 
-    One walk through all events. Possible sums are the bits of one integer, counted from the least. A set of open adds
+    One walk through all events. Possible sums are the bits of one integer, counted from the least, or in a wide range
+    a set, if there are few. A set of open adds
     that another one contains tells nothing new, so only the moments before an add ends, and before a read does, are
     looked at; they are kept as long as a read that had begun by then is still open.
     """
@@ -480,25 +485,34 @@ def _impossible(
     least = 0
     width = 0
     lasting: int | None = 1
-    """Sums of the crashed adds alone; None once they are too many."""
+    """Sums of the crashed adds alone; None once their range is too wide."""
+    lasting_few: frozenset[int] | None = frozenset((0,))
+    """The same as a set; None once they are too many."""
+    summed = 0
     passing: dict[int, int] = {}
     """The other open adds, by their place, with the size of the amount."""
     since: dict[int, int] = {}
     """Of the open reads, how many moments had been kept when they began, counted from the first ever."""
-    kept: list[tuple[int, int | None, int]] = []
+    kept: list[_Moment] = []
     dropped = 0
-    now: tuple[int, int | None, int] | None = None
+    now: _Moment | None = None
     impossible: list[tuple[int, list[Pair]]] = []
     undecided = 0
 
-    def moment() -> tuple[int, int | None, int]:
-        nonlocal now
+    def moment() -> _Moment:
+        nonlocal now, summed
         if now is None:
-            sums = lasting if width <= _MOST_BITS else None
-            if sums is not None:
+            if width <= _MOST_BITS and lasting is not None:
+                bits = lasting
                 for size in passing.values():
-                    sums |= sums << size
-            now = (least, sums, width)
+                    bits |= bits << size
+                now = (least, bits, width)
+            else:
+                few = lasting_few if summed < _MOST_SUMMED else None
+                for size in passing.values():
+                    few = _and_with(few, size)
+                    summed += 0 if few is None else len(few)
+                now = (least, few, width)
         return now
 
     walked = zip(kinds[order].tolist(), places[order].tolist(), strict=True)
@@ -513,8 +527,10 @@ def _impossible(
             width += size
             if not stays_open[place]:
                 passing[place] = size
-            elif lasting is not None:
-                lasting = lasting | lasting << size if width <= _MOST_BITS else None
+            else:
+                lasting_few = _and_with(lasting_few, size)
+                if lasting is not None:
+                    lasting = lasting | lasting << size if width <= _MOST_BITS else None
             now = None
         elif kind == ADDED:
             if since:
@@ -537,7 +553,7 @@ def _impossible(
                         open_question = True
                         if offset in (0, wide):
                             break
-                    elif sums >> offset & 1:
+                    elif sums >> offset & 1 if isinstance(sums, int) else offset in sums:
                         break
             else:
                 if open_question:
@@ -553,6 +569,18 @@ def _impossible(
                     del kept[:oldest]
                     dropped += oldest
     return impossible, undecided
+
+
+_Moment = tuple[int, int | frozenset[int] | None, int]
+"""The least sum at a moment, the sums of open adds beyond it, as bits or as a set, and the greatest of them."""
+
+
+def _and_with(sums: frozenset[int] | None, size: int) -> frozenset[int] | None:
+    """The sums with and without one more; None if they are too many."""
+    if sums is None:
+        return None
+    more = sums | {one + size for one in sums}
+    return more if len(more) <= _MOST_SUMS else None
 
 
 def _open_during(adds: Operations, reads: Operations, place: int) -> list[Pair]:

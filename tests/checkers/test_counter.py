@@ -61,6 +61,30 @@ def test_a_value_between_the_bounds_that_no_adds_come_to() -> None:
     assert told.did(2, "read", None, 7).judged(CounterChecker()).outcome == VALID
 
 
+@pytest.mark.parametrize("huge", [10**6, 10**18, 10**30])
+def test_sums_far_apart_are_looked_at_where_they_are_few(huge: int) -> None:
+    """Amounts of both signs, too far apart for a bit each: four crashed adds come to sixteen sums at most."""
+    for value, outcome in ((3, VALID), (huge, VALID), (huge - 1, INVALID), (2, INVALID), (-huge + 3, VALID)):
+        told = (
+            story().crashed(0, "add", huge).crashed(1, "add", -huge).crashed(2, "add", 3).crashed(3, "add", 7)
+        )
+        verdict = told.did(4, "read", None, value).judged(CounterChecker())
+        assert verdict.outcome == outcome, value
+        if outcome == INVALID:
+            assert kinds(verdict) == ["impossible sum"]
+
+
+def test_more_sums_than_can_be_looked_at_are_left_to_the_search() -> None:
+    told = story()
+    for number in range(12):
+        told.crashed(number, "add", 10**6 * 2**number + 1)
+        told.crashed(20 + number, "add", -(10**7) * 3**number)
+    assert told.did(99, "read", None, 7).judged(CounterChecker(), Limits(time_s=1)).outcome in (
+        UNKNOWN,
+        INVALID,
+    )
+
+
 def test_the_second_of_two_adds_cannot_count_without_the_first() -> None:
     """Both overlap the read, but one process made them one after the other."""
     for value, outcome in ((5, VALID), (12, VALID), (0, VALID), (7, INVALID)):

@@ -353,7 +353,7 @@ class _Reading:
         """An anomaly for the cycles of one guarantee, or of several together."""
         told: list[tuple[str, list[Pair]]] = []
         key = None
-        for cycle in cycles:
+        for cycle in (_shortened(cycle, self.operations.process) for cycle in cycles):
             steps = [self._step(step) for step in cycle]
             pairs = [
                 self.operations.pair(place)
@@ -506,6 +506,25 @@ class _Step:
     reason: str
     first: int
     second: int
+
+
+def _shortened(cycle: list[_Step], process: NDArray[np.int32]) -> list[_Step]:
+    """The cycle with one step for several of a session: who reads 1, then 2, then 3 has read 1 and then 3."""
+    steps: list[_Step] = []
+    for step in cycle:
+        last = steps[-1] if steps else None
+        if (
+            last is not None
+            and step.reason == last.reason
+            and step.reason in (MONOTONIC_READS, MONOTONIC_WRITES)
+            and process[step.first] == process[last.first]
+            and last.first < step.second
+            and last.source != step.target
+        ):
+            steps[-1] = _Step(last.source, step.target, step.reason, last.first, step.second)
+        else:
+            steps.append(step)
+    return steps
 
 
 def _joined(batches: Sequence[_Edges], nodes: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:

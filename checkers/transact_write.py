@@ -31,7 +31,7 @@ from checkers.checker import Limits
 from checkers.conclusion import Findings, Misshapen, conclude
 from checkers.operations import Operations
 from checkers.values import identity, whole_number
-from checkers.words import count, interval, shown
+from checkers.words import count, interval, shown, spelt
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Verdict
 
@@ -273,4 +273,4 @@ class _Token:
     value: Any = field(compare=False)
 
     def __repr__(self) -> str:
-        return repr(self.value)
+        return spelt(self.value)

@@ -173,7 +173,7 @@ class WatchChecker:
                 _judge_past(event, stream, known, writes, self.empty_at_start, found)
         anomalies = found.anomalies({kind: kind for kind in KINDS})
         valid = (
-            f"{count(len(streams), 'watch', 'watches')} were sent {count(events, 'event')} and "
+            f"{count(len(streams), 'watch was', 'watches were')} sent {count(events, 'event')} and "
             f"{count(bookmarks, 'bookmark')}, and all nine guarantees hold"
         )
         return conclude(self.name, anomalies, misshapen.doubts(), valid, details)

@@ -20,6 +20,11 @@ def interval(pair: Pair) -> str:
     return f"{pair.start / 1e9:.3f}–{seconds(pair.end)}"
 
 
+def allowance(time_s: float) -> str:
+    """A limit in seconds, by three digits: `19.9 s`, `3600 s`."""
+    return f"{time_s:.3g} s" if time_s < 100 else f"{time_s:.0f} s"
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     """`1 read`, `3 reads`."""
     return f"{number} {one if number == 1 else many or one + 's'}"
@@ -34,8 +39,23 @@ def listing(items: Iterable[Any], most: int = 8) -> str:
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """A value as Python writes it, cut to a length that a sentence can bear."""
+    """A value, spelt, cut to a length that a sentence can bear."""
     if isinstance(value, str | bytes) and len(value) > most:
         return f"{value[:most]!r}… ({len(value)} characters)"
-    text = repr(value)
+    text = spelt(value)
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def spelt(value: Any) -> str:
+    """A value by the names of JSON (null, true, lists, mappings); texts in quotes as Python has them."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case list() | tuple():
+            return f"[{', '.join(map(spelt, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{spelt(key)}: {spelt(item)}' for key, item in value.items())}}}"
+        case _:
+            return repr(value)

@@ -12,6 +12,7 @@ from checkers.isolation.lattice import (
     IMPLIED_ANOMALIES,
     boundary,
     implied_anomalies,
+    is_about_real_time,
     proscribed,
     ruled_out,
 )
@@ -63,9 +64,10 @@ def verdict_on(name: str, isolation: str, transactions: Transactions, found: Obs
     seen = set(found.counts)
     known = seen & IMPLIED_ANOMALIES.keys()
     wrong = seen & proscribed(isolation)
+    by_sessions = found.is_refuted and not wrong and not transactions.has_real_time
     if found.is_refuted and not wrong:
         wrong = seen
-    borders = boundary(known, [isolation] if found.is_refuted else [])
+    borders = boundary(known, [isolation] if found.is_refuted else [], timed=transactions.has_real_time)
     left_open = _models_left_open(found.undecided, known)
     details: dict[str, Any] = {
         "isolation": isolation,
@@ -96,6 +98,8 @@ def verdict_on(name: str, isolation: str, transactions: Transactions, found: Obs
             if borders.strongest_left
             else "no weaker level holds either"
         )
+        if by_sessions:
+            holds = f"sessions count at every level, as the history records no times; {holds}"
         sentence = f"not {isolation}: {types}; {holds}. {anomalies[0].sentence if anomalies else ''}".strip()
         return Verdict(INVALID, name, sentence, anomalies, details)
     doubts = list(found.doubts)
@@ -111,7 +115,7 @@ def verdict_on(name: str, isolation: str, transactions: Transactions, found: Obs
             f"nothing speaks against it, but not all that {isolation} proscribes can be seen in such a history "
             f"(levels that can be decided: {', '.join(sorted(DECIDED))})"
         )
-    if not transactions.has_real_time and any(one.endswith("-realtime") for one in proscribed(isolation)):
+    if not transactions.has_real_time and is_about_real_time(isolation):
         doubts.append(
             f"{isolation} is about real time, and the history does not record when transactions ran; "
             "strong-session-serializable is the strongest that can be asked of it"

@@ -17,25 +17,33 @@ from results.history import TYPE_CODES
 from results.transactions import FOREVER, Transactions
 
 _TYPES: Final = {code: name for name, code in TYPE_CODES.items()}
+_WIDTH: Final = 60
+"""Characters of a text or a number that a sentence shows."""
+_LIST_WIDTH: Final = 400
+"""The same of a list."""
 _SHOWN: Final = 6
 """Elements of a list that a sentence shows; the evidence has all of them."""
 
 
 def shown(value: Any) -> str:
-    """A value in a sentence: as JSON, long lists and texts shortened in the middle."""
-    if isinstance(value, int):
-        return str(value) if not isinstance(value, bool) else str(value).lower()
+    """A value in a sentence: as JSON, long lists, texts and numbers shortened in the middle."""
     if isinstance(value, list | tuple):
-        if len(value) > _SHOWN:
-            left = ", ".join(shown(item) for item in value[:2])
-            right = ", ".join(shown(item) for item in value[2 - _SHOWN :])
-            return f"[{left}, … {right}]"
-        return f"[{', '.join(map(shown, value))}]"
+        if len(value) <= _SHOWN:
+            return _cut(f"[{', '.join(map(shown, value))}]", _LIST_WIDTH)
+        left, right = value[:2], value[2 - _SHOWN :]
+        return _cut(f"[{', '.join(map(shown, left))}, … {', '.join(map(shown, right))}]", _LIST_WIDTH)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _cut(str(value), _WIDTH)
     try:
         text = msgspec.json.encode(value).decode()
     except (TypeError, ValueError):
         text = repr(value)
-    return text if len(text) <= 60 else f"{text[:28]}…{text[-28:]}"
+    return _cut(text, _WIDTH)
+
+
+def _cut(text: str, width: int) -> str:
+    half = width // 2 - 2
+    return text if len(text) <= width else f"{text[:half]}…{text[-half:]}"
 
 
 class Cast:

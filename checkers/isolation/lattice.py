@@ -318,8 +318,17 @@ class Boundary:
     """The strongest models that nothing speaks against, of those in `DECIDED`."""
 
 
-def boundary(anomalies: Iterable[str], models: Iterable[str] = ()) -> Boundary:
-    """Where these anomalies leave the models, and `models`, which are known not to hold whatever the reason."""
+def boundary(anomalies: Iterable[str], models: Iterable[str] = (), *, timed: bool = True) -> Boundary:
+    """Where these anomalies leave the models, and `models`, which are known not to hold whatever the reason. What is
+    about real time is no model that is left where times are not known."""
     out = ruled_out(anomalies) | stronger_models(models)
     lowest = weakest(out)
-    return Boundary(lowest, sorted(out.difference(lowest)), strongest(DECIDED - out))
+    left = DECIDED - out
+    if not timed:
+        left = frozenset(name for name in left if not is_about_real_time(name))
+    return Boundary(lowest, sorted(out.difference(lowest)), strongest(left))
+
+
+def is_about_real_time(model: str) -> bool:
+    """Whether real time could rule the model out."""
+    return any(anomaly.endswith("-realtime") for anomaly in proscribed(model))

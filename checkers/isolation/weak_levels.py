@@ -34,7 +34,7 @@ from checkers.isolation.predicates import without_scans
 from checkers.isolation.read_anomalies import find_read_anomalies
 from checkers.isolation.reads_from import ReadsFrom, find_reads_from
 from checkers.isolation.weak_words import Edges, Explainer
-from checkers.words import count
+from checkers.words import allowance, count
 from results.transactions import Transactions
 from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
 
@@ -274,7 +274,8 @@ def _causal(found: ReadsFrom, edges: Edges, limits: Limits, deadline: Deadline) 
             last = max(first + 1, int(np.searchsorted(readers_until, done + AT_ONCE // width)))
             if deadline.expired():
                 raise OutOfBudgetError(
-                    f"the time allowed ({limits.time_s:g} s) ran out after {begin} of {sessions} sessions; allow more"
+                    f"the time allowed ({allowance(limits.time_s)}) ran out after {begin} of {sessions} sessions; "
+                    "allow more"
                 )
             part = weak_kernel.saturate_causal(
                 sources[first:last],

@@ -11,6 +11,7 @@ time still have the order in which the harness saw them. Three rules turn a hist
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable
 from typing import Any, Final
 
@@ -90,6 +91,19 @@ def freeze(value: Any) -> Hashable:
         return NOT_A_NUMBER
     hash(value)  # Raises TypeError, with the type's name, for what cannot be compared.
     return value  # type: ignore[no-any-return]
+
+
+def thaw(value: Any) -> Any:
+    """The JSON-like value that was frozen; what was not comes back as it is."""
+    if value is TRUE or value is FALSE:
+        return value is TRUE
+    if value is NOT_A_NUMBER:
+        return math.nan
+    if not isinstance(value, tuple):
+        return value
+    if value[:1] == (MAPPING,):
+        return {key: thaw(item) for key, item in value[1:]}
+    return [thaw(item) for item in value]
 
 
 def call_of(pair: Pair, *, keyed: bool = False) -> Call:

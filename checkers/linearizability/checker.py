@@ -24,6 +24,7 @@ from checkers.linearizability.models import Model, show
 from checkers.linearizability.shapes import ANY_KEY
 from checkers.linearizability.short import ShortRegister, ValuesOfRegister
 from checkers.linearizability.zones import check_zones
+from checkers.words import count
 from results.history import History
 from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
 
@@ -144,9 +145,10 @@ class LinearizabilityChecker:
         }
         if more:
             details["further_conflicts"] = more
-        scope = f"{keys} {'key' if keys == 1 else 'keys'}, {operations} operations"
+        scope = f"{count(keys, 'key')}, {count(operations, 'operation')}"
         if wrong:
-            where = f"{len(wrong)} of {keys} keys" if self.split_by_key else "the history"
+            where = f"{len(wrong)} of {count(keys, 'key')}" if self.split_by_key else "the history"
+            where += " are" if len(wrong) > 1 else " is"
             further = len(anomalies) - 1 + more
             others = f" (and {further} more)" if further else ""
             sentence = f"{where} not linearizable: {anomalies[0].sentence}{others}"

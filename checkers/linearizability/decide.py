@@ -31,6 +31,7 @@ from checkers.linearizability.short import SHORT, ShortRegister
 from checkers.linearizability.versions import Versions, versions_of
 from checkers.linearizability.zone_columns import find_zones
 from checkers.linearizability.zones import check_zones
+from checkers.words import allowance
 
 FIRST_BUDGET: Final = 200
 BUDGET_GROWTH: Final = 10
@@ -379,4 +380,4 @@ class _Turns:
 
 def out_of_time(limits: Limits) -> str:
     """Why something is undecided when the time is over."""
-    return f"the time allowed ({limits.time_s:g} s) ran out; allow more, or use more keys or fewer processes"
+    return f"the time allowed ({allowance(limits.time_s)}) ran out; allow more, or use more keys or fewer processes"

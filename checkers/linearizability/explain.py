@@ -154,7 +154,9 @@ def open_at(call: Call, end: int) -> Call:
 
 
 def _window(calls: Sequence[Call], start: int, model: Model) -> Evidence:
-    """The history from event `start` on, from any state."""
+    """The history from the first invocation at event `start` or later, from any state: what ends before that
+    invocation is over, and not open."""
+    start = min((call.start for call in calls if call.start >= start), default=start)
     kept = []
     for call in calls:
         if call.start >= start:
@@ -262,11 +264,12 @@ class _Ties:
         self._on_anything: list[Call] = []
         """Calls that may depend on any change."""
         for call in calls:
-            footprint = model.footprint(call)
-            if footprint is None:
+            effects = model.effects(call)
+            if effects is None:
                 self._on_anything.append(call)
-            elif footprint.observes:
-                self._observers.setdefault(footprint.observed, []).append(call)
+                continue
+            for value in effects.observed:
+                self._observers.setdefault(value, []).append(call)
 
     def with_dependents(self, dropped: Sequence[Call]) -> set[int]:
         """The starts of the calls that have to go with `dropped`; empty if some of them must stay."""
@@ -278,14 +281,15 @@ class _Ties:
             call = todo.pop()
             if call.start in gone:
                 continue
-            footprint = self._model.footprint(call)
-            if footprint is None and call.f not in self._model.reads and call.type != FAIL:
+            effects = self._model.effects(call)
+            if effects is None and call.f not in self._model.reads and call.type != FAIL:
                 return set()
             gone.add(call.start)
-            if footprint is not None and footprint.writes and footprint.written not in opened:
-                opened.add(footprint.written)
-                todo += self._observers.get(footprint.written, ())
-                todo += self._on_anything
+            for value in () if effects is None else effects.written:
+                if value not in opened:
+                    opened.add(value)
+                    todo += self._observers.get(value, ())
+                    todo += self._on_anything
         return gone
 
 
@@ -457,6 +461,8 @@ class _Story:
 
     def tell(self) -> tuple[str, str, list[Call]]:
         """The kind, the sentence, and calls it mentions that are not in the evidence."""
+        if self.model.rule:
+            return NO_ORDER, f"{self._capital(self._facts(self.chosen))}. {self._no_order()}", []
         observers = []
         for call in self.chosen:
             judged = self.judged[call.start]
@@ -604,9 +610,14 @@ class _Story:
     def _no_order(self) -> str:
         before = ""
         if self.from_any_state:
-            before = f", whatever the value was before {self.seconds(min(call.pair.start for call in self.chosen))} s,"
+            what = "was there" if self.model.rule else "the value was"
+            moment = self.seconds(min(call.pair.start for call in self.chosen))
+            before = f", whatever {what} before {moment} s,"
+        rule = f", as {self.model.rule}" if self.model.rule else ""
+        if len(self.chosen) == 1:
+            return f"Nothing{before} explains that{rule}"
         order = f"No order of these {len(self.chosen)} operations that keeps to their times"
-        return f"{order}{before} explains what they saw"
+        return f"{order}{before} explains what they saw{rule}"
 
     def _facts(self, calls: Sequence[Call]) -> str:
         return ", ".join(self._did(call, short=True) for call in calls)

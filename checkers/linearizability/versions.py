@@ -25,7 +25,7 @@ from checkers.linearizability.columns import INFO_CODE, CallColumns
 from checkers.linearizability.footprints import NONE, Footprints
 from checkers.linearizability.models import AppendMap, Footprint, State
 from checkers.linearizability.models.maps import ABSENT, held
-from checkers.linearizability.models.model import NOTHING
+from checkers.linearizability.models.model import NOTHING, Effects, SequentialModel
 from checkers.linearizability.versions_kernel import ROOT, find_versions
 from results.operation import OK
 
@@ -77,6 +77,9 @@ class VersionedKey(AppendMap):
         if call.f == "get" and call.type != OK:
             return Footprint(False, None, False, None)
         return known if call.f != "put" else Footprint(False, None, True, known.written)
+
+    def effects(self, call: Call) -> Effects | None:
+        return SequentialModel.effects(self, call)
 
     def as_write(self, call: Call) -> Call:
         """An append whose own observation plays no part: a put of what it made."""

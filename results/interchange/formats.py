@@ -7,6 +7,7 @@ says of each format where it stops to fit.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def read_text(text: bytes, format: str | None = None, *, where: str = "the text"
     else:
         chosen = next((one for one in FORMATS if one.looks_like(text)), None)
     if chosen is None:
-        if not text.strip():
+        if not text.removeprefix(codecs.BOM_UTF8).strip():
             return structured.read_json(b"")
         raise HistoryError(_none_fits(text, where))
     try:

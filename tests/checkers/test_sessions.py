@@ -28,6 +28,20 @@ class Session(Story):
         return self
 
 
+def test_a_session_that_went_forward_step_by_step_is_told_in_one() -> None:
+    """It read 1 to 5, each once, and then 1 again: 1 and 5 are all that it takes."""
+    story = Session()
+    for value in range(1, 6):
+        story.write(value, value)
+    for value in (1, 2, 3, 4, 5, 1):
+        story.read(9, value)
+    verdict = story.judged(SessionGuaranteesChecker(guarantees=("monotonic reads",)))
+    assert verdict.outcome == INVALID
+    assert verdict.sentence.count("so ") == 2
+    assert "and then read 5" in verdict.sentence
+    assert "2 came before" not in verdict.sentence
+
+
 def test_monotonic_reads() -> None:
     story = Session().write(0, 1).write(1, 2).read(2, 1).read(2, 2)
     assert story.judged(CHECKER).outcome == VALID

@@ -20,6 +20,7 @@ class GrowSet(SequentialModel):
     """A set that only grows: `add` has an element, `read` answers all elements, in any order."""
 
     name = "set"
+    rule = "a read shows all that was added, and nothing else"
     reads: frozenset[str] = frozenset({"read"})
     answers = frozenset({"read"})
     shaped: frozenset[str] = frozenset({"read"})
@@ -67,6 +68,7 @@ class RemovableSet(GrowSet):
     """
 
     name = "removable-set"
+    rule = "a read shows all that was added and not removed, and nothing else"
 
     def step(self, state: State, call: Call) -> Sequence[State]:
         if call.f != "remove":
@@ -146,6 +148,7 @@ class FifoQueue(_Container):
     """
 
     name = "queue"
+    rule = "each element comes out once, the one that was put in first before the others"
     puts = frozenset({"enqueue"})
     takes = frozenset({"dequeue"})
     drains = frozenset({"drain"})
@@ -200,6 +203,7 @@ class Bag(FifoQueue):
     """A queue without an order: `dequeue` answers any element that is in it."""
 
     name = "unordered-queue"
+    rule = "each element comes out once"
 
     def drained(self, call: Call) -> tuple[Any, ...]:
         return _sorted(tuple(call.result or ()))
@@ -221,6 +225,7 @@ class Stack(_Container):
     """A stack: `push` has an element, `pop` answers the youngest one; it fails when there is none."""
 
     name = "stack"
+    rule = "each element comes out once, the one that was put in last before the others"
     puts = frozenset({"push"})
     takes = frozenset({"pop"})
     answers = frozenset({"pop"})
@@ -248,6 +253,7 @@ class PriorityQueue(_Container):
     """
 
     name = "priority-queue"
+    rule = "each element comes out once, the greatest, or the least, of those that are there"
     puts = frozenset({"insert"})
     takes = frozenset({GREATEST, LEAST})
     answers = frozenset({GREATEST, LEAST})

@@ -14,6 +14,7 @@ class Mutex(SequentialModel):
     """A lock that one holds at a time: `acquire`, `release`. Who holds it is not looked at."""
 
     name = "mutex"
+    rule = "one holds the lock at a time, and only a lock that is held is released"
     answers: frozenset[str] = frozenset()
 
     def initial_state(self) -> State:
@@ -43,6 +44,7 @@ class OwnedMutex(SequentialModel):
     """A lock that only the process that holds it can release: `acquire`, `release`."""
 
     name = "owned-mutex"
+    rule = "one process holds the lock at a time, and only that one releases it"
     answers: frozenset[str] = frozenset()
     by_process = True
 
@@ -79,6 +81,9 @@ class FencedLock(SequentialModel):
     """
 
     name = "fenced-lock"
+    rule = (
+        "one process holds the lock at a time, only that one releases it, and each hold has a greater token"
+    )
     answers = frozenset({"acquire"})
     shaped = frozenset({"acquire", "release"})
     by_process = True
@@ -156,6 +161,8 @@ class Semaphore(SequentialModel):
         if type(permits) is not int or permits < 1:
             raise ValueError(f"a semaphore has a whole number of permits, at least one, not {permits!r}")
         self.permits = permits
+        there = "there is 1 permit" if permits == 1 else f"there are {permits} permits"
+        self.rule = f"{there}, and no more are released than are held"
 
     def initial_state(self) -> State:
         return self.permits

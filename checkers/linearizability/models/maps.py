@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from checkers.linearizability.calls import Call, freeze
-from checkers.linearizability.models.model import NOTHING, SequentialModel, State, no_function, show
+from checkers.linearizability.models.model import NOTHING, Effects, SequentialModel, State, no_function, show
 from results.operation import OK
 
 ABSENT: Final = ""
@@ -39,6 +39,15 @@ class AppendMap(SequentialModel):
             case "append":
                 return (joined(state, call),)
         raise no_function(self, call)
+
+    def effects(self, call: Call) -> Effects | None:
+        """An append adds to whatever is there."""
+        match call.f:
+            case "get":
+                return Effects((held(call.result),) if call.type == OK else (), ())
+            case "put":
+                return Effects((), (held(call.argument),))
+        return None
 
     def describe(self, call: Call) -> str:
         match call.f:
@@ -101,6 +110,13 @@ class MultiRegister(SequentialModel):
         if value is None or (isinstance(value, tuple) and all(map(is_micro_operation, value))):
             return None
         return 'a transaction is a list of ["r" or "w", key, value]'
+
+    def effects(self, call: Call) -> Effects | None:
+        rows = micro_operations(self, call)
+        return Effects(
+            tuple((key, value) for kind, key, value in rows if kind in READS and call.type == OK),
+            tuple((key, value) for kind, key, value in rows if kind in WRITES),
+        )
 
     def atoms(self, call: Call) -> tuple[Hashable, ...]:
         return tuple(dict.fromkeys(key for _, key, _ in micro_operations(self, call)))

@@ -31,7 +31,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from checkers.linearizability.calls import Call
+from checkers.linearizability.calls import Call, thaw
+from checkers.words import spelt
 from results.operation import OK
 
 State = Hashable
@@ -48,6 +49,13 @@ class Footprint(NamedTuple):
     writes: bool
     written: Hashable
     """The value that the object has after; only if `writes`."""
+
+
+class Effects(NamedTuple):
+    """All that a call observes and all that it writes, of objects of several parts: each part with its value."""
+
+    observed: tuple[Hashable, ...]
+    written: tuple[Hashable, ...]
 
 
 class Model(Protocol):
@@ -87,6 +95,16 @@ class Model(Protocol):
 
     def footprint(self, call: Call) -> Footprint | None:
         """What the call observes and writes; None where that is not the whole story."""
+        ...
+
+    def effects(self, call: Call) -> Effects | None:
+        """The same where an object has several parts; None where that is not the whole story."""
+        ...
+
+    @property
+    def rule(self) -> str:
+        """What wrong histories break, as a person would say it: *one holds the lock at a time*. Empty for objects that
+        are told by their values."""
         ...
 
     def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
@@ -129,6 +147,7 @@ class SequentialModel:
     answers: frozenset[str] | None = None
     by_process: bool = False
     shaped: frozenset[str] = frozenset()
+    rule: str = ""
     splits_by_key: bool = False
     """Whether operations' values are `[key, value]` by nature, each key an object of its own."""
 
@@ -140,6 +159,15 @@ class SequentialModel:
 
     def footprint(self, call: Call) -> Footprint | None:
         return None
+
+    def effects(self, call: Call) -> Effects | None:
+        footprint = self.footprint(call)
+        if footprint is None:
+            return None
+        return Effects(
+            (footprint.observed,) if footprint.observes else (),
+            (footprint.written,) if footprint.writes else (),
+        )
 
     def possible_states(self, calls: Iterable[Call]) -> list[State] | None:
         return None
@@ -173,5 +201,5 @@ def no_function(model: Model, call: Call) -> NoFunctionError:
 
 def show(value: Any) -> str:
     """A frozen value for people, long ones cut."""
-    text = "null" if value is None else repr(value)
+    text = spelt(thaw(value))
     return text if len(text) <= 60 else text[:57] + "..."

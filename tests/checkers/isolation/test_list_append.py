@@ -101,6 +101,22 @@ def test_the_sentence_says_who_did_not_see_what():
     assert anomaly.evidence["transactions"][0]["micro_operations"] == [["r", "x", []], ["append", "y", 1]]
 
 
+@pytest.mark.parametrize(
+    "huge", [10**400, [[[list(range(9))] * 9] * 9] * 9, "m" * 10**6, {"of": "m" * 10**6}]
+)
+def test_a_sentence_bears_values_of_any_size(huge):
+    history = HistoryBuilder()
+    for value in ([1, huge], [huge, 1]):
+        history.invoke(0, "txn", [["append", "x", value[0]]])
+        history.ok(0)
+        history.invoke(0, "txn", [["r", "x", None]])
+        history.ok(0, [["r", "x", value]])
+    verdict = judged(history.done())
+    assert "incompatible-order" in verdict.details["anomaly_types"]
+    assert len(verdict.sentence) < 2500
+    assert "…" in verdict.sentence
+
+
 @pytest.mark.parametrize("seen", ["rx21", "rx2"])
 def test_what_a_transaction_appended_first_is_seen_first(seen):
     verdict = judged(f"ax1 ax2 | {seen}", "read-committed")

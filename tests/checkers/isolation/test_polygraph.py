@@ -308,6 +308,23 @@ def test_sessions_count_where_there_are_no_times():
     assert check_polygraph(transactions, SER, LIMITS).outcome == VALID
 
 
+def test_where_there_are_no_times_the_sentence_says_that_sessions_count():
+    """And no model about real time is said to be left."""
+    for level in (SER, SI):
+        verdict = RwRegisterChecker(level).check_transactions(history("x=1 | y?", "y=1 | x?"), LIMITS)
+        assert verdict.outcome == INVALID
+        assert (
+            "; sessions count at every level, as the history records no times; what may" in verdict.sentence
+        )
+        assert not [name for name in verdict.details["strongest"] if name.startswith("strong-snapshot")]
+        assert all(
+            name.startswith("strong-session") or not name.startswith("strong")
+            for name in verdict.details["strongest"]
+        )
+    verdict = RwRegisterChecker(SER).check_transactions(history("x=1 y=1", "x?1 y?"), LIMITS)
+    assert "sessions count" not in verdict.sentence, "no session has two transactions"
+
+
 def test_a_recorded_long_fork_is_no_snapshot_isolation():
     sessions = read_awdit(recorded("awdit/causal/long-fork.txt"))
     for level in UNTIMED:

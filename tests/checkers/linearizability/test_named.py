@@ -8,7 +8,7 @@ import pytest
 
 from checkers.checker import Limits
 from checkers.linearizability import LinearizabilityChecker
-from checkers.linearizability.models import CasRegister, Register
+from checkers.linearizability.models import CasRegister, Register, model_named
 from results.history import History, HistoryBuilder
 from results.verdict import INVALID, UNKNOWN, VALID, Verdict
 
@@ -285,7 +285,7 @@ def test_keys_are_objects_of_their_own() -> None:
     assert verdict.outcome == INVALID
     assert verdict.details["wrong_keys"] == ["y"]
     assert verdict.anomalies[0].key == "y"
-    assert "1 of 2 keys not linearizable: process 1 read 1 of key 'y'" in verdict.sentence
+    assert "1 of 2 keys is not linearizable: process 1 read 1 of key 'y'" in verdict.sentence
 
 
 def test_values_without_a_key_prove_nothing_where_keys_are_expected() -> None:
@@ -320,3 +320,76 @@ def test_numbers_and_truth_are_different_values() -> None:
     builder.invoke(0, "read")
     builder.ok(0, True)
     assert judge(builder.done()).outcome == INVALID
+
+
+# What other objects than registers are told by
+
+
+def of_model(name: str, *steps: tuple[str, Any, Any], **options: Any) -> Verdict:
+    """The verdict on operations one after the other, of one process: `(f, asked, answered)`."""
+    builder = HistoryBuilder()
+    for f, asked, answered in steps:
+        builder.invoke(0, f, asked)
+        builder.event(0, "ok", f, answered)
+    return LinearizabilityChecker(model_named(name, **options), split_by_key=False).check(
+        builder.done(), Limits()
+    )
+
+
+HOLD = [("acquire", None, None), ("release", None, None)]
+
+
+@pytest.mark.parametrize("name", ["mutex", "owned-mutex"])
+def test_a_second_holder_is_told_by_the_two_acquires_alone(name: str) -> None:
+    verdict = of_model(name, *HOLD * 20, HOLD[0], HOLD[0], HOLD[1])
+    assert len(verdict.anomalies[0].evidence["minimal_history"]) == 2
+    assert verdict.anomalies[0].type == "not linearizable", "a lock holds no value that could be stale"
+    assert "process 0 acquired the lock (0.082–0.083 s). No order of these 2 operations" in verdict.sentence
+    assert "holds the lock at a time" in verdict.sentence
+    assert of_model(name, *HOLD * 20, HOLD[0]).outcome == VALID
+
+
+def test_too_many_permits_are_told_with_how_many_there_are() -> None:
+    verdict = of_model("semaphore", ("acquire", 4, 4), permits=3)
+    assert (
+        "acquired 4 permits (0.000–0.001 s). Nothing explains that, as there are 3 permits"
+        in verdict.sentence
+    )
+    assert of_model("semaphore", ("acquire", 3, 3), permits=3).outcome == VALID
+
+
+def test_transactions_that_do_not_matter_are_left_out() -> None:
+    """Ten of two registers, each read; then one is old and the other new."""
+
+    def both(kind: str, x: int, y: int) -> tuple[str, Any, Any]:
+        rows = [[kind, "x", x], [kind, "y", y]]
+        return "txn", [[kind, key, None if kind == "r" else value] for kind, key, value in rows], rows
+
+    steps = [step for value in range(10) for step in (both("w", value, value), both("r", value, value))]
+    verdict = of_model("multi-register", *steps, both("r", 3, 9))
+    assert verdict.outcome == INVALID
+    assert len(verdict.anomalies[0].evidence["minimal_history"]) == 3
+    assert of_model("multi-register", *steps, both("r", 9, 9)).outcome == VALID
+
+
+def test_old_values_of_a_map_are_told_by_three_operations() -> None:
+    """Numbers are no texts that could be taken apart, so the search decides."""
+    steps = [("put", number, number) for number in range(8)]
+    verdict = of_model("kv", *steps, ("get", None, 2))
+    assert len(verdict.anomalies[0].evidence["minimal_history"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "null"),
+        ([1, [None, True]], "[1, [null, true]]"),
+        ({"a": 1, "b": [False]}, "{'a': 1, 'b': [false]}"),
+        (float("nan"), "nan"),
+        ("x", "'x'"),
+        ([], "[]"),
+    ],
+)
+def test_values_are_told_as_they_stand_in_the_history(value: Any, words: str) -> None:
+    verdict = of_model("register", ("write", 7, 7), ("read", None, value))
+    assert f"process 0 read {words} (" in verdict.sentence

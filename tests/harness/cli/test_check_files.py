@@ -247,6 +247,7 @@ def kept(value: str) -> str:
 HOSTILE = {
     "empty": ("", 3),
     "blank": (" \n\n", 3),
+    "only a byte order mark": (b"\xef\xbb\xbf \n", 3),
     "lists": (kept("[[1] [2 [3]]]"), 0),
     "long": (kept(LONG), 0),
     "not a number": (kept("##NaN"), 0),

@@ -29,7 +29,7 @@ from checkers.checker import Limits
 from checkers.conclusion import conclude
 from checkers.operations import Operations
 from checkers.values import whole_number
-from checkers.words import count, interval, listing
+from checkers.words import count, interval, listing, none_of
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Anomaly, Verdict
 
@@ -99,7 +99,9 @@ class BankChecker:
         answers = reads.answers()
         names = _usual_accounts(answers) if self._given is None else self._given
         if not len(reads) or not names:
-            sentence = f"none of {count(len(tried), 'read')} succeeded: no balance was ever seen"
+            sentence = (
+                f"{none_of(len(tried), 'read', 'succeeded')}: no balance was ever seen; one read would tell"
+            )
             return Verdict(UNKNOWN, self.name, sentence)
         total = _first_total(answers, names) if self.total is None else self.total
         judged = np.ones(len(reads), dtype=bool)

@@ -21,7 +21,7 @@ from checkers.checker import Limits
 from checkers.conclusion import Findings, Misshapen, anomaly, conclude
 from checkers.operations import FOREVER, Operations
 from checkers.values import Numbering
-from checkers.words import count, interval, shown
+from checkers.words import count, interval, none_of, shown
 from results.history import History
 from results.verdict import UNKNOWN, Anomaly, Verdict
 
@@ -90,7 +90,8 @@ class CausalReverseChecker:
                     gaps.append(_gap(reads, place, saw, writes, writer, start, end, latest))
         details = {"writes": len(writes), "reads": len(reads), "reads_that_saw_something": judged}
         if not judged and not misshapen.number:
-            sentence = f"none of {count(len(tried), 'read')} saw a value, so no order was ever seen"
+            why = none_of(len(tried), "read", "saw a value")
+            sentence = f"{why}, so no order was ever seen; reads during the writes would tell"
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         anomalies: list[Anomaly] = []
         if gaps:

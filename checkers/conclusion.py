@@ -37,9 +37,11 @@ class Misshapen:
     def doubts(self) -> list[str]:
         if not self.number:
             return []
-        verb = "is" if self.number == 1 else "are"
-        values = count(self.number, "value")
-        return [f"{values} {verb} not {self.shape}, and could not be judged ({'; '.join(self.examples)})"]
+        values = count(self.number, "value is", "values are")
+        examples = "; ".join(self.examples)
+        return [
+            f"{values} not {self.shape}, and could not be judged ({examples}); what has that shape would be"
+        ]
 
 
 class Findings:

@@ -44,7 +44,7 @@ from checkers.linearizability.models import Counter
 from checkers.operations import FOREVER, Operations
 from checkers.precedence import greatest_before
 from checkers.values import integers, whole_number
-from checkers.words import count, interval
+from checkers.words import count, interval, none_of
 from results.history import History, Pair
 from results.operation import FINAL_PHASE
 from results.verdict import UNKNOWN, VALID, Anomaly, Verdict
@@ -119,8 +119,9 @@ class CounterChecker:
             )
             return Verdict(VALID, self.name, sentence, details=details)
         if not len(reads.operations):
-            why = "; ".join(misshapen.doubts()) or f"none of {count(len(tried), 'read')} succeeded"
-            return Verdict(UNKNOWN, self.name, f"{why}: the counter was never seen", details=details)
+            why = "; ".join(misshapen.doubts()) or none_of(len(tried), "read", "succeeded")
+            sentence = f"{why}: the counter was never seen; one read would tell"
+            return Verdict(UNKNOWN, self.name, sentence, details=details)
         final = np.ones(len(reads.operations), dtype=bool)
         bounds = _bounds(adds, reads)
         if self.eventual:

@@ -36,7 +36,7 @@ from checkers.conclusion import Misshapen, anomaly, conclude
 from checkers.operations import FOREVER, Operations
 from checkers.precedence import greatest_before
 from checkers.values import Numbering, identity, whole_number
-from checkers.words import count, interval, listing, shown
+from checkers.words import count, interval, listing, none_of, shown
 from results.history import TYPE_CODES, History, Pair
 from results.operation import FAIL, OK
 from results.verdict import Anomaly, Verdict
@@ -128,7 +128,8 @@ class LogChecker:
             valid += f"; {count(number, 'message')} of {listing(unseen)} had not been polled by the end"
         doubts = record.misshapen.doubts()
         if not len(polled.by) and not doubts:
-            doubts = [f"none of {count(record.polls, 'poll')} returned a message: the log was never seen"]
+            why = none_of(record.polls, "poll", "returned a message")
+            doubts = [f"{why}: the log was never seen; polls after the sends would tell"]
         return conclude(self.name, anomalies, doubts, valid, details)
 
 

@@ -21,7 +21,7 @@ from checkers.conclusion import Findings, Misshapen, anomaly, conclude
 from checkers.isolation.orders import find_cycles, make_order, sort_topologically
 from checkers.operations import Operations
 from checkers.values import Numbering, identity
-from checkers.words import count, interval, shown
+from checkers.words import count, interval, none_of, shown
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Anomaly, Verdict
 
@@ -81,7 +81,8 @@ class LongForkChecker:
                     strange.note(kind, text, [read])
         details: dict[str, Any] = {"writes": len(writes), "reads": len(reads), "keys": len(keys.numbers)}
         if widest < 2 and not misshapen.number and not strange:
-            sentence = f"none of {count(len(tried), 'read')} saw two keys at once, so no order was ever seen"
+            why = none_of(len(tried), "read", "saw two keys at once")
+            sentence = f"{why}, so no order was ever seen; reads of several keys would tell"
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         doubts = misshapen.doubts()
         if keys.twice:

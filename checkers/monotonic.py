@@ -70,7 +70,8 @@ class MonotonicChecker:
         }
         if not len(seen.operations):
             why = "; ".join(misshapen.doubts()) or "no operation was answered"
-            return Verdict(UNKNOWN, self.name, f"{why}: no counter was ever seen", details=details)
+            sentence = f"{why}: no counter was ever seen; reads and increments that are answered would tell"
+            return Verdict(UNKNOWN, self.name, sentence, details=details)
         anomalies = [
             *self._backwards(seen, keys),
             *_duplicates(seen, keys),

@@ -29,7 +29,7 @@ from checkers.conclusion import Misshapen, anomaly, conclude
 from checkers.operations import FOREVER, Operations
 from checkers.precedence import greatest_before
 from checkers.values import Numbering
-from checkers.words import count, interval, shown
+from checkers.words import count, interval, none_of, shown
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Anomaly, Verdict
 
@@ -82,7 +82,8 @@ class QueueChecker:
             "recovered": int(np.minimum(np.maximum(out - acknowledged, 0), tried - acknowledged).sum()),
         }
         if not len(removals.value) and not misshapen.number and not empty.any():
-            sentence = f"none of {count(len(taking), 'dequeue')} took anything out or found the queue empty"
+            why = none_of(len(taking), "dequeue", "took anything out or found the queue empty")
+            sentence = f"{why}, so nothing is known of what came in; a drain in the end would tell"
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         anomalies = _surplus(enqueues, entered, tried, out, removals, values)
         anomalies += _too_early(enqueues, entered, possible, removals, values)

@@ -133,7 +133,8 @@ class SessionGuaranteesChecker:
                 found += seen.told(TOGETHER, _cycles(everything, versions, nodes))
         if not any(pairs.values()) and not anomalies and not doubts:
             sentence = (
-                "no session came back to a key that it had read or written, so nothing was promised to any"
+                "no session came back to a key that it had read or written, so nothing was promised to any; sessions "
+                "that read and write the same keys again would tell"
             )
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         idle = [name for name, number in pairs.items() if not number]

@@ -30,7 +30,7 @@ from checkers.checker import Limits
 from checkers.conclusion import Misshapen, conclude
 from checkers.operations import FOREVER, Operations
 from checkers.values import Numbering, identity
-from checkers.words import count, interval, seconds, shown
+from checkers.words import count, interval, none_of, seconds, shown
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Anomaly, Verdict
 
@@ -95,8 +95,10 @@ class SetFullChecker:
             answered = answered.where(good)
             answers = [answer for answer in answers if isinstance(answer, list | tuple)]
         if not len(answered):
-            why = "; ".join(misshapen.doubts()) or f"none of {count(len(tried), 'read')} succeeded"
-            return Verdict(UNKNOWN, self.name, f"{why}: the set was never seen")
+            why = "; ".join(misshapen.doubts()) or none_of(len(tried), "read", "succeeded")
+            return Verdict(
+                UNKNOWN, self.name, f"{why}: the set was never seen; a read after the adds would tell"
+            )
         elements = _Elements(Operations.of(history, "add"), answered, answers)
         anomalies = self._anomalies(elements)
         acknowledged = int(elements.adds.ok.sum())

@@ -31,7 +31,7 @@ from checkers.conclusion import Misshapen, anomaly, conclude
 from checkers.operations import FOREVER, Operations
 from checkers.precedence import greatest_before
 from checkers.values import Numbering, whole_number
-from checkers.words import count, interval, listing, shown
+from checkers.words import count, interval, listing, none_of, shown
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Anomaly, Verdict
 
@@ -88,8 +88,9 @@ class StalenessChecker:
             "bound_ns": self.bound_ns,
         }
         if not len(reads.operations):
-            why = "; ".join(misshapen.doubts()) or f"none of {count(len(tried), 'read')} succeeded"
-            return Verdict(UNKNOWN, self.name, f"{why}: no version was ever seen", details=details)
+            why = "; ".join(misshapen.doubts()) or none_of(len(tried), "read", "succeeded")
+            sentence = f"{why}: no version was ever seen; reads after the writes would tell"
+            return Verdict(UNKNOWN, self.name, sentence, details=details)
         doubts = misshapen.doubts()
         writer = _writers(writes, len(versions), doubts, versions)
         is_nil = np.array([pair[1] is None for pair in versions.values], dtype=bool)

@@ -31,7 +31,7 @@ from checkers.checker import Limits
 from checkers.conclusion import Findings, Misshapen, conclude
 from checkers.operations import Operations
 from checkers.values import identity, whole_number
-from checkers.words import count, interval, shown, spelt
+from checkers.words import count, interval, none_of, shown, spelt
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Verdict
 
@@ -80,7 +80,10 @@ class TransactWriteChecker:
         tried = Operations.of(history, "read")
         reads = tried.where(tried.ok)
         if not len(reads):
-            return Verdict(UNKNOWN, self.name, f"none of {count(len(tried), 'read')} succeeded")
+            sentence = (
+                f"{none_of(len(tried), 'read', 'succeeded')}: no list was ever seen; one read would tell"
+            )
+            return Verdict(UNKNOWN, self.name, sentence)
         findings = Findings()
         longest: dict[str, tuple[list[Any], Pair]] = {}
         seen: list[tuple[Pair, dict[str, list[Any]]]] = []

@@ -14,7 +14,7 @@ from checkers.checker import Limits
 from checkers.conclusion import anomaly, conclude
 from checkers.operations import Operations
 from checkers.values import number_all
-from checkers.words import count, interval, shown
+from checkers.words import count, interval, none_of, shown
 from results.history import History
 from results.verdict import UNKNOWN, Verdict
 
@@ -31,7 +31,9 @@ class UniqueIdsChecker:
         tried = Operations.of(history, "generate")
         given = tried.where(tried.ok)
         if not len(given):
-            sentence = f"none of {count(len(tried), 'request')} was given an identifier"
+            sentence = (
+                f"{none_of(len(tried), 'request', 'was given an identifier')}; two that are could collide"
+            )
             return Verdict(UNKNOWN, self.name, sentence)
         answers = given.answers()
         empty = sum(answer is None for answer in answers)

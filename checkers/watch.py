@@ -33,7 +33,7 @@ from typing import Any
 from checkers.checker import Limits
 from checkers.conclusion import Findings, Misshapen, conclude
 from checkers.values import identity, whole_number
-from checkers.words import count, interval, listing, shown
+from checkers.words import count, interval, listing, none_of, shown
 from results.history import History, Pair
 from results.operation import FAIL, OK
 from results.verdict import UNKNOWN, Verdict
@@ -162,7 +162,10 @@ class WatchChecker:
         bookmarks = sum(len(stream.bookmarks) for stream in streams)
         details = {"watches": watched, "events": events, "bookmarks": bookmarks, "writes": len(writes.pairs)}
         if not events and not bookmarks and not misshapen.number:
-            sentence = f"none of {count(watched, 'watch', 'watches')} was sent an event or a bookmark"
+            why = none_of(watched, "watch", "was sent an event or a bookmark", "watches")
+            sentence = (
+                f"{why}, so no guarantee was put to the test; a watch from the first revision on would be"
+            )
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         found = Findings()
         known = _known(writes, streams, found)

@@ -30,6 +30,11 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def none_of(number: int, one: str, did: str, many: str | None = None) -> str:
+    """`none of 3 reads succeeded`; `there was no read` to succeed."""
+    return f"none of {count(number, one, many)} {did}" if number else f"there was no {one}"
+
+
 def listing(items: Iterable[Any], most: int = 8) -> str:
     """`1, 2, 3` or, of many, `1, 2, 3 and 17 more`."""
     shown = [str(item) for item in items]

@@ -121,7 +121,8 @@ class WriteSkewChecker:
         doubts = misshapen.doubts()
         if not contested and not anomalies:
             why = "; ".join(doubts) or f"no pair of {len(pairs)} was inserted into twice"
-            return Verdict(UNKNOWN, self.name, f"{why}: nothing could collide", details=details)
+            sentence = f"{why}: nothing could collide; two inserts into one pair would tell"
+            return Verdict(UNKNOWN, self.name, sentence, details=details)
         if not happened.any() and not anomalies:
             doubts.append("no insert is known to have happened")
         valid = f"of {count(contested, 'contested pair')} none was filled by two transactions"

@@ -55,7 +55,9 @@ def emptiness(transactions: Transactions) -> str | None:
     if not ok.any():
         return f"none of {count(len(transactions), 'transaction')} is known to have committed"
     if not (transactions.known & ((transactions.kind == READ) | (transactions.kind == SCAN))).any():
-        return "no committed transaction read anything, so nothing was observed"
+        return (
+            "no committed transaction read anything, so nothing was observed; a read of each key would tell"
+        )
     return None
 
 

@@ -10,6 +10,7 @@ from checkers.isolation.cycles import Cycle
 from checkers.isolation.dependencies import PROCESS, RW, WR, WW
 from checkers.isolation.evidence import Cast, edge_as_data, order_reason, shown, told
 from checkers.isolation.list_versions import Finding, ListVersions
+from checkers.words import count
 from results.history import TYPE_CODES
 from results.transactions import APPEND, READ
 from results.verdict import Anomaly
@@ -254,9 +255,9 @@ class ListReasons:
         else:
             assert name == "lost-update", f"{name!r} is no finding"
             text = (
-                f"{one} and {other} both read {where} with the same {finding.third} elements, and then both appended "
-                f"to it ({shown(self._value(finding.first))} and {shown(self._value(finding.second))}): whichever came "
-                "second did not see the first"
+                f"{one} and {other} both read {where} with the same {count(finding.third, 'element')}, and then both "
+                f"appended to it ({shown(self._value(finding.first))} and {shown(self._value(finding.second))}): "
+                "whichever came second did not see the first"
             )
         data = cast.as_data()
         return Anomaly(

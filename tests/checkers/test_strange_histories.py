@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -185,3 +186,18 @@ def test_strings_of_a_megabyte(checker: Checker, operations: list[tuple[str, Any
             continue  # Another key, of which nothing is known.
         assert verdict.outcome == outcome, verdict.sentence[:500]
         assert len(verdict.sentence) < 5000
+
+
+@pytest.mark.parametrize(("checker", "functions"), CHECKERS, ids=lambda one: getattr(one, "name", None))
+def test_an_unknown_says_what_would_tell(checker: Checker, functions: list[str]) -> None:
+    """Where everything was tried and nothing succeeded, and where nothing was tried."""
+    builder = HistoryBuilder()
+    for f in functions:
+        builder.invoke(0, f, None)
+        builder.fail(0)
+    for history in (builder.done(), HistoryBuilder().done()):
+        verdict = checker.check(history, Limits())
+        assert verdict.outcome in (UNKNOWN, VALID)
+        assert "none of 0" not in verdict.sentence
+        if verdict.outcome == UNKNOWN:
+            assert re.search("would|could collide", verdict.sentence), verdict.sentence

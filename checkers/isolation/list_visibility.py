@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,20 +118,24 @@ def _in_component(
 
 
 def _readers(versions: ListVersions, numbers: list[int]) -> dict[int, list[int]]:
-    """Who read the appends of these transactions: from each of them to its places in lists, from each place to the next
-    one, and to whom read up to there. The place `p` of all that are in order is the number `-1 - p`."""
+    """Who of these transactions read whose appends: from each of them to the places of its appends, from each place to
+    the next one that matters here, and to whom read up to there. The place `p` of all in order is number `-1 - p`."""
     transactions, position, order_first = versions.transactions, versions.position, versions.order_first
     following: dict[int, list[int]] = {}
+    places: dict[int, set[int]] = {}
     for number in numbers:
         for one in range(int(transactions.first[number]), int(transactions.first[number + 1])):
             place, key = int(position[one]), int(transactions.key[one])
+            at = int(order_first[key]) + place
             if transactions.kind[one] == APPEND and place >= 0:
-                following.setdefault(number, []).append(-1 - int(order_first[key]) - place)
+                following.setdefault(number, []).append(-1 - at)
+                places.setdefault(key, set()).add(at)
             elif transactions.kind[one] == READ and place > 0:
-                following.setdefault(-int(order_first[key]) - place, []).append(number)
-    for key in np.unique(transactions.key[np.isin(versions.owner, numbers)]).tolist():
-        for place in range(int(order_first[key]), int(order_first[key + 1]) - 1):
-            following.setdefault(-1 - place, []).append(-2 - place)
+                following.setdefault(-at, []).append(number)
+                places.setdefault(key, set()).add(at - 1)
+    for of_key in places.values():
+        for place, later in pairwise(sorted(of_key)):
+            following.setdefault(-1 - place, []).append(-1 - later)
     return following
 
 

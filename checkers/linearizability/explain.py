@@ -154,9 +154,11 @@ def open_at(call: Call, end: int) -> Call:
 
 
 def _window(calls: Sequence[Call], start: int, model: Model) -> Evidence:
-    """The history from the first invocation at event `start` or later, from any state: what ends before that
-    invocation is over, and not open."""
-    start = min((call.start for call in calls if call.start >= start), default=start)
+    """The history from event `start` on, from any state. Of objects that are told by a rule it begins at an invocation:
+    what ended before that is over, and not open (`short_kernel.py`, which has the same for registers, does without).
+    """
+    if model.rule:
+        start = min((call.start for call in calls if call.start >= start), default=start)
     kept = []
     for call in calls:
         if call.start >= start:

@@ -115,6 +115,8 @@ class _WatchedNode:
         self.replicas.clear()
         self.absorbed.clear()
         self.pending.clear()
+        # It knows the files of the life, and they hold all that was written.
+        self.durability = BelievedSync()
 
     def catch_up(self) -> None:
         """Move the durable images to what the disk says."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.environments.simulation.cluster import SimulatedCluster
+from harness.environments.simulation.disk import SimulatedFile
 from harness.environments.simulation.environment import SimulationEnvironment
 from harness.systems.reference_db import ReferenceDatabase, ReferenceSession
 from nemesis.cluster import HealReport
@@ -91,7 +92,7 @@ def test_lives_that_were_followed_by_others_keep_no_memory(tmp_path: Path) -> No
             await client.put(f"k{number}", "v" * 1000)
         await client.close()
         gc.collect()
-        before = {kind: alive(kind) for kind in (Replica, RangeImage, RaftLog)}
+        before = {kind: alive(kind) for kind in (Replica, RangeImage, RaftLog, SimulatedFile)}
         data = alive_bytes()
         for _ in range(10):
             await cluster.kill("n2")

@@ -138,7 +138,7 @@ def keep_score_of(wanted: Wanted, runs_dir: Path) -> int:
     click.echo(f"score folder: {folder}")
     keeper = Scorekeeper(hunts, folder, jobs=jobs, clean=wanted.clean)
     ended = ""
-    broken: BrokenProcessPool | None = None
+    broken: Exception | None = None
     with _display(sys.stdout, keeper) as display:
         try:
             with _interruptible(), process_pool(jobs) as pool:
@@ -148,7 +148,12 @@ def keep_score_of(wanted: Wanted, runs_dir: Path) -> int:
         except KeyboardInterrupt:
             ended = STOPPED
         except BrokenProcessPool as error:
-            ended, broken = "a worker process ended in the middle of a run", error
+            ended = "a worker process ended in the middle of a run"
+            broken = EnvironmentFailed(f"{ended}: {error}")
+        except Exception as error:  # noqa: BLE001 - raised again once the score is written
+            ended = f"{type(error).__name__}: {error}"
+            # What was asked for has been looked at before: whatever goes wrong now is our fault.
+            broken = RuntimeError(ended) if isinstance(error, ScenarioError) else error
     score = with_facts(keeper.score(ended), command=wanted.command(), code=code_digest(), fresh=wanted.fresh)
     (folder / "score.json").write_bytes(msgspec.json.format(msgspec.json.encode(score), indent=1) + b"\n")
     (folder / "score.md").write_text(render_score(score, sheets, wanted.modes), encoding="utf-8")
@@ -159,7 +164,7 @@ def keep_score_of(wanted: Wanted, runs_dir: Path) -> int:
         click.echo(line)
     click.echo(f"score: {folder / 'score.md'}")
     if broken is not None:
-        raise EnvironmentFailed(f"{ended}: {broken}") from broken
+        raise broken
     return score.exit_code()
 
 

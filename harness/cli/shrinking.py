@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -28,7 +29,7 @@ from harness.explore.trial import TrialRequest, TrialResult, run_trial
 from harness.explore.workers import process_pool
 from harness.fingerprint import fingerprint
 from harness.scenario import ScenarioError
-from results.verdict import INVALID, VALID
+from results.verdict import INVALID, VALID, Verdict
 
 FINISHED = "nothing smaller shows it any more"
 LINE_INTERVAL_S = 5.0
@@ -133,9 +134,19 @@ def choose_target(saved: SavedRun, wanted: str | None) -> Target:
     for target in found:
         if asked in (target.type, target.checker, f"{target.checker}:{target.type}"):
             return target
+    for part in _parts_of(verdict):
+        if part.checker == asked and part.outcome == INVALID:
+            return anomalies(part)[0][0]
     raise ScenarioError(
         f"the run {saved.folder.id} has no anomaly {wanted!r}; it has {'; '.join(map(str, found))}"
     )
+
+
+def _parts_of(verdict: Verdict) -> Iterator[Verdict]:
+    """Its parts, and theirs."""
+    for part in verdict.parts:
+        yield part
+        yield from _parts_of(part)
 
 
 def starting_cases(saved: SavedRun) -> list[Case]:

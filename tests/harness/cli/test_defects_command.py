@@ -12,6 +12,7 @@ import pytest
 
 from harness.cli import hunting
 from harness.explore.trial import TrialResult
+from harness.scenario import ScenarioError
 from tests.harness.cli.conftest import Call
 from tests.harness.explore.fakes import result
 from tests.harness.explore.test_defects import Pool, blamed
@@ -89,8 +90,9 @@ def test_all_found_is_0_and_the_score_is_kept(harness: Call, pool: Pool, tmp_pat
 
 def test_one_that_is_missed_is_1(harness: Call, pool: Pool) -> None:
     words = ("--only", "late-prewrite", "--mode", "white-box", "--seeds", "1-2", "--fresh", "--no-clean")
-    code, out, _ = harness("defects", *words)
+    code, out, _ = harness("defects", *words, "--cpu", "30")
     assert code == 1
+    assert pool.limits_s == {30.0}, "no run takes longer than its hunt may"
     assert "MISSED late-prewrite (white-box): not found in 2 runs; the last one: seed 2 is valid" in out
     assert "0 of 1 found; missed: late-prewrite" in out
     assert "clean database: not run" in out
@@ -135,6 +137,23 @@ def test_a_defect_of_ones_own_is_hunted_with_what_the_command_line_says(
     score, page = score_in(tmp_path)
     assert (score["hunts"][0]["workload"], score["hunts"][0]["nemesis"]) == ("bank", "kill,pause")
     assert "my_defect:plant" in page
+
+
+def test_what_is_known_is_kept_when_making_smaller_fails(
+    harness: Call, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ScenarioError("the run has no anomaly 'registers'")
+
+    monkeypatch.setattr(hunting, "shrink_one", fails)
+    pool.outcomes = {("late-prewrite", 1): blamed(1, "bank", folder=str(tmp_path / "run"))}
+    words = ("--only", "late-prewrite", "--mode", "white-box", "--fresh", "--no-clean", "--shrink")
+    code, _, err = harness("defects", *words)
+    assert code == 4
+    assert "no anomaly 'registers'" in err
+    score, page = score_in(tmp_path)
+    assert [one["found"] for one in score["hunts"]] == [True]
+    assert "no anomaly 'registers'" in page
 
 
 def test_the_defects_are_listed(harness: Call) -> None:

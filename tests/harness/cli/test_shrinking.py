@@ -11,6 +11,7 @@ from harness.explore.reductions import Target
 from harness.explore.saved_run import load_run
 from harness.scenario import ScenarioError
 from results.run_folder import RunFolder
+from results.verdict import INVALID, VALID, Anomaly, Verdict
 from tests.harness.explore.made_up_runs import case, write_run
 from workloads.generator.recorded import encode_operations
 
@@ -84,6 +85,17 @@ def test_the_anomaly_may_be_named_by_type_by_checker_or_by_both(folder):
         assert choose_target(saved, name) == stale
     with pytest.raises(ScenarioError, match="it has linearizability: stale read"):
         choose_target(saved, "stats")
+
+
+def test_a_checker_made_of_others_stands_for_the_first_of_them_that_is_wrong(folder):
+    """Black-box hunts name the part of the verdict; what is wrong may be a part of that."""
+    stale = Verdict(INVALID, "staleness", "read too stale", [Anomaly("read too stale", "70 was old", [1])])
+    fine = Verdict(VALID, "linearizability", "one order fits")
+    both = Verdict(INVALID, "registers", "staleness: read too stale", parts=[fine, stale])
+    folder.write_verdict(Verdict(INVALID, "run", "registers: read too stale", parts=[both]))
+    assert choose_target(load_run(folder), "registers") == Target("staleness", "read too stale")
+    with pytest.raises(ScenarioError, match="it has staleness: read too stale"):
+        choose_target(load_run(folder), "linearizability")
 
 
 def test_a_simulated_run_starts_from_its_seed_a_real_one_from_its_record(folder):

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import re
-import socket
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli.db import Conversation, command, value_of, words_of
+from tests.reference_db.server.processes import free_ports
 from tests.support.processes import wait_until
 
 
@@ -104,21 +104,11 @@ def test_a_conversation() -> None:
     asyncio.run(story())
 
 
-def three_free_ports() -> int:
-    """The first of three ports in a row that nobody listens on at the moment."""
-    for first in range(20_000, 30_000, 3):
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + 3):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
-    raise AssertionError("no three free ports in a row")
-
-
 @pytest.mark.slow
 def test_the_life_of_a_cluster_for_people(tmp_path: Path) -> None:
     folder = str(tmp_path / "db")
     try:
-        metrics = three_free_ports()
+        metrics = free_ports(3)[0]
         code, output = invoke("start", "--folder", folder, "--ranges", "2", "--metrics-port", str(metrics))
         assert code == 0, output
         code, output = invoke("shell", "--folder", folder, "-c", "put k 5", "-c", "get k")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,23 +18,37 @@ from reference_db.client import Client, ClientError
 ROOT = Path(__file__).resolve().parents[3]
 
 
+_FIRST, _ENOUGH = 20_000, 10_000
+"""Below the ports that the kernel gives to whoever names none (from 32,768 on): nobody dials out from one of these."""
+_places = itertools.count(os.getpid() * 101)
+
+
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports on loopback that follow each other, that nobody listens on, and that this process was not given before."""
+    while True:
+        ports = [_FIRST + next(_places) % _ENOUGH for _ in range(count)]
+        if ports[-1] - ports[0] != count - 1:
+            continue  # Around the end.
+        sockets = [socket.socket() for _ in ports]
+        try:
+            for one, port in zip(sockets, ports, strict=True):
+                one.bind(("127.0.0.1", port))
+            return ports
+        except OSError:
+            continue
+        finally:
+            for one in sockets:
+                one.close()
 
 
 class Processes:
     """A cluster of server processes in a folder."""
 
-    def __init__(self, folder: Path, nodes: int = 3, ranges: int = 4, **more: Any) -> None:
+    def __init__(self, folder: Path, nodes: int = 3, ranges: int = 4, cores: int = 1, **more: Any) -> None:
         self.folder = folder
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
-        ports = free_ports(2 * nodes)
+        # The stores of a node listen on ports that follow each other.
+        ports = free_ports(2 * nodes * cores)[::cores]
         self.peers = {name: ("127.0.0.1", ports[at]) for at, name in enumerate(self.names)}
         self.clients = {name: ("127.0.0.1", ports[nodes + at]) for at, name in enumerate(self.names)}
         self.running: dict[str, subprocess.Popen[bytes]] = {}

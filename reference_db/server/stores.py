@@ -115,7 +115,8 @@ def end_with_parent() -> None:
     """In a store: end at once when the process that has started it is gone."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(1):
+        # Not through `sys.stdin`: its lock, held here, would abort an interpreter that ends in an orderly way.
+        while os.read(sys.stdin.fileno(), 1):
             pass
         os._exit(FAIL_STOP)
 

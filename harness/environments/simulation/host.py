@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import random
 import re
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -149,15 +150,21 @@ class Life:
     def dissolve(self) -> None:
         """The world is over: take apart what is left of its coroutines, here, where what their `finally` blocks still
         try meets nobody, and not whenever Python frees them."""
-        for remains in self.graveyard:
-            if isinstance(remains, asyncio.Task):
-                for _ in range(CLOSINGS_MOST):
-                    try:
-                        self.context.copy().run(remains.get_coro().close)
-                        break
-                    except BaseException:  # noqa: BLE001 - the last words of the dead
-                        continue
-        self.context.copy().run(self.graveyard.clear)
+        with warnings.catch_warnings():
+            # What their last words would have begun is never awaited, and nobody need hear of that.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            for remains in self.graveyard:
+                if isinstance(remains, asyncio.Task):
+                    self._close(remains)
+            self.context.copy().run(self.graveyard.clear)
+
+    def _close(self, task: asyncio.Task[Any]) -> None:
+        for _ in range(CLOSINGS_MOST):
+            try:
+                self.context.copy().run(task.get_coro().close)
+            except BaseException:  # noqa: BLE001 - the last words of the dead
+                continue
+            return
 
 
 class Host:

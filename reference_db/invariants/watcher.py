@@ -417,7 +417,8 @@ class Watcher:
         peer, other = replica.group.core.peers.progress.get(message.source), self._nodes.get(name)
         if peer is None or other is None or self._is_outdated(replica):
             return
-        theirs = other.replicas.get(replica.id)
+        # What has absorbed the range there has taken what was acknowledged with it.
+        theirs = other.replicas.get(replica.id) or other.absorbed.get(replica.id)
         if theirs is None and replica.id not in other.left:
             return
         last = 0 if theirs is None else theirs.written.last
@@ -766,6 +767,10 @@ class Watcher:
                     f"{shown_state(state)} is durable"
                 )
                 self._found.append(truth.broken("durable before promised", text, watched.name, durable.last))
+            return
+        if state.term > message.term:
+            # It has waited here while a later leader has replaced its entries: to whom it goes, it is one that was late
+            # on its way, and who led its term has had them acknowledged when they were there.
             return
         index = message.index
         term = one.written.term(index)

@@ -11,7 +11,7 @@ import pytest
 from reference_db.api import ClientMerge, ClientPut
 from reference_db.invariants import INVARIANTS, Watcher, WatcherBroken
 from reference_db.node import Node
-from reference_db.raft.messages import Entry, HardState
+from reference_db.raft.messages import Entry, HardState, Message, MessageKind
 from reference_db.storage import keys
 from reference_db.storage.engine import WriteBatch
 from reference_db.storage.raft_log import RaftLog
@@ -260,3 +260,69 @@ def test_what_a_range_had_made_durable_counts_also_where_it_was_absorbed() -> No
         await world.stop()
 
     run_virtually(story())
+
+
+def test_an_acknowledgement_of_an_earlier_term_may_be_late() -> None:
+    """What it tells of was there in its term, and has been replaced by who leads now: whether it waited here or on its
+    way is all one to whom it goes (register, seed 53). In the term that goes on it must be there."""
+
+    async def story() -> list[set[str]]:
+        watcher = Watcher()
+        world = World(seed=1, ranges=1, watcher=watcher)
+        world.start_all()
+        await some_writes(world, 3)
+        follower = next(
+            name for name, node in world.nodes.items() if not node.store.replicas[1].group.is_leader
+        )
+        watched, group = watcher._nodes[follower], world.nodes[follower].store.replicas[1].group
+        seen = []
+        for term in (group.term - 1, group.term):
+            late = Message(
+                MessageKind.APPEND_RESPONSE, 1, group.core.node_id, term, index=group.last_index + 1
+            )
+            watcher._look_at_promise(watched, 1, late)
+            seen.append({violation.name for violation in watcher._found})
+        watcher._found.clear()
+        await world.stop()
+        return seen
+
+    assert run_virtually(story()) == [set(), {"durable before promised"}]
+
+
+@pytest.mark.parametrize(("is_absorbed", "expected"), [(True, set()), (False, {"returned is empty"})])
+def test_what_a_member_acknowledged_went_with_the_range_that_another_has_absorbed(
+    is_absorbed: bool, expected: set[str]
+) -> None:
+    """A leader that hears last of a merge believes what a member that came while it led had before (bank, seed 421)."""
+
+    async def story() -> set[str]:
+        watcher = Watcher()
+        world = World(seed=1, ranges=1, watcher=watcher)
+        world.start_all()
+        await some_writes(world, 3)
+        leader = next(name for name, node in world.nodes.items() if node.store.replicas[1].group.is_leader)
+        replica = world.nodes[leader].store.replicas[1]
+        member = next(id for id, name in replica._names.items() if name != leader)
+        replica._joined[member] = 1
+        other = watcher._nodes[replica._names[member]]
+        gone = other.replicas.pop(1)
+        other.left.add(1)
+        if is_absorbed:
+            other.absorbed[1] = gone
+        answer = Message(
+            MessageKind.APPEND_RESPONSE,
+            replica.group.core.node_id,
+            member,
+            replica.group.term,
+            index=gone.written.last,
+        )
+        watcher._on_step(
+            watcher._nodes[leader], watcher._nodes[leader].replicas[1], lambda _message: None, answer
+        )
+        found = {violation.name for violation in watcher._found}
+        watcher._found.clear()
+        other.replicas[1] = gone
+        await world.stop()
+        return found
+
+    assert run_virtually(story()) == expected

@@ -596,8 +596,10 @@ class Node:
 
     async def _measure_clocks(self) -> None:
         """Ask everybody for the time. Raises ClockOffsetExceeded, which ends the node."""
-        asked = [self._measure_clock(node) for node in self._idle_ticks]
-        await asyncio.gather(*asked)
+        await asyncio.gather(*(self._measure_clock(node) for node in self._idle_ticks))
+        far = self.clock_offsets.beyond(self._monotonic_ns(), self._wall_ns())
+        # A silent node is waited for; meanwhile a clock may have been mended.
+        await asyncio.gather(*(self._measure_clock(node) for node in far))
         why = self.clock_offsets.why_stop(self._monotonic_ns(), self._wall_ns())
         if why is not None:
             if self._trace is not None:

@@ -6,7 +6,8 @@ certainly off by more than the allowed maximum from more than half of the nodes 
 nodes one whose clock jumped stops, and the two that see only it far away go on. Who hears from nobody cannot know, and
 goes on.
 
-A measurement counts for a while, unless this node's own clock was set since then: it says nothing of the clock that the
+Whoever is too far is asked once more, when all of a round have answered or been waited for, before a node stops. A
+measurement counts for a while, unless this node's own clock was set since then: it says nothing of the clock that the
 node has now. Otherwise one whose clock was mended a moment ago would stop for what it was before.
 
 Nothing that is safe rests on this (decision 1): whatever was served before is as right as ever. What a clock that is
@@ -77,12 +78,19 @@ class ClockOffsets:
             and abs(wall_ns - now_ns - found.lead_ns) <= MOST_MOVED_NS
         }
 
+    def beyond(self, now_ns: int, wall_ns: int) -> Mapping[str, Measured]:
+        """Those of `fresh` from which our clock is certainly further than is allowed."""
+        if not self._max_ns:
+            return {}
+        return {
+            peer: found
+            for peer, found in self.fresh(now_ns, wall_ns).items()
+            if found.least_ns > self._max_ns
+        }
+
     def why_stop(self, now_ns: int, wall_ns: int) -> str | None:
         """That the clock is too far from more than half of those who answered, in a sentence; None if it is not."""
-        if not self._max_ns:
-            return None
-        fresh = self.fresh(now_ns, wall_ns)
-        beyond = {peer: found for peer, found in fresh.items() if found.least_ns > self._max_ns}
+        fresh, beyond = self.fresh(now_ns, wall_ns), self.beyond(now_ns, wall_ns)
         if 2 * len(beyond) <= len(fresh):
             return None
         told = ", ".join(f"{found.offset_ns / 1e6:+.1f} ms from {peer}'s" for peer, found in beyond.items())

@@ -133,6 +133,29 @@ def test_nobody_stops_below_the_maximum_or_where_nobody_can_be_asked() -> None:
     run_virtually(story())
 
 
+def test_nobody_stops_for_a_clock_that_was_mended_while_another_answer_was_waited_for() -> None:
+    """n3 answers nobody, which a round waits for half an interval. By then n2's clock, wrong when it was asked, is
+    right: neither n2 nor n1, which hear from each other only, has a reason to stop."""
+
+    async def story() -> None:
+        world = await ready()
+        world.isolate("n3")
+        for _ in range(20):  # Whenever rounds begin, some of these meet one.
+            world.clock_offsets_ns["n2"] += 900 * MS
+            await asyncio.sleep(0.3)
+            world.clock_offsets_ns["n2"] -= 900 * MS
+            await asyncio.sleep(0.7)
+            assert stopped(world) == []
+        world.clock_offsets_ns["n2"] += 900 * MS
+        await asyncio.sleep(2.0)
+        assert {"n1", "n2"} & set(stopped(world)), (
+            "one that stays wrong is as far away when it is asked again"
+        )
+        await world.stop()
+
+    run_virtually(story())
+
+
 def test_without_a_maximum_nobody_measures() -> None:
     async def story() -> None:
         world = await ready(NodeOptions())

@@ -70,6 +70,7 @@ MARKS = {
     "a range was moved to its neighbour's nodes before they merged": "a merge needs both on the same nodes",
     "a move was given up": "the new replica was not caught up in time, or nobody answered",
     "a move that nobody finished was ended by the leader": "its driver died, or gave up",
+    "a move went on with a learner that was there already": "an earlier one has brought it, and did not finish",
     # Nodes.
     "a node started with what an earlier life left": "recovery from its own disk",
     "a node stalled for several ticks": "it was paused or starved",

@@ -1,8 +1,9 @@
 """Moves replicas on behalf of whoever asks, ends moves that nobody drives any more, and finds replicas that were left.
 
 A move takes the steps of `ranges.moving`, one after the other; whatever goes wrong before the new replica votes, it is
-undone. If the node that drives it dies, the range's leader does the rest: it leaves a joint configuration, and drops a
-learner that nobody has asked about for a while.
+undone. A learner that another move has brought to the same node is taken over. If the node that drives it dies, the
+range's leader does the rest: it leaves a joint configuration, and drops a learner that nobody has asked about for a
+while.
 
 A replica that was away while its range left its node hears from nobody: the others have forgotten it. So whoever hears
 no leader for some seconds looks its range up, as a client would, by its first key. The leader's answer says whether it
@@ -105,17 +106,23 @@ class Mover:
         before = await self.look_up(start, deadline)
         if before.id != range_id:
             raise Failed(BadRequest(f"range {range_id} was merged into range {before.id}"))
-        if source not in before.replicas or target in before.members:
+        is_there = target in before.learners
+        """Whether another move has brought it, and ended, or goes on still; whoever promotes it first decides."""
+        if source not in before.replicas or (target in before.members and not is_there):
             raise Failed(
                 BadRequest(
                     f"cannot move range {range_id} from {source} to {target}: its replicas are on {shown_move(before)}"
                 )
             )
-        if before.is_moving:
+        if is_there:
+            if self._trace is not None:
+                self._trace.mark("a move went on with a learner that was there already")
+        elif before.is_moving:
             raise Failed(Unavailable(f"range {range_id} is being moved already: {shown_move(before)}"))
-        refusal = await self._retire(target, before, deadline)
-        if refusal is not None:
-            raise Failed(Unavailable(f"{target} does not take a replica of range {range_id}: {refusal}"))
+        else:
+            refusal = await self._retire(target, before, deadline)
+            if refusal is not None:
+                raise Failed(Unavailable(f"{target} does not take a replica of range {range_id}: {refusal}"))
 
         def step(kind: MoveStep) -> MoveReplica:
             return MoveReplica(start, range_id, before.generation, kind, target, source)
@@ -124,7 +131,8 @@ class Mover:
             await self._step(step(MoveStep.ADD_LEARNER), deadline)
             await self._until_taken(step(MoveStep.PROMOTE), deadline)
         except Failed:
-            await self._undo(step(MoveStep.DROP_LEARNER))
+            if not is_there:
+                await self._undo(step(MoveStep.DROP_LEARNER))
             raise
         after = await self._until_taken(step(MoveStep.LEAVE), deadline)
         if source not in after.members:

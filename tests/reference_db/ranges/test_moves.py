@@ -278,6 +278,67 @@ def test_the_driver_dies_in_the_middle_and_the_leader_ends_the_move(
     run_virtually(story())
 
 
+def test_a_move_goes_on_with_the_learner_that_an_ended_one_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else could move the range to n4, or anywhere, until the leader had dropped the learner: 50 ticks."""
+
+    async def story() -> None:
+        world = await five_nodes()
+        await world.ask("n5", ClientTransfer(1, "n1"))
+        original, driver = Mover._step, world.nodes["n5"].mover
+        reached = asyncio.Event()
+
+        async def step(self: Mover, operation: Any, deadline: float) -> Any:
+            descriptor = await original(self, operation, deadline)
+            if self is driver and getattr(operation, "step", None) == MoveStep.ADD_LEARNER:
+                reached.set()
+                await asyncio.Event().wait()
+            return descriptor
+
+        monkeypatch.setattr(Mover, "_step", step)
+        asking = asyncio.ensure_future(world.ask("n5", ClientMove(1, "n2", "n4")))
+        await reached.wait()
+        world.crash("n5")
+        await asyncio.gather(asking, return_exceptions=True)
+        with pytest.raises(Refused, match="range 1 is being moved already: n1, n2, n3, learner n4"):
+            await world.ask("n1", ClientMove(1, "n3", "n5"))
+        moved = await world.ask("n1", ClientMove(1, "n3", "n4"))
+        assert sorted(moved[4]) == ["n1", "n2", "n4"], "another replica goes than the first driver wished"
+        await settled(world, ["n1", "n2", "n4"])
+        await all_there(world, "n3")
+        await ended(world)
+
+    run_virtually(story())
+
+
+def test_of_two_who_bring_one_learner_the_first_decides_which_replica_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        world = await five_nodes()
+        await world.ask("n5", ClientTransfer(1, "n1"))
+        original, slow = Mover._step, world.nodes["n5"].mover
+        reached, go_on = asyncio.Event(), asyncio.Event()
+
+        async def step(self: Mover, operation: Any, deadline: float) -> Any:
+            if self is slow and getattr(operation, "step", None) == MoveStep.PROMOTE:
+                reached.set()
+                await go_on.wait()
+            return await original(self, operation, deadline)
+
+        monkeypatch.setattr(Mover, "_step", step)
+        asking = asyncio.ensure_future(world.ask("n5", ClientMove(1, "n2", "n4"), timeout_s=2))
+        await reached.wait()
+        await world.ask("n1", ClientMove(1, "n3", "n4"))
+        go_on.set()
+        with pytest.raises(Refused):
+            await asking
+        await settled(world, ["n1", "n2", "n4"])
+        await all_there(world, "n2")
+        await ended(world)
+
+    run_virtually(story())
+
+
 def test_a_learner_that_did_not_hear_that_it_was_dropped_finds_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """It never campaigns, so it believed in the leader that had dropped it, and kept its replica for ever."""
 

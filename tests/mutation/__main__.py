@@ -1,6 +1,6 @@
 """The command line of mutation testing.
 
-    python -m tests.mutation [--only WORD] [--budget SECONDS] [--seed N] [--all] [--page PATH TESTS...]
+    python -m tests.mutation [--only WORD] [--budget SECONDS] [--seed N] [--jobs N] [--all] [--page PATH TESTS...]
 
 Tries the pages of `tests/mutation/pages.py`, a budget of seconds for each, and lists the mutants that no test notices,
 but for those of which `tests/mutation/survivors.toml` says why.
@@ -8,14 +8,16 @@ but for those of which `tests/mutation/survivors.toml` says why.
 
 import argparse
 import sys
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 
 import hypothesis
 import numpy  # noqa: F401 - imported once, before the processes are forked.
 import pytest  # noqa: F401
 
 from tests.mutation.pages import PAGES
-from tests.mutation.runner import PROFILE, run_page
+from tests.mutation.runner import Result, run_page
+from tests.mutation.stage import PROFILE
 from tests.mutation.survivors import excused
 
 
@@ -24,10 +26,11 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", default=[], help="pages whose path contains this; repeatable"
     )
-    parser.add_argument("--budget", type=float, default=120.0, help="seconds for each page")
+    parser.add_argument("--budget", type=float, default=120.0, help="seconds of processor time for each page")
     parser.add_argument(
         "--seed", type=int, default=0, help="decides which mutants are tried if not all can be"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="pages tried at a time")
     parser.add_argument("--all", action="store_true", help="also those that are known to survive")
     parser.add_argument("--page", nargs="+", metavar=("PATH", "TESTS"), help="a page and its tests")
     asked = parser.parse_args()
@@ -43,17 +46,39 @@ def main() -> int:
         ],  # The smallest example is of no use here.
     )
     pages = {asked.page[0]: (tuple(asked.page[1:]),)} if asked.page else PAGES
-    for page, stages in pages.items():
-        if asked.only and not any(word in page for word in asked.only):
-            continue
-        known = frozenset() if asked.all else excused(page)
-        result = run_page(page, stages, asked.budget, asked.seed, known, partial(print, flush=True))
-        print(
-            f"{page}: {result.tried} of {result.found} mutants tried, {len(result.survivors)} survive; "
-            f"{result.excused} are known to",
-            flush=True,
-        )
-    return 0
+    chosen = [page for page in pages if not asked.only or any(word in page for word in asked.only)]
+    with ProcessPoolExecutor(asked.jobs, mp_context=get_context("fork")) as workers:
+        running = {
+            workers.submit(
+                run_page,
+                page,
+                pages[page],
+                asked.budget,
+                asked.seed,
+                frozenset() if asked.all else excused(page),
+            ): page
+            for page in chosen
+        }
+        failed = 0
+        for done in as_completed(running):
+            if (error := done.exception()) is not None:
+                failed += 1
+                print(f"{running[done]} could not be tried: {error}", flush=True)
+            else:
+                _tell(running[done], done.result())
+    return 1 if failed else 0
+
+
+def _tell(page: str, result: Result) -> None:
+    for place in result.survivors:
+        reached = "is not reached" if place in result.not_reached else "survives"
+        print(f"  {page}:{place.line} {reached}: {place.name}")
+    noticed = ", ".join(f"{number} {how}" for how, number in sorted(result.noticed.items()))
+    print(
+        f"{page}: {result.tried} of {result.found} mutants tried, {len(result.survivors)} survive; "
+        f"{result.excused} are known to ({noticed})",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 from tests.mutation.mutants import mutant_at, places
 from tests.mutation.pages import PAGES, WITHOUT
-from tests.mutation.runner import ROOT
+from tests.mutation.stage import ROOT
 from tests.mutation.survivors import REASONS, survivors
 
 PAGE = '''"""A page about limits and their sums."""

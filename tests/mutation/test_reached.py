@@ -1,0 +1,130 @@
+"""What a test reaches decides which mutants it is tried on: a place belongs to its statement and its function."""
+
+import ast
+
+import pytest
+
+from tests.mutation.mutants import places
+from tests.mutation.pages import PAGES
+from tests.mutation.reached import NOTES, function_at, statement_at, statements, with_notes
+from tests.mutation.stage import FAILED, PASSED, ROOT, Stage
+
+PAGE = '''"""A page with limits."""
+
+from __future__ import annotations
+
+LIMIT = 10
+
+
+class Range:
+    """Of values."""
+
+    least = 1
+
+    def within(self, value: int, most: int = 9) -> bool:
+        """Whether it is."""
+        if value < self.least:
+            return 0 > 1
+        elif value == 7:
+            return 2 == 2
+
+        def below() -> bool:
+            return value <= most
+
+        return below()
+'''
+
+
+def reached(*values: int) -> list[str]:
+    """The statements that are reached by import and then by these calls."""
+    notes = bytearray(100)
+    space = {NOTES: notes, "__name__": "page"}
+    exec(with_notes(PAGE), space)
+    imported = bytes(notes)
+    for value in values:
+        space["Range"]().within(value)
+    tree = ast.parse(PAGE)
+    lines = PAGE.splitlines()
+    return [
+        lines[_node(tree, path).lineno - 1].strip()
+        for path, number in statements(tree).items()
+        if notes[number] and not imported[number]
+    ]
+
+
+def _node(tree, path):
+    for field, place in path:
+        value = getattr(tree, field)
+        tree = value if place is None else value[place]
+    return tree
+
+
+def test_what_is_reached():
+    assert reached() == []
+    assert reached(0) == ["if value < self.least:", "return 0 > 1"]
+    assert reached(7) == ["if value < self.least:", "elif value == 7:", "return 2 == 2"]
+    assert reached(8)[-3:] == ["def below() -> bool:", "return value <= most", "return below()"]
+
+
+def test_a_place_belongs_to_its_statement_and_to_the_outermost_function():
+    tree = ast.parse(PAGE)
+    numbers = statements(tree)
+    found = {
+        place.name: (statement_at(place.path, numbers), function_at(tree, place.path))
+        for place in places(PAGE)
+    }
+    within = ("Range.within", 0)
+    by_number = {number: _node(tree, path).lineno for path, number in numbers.items()}
+    assert {name: (by_number[statement], function) for name, (statement, function) in found.items()} == {
+        "LIMIT = 10 | 10 -> 11": (5, None),
+        "Range | least = 1 | 1 -> 2": (11, None),
+        "Range.within | def within(self, value: int, most: int=9) -> bool: | 9 -> 10": (13, None),
+        "Range.within | if value < self.least: -> if False:": (15, within),
+        "Range.within | if value < self.least: -> if True:": (15, within),
+        "Range.within | if value < self.least: | value < self.least -> value <= self.least": (15, within),
+        "Range.within | return 0 > 1 | 0 > 1 -> 0 >= 1": (16, within),
+        "Range.within | return 0 > 1 | 0 -> 1": (16, within),
+        "Range.within | return 0 > 1 | 1 -> 2": (16, within),
+        "Range.within | if value == 7: -> if False:": (17, within),
+        "Range.within | if value == 7: -> if True:": (17, within),
+        "Range.within | if value == 7: | value == 7 -> value != 7": (17, within),
+        "Range.within | if value == 7: | 7 -> 8": (17, within),
+        "Range.within | return 2 == 2 | 2 == 2 -> 2 != 2": (18, within),
+        "Range.within | return 2 == 2 | 2 -> 3": (18, within),
+        "Range.within | return 2 == 2 | 2 -> 3 | 2": (18, within),
+        "Range.within.below | return value <= most | value <= most -> value < most": (21, within),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_can_be_run_with_notes(page):
+    source = (ROOT / page).read_text()
+    compile(with_notes(source), page, "exec")
+    tree = ast.parse(source)
+    numbers = statements(tree)
+    for place in places(source):
+        statement_at(place.path, numbers)
+        function_at(tree, place.path)
+
+
+@pytest.mark.slow
+def test_a_changed_function_is_noticed_by_the_tests_that_reach_it_and_a_changed_table_by_all():
+    page = "checkers/unique_ids.py"
+    source = (ROOT / page).read_text()
+    tree = ast.parse(source)
+    numbers = statements(tree)
+    place = next(place for place in places(source) if function_at(tree, place.path) is not None)
+    statement, function = statement_at(place.path, numbers), function_at(tree, place.path)
+    stage = Stage(page, source, ("tests/checkers/test_unique_ids.py",))
+    try:
+        assert stage.reached.by(statement)
+        assert stage.notices(source, statement, function) == PASSED
+        broken = source.replace("def check(", "def checks(")
+        assert stage.notices(broken, statement, None) == FAILED
+        broken = source.replace("again[", "no_such_name[")
+        assert broken != source
+        assert stage.notices(broken, statement, function) == FAILED
+        nowhere = max(numbers.values()) + 1
+        assert stage.notices(broken, nowhere, function) == PASSED
+    finally:
+        stage.close()

@@ -75,11 +75,21 @@ def test_read_your_writes() -> None:
     assert kinds(Session().write(0, 1).read(0, None).judged(CHECKER)) == ["read your writes violated"]
     assert Session().write(1, 2).write(0, 1).read(0, 2).judged(CHECKER).outcome == VALID
     swapped = Session().write(1, 2).write(0, 1).read(0, 2).read(1, 1)
-    assert kinds(swapped.judged(CHECKER)) == ["read your writes violated"]
+    verdict = swapped.judged(CHECKER)
+    assert kinds(verdict) == ["read your writes violated"]
+    assert "process 0 wrote 1 (0.002–0.003 s) and then read 2" in verdict.sentence
     in_order_of_time = SessionGuaranteesChecker(real_time=True)
     assert kinds(Session().write(1, 2).write(0, 1).read(0, 2).judged(in_order_of_time)) == [
         "read your writes violated"
     ]
+
+
+def test_what_was_written_before_ones_own_newest_write() -> None:
+    """Who reads the second of two writes of its own has seen it win over the first."""
+    story = Session().write(0, 1).write(0, 2).read(0, 2).read(1, 2).read(1, 1)
+    assert story.judged(SessionGuaranteesChecker(["monotonic reads"])).outcome == VALID
+    both = SessionGuaranteesChecker(["monotonic reads", "read your writes"])
+    assert kinds(story.judged(both)) == ["session guarantees together impossible"]
 
 
 def test_an_older_write_of_ones_own() -> None:
@@ -116,6 +126,22 @@ def test_monotonic_writes() -> None:
     assert innocent.judged(SessionGuaranteesChecker(["monotonic writes"])).outcome == VALID
 
 
+def test_a_compare_and_set_that_did_not_happen_replaced_nothing() -> None:
+    """It asked for 3 in the place of 2; but 3 was written by another, before 2."""
+    story = Session().write(0, 3).write(0, 2)
+    story.failed(1, "cas", ["x", [2, 3]])
+    assert story.judged(SessionGuaranteesChecker(["monotonic writes"])).outcome == VALID
+
+
+def test_a_compare_and_set_that_changes_nothing_is_a_read() -> None:
+    story = Session().write(0, 1).did(1, "cas", ["x", [1, 1]]).read(1, 1)
+    assert story.judged(CHECKER).outcome == VALID
+    assert kinds(story.read(1, None).judged(CHECKER)) == ["monotonic reads violated"]
+    crashed = Session().write(0, 1).read(0, 1)
+    crashed.crashed(1, "cas", ["x", [2, 2]])
+    assert crashed.judged(CHECKER).outcome == VALID
+
+
 def test_writes_follow_reads() -> None:
     story = Session().write(0, 1).read(1, 1).write(1, 2)
     assert story.read(2, 1).read(2, 2).judged(CHECKER).outcome == VALID
@@ -136,6 +162,10 @@ def test_transactions_are_taken_step_by_step() -> None:
     assert story.judged(CHECKER).outcome == VALID
     story.did(1, "txn", [["r", "x", 1]])
     assert "monotonic reads violated" in kinds(story.judged(CHECKER))
+    assert (
+        Session().did(0, "txn", [["w", "x", 1], ["w", "y", 2], ["r", "x", 1]]).judged(CHECKER).outcome
+        == VALID
+    )
     early = Session()
     early.did(0, "txn", [["r", "x", 1], ["w", "x", 1]])
     assert kinds(early.judged(CHECKER)) == ["read before its write"]
@@ -150,7 +180,16 @@ def test_crashed_writes_may_be_read_and_failed_ones_may_not() -> None:
     failed.failed(0, "write", ["x", 1])
     assert kinds(failed.read(1, 1).judged(CHECKER)) == ["value of a failed write"]
     assert kinds(Session().read(1, 1).judged(CHECKER)) == ["value never written"]
-    assert kinds(Session().read(1, 1).write(0, 1).judged(CHECKER)) == ["read before its write"]
+    early = Session().read(1, 1).write(0, 1).write(0, 2).judged(CHECKER)
+    assert kinds(early) == ["read before its write"]
+    assert early.anomalies[0].operations == [0, 1, 2, 3]
+
+
+def test_a_read_that_was_not_answered_says_nothing() -> None:
+    story = Session().write(0, 1).read(0, 1)
+    story.failed(0, "read", ["x", None])
+    story.crashed(1, "read", ["x", None])
+    assert story.judged(CHECKER).outcome == VALID
 
 
 def test_keys_are_apart_and_a_single_register_has_none() -> None:

@@ -70,13 +70,10 @@ def main() -> int:
 
 
 def _tell(page: str, result: Result) -> None:
-    for place in result.survivors:
-        reached = "is not reached" if place in result.not_reached else "survives"
-        print(f"  {page}:{place.line} {reached}: {place.name}")
     noticed = ", ".join(f"{number} {how}" for how, number in sorted(result.noticed.items()))
     print(
-        f"{page}: {result.tried} of {result.found} mutants tried, {len(result.survivors)} survive; "
-        f"{result.excused} are known to ({noticed})",
+        f"{page}: {result.tried} of {result.found} mutants tried, {len(result.survivors)} survive, "
+        f"{len(result.not_reached)} of them are not reached; {result.excused} are known to ({noticed})",
         flush=True,
     )
 

@@ -64,8 +64,11 @@ def run_page(
             noticed[said] += 1
             if said == PASSED:
                 survivors.append(place)
-                if function is not None and not any(stage.reached.by(statement) for stage in tests):
+                reached = function is None or any(stage.reached.by(statement) for stage in tests)
+                if not reached:
                     not_reached.append(place)
+                how = "survives" if reached else "is not reached"
+                print(f"  {page}:{place.line} {how}: {place.name}", flush=True)
     finally:
         for stage in tests:
             stage.close()

@@ -51,6 +51,30 @@ def test_lost_means_that_somebody_went_past() -> None:
     assert kinds(two().assign("beginning").poll((1, "b")).judged(CHECKER)) == ["lost message"]
     assert kinds(two().poll((1, "b")).judged(LogChecker(start="beginning"))) == ["lost message"]
     assert two().assign("latest").poll((1, "b")).judged(LogChecker(start="beginning")).outcome == VALID
+    assert two().assign("beginning", f="subscribe").poll((1, "b")).judged(CHECKER).outcome == VALID
+
+
+def test_each_key_has_offsets_of_its_own() -> None:
+    """Where j is polled from the middle, only a consumer that was to begin with it has lost something."""
+    story = two().send("c", 0, key="j").send("d", 1, key="j")
+    both = {"k": [[0, "a"], [1, "b"]], "j": [[1, "d"]]}
+    assert story.assign("beginning").did(1, "poll", None, both).judged(CHECKER).outcome == VALID
+    assert kinds(story.did(2, "poll", None, both).judged(LogChecker(start="beginning"))) == ["lost message"]
+    story.poll((0, "c"), process=3, key="j").poll((1, "d"), process=3, key="j")
+    assert kinds(story.judged(LogChecker(start="beginning"))) == ["skipped messages"]
+    verdict = Log().send("a", 5).send("b", 3, key="j").poll((5, "a")).judged(CHECKER)
+    assert verdict.outcome == VALID
+    assert verdict.details["unseen"] == {"j": 1}
+
+
+def test_one_gap_with_a_message_that_others_found_and_one_that_nobody_found() -> None:
+    story = two().send("c", 2).send("d", 3).poll((2, "c"), process=2)
+    verdict = story.poll((0, "a")).poll((3, "d")).judged(CHECKER)
+    assert kinds(verdict) == ["skipped messages", "lost message"]
+    assert "past 2, where others found messages" in verdict.sentence
+    unplaced = Log().send("a", 0).send("b", None).send("c", 2).poll((0, "a")).poll((2, "c"))
+    assert unplaced.judged(CHECKER).outcome == VALID  # Nobody knows that b was to be between them.
+    assert unplaced.judged(CHECKER).details["unseen"] == {"k": 1}
 
 
 def test_skipped_by_one_and_seen_by_another() -> None:
@@ -83,9 +107,28 @@ def test_polls_that_go_back() -> None:
     assert failed.poll((0, "a")).judged(CHECKER).outcome == VALID
 
 
+def test_what_sets_a_consumers_positions_anew() -> None:
+    def then(f: str, asked: Any, fails: bool = True) -> list[str]:
+        story = two().assign(f="subscribe").assign().poll((1, "b"))
+        if fails:
+            story.failed(1, f, asked)
+        else:
+            story.did(1, f, asked)
+        return kinds(story.poll((0, "a")).judged(CHECKER))
+
+    assert then("txn", [["send", "k", "c"], ["poll"]]) == []
+    assert then("poll", None) == []
+    assert then("assign", ["k"], fails=False) == []
+    assert then("txn", [["send", "k", "c"]]) == ["non-monotonic poll"]
+    assert then("send", ["k", "c"]) == ["non-monotonic poll"]
+    assert then("assign", ["k"]) == ["non-monotonic poll"]
+
+
 def test_sends_out_of_order() -> None:
     verdict = Log().send("a", 1).send("b", 0).poll((0, "b"), (1, "a")).judged(CHECKER)
     assert kinds(verdict) == ["non-monotonic send"]
+    same = Log().send("a", 0).send("b", 0)
+    assert kinds(same.judged(CHECKER)) == ["inconsistent offset", "non-monotonic send"]
     other = Log().send("a", 1).send("b", 0, process=5).poll((0, "b"), (1, "a"))
     assert kinds(other.judged(CHECKER)) == ["reordered sends"]
     assert other.judged(LogChecker(real_time=False)).outcome == VALID
@@ -104,6 +147,9 @@ def test_inconsistent_and_duplicated() -> None:
     retried = Log().send("a", 0)
     retried.crashed(9, "send", ["k", "a"])
     assert retried.poll((0, "a"), (3, "a")).judged(CHECKER).outcome == VALID
+    refused = Log().send("a", 0)
+    refused.failed(9, "send", ["k", "a"])
+    assert kinds(refused.poll((0, "a"), (3, "a")).judged(CHECKER)) == ["duplicated message"]
     assert Log().send("a", 0).send("a", 0, key="j").poll((0, "a")).judged(CHECKER).outcome == VALID
 
 
@@ -113,6 +159,9 @@ def test_messages_from_nowhere() -> None:
     assert kinds(failed.poll((2, "c")).judged(CHECKER)) == ["aborted message (G1a)"]
     early = Log().poll((0, "a")).send("a", 0)
     assert kinds(early.judged(CHECKER)) == ["message before its send"]
+    again = Log()
+    again.failed(3, "send", ["k", "a"])
+    assert kinds(again.poll((0, "a")).send("a", 0).judged(CHECKER)) == ["message before its send"]
     crashed = two()
     crashed.crashed(3, "send", ["k", "c"])
     assert crashed.poll((0, "a"), (1, "b"), (2, "c")).judged(CHECKER).outcome == VALID
@@ -147,7 +196,7 @@ def test_keys_are_told_by_their_text() -> None:
     """JSON knows no other keys of mappings: key 1 is sent to, and polled as "1"."""
     story = Log()
     story.did(0, "send", [1, "a"], [1, [0, "a"]])
-    story.did(1, "poll", None, {"1": [[0, "a"]]})
+    story.did(1, "poll", None, {"1": [[0.0, "a"]]})
     assert story.judged(CHECKER).outcome == VALID
 
 
@@ -161,11 +210,13 @@ def test_what_cannot_be_judged() -> None:
         .did(1, "poll", None, [1])
         .did(1, "poll", None, {"k": [[-1, "a"]]})
     )
-    strange.did(0, "txn", [["r", "k", None]])
+    strange.did(0, "txn", [["r", "k", None]]).did(0, "txn", 5).did(0, "txn", [["poll"]], [])
+    strange.did(0, "send", ["k", "c"], "c").did(1, "assign", "k")
+    strange.did(1, "poll", None, {"k": 7}).did(1, "poll", None, {"k": [[1 << 40, "a"]]})
     strange.did(3, "crash")
     verdict = strange.judged(CHECKER)
     assert verdict.outcome == UNKNOWN
-    assert "4 values are not" in verdict.sentence
+    assert "10 values are not" in verdict.sentence
 
 
 def test_sends_contradict_each_other_whether_or_not_anybody_polls() -> None:

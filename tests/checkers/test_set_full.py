@@ -95,6 +95,29 @@ def test_an_element_that_a_later_read_lacks_for_a_while_is_stale() -> None:
     assert "went missing for a while, which is allowed" in relaxed.sentence
 
 
+def test_the_first_read_that_lacks_an_element_is_told_and_not_one_that_shows_it() -> None:
+    story = Story()
+    story.add(1)
+    for elements in ([1], [], [], [1]):
+        story.read(*elements)
+    (anomaly,) = judge(story.done()).anomalies
+    assert "is missing from the read by process 1 (0.004–0.005 s)" in anomaly.sentence
+    assert anomaly.evidence["elements"][0]["first_absent_ns"] == 4_000_000
+    assert anomaly.evidence["elements"][0]["absent_from_reads"] == 2
+
+
+def test_how_long_elements_were_invisible() -> None:
+    """1 for 8 ms, 2 for 6, 3 for 4: from the acknowledgement to the last read that lacks them."""
+    story = Story()
+    for element in (1, 2, 3):
+        story.add(element)
+    for elements in ([], [1], [2], [], [1, 2, 3]):
+        story.read(*elements)
+    verdict = judge(story.done(), linearizable=False)
+    assert verdict.outcome == VALID
+    assert verdict.details["stale_for_ms"] == {"median": 9.0, "longest": 11.0}
+
+
 def test_a_read_that_overlaps_the_add_may_lack_it() -> None:
     story = Story()
     story.invoke(0, "add", 1)
@@ -124,6 +147,8 @@ def test_an_element_that_nobody_added() -> None:
     verdict = judge(story.done())
     assert kinds(verdict) == ["element never added"]
     assert "process 1 read 7" in verdict.sentence
+    story.read(1, 7, 8)
+    assert judge(story.done()).sentence.startswith("2 elements never added: ")
 
 
 def test_an_element_whose_add_failed_must_not_show() -> None:

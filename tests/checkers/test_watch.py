@@ -66,9 +66,9 @@ def test_a_stream_that_keeps_all_guarantees() -> None:
     assert verdict.outcome == VALID, verdict.sentence
     assert three().watch({"key": "x", "revision": 2}, [X3, X4]).judged(CHECKER).outcome == VALID
     assert three().watch({"key": "x"}, [X3]).judged(CHECKER).outcome == VALID
-    assert (
-        three().watch({"start": "x", "end": "y", "revision": 1}, [X1], [X3]).judged(CHECKER).outcome == VALID
-    )
+    for asked in ({"start": "x", "end": "y"}, {"end": "y"}):
+        assert three().watch({**asked, "revision": 1}, [X1], [X3]).judged(CHECKER).outcome == VALID
+    assert three().watch({"start": "y", "revision": 1}, [Y2]).judged(CHECKER).outcome == VALID
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,24 @@ def test_a_stream_that_keeps_all_guarantees() -> None:
         (ALL, [[X1, Y2, X3, delete(4, "x", "a")]], [], "wrong previous value"),
         (ALL, [[X1, Y2, put(3, "x", "c", "a", True)]], [], "wrong is-create"),
         (ALL, [[put(1, "x", "a", None, False)]], [], "wrong is-create"),
+        (ALL, [[X1, Y2, X3, {**X4, "is_create": True}]], [], "wrong is-create"),
         (ALL, [[X1, put(2, "y", "z")]], [], "event never written"),
         (ALL, [[X1, put(2, "y", "a")]], [], "event never written"),
     ],
 )
 def test_each_guarantee_broken(asked: Any, batches: Any, bookmarks: Any, kind: str) -> None:
     assert kind in kinds(three().watch(asked, *batches, bookmarks=bookmarks).judged(CHECKER))
+
+
+def test_progress_that_came_with_a_batch_is_a_bookmark_after_it() -> None:
+    def sent(*batches: Any) -> list[str]:
+        return kinds(three().did(1, "watch", ALL, {"events": list(batches)}).judged(CHECKER))
+
+    assert sent({"events": [X1, Y2], "progress": 2}, {"events": [X3]}) == []
+    assert sent({"events": [X1]}, {"events": [Y2], "progress": 2}, [X3]) == []
+    assert sent({"events": [X1, Y2], "progress": 3}, [X3]) == ["event after its bookmark (bookmarkable)"]
+    assert sent({"events": [X1, Y2], "progress": 3}) == ["event left out (reliable)"]
+    assert sent({"progress": 2}, [X3]) == ["event left out at the start (resumable)"]
 
 
 def test_a_torn_revision() -> None:
@@ -116,6 +128,15 @@ def test_streams_that_contradict_each_other_or_a_write() -> None:
     assert "event contradicts another" in kinds(
         Watched().put(1, "x", "a").put(2, "x", "b").watch(ALL, [put(1, "x", "b")]).judged(CHECKER)
     )
+
+
+def test_what_came_after_a_contradiction_is_not_judged_by_it() -> None:
+    """Who says that the value before was b may be right."""
+    story = Watched()
+    story.crashed(7, "put", ["x", "a"])
+    story.crashed(8, "put", ["x", "b"])
+    story.put(2, "x", "c").watch(ALL, [X1]).watch(ALL, [put(1, "x", "b"), put(2, "x", "c", "b")])
+    assert kinds(story.judged(CHECKER)) == ["event contradicts another"]
 
 
 def test_what_one_stream_shows_the_other_must_show_too() -> None:
@@ -146,6 +167,35 @@ def test_a_write_of_unknown_outcome_excuses_what_it_would_explain() -> None:
     gone = Watched().put(1, "x", "a")
     gone.crashed(9, "delete", "x")
     assert gone.put(3, "x", "c").watch(ALL, [X1], [put(3, "x", "c", None)]).judged(CHECKER).outcome == VALID
+
+
+def test_a_crashed_write_that_a_stream_has_shown_excuses_nothing_else() -> None:
+    """Nobody knows when q was written, until a stream shows it at revision 1; 3 replaced what came later."""
+    story = Watched()
+    story.crashed(9, "put", ["x", "q"])
+    story.put(2, "x", "c").put(3, "x", "d").watch({"key": "x", "revision": 3}, [put(3, "x", "d", "q")])
+    assert story.judged(CHECKER).outcome == VALID
+    story.watch({"key": "x", "revision": 1}, [put(1, "x", "q"), put(2, "x", "c", "q")])
+    assert kinds(story.judged(CHECKER)) == ["wrong previous value"]
+    again = Watched()
+    again.crashed(9, "put", ["x", "q"])
+    again.put(1, "x", "q").put(2, "x", "c").put(3, "x", "d")
+    again.watch(ALL, [put(1, "x", "q"), put(2, "x", "c", "q"), put(3, "x", "d", "q")])
+    assert again.judged(CHECKER).outcome == VALID  # It was written twice, and once nobody knows when.
+
+
+def test_writes_that_were_acknowledged_without_a_revision_may_have_been_anywhere() -> None:
+    for answer in (["x", "q"], ["x", "q", None]):
+        story = Watched().did(0, "put", ["x", "q"], answer).put(1, "x", "a")
+        assert story.watch(ALL, [put(1, "x", "a", "q", False)]).judged(CHECKER).outcome == VALID
+        story.watch(ALL, [put(1, "x", "a", "p", False)])
+        assert kinds(story.judged(CHECKER)) == ["wrong previous value"]
+    strange = Watched().did(0, "put", ["x", "q"], ["x", "q", "1"]).put(1, "x", "a").watch(ALL, [X1])
+    assert "1 value is not" in strange.judged(CHECKER).sentence
+    gone = Watched().put(1, "x", "a").did(0, "delete", "x", "done").put(3, "x", "c")
+    assert gone.watch(ALL, [X1, put(3, "x", "c")]).judged(CHECKER).outcome == VALID
+    kept = Watched().put(1, "x", "a").did(0, "delete", "x", ["x", None]).put(3, "x", "c")
+    assert "wrong previous value" in kinds(kept.watch(ALL, [X1, put(3, "x", "c")]).judged(CHECKER))
 
 
 def test_events_of_failed_writes_and_fields_that_are_left_out() -> None:

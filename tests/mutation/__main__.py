@@ -11,13 +11,10 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
-import hypothesis
 import numpy  # noqa: F401 - imported once, before the processes are forked.
-import pytest  # noqa: F401
 
 from tests.mutation.pages import PAGES
 from tests.mutation.runner import Result, run_page
-from tests.mutation.stage import PROFILE
 from tests.mutation.survivors import excused
 
 
@@ -34,17 +31,6 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="also those that are known to survive")
     parser.add_argument("--page", nargs="+", metavar=("PATH", "TESTS"), help="a page and its tests")
     asked = parser.parse_args()
-    hypothesis.settings.register_profile(
-        PROFILE,
-        database=None,
-        derandomize=True,
-        deadline=None,
-        suppress_health_check=[hypothesis.HealthCheck.too_slow],
-        phases=[
-            hypothesis.Phase.explicit,
-            hypothesis.Phase.generate,
-        ],  # The smallest example is of no use here.
-    )
     pages = {asked.page[0]: (tuple(asked.page[1:]),)} if asked.page else PAGES
     chosen = [page for page in pages if not asked.only or any(word in page for word in asked.only)]
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("fork")) as workers:

@@ -33,6 +33,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import BinaryIO
 
+import hypothesis
 import pytest
 
 from tests.mutation.reached import NOTES, with_notes
@@ -50,6 +51,19 @@ MEMORY_BYTES = 4 << 30
 """What one may take: some never end and only grow."""
 PASSED, FAILED, TOO_LONG, BROKE, OTHER = "passed", "failed", "too long", "broke down", "not to be changed"
 """What became of a run; `BROKE` if its process ended before it could say so, `OTHER` if the function is not there."""
+
+
+hypothesis.settings.register_profile(
+    PROFILE,
+    database=None,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    phases=[
+        hypothesis.Phase.explicit,
+        hypothesis.Phase.generate,
+    ],  # The smallest example is of no use here.
+)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ counts as evidence is what it says of itself before and after.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from random import Random
 
@@ -61,12 +60,13 @@ class AskedOfDatabase:
         loop = asyncio.get_running_loop()
         random = Random(step.parameters.get("draw", step.id))
         give_up = loop.time() + max(step.duration_ns / 1e9, self.patience_s)
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             evidence = await self.ask_once(kind, attempt, step, plan, cluster, random)
             if evidence.took_effect or loop.time() + self.again_s >= give_up:
                 return evidence
             await asyncio.sleep(self.again_s)
-        raise AssertionError("unreachable: `count` does not end")
+            attempt += 1
 
     async def ask_once(
         self, kind: Reshaping, attempt: int, step: Step, plan: Plan, cluster: Cluster, random: Random

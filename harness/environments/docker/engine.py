@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -196,7 +195,8 @@ def remove_run(api: Any, run_key: str) -> list[str]:
     """
     gone: list[str] = []
     deadline = time.monotonic() + LONGEST_REMOVAL_S
-    for attempt in itertools.count():
+    pause_s = 0.05
+    while True:
         found = _remove_once(api, run_key)
         gone += [thing for thing, refusal in found if refusal is None]
         left = [_name(container) for container in api.containers(all=True, filters=run_filter(run_key))]
@@ -208,8 +208,8 @@ def remove_run(api: Any, run_key: str) -> list[str]:
             raise EnvironmentFailed(
                 f"could not remove {', '.join(left)} of run {run_key} within {LONGEST_REMOVAL_S} s: {refusals}"
             )
-        time.sleep(min(1.0, 0.05 * 2**attempt))
-    raise AssertionError("unreachable: `count` does not end")
+        time.sleep(pause_s)
+        pause_s = min(1.0, 2 * pause_s)
 
 
 def _remove_once(api: Any, run_key: str) -> list[tuple[str, str | None]]:

@@ -57,8 +57,6 @@ class Deciding(Reading):
         """Those that may be undecided: they are kept alive by heartbeats."""
         self._deletable: list[Transaction] = []
         """Whose records nobody needs any more."""
-        self._aborted: set[bytes] = set()
-        """Committing transactions that a heartbeat found ABORTED."""
 
     async def commit(self, open_one: OpenTransaction, deadline: float) -> None:
         """Commit a transaction that has written. Raises Failed."""

@@ -22,13 +22,10 @@ from typing import Any
 
 from reference_db.api import (
     CreateRecord,
-    IntentConflict,
     Isolation,
     Key,
-    RangeOperation,
     RangeReply,
     Transaction,
-    TransactionRetry,
     TransactionStatus,
     Unavailable,
     WriteIntent,
@@ -94,7 +91,7 @@ class PrimaryLockProtocol(Deciding):
                 "intents", parts, deadline, timestamp=start, transaction=transaction
             )
             answered = await self._each(
-                lambda operations, reply: self._prewrite_range(
+                lambda operations, reply: self._past_conflicts(
                     open_one, transaction, operations, start, deadline, reply
                 ),
                 parts,
@@ -102,7 +99,7 @@ class PrimaryLockProtocol(Deciding):
             )
             self._fault_points.reached("intents-laid")
             if is_async:
-                open_one.committed_at = commit_at = max(answered)
+                open_one.committed_at = commit_at = max(map(_locked_at, answered))
                 self._fault_points.reached("committed-in-parallel")
                 if self._trace is not None:
                     self._trace.mark("a transaction was committed by its locks")
@@ -142,29 +139,7 @@ class PrimaryLockProtocol(Deciding):
         written = {span_of(key) for key in open_one.writes}
         return all(span in written for span in open_one.reads)
 
-    async def _prewrite_range(
-        self,
-        open_one: OpenTransaction,
-        transaction: Transaction,
-        operations: tuple[RangeOperation, ...],
-        start: Timestamp,
-        deadline: float,
-        reply: RangeReply,
-    ) -> Timestamp:
-        """Go on from a range's `reply` until its locks are laid; the largest timestamp that they are answered with.
-        Raises Failed."""
-        while True:
-            match reply.error:
-                case None:
-                    return max([one.timestamp for one in reply.results if isinstance(one, Written)])
-                case IntentConflict() as conflict:
-                    if transaction.id in self._aborted:
-                        raise Failed(TransactionRetry("an older transaction needed a key", open_one.priority))
-                    cleared = await self._pusher.clear(conflict, deadline, transaction)
-                    if cleared.error is not None:
-                        raise self._failed(open_one, RangeReply(0, error=cleared.error))
-                case _:
-                    raise self._failed(open_one, reply)
-            reply = await self._router.send(
-                operations, deadline, repeatable=True, timestamp=start, transaction=transaction
-            )
+
+def _locked_at(reply: RangeReply) -> Timestamp:
+    """The largest timestamp with which a range has answered the locks that it has laid."""
+    return max([one.timestamp for one in reply.results if isinstance(one, Written)])

@@ -67,6 +67,8 @@ class Reading:
         self._spawn = spawn
         self._fault_points = fault_points if fault_points is not None else FaultPoints()
         self._trace = trace
+        self._aborted: set[bytes] = set()
+        """Committing transactions that a heartbeat found ABORTED."""
 
     async def _observe_once(self, open_one: OpenTransaction, deadline: float) -> None:
         """Before the first read: take the timestamp of all reads, with a promise if there is one. Raises Failed."""
@@ -208,29 +210,32 @@ class Reading:
         parts = [piece.operations for piece in sorted(pieces, key=lambda piece: piece.descriptor.id)]
         replies = await self._router.send_together(parts, deadline, timestamp=target, transaction=identity)
         await self._each(
-            lambda operations, reply: self._refresh_range(
+            lambda operations, reply: self._past_conflicts(
                 open_one, identity, operations, target, deadline, reply
             ),
             parts,
             replies,
         )
 
-    async def _refresh_range(
+    async def _past_conflicts(
         self,
         open_one: OpenTransaction,
         identity: Transaction,
         operations: tuple[RangeOperation, ...],
-        target: Timestamp,
+        timestamp: Timestamp,
         deadline: float,
         reply: RangeReply,
-    ) -> None:
-        """Go on from a range's `reply` until its reads hold at `target`. Raises Failed."""
+    ) -> RangeReply:
+        """Go on from a range's `reply` until no intent is in the way of what it was asked for at `timestamp`; the reply
+        then. Raises Failed."""
         pushed: tuple[Pushed, ...] = ()
         while True:
             match reply.error:
                 case None:
-                    return
+                    return reply
                 case IntentConflict() as conflict:
+                    if identity.id in self._aborted:
+                        raise Failed(TransactionRetry("an older transaction needed a key", open_one.priority))
                     cleared = await self._pusher.clear(conflict, deadline, identity, pushed)
                     if cleared.error is not None:
                         raise self._failed(open_one, RangeReply(0, error=cleared.error))
@@ -241,7 +246,7 @@ class Reading:
                 operations,
                 deadline,
                 repeatable=True,
-                timestamp=target,
+                timestamp=timestamp,
                 transaction=identity,
                 pushed=pushed,
             )

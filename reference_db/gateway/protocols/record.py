@@ -22,14 +22,10 @@ from typing import Any
 
 from reference_db.api import (
     CreateRecord,
-    IntentConflict,
     Key,
-    Pushed,
-    RangeOperation,
     RangeReply,
     RecordState,
     Transaction,
-    TransactionRetry,
     TransactionStatus,
     WriteIntent,
 )
@@ -99,13 +95,13 @@ class RecordProtocol(AtOnce):
                 "intents", parts, deadline, timestamp=start, transaction=transaction
             )
             written = await self._each(
-                lambda operations, reply: self._write_range(
+                lambda operations, reply: self._past_conflicts(
                     open_one, transaction, operations, start, deadline, reply
                 ),
                 parts,
                 replies,
             )
-            commit_at = max((start, *written))
+            commit_at = max((start, *map(_written_at, written)))
             self._fault_points.reached("intents-laid")
             if self._parallel_commit and commit_at == start:
                 self._fault_points.reached("committed-in-parallel")
@@ -146,37 +142,8 @@ class RecordProtocol(AtOnce):
         left = [key for key in written_keys if key not in set(local)]
         self._spawn(self._finish(transaction, left, TransactionStatus.COMMITTED, commit_at))
 
-    async def _write_range(
-        self,
-        open_one: OpenTransaction,
-        transaction: Transaction,
-        operations: tuple[RangeOperation, ...],
-        start: Timestamp,
-        deadline: float,
-        reply: RangeReply,
-    ) -> Timestamp:
-        """Go on from a range's `reply` until its intents are laid; returns the largest timestamp written. Raises
-        Failed."""
-        pushed: tuple[Pushed, ...] = ()
-        while True:
-            match reply.error:
-                case None:
-                    floors = [result.floor for result in reply.results if isinstance(result, RecordState)]
-                    return max((reply.timestamp, *floors))
-                case IntentConflict() as conflict:
-                    if transaction.id in self._aborted:
-                        raise Failed(TransactionRetry("an older transaction needed a key", open_one.priority))
-                    cleared = await self._pusher.clear(conflict, deadline, transaction, pushed)
-                    if cleared.error is not None:
-                        raise self._failed(open_one, RangeReply(0, error=cleared.error))
-                    pushed = cleared.pushed
-                case _:
-                    raise self._failed(open_one, reply)
-            reply = await self._router.send(
-                operations,
-                deadline,
-                repeatable=True,
-                timestamp=start,
-                transaction=transaction,
-                pushed=pushed,
-            )
+
+def _written_at(reply: RangeReply) -> Timestamp:
+    """The largest timestamp at which a range has laid intents, and below which it may not commit."""
+    floors = [result.floor for result in reply.results if isinstance(result, RecordState)]
+    return max((reply.timestamp, *floors))

@@ -169,11 +169,17 @@ OPENING = {"a": 10, "b": 10}
 
 
 def books(*events: tuple[str, Any], first: Any = OPENING, last: tuple[Any, ...]) -> Verdict:
-    """A read, transfers by process 1 (`outcome, (from, to, amount)`), and reads at the end."""
+    """A read, transfers by process 1 (`outcome, (from, to, amount)`) and reads (`"read", answer`), and reads at the
+    end."""
     builder = HistoryBuilder()
     builder.invoke(0, "read")
     builder.ok(0, first)
-    for outcome, (source, target, amount) in events:
+    for outcome, asked in events:
+        if outcome == "read":
+            builder.invoke(0, "read")
+            builder.ok(0, asked)
+            continue
+        source, target, amount = asked
         value = {"from": source, "to": target, "amount": amount}
         builder.invoke(1, "transfer", value)
         builder.event(1, outcome, "transfer", value)
@@ -209,6 +215,38 @@ def test_a_transfer_of_unknown_outcome_may_have_happened(held: int, outcome: str
     """Acknowledged is one of 1; one of 3 may have happened."""
     verdict = books(("ok", ("a", "b", 1)), ("info", ("a", "b", 3)), last=({"a": held, "b": 20 - held},))
     assert verdict.outcome == outcome
+
+
+def test_a_read_before_the_last_transfer_excuses_nobody() -> None:
+    one, other = ("ok", ("a", "b", 3)), ("ok", ("a", "b", 1))
+    seen = ("read", {"a": 7, "b": 13})
+    assert books(one, seen, other, last=({"a": 6, "b": 14},)).outcome == VALID
+    assert books(one, seen, other, last=({"a": 7, "b": 13},)).outcome == INVALID
+
+
+@pytest.mark.parametrize(
+    "strange", [("a", "z", 3), ("z", "a", 3), ("a", "b", "3"), ("a", "b", -3), ("a", "b", 1 << 40)], ids=str
+)
+def test_among_transfers_that_are_none_nothing_adds_up(strange: tuple[Any, Any, Any]) -> None:
+    lost = ("ok", ("a", "b", 3))
+    assert books(lost, ("ok", strange), last=(OPENING,)).outcome == VALID
+    assert books(lost, ("fail", strange), last=(OPENING,)).outcome == INVALID
+    assert books(lost, ("ok", ("a", "b", 0)), last=(OPENING,)).outcome == INVALID
+
+
+def test_the_transfers_of_the_accounts_that_do_not_add_up_are_named() -> None:
+    builder = HistoryBuilder()
+    held = {"a": 10, "b": 10, "c": 10, "d": 10}
+    builder.invoke(0, "read")
+    builder.ok(0, held)
+    for outcome, source, target in (("ok", "a", "b"), ("ok", "c", "d"), ("fail", "a", "b")):
+        value = {"from": source, "to": target, "amount": 3}
+        builder.invoke(1, "transfer", value)
+        builder.event(1, outcome, "transfer", value)
+    builder.invoke(0, "read")
+    builder.ok(0, {**held, "c": 7, "d": 13})
+    (anomaly,) = BankChecker(list(held), 40, opening=held).check(builder.done(), Limits()).anomalies
+    assert anomaly.operations == [2, 3, 8, 9]
 
 
 def test_one_late_read_of_an_older_state_is_no_loss() -> None:

@@ -60,6 +60,20 @@ def test_ctrl_c_asks_for_a_judgement_of_what_was_done_and_says_so():
     assert "the main phase was ended by hand after 2.1 s" in verdict.sentence
 
 
+def test_a_run_that_a_violation_was_to_end_is_as_whole_as_one_ended_by_hand():
+    by_alarm = (HARNESS, INFO, "stopped", {"by": "alarm"}, None, None)
+    verdict = judge(SERVED, drive("main", "alarm"), drive("final"), by_alarm)
+    assert verdict.outcome == VALID
+    assert "the main phase was ended by a violation after 2.1 s" in verdict.sentence
+
+
+def test_only_the_final_phase_says_who_serves_again():
+    down = [(5, INVOKE, "read", None, "n9", "main"), (5, FAIL, "read", None, None, None)]
+    nowhere = [(6, INVOKE, "read", None, None, "final"), (6, FAIL, "read", None, None, None)]
+    verdict = judge(down, nowhere, drive("main"), drive("final"))
+    assert (verdict.outcome, verdict.sentence) == (VALID, "both phases ran to their end")
+
+
 def test_whatever_else_cuts_a_run_short_leaves_it_unknown():
     by_others = (HARNESS, INFO, "stopped", {"by": "SIGTERM"}, None, None)
     assert judge(SERVED, drive("main", "interrupted"), drive("final"), by_others).outcome == UNKNOWN
@@ -71,3 +85,5 @@ def test_answers_that_made_no_sense_are_not_passed_over():
     verdict = judge(SERVED, drive("main", nonsense=3), drive("final"))
     assert verdict.outcome == UNKNOWN
     assert "3 answers in the main phase made no sense" in verdict.sentence
+    unsaid = (HARNESS, INFO, "drive", {"phase": "main", "stopped": None}, None, None)
+    assert judge(SERVED, unsaid, drive("final")).outcome == VALID

@@ -67,6 +67,26 @@ def test_each_key_has_offsets_of_its_own() -> None:
     assert verdict.details["unseen"] == {"j": 1}
 
 
+def test_a_consumer_from_the_beginning_that_passed_over_what_others_found() -> None:
+    verdict = two().poll((0, "a"), (1, "b"), process=2).assign("beginning").poll((1, "b")).judged(CHECKER)
+    assert kinds(verdict) == ["skipped messages"]
+    assert "was to poll key 'k' from the beginning, but its first was offset 1" in verdict.sentence
+    assert verdict.anomalies[0].operations == [0, 1, 8, 9]
+
+
+def test_what_comes_after_a_gap_is_not_lost() -> None:
+    """b and d are passed over; nobody came as far as f."""
+    story = two()
+    for offset, value in enumerate("cdef", 2):
+        story.send(value, offset)
+    story.poll((0, "a"), process=1).poll((2, "c"), process=1)
+    verdict = story.poll((0, "a"), process=2).poll((4, "e"), process=2).judged(CHECKER)
+    assert kinds(verdict) == ["skipped messages", "lost message"]
+    lost = verdict.anomalies[1]
+    assert (lost.evidence["count"], lost.key) == (2, "k")
+    assert verdict.details["unseen"] == {"k": 1}
+
+
 def test_one_gap_with_a_message_that_others_found_and_one_that_nobody_found() -> None:
     story = two().send("c", 2).send("d", 3).poll((2, "c"), process=2)
     verdict = story.poll((0, "a")).poll((3, "d")).judged(CHECKER)
@@ -117,16 +137,24 @@ def test_what_sets_a_consumers_positions_anew() -> None:
         return kinds(story.poll((0, "a")).judged(CHECKER))
 
     assert then("txn", [["send", "k", "c"], ["poll"]]) == []
+    assert then("txn", [["poll", ["k"]]]) == []
     assert then("poll", None) == []
     assert then("assign", ["k"], fails=False) == []
     assert then("txn", [["send", "k", "c"]]) == ["non-monotonic poll"]
     assert then("send", ["k", "c"]) == ["non-monotonic poll"]
     assert then("assign", ["k"]) == ["non-monotonic poll"]
+    refused = two().poll((0, "a"))
+    refused.failed(1, "assign", ["k"])
+    assert refused.poll((1, "b")).judged(CHECKER).outcome == VALID
 
 
 def test_sends_out_of_order() -> None:
     verdict = Log().send("a", 1).send("b", 0).poll((0, "b"), (1, "a")).judged(CHECKER)
     assert kinds(verdict) == ["non-monotonic send"]
+    told = "process 0 sent 'a' to offset 1 of key 'k' (0.000–0.001 s), and then process 0 'b' to offset 0"
+    assert told in verdict.sentence
+    three = Log().send("a", 0, process=5).send("b", 5, process=6).send("c", 3, process=7)
+    assert kinds(three.judged(CHECKER)) == ["reordered sends"]
     same = Log().send("a", 0).send("b", 0)
     assert kinds(same.judged(CHECKER)) == ["inconsistent offset", "non-monotonic send"]
     other = Log().send("a", 1).send("b", 0, process=5).poll((0, "b"), (1, "a"))
@@ -143,7 +171,12 @@ def test_inconsistent_and_duplicated() -> None:
     verdict = two().poll((0, "a"), (1, "x")).judged(CHECKER)
     assert "inconsistent offset" in kinds(verdict)
     assert "message never sent" in kinds(verdict)
-    assert kinds(Log().send("a", 0).poll((0, "a"), (3, "a")).judged(CHECKER)) == ["duplicated message"]
+    told = "offset 1 of key 'k' holds 'b', sent by process 0 (0.002–0.003 s); and 'x', polled by process 1"
+    assert told in verdict.sentence
+    assert "process 1 polled 'x' from key 'k' (0.004–0.005 s), which nobody sent" in verdict.sentence
+    verdict = Log().send("a", 0).send("b", 1).poll((0, "a"), (1, "b"), (3, "a")).judged(CHECKER)
+    assert kinds(verdict) == ["duplicated message"]
+    assert "'a' was sent to key 'k' 1 time, but is there at offsets 0, 3" in verdict.sentence
     retried = Log().send("a", 0)
     retried.crashed(9, "send", ["k", "a"])
     assert retried.poll((0, "a"), (3, "a")).judged(CHECKER).outcome == VALID
@@ -156,9 +189,12 @@ def test_inconsistent_and_duplicated() -> None:
 def test_messages_from_nowhere() -> None:
     failed = two()
     failed.failed(3, "send", ["k", "c"])
-    assert kinds(failed.poll((2, "c")).judged(CHECKER)) == ["aborted message (G1a)"]
+    verdict = failed.poll((2, "c")).judged(CHECKER)
+    assert kinds(verdict) == ["aborted message (G1a)"]
+    assert "but process 3's send of it (0.004–0.005 s) had failed" in verdict.sentence
     early = Log().poll((0, "a")).send("a", 0)
     assert kinds(early.judged(CHECKER)) == ["message before its send"]
+    assert "before process 0 began to send it (0.002–0.003 s)" in early.judged(CHECKER).sentence
     again = Log()
     again.failed(3, "send", ["k", "a"])
     assert kinds(again.poll((0, "a")).send("a", 0).judged(CHECKER)) == ["message before its send"]
@@ -203,20 +239,28 @@ def test_keys_are_told_by_their_text() -> None:
 def test_what_cannot_be_judged() -> None:
     assert two().judged(CHECKER).outcome == UNKNOWN
     assert two().poll().judged(CHECKER).outcome == UNKNOWN
-    strange = (
-        two()
-        .poll((0, "a"))
-        .did(0, "send", "x")
-        .did(1, "poll", None, [1])
-        .did(1, "poll", None, {"k": [[-1, "a"]]})
-    )
-    strange.did(0, "txn", [["r", "k", None]]).did(0, "txn", 5).did(0, "txn", [["poll"]], [])
-    strange.did(0, "send", ["k", "c"], "c").did(1, "assign", "k")
-    strange.did(1, "poll", None, {"k": 7}).did(1, "poll", None, {"k": [[1 << 40, "a"]]})
+    sends: list[Any] = ["x", "xy", 5]
+    polls: list[Any] = [
+        [1],
+        *(
+            {"k": messages}
+            for messages in (7, [5], [[0, "a"], 5], [[0, "a", 1]], [[-1, "a"]], [[1 << 40, "a"]])
+        ),
+        *({"k": [[0, "a"], [offset, "b"]]} for offset in (-1, 1 << 40, 0.5)),
+    ]
+    transactions: list[Any] = [[["r", "k", None]], 5, [["poll"], 5], [[]]]
+    strange = two().poll((0, "a")).did(0, "send", ["k", "c"], "c").did(1, "assign", "k")
+    for asked in sends:
+        strange.did(0, "send", asked)
+    for answer in polls:
+        strange.did(1, "poll", None, answer)
+    for asked in transactions:
+        strange.did(0, "txn", asked)
+    strange.did(0, "txn", [["poll"]], []).did(0, "txn", [["poll"]], [["poll", 7]])
     strange.did(3, "crash")
     verdict = strange.judged(CHECKER)
     assert verdict.outcome == UNKNOWN
-    assert "10 values are not" in verdict.sentence
+    assert f"{4 + len(sends) + len(polls) + len(transactions)} values are not" in verdict.sentence
 
 
 def test_sends_contradict_each_other_whether_or_not_anybody_polls() -> None:

@@ -55,6 +55,8 @@ def whole(process: int, f: str, asked: Any, answered: Any, type_: str = OK) -> l
     ("balances", "kind"),
     [
         ({"a": 6, "b": 4}, None),
+        ({"a": 10, "b": 0}, None),
+        ({"a": 6.5, "b": 3.5}, None),
         ({"a": 6, "b": 3}, "wrong total"),
         ({"a": 12, "b": -2}, "negative balance"),
         ({"a": 10}, "missing account"),
@@ -82,6 +84,14 @@ def test_a_number_must_not_go_back_but_may_be_seen_late_by_who_began_before() ->
     )
     began_before = [(1, INVOKE, "read", "k"), *seen, (1, OK, "read", ["k", 1])]
     assert alarm(OnlineMonotonic(), events(*began_before)) is None
+    nothing = whole(1, "read", "k", ["k", None])
+    assert alarm(OnlineMonotonic(), events(*nothing)) is None
+    one = whole(0, "inc", "k", ["k", 1])
+    assert alarm(OnlineMonotonic(), events(*one, *nothing)) == "counter went backwards"
+    late = [*began_before, *whole(2, "read", "k", ["k", 1])]
+    assert alarm(OnlineMonotonic(), events(*late)) == "counter went backwards"
+    strange = whole(1, "read", "k", ["k", "one"])
+    assert alarm(OnlineMonotonic(), events(*seen, *strange)) is None, "the full checker says what it is"
     other_key = whole(1, "read", "j", ["j", 1])
     assert alarm(OnlineMonotonic(), events(*seen, *other_key)) is None
 
@@ -96,7 +106,10 @@ def test_a_read_has_what_was_acknowledged_before_it_began() -> None:
     concurrent = [(1, INVOKE, "read", None), *added, (1, OK, "read", [])]
     assert alarm(OnlineSet(), events(*concurrent)) is None
     unknown = whole(0, "add", 7, 7, INFO)
-    assert alarm(OnlineSet(), events(*unknown, *whole(1, "read", None, []))) is None
+    for shown in ([], [7]):
+        assert alarm(OnlineSet(), events(*unknown, *whole(1, "read", None, shown))) is None
+    for type_, answer in ((FAIL, None), (FAIL, []), (INFO, []), (OK, "none")):
+        assert alarm(OnlineSet(), events(*added, *whole(1, "read", None, answer, type_))) is None
     failed = whole(0, "add", 7, 7, FAIL)
     assert alarm(OnlineSet(), events(*failed, *whole(1, "read", None, [7]))) == "element of a failed add"
 
@@ -115,6 +128,15 @@ def test_a_value_that_was_overwritten_is_not_read_again() -> None:
     assert alarm(OnlineRegisters(), events(*overlapping)) is None, "the first write may have come second"
     unknown = [*whole(0, "write", ["k", 1], ["k", 1], INFO), *two, *stale]
     assert alarm(OnlineRegisters(), events(*unknown)) is None, "nobody has seen it before the second"
+
+
+def test_a_compare_and_set_has_seen_what_it_replaced() -> None:
+    unknown = whole(0, "write", ["k", 1], ["k", 1], INFO)
+    replaced = whole(1, "cas", ["k", [1, 2]], ["k", [1, 2]])
+    three, stale = whole(2, "write", ["k", 3], ["k", 3]), whole(2, "read", ["k", None], ["k", 1])
+    assert alarm(OnlineRegisters(), events(*unknown, *replaced, *three, *stale)) == "stale read"
+    assert alarm(OnlineRegisters(), events(*unknown, *three, *stale)) is None
+    assert alarm(OnlineRegisters(), events(*unknown, *replaced, *three)) is None
 
 
 def test_a_value_that_nobody_wrote_or_whose_write_failed_is_not_read() -> None:
@@ -152,6 +174,13 @@ def test_what_failed_is_not_read_where_that_is_demanded() -> None:
         assert alarm(OnlineListAppend("read-committed"), history) == "G1a"
         assert alarm(OnlineListAppend("read-uncommitted"), history) is None
     assert alarm(OnlineListAppend("serializable"), events(*append(0, 1, INFO), *read(1, [1]))) is None
+
+
+def test_what_failed_is_told_of_the_element_that_was_read() -> None:
+    history = events(*append(0, 1), *append(0, 2, FAIL), *append(0, 3), *read(1, [1, 3]))
+    assert alarm(OnlineListAppend("serializable"), history) is None
+    history = events(*append(0, 1), *append(0, 2, FAIL), *append(0, 3), *read(1, [1, 3, 2]))
+    assert alarm(OnlineListAppend("serializable"), history) == "G1a"
 
 
 # Identifiers

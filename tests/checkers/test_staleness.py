@@ -108,6 +108,40 @@ def test_commit_timestamps_of_completions_order_writes_that_overlap() -> None:
     assert kinds(overlapping(10, 11).judged(checker(1))) == ["read too stale"]
 
 
+def test_where_one_of_two_versions_has_a_timestamp_real_time_orders_them() -> None:
+    for first, second in (((), (11,)), ((10,), ())):
+        story = Timed().write(0, 0, "x", 1, *first).write(1, 0, "x", 2, *second)
+        assert story.read(2, 1, "x", 2).judged(checker(2)).outcome == VALID
+        verdict = story.read(4, 1, "x", 1, *first).judged(checker(2))
+        assert kinds(verdict) == ["read too stale"]
+        assert "had been acknowledged 2.900 s before" in verdict.sentence
+
+
+def test_without_a_bound_a_read_misses_nothing_that_had_ended() -> None:
+    story = Timed().write(0, 0, "x", 1)
+    story.invoke(0, "write", ["x", 2], time=SECOND)
+    story.event(0, "ok", "write", ["x", 2], time=SECOND + 1)
+    story.invoke(1, "read", ["x", None], time=SECOND + 2)
+    story.event(1, "ok", "read", ["x", 1], time=SECOND + 3)
+    assert kinds(story.judged(StalenessChecker())) == ["read too stale"]
+
+
+def test_the_read_that_lags_most_is_told_first() -> None:
+    story = Timed().write(0, 0, "x", 1).write(1, 0, "x", 2)
+    for second in (4, 9, 5):
+        story.read(second, 1, "x", 1)
+    (anomaly,) = story.judged(checker(1)).anomalies
+    assert anomaly.sentence.startswith("3 reads too stale: process 1 read 1 from key 'x' (9.000–9.100 s)")
+    assert anomaly.operations == [2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_value_may_be_a_list_of_two() -> None:
+    """Only a compare-and-set writes the second of them."""
+    story = Timed().write(0, 0, "x", [1, 2]).write(1, 0, "x", [3, 2]).read(2, 1, "x", [3, 2])
+    assert story.judged(checker(1)).outcome == VALID
+    assert "but a newer value, [3, 2]," in story.read(9, 1, "x", [1, 2]).judged(checker(1)).sentence
+
+
 def test_a_write_of_unknown_outcome_is_never_missed_but_may_be_seen() -> None:
     story = Timed().write(0, 0, "x", 1)
     story.invoke(5, "write", ["x", 2], time=SECOND)
@@ -125,7 +159,7 @@ def test_commit_times_on_the_same_clock_bound_a_read_too() -> None:
     story.invoke(1, "write", ["x", 2], time=SECOND)
     story.event(1, "ok", "write", ["x", 2, SECOND], time=9 * SECOND)
     story.read(9.1, 2, "x", 1, 0)
-    assert story.judged(checker(3)).outcome == VALID
+    assert story.judged(StalenessChecker(3 * SECOND)).outcome == VALID
     verdict = story.judged(checker(3, same_clock=True))
     assert kinds(verdict) == ["read too stale"]
     assert "had been committed 8.100 s before" in verdict.sentence
@@ -133,10 +167,15 @@ def test_commit_times_on_the_same_clock_bound_a_read_too() -> None:
 
 def test_timestamps_have_to_make_sense() -> None:
     two = Timed().write(0, 0, "x", 1, 10).read(1, 1, "x", 1, 11)
-    assert kinds(two.judged(checker(5))) == ["version with two timestamps"]
+    verdict = two.judged(checker(5))
+    assert kinds(verdict) == ["version with two timestamps"]
+    assert "10 for process 0 (0.000–0.100 s) and 11 for process 1 (1.000–1.100 s)" in verdict.sentence
     one = Timed().write(0, 0, "x", 1, 10).write(1, 0, "x", 2, 10).read(2, 1, "x", 2, 10)
     assert kinds(one.judged(checker(5))) == ["timestamp of two versions"]
     assert "1 and 2 of key 'x' both have timestamp 10" in one.judged(checker(5)).sentence
+    assert one.judged(checker(5)).anomalies[0].operations == [0, 1, 2, 3]
+    last = Timed().write(0, 0, "x", 1, 5).write(1, 0, "x", 2, 10).write(2, 0, "x", 3, 10).read(3, 1, "x", 3)
+    assert "2 and 3 of key 'x' both have timestamp 10" in last.judged(checker(5)).sentence
     assert (
         Timed().write(0, 0, "x", 1, 10).write(1, 0, "y", 2, 10).read(2, 1, "x", 1).judged(checker(5)).outcome
         == VALID
@@ -161,6 +200,11 @@ def test_what_cannot_be_judged() -> None:
         Timed().did(0, "read", "x", "seven").did(0, "write", ["x", 1], ["x", 1, "noon"]).judged(checker(1))
     )
     assert strange.outcome == UNKNOWN
+    others = Timed().write(0, 0, "x", 1).write(1, 0, "x", 2)
+    for answer in ("no", 5, ["x"]):
+        others.did(3, "read", ["x", None], answer)
+    assert others.read(2, 1, "x", 2).judged(checker(2)).outcome == UNKNOWN
+    assert kinds(others.read(9, 1, "x", 1).judged(checker(2))) == ["read too stale"]
     with pytest.raises(ValueError, match="give 0 or more"):
         StalenessChecker(-1)
 

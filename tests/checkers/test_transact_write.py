@@ -68,6 +68,8 @@ def test_tokens_are_one_if_json_says_so() -> None:
 def test_keys_that_are_no_list_are_left_out_and_told() -> None:
     wrong: list[Event] = [(0, INVOKE, "write", {"token": 1, "keys": 5})]
     assert judge(wrong, write(1, 2, *AB), read(2, {"a": [2], "b": [2]}))[0] == UNKNOWN
+    for value in ({"token": 1}, {"keys": ["a"]}):
+        assert judge([(0, INVOKE, "write", value)], read(1, {"a": []}))[0] == UNKNOWN
 
 
 def test_before_is_by_position_and_never_by_a_clock() -> None:
@@ -86,6 +88,7 @@ def test_before_is_by_position_and_never_by_a_clock() -> None:
 def test_a_condition_may_name_its_key_as_a_number() -> None:
     needing = write(0, 1, "1", must_exist=1)
     assert judge(needing, read(1, {"1": [1]})) == (INVALID, {"condition ignored"})
+    assert judge(write(0, 1, "None"), read(1, {"None": [1]}))[0] == VALID, "nothing had to exist"
 
 
 def test_a_write_is_whole_or_not_there() -> None:
@@ -109,11 +112,25 @@ def test_lists_only_grow_at_their_ends() -> None:
     assert (outcome, found) == (INVALID, {"list rewritten"})
 
 
+def test_a_read_that_began_later_may_have_seen_less_if_they_overlap() -> None:
+    unknown = write(0, 1, "a", ends=INFO)
+    (asked, more), (also, less) = read(1, {"a": [1]}), read(2, {"a": []})
+    assert judge(unknown, [asked, also, less, more]) == (VALID, set())
+
+
+def test_what_is_wrong_in_one_place_of_a_list_is_no_reason_to_miss_the_rest() -> None:
+    both = [write(0, 1, "a"), write(0, 2, "a")]
+    assert judge(*both, read(1, {"a": [9, 1, 2]})) == (INVALID, {"write that nobody tried"})
+    assert judge(*both, read(1, {"a": [1, 1, 2]})) == (INVALID, {"token applied twice"})
+
+
 def test_what_was_acknowledged_is_seen_by_later_reads() -> None:
     assert judge(write(0, 1, *AB), read(1, {"a": [1], "b": [1]}))[0] == VALID
     assert judge(write(0, 1, *AB), read(1, {"a": [], "b": []})) == (INVALID, {"lost write"})
     (invoke, ok), (asked, answer) = write(0, 1, "a"), read(1, {"a": []})
     assert judge([invoke, asked, ok, answer])[0] == VALID, "it began before the acknowledgement"
+    again = write(2, 1, "a")
+    assert judge(write(0, 1, "a"), read(1, {"a": []}), again) == (INVALID, {"lost write"}), "by the first"
 
 
 def test_a_write_of_which_every_attempt_failed_is_nowhere() -> None:
@@ -149,9 +166,13 @@ def test_what_needs_a_list_to_be_empty_comes_before_all_that_is_in_it() -> None:
     plain, late = write(1, 2, "b", ends=INFO), write(0, 1, "a", must_be_empty="b", ends=INFO)
     end = read(3, {"a": [1], "b": [2]})
     assert judge(needy, plain, read(2, {"a": [1], "b": []}), end)[0] == VALID
+    nothing = read(2, {"a": [], "b": []})
+    assert judge(needy, nothing, read(2, {"a": [1], "b": []}))[0] == VALID, "it was empty before, too"
     assert judge(needy, plain, read(2, {"a": [], "b": [2]}), end) == (INVALID, {"condition ignored"})
     assert judge(write(1, 2, "b"), late, end) == (INVALID, {"condition ignored"}), "acknowledged before"
     assert judge(plain, late, end)[0] == VALID, "nobody knows when it took effect"
+    again = write(4, 1, "a", must_be_empty="b", ends=INFO)
+    assert judge(late, write(1, 2, "b"), again, end)[0] == VALID, "the first attempt may have been it"
 
 
 @pytest.mark.parametrize("nonsense", [9, "corrupted", [1], True, None])
@@ -162,3 +183,6 @@ def test_what_nobody_wrote_is_an_anomaly(nonsense: Any) -> None:
 def test_without_reads_or_with_other_shapes_nothing_is_known() -> None:
     assert judge(write(0, 1, "a"))[0] == UNKNOWN
     assert judge(write(0, 1, "a"), read(1, {"a": "text"}))[0] == UNKNOWN
+    assert judge(write(0, 1, "a"), read(1, {"a": [1], "b": "text"}))[0] == UNKNOWN
+    lost = read(2, {"a": []})
+    assert judge(write(0, 1, "a"), read(1, {"a": "text"}), lost) == (INVALID, {"lost write"})

@@ -80,6 +80,9 @@ def test_a_stream_that_keeps_all_guarantees() -> None:
         (ALL, [[X1], [Y2], [X1], [X3]], [], "event sent twice (unique)"),
         (ALL, [[X1], [Y2], [X3]], [[2, 3]], "event after its bookmark (bookmarkable)"),
         (ALL, [[X1], [X3]], [], "event left out (reliable)"),
+        ({"prefix": ""}, [[X1], [X3]], [], "event left out (reliable)"),
+        ({"prefix": "y", "revision": 1}, [[X1], [Y2]], [], "event not asked for (filter)"),
+        ({"prefix": "", "revision": 2}, [[Y2, X3], [X1]], [[1, 3]], "event not asked for (filter)"),
         (ALL, [[X1], [Y2]], [[2, 3]], "event left out (reliable)"),
         (ALL, [[X1], [Y2]], [3], "event left out (reliable)"),
         (ALL, [[Y2], [X3]], [], "event left out at the start (resumable)"),
@@ -109,12 +112,41 @@ def test_progress_that_came_with_a_batch_is_a_bookmark_after_it() -> None:
     assert sent({"progress": 2}, [X3]) == ["event left out at the start (resumable)"]
 
 
+def test_what_was_left_out_is_told_with_who_knows_of_it() -> None:
+    verdict = three().watch(ALL, [X1], [X4]).judged(CHECKER)
+    assert "event left out (reliable)" in kinds(verdict)
+    assert (
+        "was sent revisions 1 to 4, without the put of 'b' to 'y' at revision 2 (known by" in verdict.sentence
+    )
+    assert "and 1 other event (revisions 3)" in verdict.sentence
+    verdict = three().watch(ALL, [put(3, "x", "c", "a")]).judged(CHECKER)
+    assert "was to begin at revision 1 and began with revision 3, without the put of 'a'" in verdict.sentence
+    verdict = three().watch({"key": "x", "revision": 4}, bookmarks=[4]).judged(CHECKER)
+    assert kinds(verdict) == ["event left out at the start (resumable)"]
+    assert "got a bookmark at 4, without the delete of 'x' at revision 4" in verdict.sentence
+
+
+def test_what_was_there_before_is_told() -> None:
+    verdict = three().watch({"key": "x", "revision": 3}, [put(3, "x", "c", "b")]).judged(CHECKER)
+    assert kinds(verdict) == ["wrong previous value"]
+    assert "but the put of 'a' to 'x' at revision 1 came before" in verdict.sentence
+    assert verdict.anomalies[0].operations == [0, 1, 10, 11]
+    again = three().put(5, "x", "d")
+    assert again.watch({"key": "x", "revision": 5}, [put(5, "x", "d")]).judged(CHECKER).outcome == VALID
+    verdict = again.watch({"key": "x", "revision": 5}, [put(5, "x", "d", "c")]).judged(CHECKER)
+    assert set(kinds(verdict)) == {"wrong previous value", "wrong is-create"}
+    assert "but the delete of 'x' at revision 4 came before" in verdict.sentence
+
+
 def test_a_torn_revision() -> None:
     """Two keys are changed at one revision (a transaction, which these operations do not have, so two puts say so)."""
     both = Watched().put(1, "x", "a").put(1, "y", "b")
     assert both.watch(ALL, [X1, put(1, "y", "b")]).judged(CHECKER).outcome == VALID
     verdict = Watched().put(1, "x", "a").put(1, "y", "b").watch(ALL, [X1], [put(1, "y", "b")]).judged(CHECKER)
     assert kinds(verdict) == ["torn revision (atomic)"]
+    three_keys = Watched().put(1, "x", "a").put(1, "y", "b").put(1, "z", "c")
+    verdict = three_keys.watch(ALL, [X1], [put(1, "y", "b"), put(1, "z", "c")]).judged(CHECKER)
+    assert verdict.anomalies[0].evidence["count"] == 1
 
 
 def test_streams_that_contradict_each_other_or_a_write() -> None:
@@ -210,14 +242,29 @@ def test_events_of_failed_writes_and_fields_that_are_left_out() -> None:
 def test_what_cannot_be_judged() -> None:
     assert three().judged(CHECKER).outcome == UNKNOWN
     assert three().watch({"key": "q", "revision": 1}).judged(CHECKER).outcome == UNKNOWN
-    strange = (
-        three()
-        .watch({"key": 3}, [X1])
-        .did(0, "put", "x")
-        .did(1, "watch", {}, {"events": [[{"type": "put"}]]})
-    )
+    watches: list[tuple[Any, Any]] = [
+        ({"key": 3}, {"events": [[X1]]}),
+        ("x", {"events": [[X1]]}),
+        (ALL, [[X1]]),
+        ({"revision": "1"}, {"events": [[X1]]}),
+        *((ALL, {"events": events}) for events in (7, [7], [[7]], [[{"type": "put"}]])),
+        *((ALL, {"events": [[X1]], "bookmarks": marks}) for marks in (["1"], [["0", 1]], [[0, "1"]])),
+    ]
+    strange = three().did(0, "put", "x").did(0, "put", [1, "x"]).did(0, "delete", 7)
+    for asked, answer in watches:
+        strange.did(1, "watch", asked, answer)
     assert strange.judged(CHECKER).outcome == UNKNOWN
-    assert "3 values are not" in strange.judged(CHECKER).sentence
+    assert f"{3 + len(watches)} values are not" in strange.judged(CHECKER).sentence
+
+
+def test_watches_that_failed_show_nothing() -> None:
+    story = three()
+    story.failed(3, "watch", ALL)
+    story.crashed(4, "watch", ALL)
+    verdict = story.watch({"key": "q", "revision": 1}).judged(CHECKER)
+    assert verdict.outcome == UNKNOWN
+    assert verdict.sentence.startswith("none of 3 watches was sent an event or a bookmark")
+    assert verdict.details == {"watches": 3, "events": 0, "bookmarks": 0, "writes": 5}
 
 
 def test_a_database_that_was_not_empty() -> None:

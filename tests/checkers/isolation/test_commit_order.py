@@ -54,6 +54,10 @@ def test_a_timestamp_that_contradicts_a_read_is_told():
         'T2 appended 1 to key "x", and then T1 appended 2, as was read; but by the commit timestamps of the database '
         "T1 (10) came before T2 (20)" in anomaly.sentence
     )
+    third = [["append", "x", 3]]
+    verdict = judged(ran(ONE, OTHER, third, [["r", "x", [1, 2, 3]]], times=(20, 10, 30)))
+    assert "T2 appended 1" in verdict.sentence
+    assert "T1 appended 2" in verdict.sentence
 
 
 def test_an_append_that_is_missing_before_a_later_commit_is_told():
@@ -90,6 +94,15 @@ def test_appends_that_nobody_observed_have_the_order_of_their_commits():
         'appended 1, by the commit timestamps of the database, to key "x" after'
         in verdict.anomalies[0].sentence
     )
+
+
+def test_a_commit_at_time_0_has_its_place_and_two_at_one_time_have_none():
+    """Whichever of the two is listed first."""
+    assert judged(ran(*SKEWED, times=(20, 0, 30))).outcome == INVALID
+    other_way = (SKEWED[1], SKEWED[0], *SKEWED[2:])
+    assert judged(ran(*other_way, times=(10, 20, 30))).outcome == INVALID
+    for transactions in (SKEWED, other_way):
+        assert judged(ran(*transactions, times=(10, 10, 30))).outcome == VALID
 
 
 def test_an_append_that_may_never_have_happened_leaves_the_order_of_the_others():

@@ -178,6 +178,7 @@ def test_lists_are_refused():
         ([["b", 1]], VALID, None),
         ([["b", 1], ["x", 1]], INVALID, "scan-outside-range"),
         ([["b", 1], ["c", 9]], INVALID, "scan-outside-range"),
+        ([["x", 1], ["c", 9]], INVALID, "scan-outside-range"),
         ([["b", 1], ["b", 1]], INVALID, "scan-repeats-key"),
         ([["b", 1], ["a", 9]], INVALID, "garbage-read"),
     ],
@@ -187,6 +188,25 @@ def test_a_scan_answers_rows_of_its_range_each_once(answer, outcome, type_):
     verdict = RwRegisterChecker(SER, initial=None).check_transactions(transactions, LIMITS)
     assert verdict.outcome == outcome, verdict.sentence
     assert [anomaly.type for anomaly in verdict.anomalies] == ([] if type_ is None else [type_])
+
+
+def test_every_scan_is_looked_at_and_a_few_wrong_ones_are_told():
+    good, wrong = ["scan", ["a", "c"], [["b", 1]]], ["scan", ["c", "d"], [["b", 1]]]
+
+    def told(*scans):
+        transactions = ran([["w", "b", 1]], *([scan] for scan in scans))
+        return RwRegisterChecker(SER, initial=None).check_transactions(transactions, LIMITS).anomalies
+
+    [anomaly] = told(good, wrong)
+    assert anomaly.sentence.startswith("T1 (process 2, ")
+    assert anomaly.sentence.endswith("was answered 'b', which does not lie there")
+    [anomaly] = told(["scan", ["a", "c"], [["b", 1], ["b", 1]]])
+    assert anomaly.sentence.endswith("was answered 'b', which is one row, twice")
+    assert len(told(*[wrong] * 9)) == 8
+
+
+def test_a_history_of_scans_alone():
+    assert outcomes([["scan", ["a", "c"], []]], [["scan", ["b", None], []]]) == [VALID, VALID, VALID]
 
 
 def test_what_nobody_wrote_is_the_initial_state_only_where_nobody_said_what_that_is():

@@ -1,13 +1,15 @@
 """What a test reaches decides which mutants it is tried on: a place belongs to its statement and its function."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
 from tests.mutation.mutants import places
 from tests.mutation.pages import PAGES
 from tests.mutation.reached import NOTES, function_at, statement_at, statements, with_notes
-from tests.mutation.stage import FAILED, PASSED, ROOT, Stage
+from tests.mutation.stage import ROOT
 
 PAGE = '''"""A page with limits."""
 
@@ -107,24 +109,34 @@ def test_every_page_can_be_run_with_notes(page):
         function_at(tree, place.path)
 
 
+NOTICED = """
+import ast
+
+from tests.mutation.mutants import places
+from tests.mutation.reached import function_at, statement_at, statements
+from tests.mutation.stage import FAILED, PASSED, ROOT, Stage
+
+page = "checkers/unique_ids.py"
+source = (ROOT / page).read_text()
+tree = ast.parse(source)
+numbers = statements(tree)
+place = next(place for place in places(source) if function_at(tree, place.path) is not None)
+statement, function = statement_at(place.path, numbers), function_at(tree, place.path)
+stage = Stage(page, source, ("tests/checkers/test_unique_ids.py",))
+assert stage.reached.by(statement)
+assert stage.notices(source, statement, function) == PASSED
+without_function = source.replace("def check(", "def checks(")
+assert stage.notices(without_function, statement, None) == FAILED
+broken = source.replace("again[", "no_such_name[")
+assert broken != source
+assert stage.notices(broken, statement, function) == FAILED
+assert stage.notices(broken, max(numbers.values()) + 1, function) == PASSED, "nobody reaches it"
+stage.close()
+"""
+
+
 @pytest.mark.slow
 def test_a_changed_function_is_noticed_by_the_tests_that_reach_it_and_a_changed_table_by_all():
-    page = "checkers/unique_ids.py"
-    source = (ROOT / page).read_text()
-    tree = ast.parse(source)
-    numbers = statements(tree)
-    place = next(place for place in places(source) if function_at(tree, place.path) is not None)
-    statement, function = statement_at(place.path, numbers), function_at(tree, place.path)
-    stage = Stage(page, source, ("tests/checkers/test_unique_ids.py",))
-    try:
-        assert stage.reached.by(statement)
-        assert stage.notices(source, statement, function) == PASSED
-        broken = source.replace("def check(", "def checks(")
-        assert stage.notices(broken, statement, None) == FAILED
-        broken = source.replace("again[", "no_such_name[")
-        assert broken != source
-        assert stage.notices(broken, statement, function) == FAILED
-        nowhere = max(numbers.values()) + 1
-        assert stage.notices(broken, nowhere, function) == PASSED
-    finally:
-        stage.close()
+    """In a process of its own, since the page must not have been imported."""
+    done = subprocess.run([sys.executable, "-c", NOTICED], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -10,9 +10,10 @@ from checkers.checker import Limits
 from checkers.linearizability import LinearizabilityChecker
 from checkers.linearizability.calls import Call, freeze
 from checkers.linearizability.models import MODELS, GivenModel, SequentialModel, model_named, no_function
-from checkers.linearizability.models.given import FAILED, UNKNOWN
+from checkers.linearizability.models.given import FAILED
+from checkers.linearizability.models.given import UNKNOWN as UNANSWERED
 from results.history import History, HistoryBuilder
-from results.verdict import INVALID, VALID, Verdict
+from results.verdict import INVALID, UNKNOWN, VALID, Verdict
 
 Row = tuple[Any, ...]
 
@@ -179,6 +180,57 @@ def test_what_is_wrong(name: str) -> None:
     assert verdict.anomalies[0].sentence
 
 
+def held(*rows: tuple[int, str, Any]) -> list[Row]:
+    """What processes do with a lock: the token is what an acquire answers, and what a release names."""
+    return [
+        (f, None if f == "acquire" else token, token if f == "acquire" else None, process)
+        for process, f, token in rows
+    ]
+
+
+FIRST: Final = [(1, "acquire", 7), (1, "release", None)]
+SOME: Final = [(2, "acquire", None), (2, "release", None)]
+LOCKED: list[tuple[str, list[Row], str]] = [
+    ("mutex", held((1, "release", None)), INVALID),
+    ("mutex", held((1, "acquire", None), (1, "release", None), (2, "release", None)), INVALID),
+    ("owned-mutex", held((1, "release", None)), INVALID),
+    ("fenced-lock", held((1, "release", None)), INVALID),
+    ("fenced-lock", held((1, "acquire", 7), (2, "release", 7)), INVALID),
+    ("fenced-lock", held((1, "acquire", 7), (1, "release", 6)), INVALID),
+    ("fenced-lock", held((1, "acquire", 7), (2, "acquire", 8)), INVALID),
+    ("fenced-lock", held(*SOME, (3, "acquire", 1)), VALID),
+    ("fenced-lock", held(*FIRST, (2, "acquire", None), (2, "release", 8), (3, "acquire", 9)), VALID),
+    ("fenced-lock", held(*FIRST, (2, "acquire", None), (2, "release", 7)), INVALID),
+    ("fenced-lock", held(*FIRST, (2, "acquire", None), (2, "release", 8), (3, "acquire", 8)), INVALID),
+    ("fenced-lock", held(*FIRST, *SOME, (3, "acquire", 9)), VALID),
+    ("fenced-lock", held(*FIRST, *SOME, (3, "acquire", 8)), INVALID),
+    ("fenced-lock", held(*FIRST, *SOME, (3, "acquire", 9), (3, "release", 8)), INVALID),
+    ("fenced-lock", held(*FIRST, *SOME, (3, "acquire", 9), (3, "release", 9)), VALID),
+    ("fenced-lock", held(*FIRST, *SOME, *SOME, (3, "acquire", 9)), INVALID),
+    ("fenced-lock", held((1, "acquire", "seven")), UNKNOWN),
+    ("fenced-lock", held((1, "acquire", 7), (1, "release", "seven")), UNKNOWN),
+    ("semaphore", [("release", 1, 1)], INVALID),
+    ("semaphore", [("acquire", 2, 2), ("release", 1, 1), ("acquire", 2, 2)], VALID),
+    ("semaphore", [("acquire", 2, 2), ("release", 1, 1), ("acquire", 3, 3)], INVALID),
+    ("semaphore", [("acquire", 2, 2), ("release", 1, 1), ("release", 2, 2)], INVALID),
+    ("semaphore", [("acquire", None, None)] * 3, VALID),
+    ("semaphore", [("acquire", None, None)] * 4, INVALID),
+    ("semaphore", [("acquire", 0, 0)], UNKNOWN),
+    ("semaphore", [("release", "one", "one")], UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("name", "rows", "outcome"), LOCKED)
+def test_each_rule_of_a_lock(name: str, rows: list[Row], outcome: str) -> None:
+    assert judge(made(name), sequence(*rows)).outcome == outcome
+
+
+@pytest.mark.parametrize("permits", [0, -1, 1.5, True, None])
+def test_a_semaphore_has_permits(permits: Any) -> None:
+    with pytest.raises(ValueError, match="at least one, not"):
+        model_named("semaphore", permits=permits)
+
+
 @pytest.mark.parametrize("name", ["register", "kv", "queue", "stack", "priority-queue"])
 def test_calls_that_overlap_may_come_in_any_order(name: str) -> None:
     """The wrong case with all its operations at once is right."""
@@ -231,7 +283,7 @@ def account(balance: int, f: str, argument: Any, answer: Any) -> list[int]:
         if answer is FAILED:
             return [balance] if balance < argument else []
         return [balance - argument] if balance >= argument else []
-    return [balance] if answer in (UNKNOWN, balance) else []
+    return [balance] if answer in (UNANSWERED, balance) else []
 
 
 ACCOUNT = GivenModel("account", 0, account, reads=frozenset({"balance"}), failures=frozenset({"withdraw"}))

@@ -37,7 +37,7 @@ class GrowSet(SequentialModel):
                 if call.type != OK:
                     return (state,)
                 elements = call.result or ()
-                same = len(elements) == len(state) and all(element in state for element in elements)
+                same = len(elements) == len(state) and frozenset(elements) == state
                 return (state,) if same else NOTHING
         raise no_function(self, call)
 

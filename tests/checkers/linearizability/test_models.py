@@ -225,6 +225,67 @@ def test_each_rule_of_a_lock(name: str, rows: list[Row], outcome: str) -> None:
     assert judge(made(name), sequence(*rows)).outcome == outcome
 
 
+def filled(put: str, *elements: Any) -> list[Row]:
+    return [(put, element, None) for element in elements]
+
+
+TWO: Final = filled("enqueue", 1, 2)
+PUSHED: Final = filled("push", 1, 2)
+INSERTED: Final = filled("insert", 1, 3)
+PAIRS: Final = filled("insert", [1, "a"], [3, "c"], [3, "d"])
+CONTAINED: list[tuple[str, list[Row], str]] = [
+    ("set", [("read", None, None)], VALID),
+    ("set", [*filled("add", 1, 2), ("read", None, [1, 1])], INVALID),
+    ("set", [*filled("add", 1, 1, 2), ("read", None, [1, 1])], INVALID),
+    ("set", [*filled("add", 1, 1, 2), ("read", None, [1, 2])], VALID),
+    ("removable-set", [*filled("add", 1, 2), ("read", None, [1, 1])], INVALID),
+    ("removable-set", [*filled("add", 1, 2), ("remove", 1, "info"), ("read", None, [2])], VALID),
+    ("removable-set", [*filled("add", 1, 1), ("read", None, [1])], VALID),
+    ("queue", [*TWO, ("dequeue", None, None)], INVALID),
+    ("queue", [*TWO, ("dequeue", None, 3)], INVALID),
+    ("queue", [*TWO, ("dequeue", None, "info"), ("dequeue", None, 2)], VALID),
+    ("queue", [*TWO, ("dequeue", None, "info"), ("dequeue", None, 2), ("dequeue", None, 1)], INVALID),
+    ("queue", [("dequeue", None, "info"), ("dequeue", None, None)], VALID),
+    ("queue", [*TWO, ("drain", None, [1, 2]), ("drain", None, None)], VALID),
+    ("queue", [*TWO, ("drain", None, [2, 1])], INVALID),
+    ("queue", [*TWO, ("drain", None, [1])], INVALID),
+    ("queue", [*TWO, ("drain", None, "info"), ("dequeue", None, None)], VALID),
+    ("queue", [*TWO, ("drain", None, "all")], UNKNOWN),
+    ("unordered-queue", [*TWO, ("dequeue", None, None)], INVALID),
+    ("unordered-queue", [*TWO, ("drain", None, [2, 1])], VALID),
+    ("unordered-queue", [*TWO, ("drain", None, [2])], INVALID),
+    ("unordered-queue", [*TWO, ("dequeue", None, "info"), ("drain", None, [1])], VALID),
+    ("unordered-queue", [*TWO, ("dequeue", None, "info"), ("drain", None, [])], INVALID),
+    ("unordered-queue", [*filled("enqueue", 1, 2, 3), ("dequeue", None, 2), ("drain", None, [1, 3])], VALID),
+    ("stack", [*PUSHED, ("pop", None, None)], INVALID),
+    ("stack", [*PUSHED, ("pop", None, 3)], INVALID),
+    ("stack", [*PUSHED, ("pop", None, "info"), ("pop", None, 1)], VALID),
+    ("stack", [*PUSHED, ("pop", None, "info"), ("pop", None, 1), ("pop", None, 2)], INVALID),
+    ("stack", [("pop", None, "info"), ("pop", None, None)], VALID),
+    ("priority-queue", [*INSERTED, ("delete-max", None, None)], INVALID),
+    ("priority-queue", [*INSERTED, ("delete-max", None, 2)], INVALID),
+    ("priority-queue", [*INSERTED, ("delete-min", None, 3)], INVALID),
+    ("priority-queue", [*INSERTED, ("delete-max", None, "info"), ("delete-max", None, 1)], VALID),
+    ("priority-queue", [*INSERTED, ("delete-min", None, "info"), ("delete-min", None, 3)], VALID),
+    (
+        "priority-queue",
+        [*INSERTED, ("delete-max", None, "info"), ("delete-max", None, 1), ("delete-max", None, 3)],
+        INVALID,
+    ),
+    ("priority-queue", [("delete-max", None, "info"), ("delete-max", None, None)], VALID),
+    ("priority-queue", [*PAIRS, ("delete-max", None, "d"), ("delete-max", None, [3, "c"])], VALID),
+    ("priority-queue", [*PAIRS, ("delete-max", None, "a")], INVALID),
+    ("priority-queue", [*PAIRS, ("delete-max", None, [3, "e"])], INVALID),
+    ("priority-queue", [*PAIRS, *([("delete-max", None, "c")] * 2)], INVALID),
+]
+
+
+@pytest.mark.parametrize(("name", "rows", "outcome"), CONTAINED)
+def test_each_rule_of_a_container(name: str, rows: list[Row], outcome: str) -> None:
+    verdict = judge(made(name), sequence(*rows))
+    assert verdict.outcome == outcome, verdict.sentence
+
+
 @pytest.mark.parametrize("permits", [0, -1, 1.5, True, None])
 def test_a_semaphore_has_permits(permits: Any) -> None:
     with pytest.raises(ValueError, match="at least one, not"):

@@ -1,7 +1,8 @@
 """JSON-like values as what they equal: hashable identities, and dense numbers for whole columns of them.
 
 Two values are the same exactly if JSON says so: a list is not a text, true is not 1, and two NaN, which no arithmetic
-calls equal, are the same answer. Numbers compare as numbers (1 is 1.0).
+calls equal, are the same answer. Numbers compare as numbers (1 is 1.0). Keys of mappings are values like any other;
+where the notation of a history knows only texts for them, `meant_keys` tells which key such a text stands for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from checkers.words import spelt
 
 _PLAIN: Final = frozenset({int, str, type(None)})
 """Types whose values are their own identity."""
@@ -32,7 +35,7 @@ def identity(value: Any) -> Hashable:
     if isinstance(value, list | tuple):
         return (list, *map(identity, value))
     if isinstance(value, dict):
-        return (dict, frozenset((str(key), identity(item)) for key, item in value.items()))
+        return (dict, frozenset((identity(key), identity(item)) for key, item in value.items()))
     hash(value)  # Raises TypeError, with the type's name, for what cannot be compared.
     return value  # type: ignore[no-any-return]
 
@@ -42,6 +45,28 @@ def identities(values: Sequence[Any]) -> Sequence[Hashable]:
     if _PLAIN.issuperset(map(type, values)):
         return values
     return [identity(value) for value in values]
+
+
+def key_text(key: Any) -> str:
+    """What JSON writes where the key is one of a mapping."""
+    return key if isinstance(key, str) else spelt(key)
+
+
+def meant_keys(named: Iterable[Any], found: Iterable[Any]) -> dict[Any, Any]:
+    """For each key found in mappings, the one that it stands for among those that operations named.
+
+    JSON has only texts for keys of mappings, so that the key 1 is "1" there: a text stands for the key with that text.
+    Where 1 and "1" are both named it may be either, and is left out. Mappings with other keys than texts need no such
+    spelling, and every key is what it is. What nobody named stands for itself.
+    """
+    keys = list(found)
+    if not all(isinstance(key, str) for key in keys):
+        return {key: key for key in keys}
+    by_text: dict[str, dict[Hashable, Any]] = {}
+    for key in named:
+        by_text.setdefault(key_text(key), {})[identity(key)] = key
+    meant = {key: by_text.get(key) or {key: key} for key in keys}
+    return {key: next(iter(those.values())) for key, those in meant.items() if len(those) == 1}
 
 
 class Numbering:

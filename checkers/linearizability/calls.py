@@ -85,8 +85,8 @@ def freeze(value: Any) -> Hashable:
     if kind is list or kind is tuple:
         return tuple(freeze(item) for item in value)
     if isinstance(value, dict):
-        items = ((str(key), freeze(item)) for key, item in value.items())
-        return (MAPPING, *sorted(items, key=lambda item: (item[0], repr(item[1]))))
+        items = ((freeze(key), freeze(item)) for key, item in value.items())
+        return (MAPPING, *sorted(items, key=repr))
     if isinstance(value, float) and value != value:
         return NOT_A_NUMBER
     hash(value)  # Raises TypeError, with the type's name, for what cannot be compared.

@@ -408,3 +408,4 @@ def test_frozen_values_equal_only_themselves() -> None:
     assert len(set(frozen)) == len(values)
     assert freeze(float("nan")) == freeze(float("nan"))
     assert freeze({"b": [1], "a": True}) == freeze({"a": True, "b": [1]})
+    assert freeze({1: 2}) == freeze({1.0: 2}) != freeze({"1": 2})

@@ -22,7 +22,7 @@ have taken effect. That a token counts once is what makes it safe to try again.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -30,7 +30,7 @@ from typing import Any, Final
 from checkers.checker import Limits
 from checkers.conclusion import Findings, Misshapen, conclude
 from checkers.operations import Operations
-from checkers.values import identity, whole_number
+from checkers.values import identity, meant_keys, whole_number
 from checkers.words import count, interval, none_of, shown, spelt
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Verdict
@@ -60,13 +60,13 @@ _PLURALS: Final = {
 class _Write:
     """All attempts with one token."""
 
-    keys: tuple[str, ...]
+    keys: tuple[Hashable, ...]
     pairs: list[Pair]
     acknowledged_at: int | None = None
     """The event that first acknowledged an attempt."""
     may_have_happened: bool = False
-    must_exist: str | None = None
-    must_be_empty: str | None = None
+    must_exist: Hashable = None
+    must_be_empty: Hashable = None
 
 
 @dataclass
@@ -85,21 +85,22 @@ class TransactWriteChecker:
             )
             return Verdict(UNKNOWN, self.name, sentence)
         findings = Findings()
-        longest: dict[str, tuple[list[Any], Pair]] = {}
-        seen: list[tuple[Pair, dict[str, list[Any]]]] = []
-        for position, answer in enumerate(reads.answers()):
+        longest: dict[Hashable, tuple[list[Any], Pair]] = {}
+        seen: list[tuple[Pair, dict[Hashable, list[Any]]]] = []
+        named = [
+            key.value if isinstance(key, _Token) else key for write in writes.values() for key in write.keys
+        ]
+        for position, (asked, answer) in enumerate(zip(reads.asked(), reads.answers(), strict=True)):
             pair = reads.pair(position)
-            if not isinstance(answer, dict) or not all(
-                value is None or isinstance(value, list) for value in answer.values()
-            ):
+            lists = _lists(answer, asked if isinstance(asked, list | tuple) else named)
+            if lists is None:
                 misshapen.note(pair)
                 continue
-            lists = {str(key): [_token(token) for token in value or []] for key, value in answer.items()}
             seen.append((pair, lists))
             for key, tokens in lists.items():
                 if key not in longest or len(tokens) > len(longest[key][0]):
                     longest[key] = (tokens, pair)
-        by_key: dict[str, list[Any]] = {}
+        by_key: dict[Hashable, list[Any]] = {}
         for token, write in writes.items():
             for key in write.keys:
                 by_key.setdefault(key, []).append(token)
@@ -133,9 +134,11 @@ class TransactWriteChecker:
             ):
                 misshapen.note(pair)
                 continue
-            write = writes.setdefault(_token(value["token"]), _Write(tuple(map(str, value["keys"])), []))
+            write = writes.setdefault(_token(value["token"]), _Write(tuple(map(_token, value["keys"])), []))
             conditions = (value.get("must_exist"), value.get("must_be_empty"))
-            write.must_exist, write.must_be_empty = (None if key is None else str(key) for key in conditions)
+            write.must_exist, write.must_be_empty = (
+                None if key is None else _token(key) for key in conditions
+            )
             write.pairs.append(pair)
             if tried.ok[position]:
                 end = int(tried.end[position])
@@ -147,14 +150,14 @@ class TransactWriteChecker:
     def _judge(
         self,
         pair: Pair,
-        lists: dict[str, list[Any]],
+        lists: dict[Hashable, list[Any]],
         writes: dict[Any, _Write],
-        by_key: dict[str, list[Any]],
-        longest: dict[str, tuple[list[Any], Pair]],
+        by_key: dict[Hashable, list[Any]],
+        longest: dict[Hashable, tuple[list[Any], Pair]],
         findings: Findings,
     ) -> None:
         when = f"the read of process {pair.process} ({interval(pair)})"
-        places: dict[str, dict[Any, int]] = {}
+        places: dict[Hashable, dict[Any, int]] = {}
         for key, tokens in lists.items():
             mine = places[key] = {}
             for place, token in enumerate(tokens):
@@ -189,7 +192,7 @@ class TransactWriteChecker:
         self,
         pair: Pair,
         when: str,
-        places: dict[str, dict[Any, int]],
+        places: dict[Hashable, dict[Any, int]],
         writes: dict[Any, _Write],
         findings: Findings,
     ) -> None:
@@ -212,13 +215,13 @@ class TransactWriteChecker:
     def _judge_conditions(
         self,
         writes: dict[Any, _Write],
-        seen: list[tuple[Pair, dict[str, list[Any]]]],
-        longest: dict[str, tuple[list[Any], Pair]],
+        seen: list[tuple[Pair, dict[Hashable, list[Any]]]],
+        longest: dict[Hashable, tuple[list[Any], Pair]],
         findings: Findings,
     ) -> None:
         """Whether the writes that took effect were allowed to."""
         lists = {key: [token for token in tokens if token in writes] for key, (tokens, _) in longest.items()}
-        conditional: dict[str, list[Any]] = {}
+        conditional: dict[Hashable, list[Any]] = {}
         """By list that must be empty: who took effect, and is only to where it is."""
         for token in dict.fromkeys(token for tokens in lists.values() for token in tokens):
             write = writes[token]
@@ -246,7 +249,9 @@ class TransactWriteChecker:
                         findings.note(CONDITION, text, [*writes[token].pairs, pair])
 
 
-def _why_before(one: Any, other: Any, writes: dict[Any, _Write], lists: dict[str, list[Any]]) -> str | None:
+def _why_before(
+    one: Any, other: Any, writes: dict[Any, _Write], lists: dict[Hashable, list[Any]]
+) -> str | None:
     """Why one write took effect before another, as far as single reads do not tell; None if nothing says so."""
     first, second = writes[one], writes[other]
     if first.must_be_empty in second.keys:
@@ -260,8 +265,21 @@ def _why_before(one: Any, other: Any, writes: dict[Any, _Write], lists: dict[str
     return None
 
 
+def _lists(answer: Any, named: Sequence[Any]) -> dict[Hashable, list[Any]] | None:
+    """The tokens of each list in the answer of a read; None if it is no such answer, or does not tell which of the
+    named keys it is about."""
+    if not isinstance(answer, dict) or not all(
+        value is None or isinstance(value, list) for value in answer.values()
+    ):
+        return None
+    meant = meant_keys(named, answer)
+    if len(meant) < len(answer):
+        return None
+    return {_token(meant[key]): [_token(token) for token in value or []] for key, value in answer.items()}
+
+
 def _token(value: Any) -> Hashable:
-    """A token by what it equals: two are one exactly if they are the same JSON value."""
+    """A token, or the key of a list, by what it equals: two are one exactly if they are the same JSON value."""
     whole = whole_number(value)
     if whole is not None:
         return whole

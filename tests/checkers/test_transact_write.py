@@ -8,6 +8,7 @@ import pytest
 
 from checkers.checker import Limits
 from checkers.transact_write import TransactWriteChecker
+from checkers.words import spelt
 from results.history import History
 from results.operation import FAIL, INFO, INVOKE, OK, Operation
 from results.verdict import INVALID, UNKNOWN, VALID
@@ -15,12 +16,12 @@ from results.verdict import INVALID, UNKNOWN, VALID
 Event = tuple[int, str, str, Any]
 
 
-def write(process: int, token: Any, *keys: str, ends: str = OK, **condition: str | int) -> list[Event]:
+def write(process: int, token: Any, *keys: Any, ends: str = OK, **condition: Any) -> list[Event]:
     value = {"token": token, "keys": list(keys), **condition}
     return [(process, INVOKE, "write", value), (process, ends, "write", value)]
 
 
-def read(process: int, answer: dict[str, Any]) -> list[Event]:
+def read(process: int, answer: dict[Any, Any]) -> list[Event]:
     return [(process, INVOKE, "read", list(answer)), (process, OK, "read", answer)]
 
 
@@ -86,9 +87,29 @@ def test_before_is_by_position_and_never_by_a_clock() -> None:
 
 
 def test_a_condition_may_name_its_key_as_a_number() -> None:
-    needing = write(0, 1, "1", must_exist=1)
-    assert judge(needing, read(1, {"1": [1]})) == (INVALID, {"condition ignored"})
+    needing = write(0, 1, 1, must_exist=1)
+    assert judge(needing, read(1, {1: [1]})) == (INVALID, {"condition ignored"})
     assert judge(write(0, 1, "None"), read(1, {"None": [1]}))[0] == VALID, "nothing had to exist"
+
+
+@pytest.mark.parametrize("other", ["1", True, [1], 1.5, None], ids=str)
+def test_keys_are_what_they_are(other: Any) -> None:
+    """Two lists whose keys look alike: each has its own tokens, and a text of JSON means the key that was asked for."""
+    both = [write(0, 7, 1), write(0, 8, other)]
+
+    def one(key: Any, tokens: list[int]) -> list[Event]:
+        text = key if isinstance(key, str) else spelt(key)
+        return [(3, INVOKE, "read", [key]), (3, OK, "read", {text: tokens})]
+
+    assert judge(*both, one(1, [7]), one(other, [8])) == (VALID, set())
+    assert judge(*both, one(1, [7]), one(other, [])) == (INVALID, {"lost write"})
+
+
+def test_a_text_that_may_mean_two_keys_decides_nothing() -> None:
+    both = [write(0, 7, 1), write(0, 8, "1")]
+    asked = (3, INVOKE, "read", [1, "1"])
+    assert judge(*both, [asked, (3, OK, "read", {"1": [7]})])[0] == UNKNOWN
+    assert judge(*both, [asked, (3, OK, "read", {1: [7], "1": [8]})])[0] == VALID, "not of JSON"
 
 
 def test_a_write_is_whole_or_not_there() -> None:

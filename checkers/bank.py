@@ -28,7 +28,7 @@ from checkers.bank_books import missing_money
 from checkers.checker import Limits
 from checkers.conclusion import conclude
 from checkers.operations import Operations
-from checkers.values import whole_number
+from checkers.values import key_text, meant_keys, whole_number
 from checkers.words import count, interval, listing, none_of
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Anomaly, Verdict
@@ -77,7 +77,7 @@ class BankChecker:
     """Judges reads of all `accounts`, which together hold `total` at all times.
 
     Without `accounts` they are those that most reads show; without a `total` it is that of the first read of all of
-    them. Accounts are compared by their text, since JSON knows no other keys.
+    them. A text stands for the given account that JSON writes so, since it knows no other keys.
     """
 
     accounts: Iterable[Any] | None = None
@@ -89,7 +89,7 @@ class BankChecker:
     name: str = field(default="bank", kw_only=True)
 
     def __post_init__(self) -> None:
-        self._given = None if self.accounts is None else {str(account) for account in self.accounts}
+        self._given = None if self.accounts is None else set(self.accounts)
         if self._given is not None and not self._given:
             raise ValueError("a bank without accounts cannot be checked: name at least one account")
 
@@ -144,7 +144,7 @@ class BankChecker:
             anomalies += [missing] if missing is not None else []
         return conclude(self.name, anomalies, doubts, sentence, details)
 
-    def _suspicious(self, answers: Sequence[Any], names: set[str], total: float | None) -> Sequence[int]:
+    def _suspicious(self, answers: Sequence[Any], names: set[Any], total: float | None) -> Sequence[int]:
         """The reads in which something may be wrong: all others have the right accounts, whole numbers, no forbidden
         debt and the right total. Most histories show nothing but these, and they are added up all at once."""
         whole: dict[tuple[Any, ...], bool] = {}
@@ -156,7 +156,9 @@ class BankChecker:
                 keys = tuple(answer)
                 is_whole = whole.get(keys)
                 if is_whole is None:
-                    is_whole = whole[keys] = len(keys) == len(names) and {str(key) for key in keys} == names
+                    is_whole = whole[keys] = (
+                        len(keys) == len(names) and _by_account(answer, names).keys() == names
+                    )
                 if is_whole:
                     plain.append(place)
                     balances.extend(answer.values())
@@ -170,7 +172,7 @@ class BankChecker:
             wrong |= (table < 0).any(axis=1)
         return sorted([*found, *(plain[place] for place in np.flatnonzero(wrong).tolist())])
 
-    def _problems(self, pair: Pair, names: set[str], total: float | None) -> Iterable[tuple[str, _Problem]]:
+    def _problems(self, pair: Pair, names: set[Any], total: float | None) -> Iterable[tuple[str, _Problem]]:
         """What is wrong with one read, by kind. A total is only added up where every account has a balance."""
         assert pair.completion is not None, f"the ok read of event {pair.index} has no completion"
         answer = pair.completion.value
@@ -178,18 +180,18 @@ class BankChecker:
             text = f"saw {answer!r:.80} instead of balances"
             yield MISSING_ACCOUNT, _Problem(pair, len(names), text)
             return
-        balances = {str(account): balance for account, balance in answer.items()}
+        balances = _by_account(answer, names)
         whole = True
-        if missing := sorted(names - balances.keys()):
+        if missing := sorted(names - balances.keys(), key=key_text):
             whole = False
             yield MISSING_ACCOUNT, _Problem(pair, len(missing), f"did not see {_accounts(missing)}")
-        if unexpected := sorted(balances.keys() - names):
+        if unexpected := sorted(balances.keys() - names, key=key_text):
             whole = False
             yield (
                 UNEXPECTED_ACCOUNT,
                 _Problem(pair, len(unexpected), f"saw {_accounts(unexpected)}, never opened"),
             )
-        nothing = sorted(account for account, balance in balances.items() if not _is_number(balance))
+        nothing = [account for account in sorted(balances, key=key_text) if not _is_number(balances[account])]
         if nothing:
             whole = False
             shown = listing(f"{account}: {balances[account]!r:.40}" for account in nothing)
@@ -198,7 +200,7 @@ class BankChecker:
             account: balance for account, balance in balances.items() if _is_number(balance) and balance < 0
         }
         if debts and not self.allow_negative:
-            shown = listing(f"{account}: {debts[account]}" for account in sorted(debts))
+            shown = listing(f"{account}: {debts[account]}" for account in sorted(debts, key=key_text))
             yield NEGATIVE_BALANCE, _Problem(pair, -sum(debts.values()), f"saw debts ({shown})")
         if whole and total is not None:
             found = sum(balances.values())
@@ -232,15 +234,24 @@ class BankChecker:
         )
 
 
-def _usual_accounts(answers: Sequence[Any]) -> set[str]:
+def _usual_accounts(answers: Sequence[Any]) -> set[Any]:
     """The accounts that most reads show; of several equally usual sets the one seen first."""
     seen = Counter(tuple(answer) for answer in answers if isinstance(answer, Mapping))
-    return {str(account) for account in max(seen, key=seen.__getitem__, default=())}
+    usual: tuple[Any, ...] = max(seen, key=seen.__getitem__, default=())
+    return set(usual)
 
 
-def _first_total(answers: Sequence[Any], names: set[str]) -> float | None:
+def _by_account(answer: Mapping[Any, Any], names: set[Any]) -> dict[Any, Any]:
+    """The balances of an answer, by accounts."""
+    if answer.keys() <= names:
+        return dict(answer)
+    meant = meant_keys(names, answer)
+    return {meant.get(key, key): balance for key, balance in answer.items()}
+
+
+def _first_total(answers: Sequence[Any], names: set[Any]) -> float | None:
     for answer in answers:
-        if isinstance(answer, Mapping) and {str(account) for account in answer} == names:
+        if isinstance(answer, Mapping) and _by_account(answer, names).keys() == names:
             numbers = list(answer.values())
             if len(numbers) == len(names) and all(_is_number(number) for number in numbers):
                 found: float = sum(numbers)
@@ -302,7 +313,7 @@ def _told(problem: _Problem) -> str:
     return f"the read by process {pair.process} ({interval(pair)}) {problem.text}"
 
 
-def _accounts(names: list[str]) -> str:
+def _accounts(names: list[Any]) -> str:
     return f"{'account' if len(names) == 1 else 'accounts'} {listing(names)}"
 
 

@@ -94,6 +94,17 @@ def test_numbered_accounts_survive_their_way_through_json() -> None:
     assert checker.check(reads({"1": 10, "2": 10}), Limits()).outcome == VALID
 
 
+def test_accounts_are_what_they_are() -> None:
+    for one, other in ((1, "1"), (None, "null"), (True, "true"), ((1,), "[1]")):
+        for checker in (BankChecker(total=20), BankChecker([one, other], 20)):
+            assert checker.check(reads({one: 15, other: 5}), Limits()).outcome == VALID
+            strange = checker.check(reads({one: 15, other: 5}, {one: 15, "x": 5}), Limits())
+            assert {anomaly.type for anomaly in strange.anomalies} == {
+                "missing account",
+                "unexpected account",
+            }
+
+
 def test_a_bank_without_accounts_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one account"):
         BankChecker([], 0)

@@ -24,18 +24,19 @@ error, since nobody may have come that far yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from checkers.checker import Limits
-from checkers.conclusion import Misshapen, anomaly, conclude
+from checkers.conclusion import Misshapen, anomaly, conclude, values_listed
 from checkers.operations import FOREVER, Operations
 from checkers.precedence import greatest_before
-from checkers.values import Numbering, identity, whole_number
+from checkers.values import Numbering, identities, identity, key_text, meant_keys, whole_number
 from checkers.words import count, interval, listing, none_of, shown
 from results.history import TYPE_CODES, History, Pair
 from results.operation import FAIL, OK
@@ -127,6 +128,11 @@ class LogChecker:
             number = sum(unseen.values())
             valid += f"; {count(number, 'message')} of {listing(unseen)} had not been polled by the end"
         doubts = record.misshapen.doubts()
+        if record.unclear:
+            doubts.append(
+                f"the keys {values_listed(record.unclear)} of polled messages are each the text of several keys, which "
+                "could not be judged; keys with different texts would be"
+            )
         if not len(polled.by) and not doubts:
             why = none_of(record.polls, "poll", "returned a message")
             doubts = [f"{why}: the log was never seen; polls after the sends would tell"]
@@ -140,22 +146,25 @@ class _Record:
         self.operations = Operations.of(history, "send", "poll", "txn", "assign", "subscribe", "crash")
         self.misshapen = Misshapen("sends, polls or positions of a log")
         self.keys = Numbering()
-        self.messages: list[tuple[str, Any]] = []
+        self.messages: list[tuple[Any, Any]] = []
         """Key and value of each message."""
         self.polls = 0
-        self.begins: set[tuple[int, int]] = set()
-        """Readers, each with a key, that begin with its first message."""
-        self._first_reader: set[int] = set()
-        self._sent: list[tuple[str, Any, int, int]] = []
+        self.all_sends_known = True
+        """Whether every send that may have happened has the right shape, so that no other can have sent a message."""
+        self.unclear: list[str] = []
+        """Texts in answers of polls that may stand for several keys; none of these keys is judged."""
+        self._sent: list[tuple[Any, Any, int, int]] = []
         # Of polled messages, which are many: of each list its key, length, operation and reader; then one entry each.
-        self._lists: list[tuple[str, int, int, int]] = []
+        self._lists: list[tuple[Any, int, int, int]] = []
         self._values: list[Any] = []
         self._offsets: list[int] = []
         self._reader: dict[int, int] = {}
         self._loose: set[int] = set()
         """Processes whose positions a group of consumers decides, so that any two polls may be apart."""
         self._readers = 0
-        from_beginning: dict[int, frozenset[str] | None] = {}
+        self._assigned: list[Any] = []
+        """Keys that consumers were told to read."""
+        from_beginning: dict[int, frozenset[Hashable] | None] = {}
         ok, fail = TYPE_CODES[OK], TYPE_CODES[FAIL]
         events = history.operations
         rows = zip(
@@ -174,11 +183,31 @@ class _Record:
                     from_beginning[self._reader[process]] = None
             if not self._take(place, event.f, event.value, answer, outcome, process, from_beginning):
                 self.misshapen.note(self.operations.pair(place))
+                self._new_reader(process)
             if outcome == fail and (event.f == "poll" or (event.f == "txn" and _has_poll(event.value))):
                 self._new_reader(process)
+        self._settle_keys()
         self.sent, self.polled = self._tables()
         self.from_beginning = from_beginning
         """Readers that begin with the first message: of these keys, or (None) of all."""
+
+    def _settle_keys(self) -> None:
+        """The keys of polled mappings become those that sends and assignments named; what may be two is left out."""
+        named = Numbering()
+        named.number([key for key, *_ in self._sent])
+        named.number(self._assigned)
+        meant = meant_keys(named.values, dict.fromkeys(key for key, *_ in self._lists))
+        texts = {key for key, *_ in self._lists if isinstance(key, str)}
+        self.unclear = sorted(texts - meant.keys())
+        if self.unclear:
+            apart = {identity(key) for key in named.values if key_text(key) in self.unclear}
+            self._sent = [row for row in self._sent if identity(row[0]) not in apart]
+            lengths = [length for _, length, *_ in self._lists]
+            kept = np.repeat([key in meant for key, *_ in self._lists], lengths).tolist()
+            self._values = list(compress(self._values, kept))
+            self._offsets = list(compress(self._offsets, kept))
+            self._lists = [row for row in self._lists if row[0] in meant]
+        self._lists = [(meant[key] if isinstance(key, str) else key, *rest) for key, *rest in self._lists]
 
     def _tables(self) -> tuple[_Sent, _Polled]:
         """Everything taken so far, as columns."""
@@ -223,7 +252,7 @@ class _Record:
         answer: Any,
         outcome: int,
         process: int,
-        from_beginning: dict[int, frozenset[str] | None],
+        from_beginning: dict[int, frozenset[Hashable] | None],
     ) -> bool:
         if f == "crash":
             return True
@@ -239,8 +268,9 @@ class _Record:
                 self._loose.add(process)
             if not isinstance(keys, list | tuple):
                 return False
+            self._assigned.extend(keys)
             if f == "assign" and where == "beginning":
-                from_beginning[self._reader[process]] = frozenset(map(_key, keys))
+                from_beginning[self._reader[process]] = frozenset(map(identity, keys))
             return True
         is_ok = outcome == TYPE_CODES[OK]
         if f == "send":
@@ -250,19 +280,17 @@ class _Record:
         if f == "poll":
             self.polls += 1
             return not is_ok or answer is None or self._take_poll(place, answer, self._reader[process])
-        return self._take_transaction(place, asked, answer if is_ok else None, self._reader[process])
+        return self._take_transaction(place, asked, answer if is_ok else None, process)
 
     def _take_send(self, place: int, asked: Any, answer: Any) -> bool:
         if not isinstance(asked, list | tuple) or len(asked) != 2:
+            self.all_sends_known &= bool(self.operations.failed[place])
             return False
         key, value = asked
-        offset = _UNKNOWN
-        if isinstance(answer, list | tuple) and len(answer) == 2:
-            offset = _offset_of(answer[1], value)
-        elif answer is not None:
-            return False
-        self._sent.append((_key(key), value, offset, place))
-        return True
+        has_answer = isinstance(answer, list | tuple) and len(answer) == 2
+        offset = _offset_of(answer[1], value) if has_answer else _UNKNOWN
+        self._sent.append((key, value, offset, place))
+        return has_answer or answer is None
 
     def _take_poll(self, place: int, answer: Any, reader: int) -> bool:
         if not isinstance(answer, Mapping):
@@ -272,42 +300,38 @@ class _Record:
             columns = _columns(messages)
             if columns is None:
                 return False
-            found.append((_key(key), columns))
+            found.append((key, columns))
         for name, (offsets, values) in found:
             self._lists.append((name, len(offsets), place, reader))
             self._offsets.extend(offsets)
             self._values.extend(values)
         return True
 
-    def _take_transaction(self, place: int, asked: Any, answer: Any, reader: int) -> bool:
+    def _take_transaction(self, place: int, asked: Any, answer: Any, process: int) -> bool:
         if not isinstance(asked, list | tuple) or not all(
             isinstance(one, list | tuple) and one for one in asked
         ):
+            self.all_sends_known &= bool(self.operations.failed[place])
             return False
-        micros: Sequence[Any] = asked
-        answers: Sequence[Any] = [None] * len(asked)
-        if isinstance(answer, list | tuple) and len(answer) == len(asked):
-            answers = answer
-        elif answer is not None:
-            return False
-        good = True
-        for micro, answered in zip(micros, answers, strict=True):
+        good = answer is None or (isinstance(answer, list | tuple) and len(answer) == len(asked))
+        answers: Sequence[Any] = answer if good and answer is not None else [None] * len(asked)
+        for micro, answered in zip(asked, answers, strict=True):
             if micro[0] == "send" and len(micro) == 3:
                 has_answer = isinstance(answered, list | tuple) and len(answered) == 3
                 offset = _offset_of(answered[2], micro[2]) if has_answer else _UNKNOWN
-                self._sent.append((_key(micro[1]), micro[2], offset, place))
+                self._sent.append((micro[1], micro[2], offset, place))
             elif micro[0] == "poll":
                 self.polls += 1
-                if isinstance(answered, list | tuple) and len(answered) == 2 and answered[1] is not None:
-                    good &= self._take_poll(place, answered[1], reader)
+                is_told = isinstance(answered, list | tuple) and len(answered) == 2
+                if is_told and answered[1] is not None:
+                    is_told = self._take_poll(place, answered[1], self._reader[process])
+                    good &= is_told
+                if not is_told:
+                    self._new_reader(process)
             else:
+                self.all_sends_known &= bool(self.operations.failed[place])
                 good = False
         return good
-
-
-def _key(key: Any) -> str:
-    """Keys by their text, since JSON knows no other keys of mappings."""
-    return key if isinstance(key, str) else repr(key)
 
 
 def _offset_of(answer: Any, value: Any) -> int:
@@ -423,6 +447,8 @@ def _inconsistent(known: _Known, words: _Words) -> list[Anomaly]:
 
 
 def _duplicated(known: _Known, record: _Record, words: _Words) -> list[Anomaly]:
+    if not record.all_sends_known:
+        return []
     total = len(record.messages)
     offsets = np.bincount(known.message, minlength=total)
     possible = ~record.operations.failed[record.sent.by]
@@ -441,7 +467,10 @@ def _duplicated(known: _Known, record: _Record, words: _Words) -> list[Anomaly]:
 
 
 def _unfounded(record: _Record, words: _Words) -> list[Anomaly]:
-    """Polled messages that were never sent, whose send failed, or began later."""
+    """Polled messages that were never sent, whose send failed, or began later; none where a send of another shape may
+    have been theirs."""
+    if not record.all_sends_known:
+        return []
     total, sent, polled, operations = len(record.messages), record.sent, record.polled, record.operations
     possible = ~operations.failed[sent.by]
     tried = np.bincount(sent.message[possible], minlength=total)
@@ -553,7 +582,7 @@ def _polls_out_of_order(
     before[1:] = rank[:-1]
     # A reader from the beginning stands before the first message of the key.
     fresh = np.flatnonzero(~goes_on)
-    keys, begin = record.keys.values, record.from_beginning
+    keys, begin = identities(record.keys.values), record.from_beginning
     starts = [
         place
         for place in fresh.tolist()
@@ -640,6 +669,7 @@ def _unread(
         told.append((text, [pair, passer]))
     unseen: dict[str, int] = {}
     for number in np.unique(sent.key[waiting[~gone]]).tolist():
-        unseen[record.keys.values[number]] = int((sent.key[waiting[~gone]] == number).sum())
+        name = key_text(record.keys.values[number])
+        unseen[name] = unseen.get(name, 0) + int((sent.key[waiting[~gone]] == number).sum())
     key_of_first = record.keys.values[int(sent.key[lost[0]])] if told else None
     return ([anomaly(LOST, told, len(lost), key=key_of_first)] if told else []), unseen

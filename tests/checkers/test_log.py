@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from checkers.log import LogChecker
 from results.verdict import UNKNOWN, VALID
 from tests.support.stories import Story, kinds
@@ -272,3 +274,49 @@ def test_sends_contradict_each_other_whether_or_not_anybody_polls() -> None:
     verdict = two().poll().judged(CHECKER)
     assert verdict.outcome == UNKNOWN
     assert "none of 1 poll returned a message" in verdict.sentence
+
+
+@pytest.mark.parametrize("other", ["1", True, [1], 1.5, None], ids=str)
+def test_keys_are_what_they_are(other: Any) -> None:
+    """Two logs whose keys look alike: the same offsets hold different messages."""
+    sends = Story().did(0, "send", [1, "a"], [1, [0, "a"]]).did(0, "send", [other, "b"], [other, [0, "b"]])
+    assert sends.judged(CHECKER).outcome == UNKNOWN
+    keys = tuple(other) if isinstance(other, list) else other
+    if other is not True:  # Which is 1 to a mapping of Python.
+        both = sends.did(1, "poll", None, {1: [[0, "a"]], keys: [[0, "b"]]})
+        assert both.judged(CHECKER).outcome == VALID
+
+
+def test_a_text_of_json_means_the_number_unless_the_text_is_a_key_too() -> None:
+    sends = Story().did(0, "send", [1, "a"], [1, [0, "a"]]).did(0, "send", [2, "c"], [2, [0, "c"]])
+    assert kinds(sends.did(1, "poll", None, {"1": [[0, "x"]]}).judged(CHECKER)) == [
+        "inconsistent offset",
+        "message never sent",
+    ]
+    both = Story().did(0, "send", [1, "a"], [1, [0, "a"]]).did(0, "send", ["1", "b"], ["1", [0, "b"]])
+    verdict = both.did(1, "poll", None, {"1": [[0, "b"]]}).judged(CHECKER)
+    assert verdict.outcome == UNKNOWN
+    assert "the keys '1' of polled messages are each the text of several keys" in verdict.sentence
+
+
+def test_a_consumer_may_be_anywhere_after_a_poll_that_cannot_be_read() -> None:
+    def story() -> Log:
+        return two().send("c", 2).poll((0, "a"), (1, "b"), (2, "c"), process=2).poll((0, "a"))
+
+    torn = story()
+    torn.did(1, "poll", None, {"k": [[1, "b"]], "other": "nonsense"})
+    assert torn.poll((2, "c")).judged(CHECKER).outcome == UNKNOWN
+    torn = story()
+    torn.did(1, "txn", [["poll"], ["poll"]], [["poll", "nonsense"], ["poll", {"k": [[2, "c"]]}]])
+    assert torn.judged(CHECKER).outcome == UNKNOWN
+    torn = story()
+    torn.did(1, "txn", [["poll"]], [["poll"]])
+    assert torn.poll((2, "c")).judged(CHECKER).outcome == VALID
+
+
+def test_a_send_that_cannot_be_read_may_be_of_any_message() -> None:
+    for asked, answer in (["k", "a"], 7), ({"k": "a"}, None):
+        story = Story().did(0, "send", asked, answer)
+        assert story.did(1, "poll", None, {"k": [[0, "a"]]}).judged(CHECKER).outcome == UNKNOWN
+    story = Story().did(0, "txn", [["send", "k", "a"]], "nonsense").did(0, "txn", [["send", "k"]])
+    assert story.did(1, "poll", None, {"k": [[0, "a"], [1, "b"]]}).judged(CHECKER).outcome == UNKNOWN

@@ -28,6 +28,7 @@ from results.verdict import UNKNOWN, Anomaly, Verdict
 CAUSAL_REVERSE = "causal reverse"
 NEVER_WRITTEN = "value never written"
 FAILED_WRITE = "value of a failed write"
+BEFORE_ITS_WRITE = "value before its write"
 
 
 @dataclass
@@ -81,6 +82,13 @@ class CausalReverseChecker:
                 why = "whose write had failed" if failed else "which nobody wrote"
                 text = f"process {read.process} read {shown(answer[position])} ({interval(read)}), {why}"
                 strange.note(FAILED_WRITE if failed else NEVER_WRITTEN, text, [read])
+            for position in np.flatnonzero(start[saw] > reads.end[place])[:1].tolist():
+                read, wrote = reads.pair(place), writes.pair(int(writer[saw[position]]))
+                text = (
+                    f"process {read.process} read {shown(answer[position])} ({interval(read)}) before process "
+                    f"{wrote.process} began to write it ({interval(wrote)})"
+                )
+                strange.note(BEFORE_ITS_WRITE, text, [read, wrote])
             latest = int(start[saw].max(initial=-1))
             if latest < 0:
                 continue
@@ -97,7 +105,11 @@ class CausalReverseChecker:
         if gaps:
             anomalies.append(anomaly(CAUSAL_REVERSE, gaps, number, plural="causal reverses"))
         anomalies += strange.anomalies(
-            {NEVER_WRITTEN: "values never written", FAILED_WRITE: "values of failed writes"}
+            {
+                NEVER_WRITTEN: "values never written",
+                FAILED_WRITE: "values of failed writes",
+                BEFORE_ITS_WRITE: "values before their writes",
+            }
         )
         valid = f"{count(judged, 'read')} saw no write without all that had ended before it began"
         return conclude(self.name, anomalies, [*doubts, *misshapen.doubts()], valid, details)

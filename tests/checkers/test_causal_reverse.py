@@ -70,3 +70,14 @@ def test_what_cannot_be_judged() -> None:
     assert twice.judged(CHECKER).outcome == UNKNOWN
     twice.did(0, "write", 3)
     assert twice.did(1, "read", None, [1, 3]).judged(CHECKER).outcome == INVALID
+
+
+def test_a_value_is_not_read_before_its_write_began() -> None:
+    verdict = Story().did(0, "read", None, [1]).did(1, "write", 1).judged(CHECKER)
+    assert kinds(verdict) == ["value before its write"]
+    assert "process 0 read 1 (0.000–0.001 s) before process 1 began to write it" in verdict.sentence
+    story = Story()
+    story.invoke(0, "read")
+    story.did(1, "write", 1)
+    story.ok(0, [1])
+    assert story.judged(CHECKER).outcome == VALID

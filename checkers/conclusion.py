@@ -8,7 +8,7 @@ from typing import Any
 
 from checkers.words import count, listing, shown
 from results.history import Pair
-from results.operation import OK
+from results.operation import FAIL, OK
 from results.verdict import INVALID, UNKNOWN, VALID, Anomaly, Verdict
 
 EXAMPLES = 20
@@ -18,15 +18,18 @@ EXAMPLES = 20
 @dataclass
 class Misshapen:
     """Operations whose values have not the shape that the checker knows. They are left out of its judgement, so what
-    it finds in the others is still wrong; but it cannot call the history valid."""
+    it finds in the others is still wrong; but it cannot call the history valid. Nor can it say that nobody wrote a
+    value, where one of them may have."""
 
     shape: str
     """What it should look like."""
     examples: list[str] = field(default_factory=list)
     number: int = 0
+    may_have_written: bool = False
 
-    def note(self, pair: Pair) -> None:
+    def note(self, pair: Pair, *, writes: bool = False) -> None:
         self.number += 1
+        self.may_have_written = self.may_have_written or (writes and pair.type != FAIL)
         if len(self.examples) < 3:
             self.examples.append(
                 f"event {pair.indices[-1]}, {pair.f}: {shown(pair.completion.value)}"

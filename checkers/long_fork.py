@@ -73,7 +73,7 @@ class LongForkChecker:
                 happened = keys.written.get(number, {}).get(identity(value))
                 if happened:
                     saw.append((number, place))
-                else:
+                elif not misshapen.may_have_written:
                     read = reads.pair(place)
                     kind = NEVER_WRITTEN if happened is None else FAILED_WRITE
                     why = "which nobody wrote" if happened is None else "whose write had failed"
@@ -112,7 +112,7 @@ def _keys(writes: Operations, misshapen: Misshapen) -> _Keys:
     failed = writes.failed.tolist()
     for place, value in enumerate(writes.asked()):
         if not _are_micro_operations(value, "w") or len(value) != 1:
-            misshapen.note(writes.pair(place))
+            misshapen.note(writes.pair(place), writes=True)
             continue
         _, key, written = value[0]
         number = int(keys.numbers.number([key])[0])

@@ -33,7 +33,7 @@ from checkers.checker import Limits
 from checkers.conclusion import Misshapen, anomaly, conclude
 from checkers.isolation.orders import find_cycles, make_order, sort_topologically
 from checkers.operations import FOREVER, Operations
-from checkers.values import Numbering
+from checkers.values import Numbering, identity
 from checkers.words import count, interval, listing, shown
 from results.history import TYPE_CODES, History, Pair
 from results.operation import FAIL, INFO, OK
@@ -151,7 +151,7 @@ class _Reading:
         self.operations = Operations.of(history, "read", "write", "cas", "txn")
         self.misshapen = Misshapen("[key, value]" if keyed else "values of one register")
         self.keyed = keyed
-        self.initial = initial
+        self._first = identity(initial)
         self.versions = Numbering()
         """`(key, value)` of each version; the value before the first write is None."""
         self._pair: list[int] = []
@@ -167,12 +167,17 @@ class _Reading:
             event = events[start]
             answer = events[end].value if outcome == ok else None
             if not self._take(place, event.f, event.value, answer, outcome == ok):
-                self.misshapen.note(self.operations.pair(place))
+                self.misshapen.note(self.operations.pair(place), writes=event.f != "read")
 
     def _take(self, place: int, f: str, asked: Any, answer: Any, ok: bool) -> bool:
         """Notes what an operation read and wrote; False if it has not the right shape."""
         if f == "txn":
-            return self._take_transaction(place, asked if answer is None else answer, ok)
+            if answer is None:
+                return self._take_transaction(place, asked, ok)
+            if self._take_transaction(place, answer, ok):
+                return True
+            self._take_transaction(place, asked, False)  # What it wrote is known all the same.
+            return False
         if self.keyed:
             if not isinstance(asked, list | tuple) or len(asked) != 2:
                 return False
@@ -192,7 +197,7 @@ class _Reading:
             if not isinstance(value, list | tuple) or len(value) != 2:
                 return False
             old, new = value
-            if self._named(key, old) == self._named(key, new):
+            if identity(self._named(key, old)) == identity(self._named(key, new)):
                 if ok:
                     self._note(place, key, old, writes=False)
                 return True
@@ -214,7 +219,7 @@ class _Reading:
         return True
 
     def _named(self, key: Any, value: Any) -> tuple[Any, Any]:
-        return (key, None if value == self.initial else value)
+        return (key, None if identity(value) == self._first else value)
 
     def _note(self, place: int, key: Any, value: Any, *, writes: bool) -> None:
         self._pair.append(place)
@@ -264,6 +269,8 @@ class _Reading:
             (FUTURE_READ, future, "before its write began"),
         ):
             chosen = np.flatnonzero(wrong)
+            if kind != FUTURE_READ and self.misshapen.may_have_written:
+                continue
             told = []
             for place in chosen[:20].tolist():
                 read = self.operations.pair(int(pair[place]))

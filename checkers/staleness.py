@@ -97,7 +97,7 @@ class StalenessChecker:
         _mark_nil(writes, reads, is_nil, writer, doubts, versions)
         nil = is_nil[reads.version] & (writer[reads.version] != _AMBIGUOUS)
         by = writer[reads.version]
-        anomalies = _unwritten(writes, reads, versions, by, nil)
+        anomalies = [] if misshapen.may_have_written else _unwritten(writes, reads, versions, by, nil)
         timestamp, mistakes = _timestamps(writes, reads, versions, writer)
         anomalies += mistakes
         judged = nil | (by >= 0)
@@ -224,21 +224,26 @@ def _table(operations: Operations, keys: Numbering, versions: Numbering, misshap
     ends = zip(operations.ok.tolist(), operations.start.tolist(), operations.end.tolist(), strict=True)
     for place, (is_ok, start, end) in enumerate(ends):
         value = asked[place]
+        of_read = events[start].f == "read"
         if is_ok and events[end].value is not None:
             value = events[end].value
         if events[start].f == "cas":
-            value = _written(value)
+            value, asked[place] = _written(value), _written(asked[place])
+        if not of_read and not _is_write(value) and _is_write(asked[place]):
+            # It wrote what was asked for, whatever it was answered.
+            misshapen.note(operations.pair(place))
+            value = asked[place]
         timestamp: int | None = _NONE
         fits = isinstance(value, list | tuple) and len(value) in (2, 3)
         if fits and len(value) == 3 and value[2] is not None:
             timestamp = whole_number(value[2])
             fits = timestamp is not None and abs(timestamp) < FOREVER
-        elif fits and is_ok and events[start].f != "read" and events[end].committed_at is not None:
+        elif fits and is_ok and not of_read and events[end].committed_at is not None:
             timestamp = events[end].committed_at
             fits = timestamp is not None and abs(timestamp) < FOREVER
         good.append(fits)
         if not fits or timestamp is None:
-            misshapen.note(operations.pair(place))
+            misshapen.note(operations.pair(place), writes=not of_read)
             continue
         names.append(value[0])
         pairs.append((value[0], value[1]))
@@ -249,6 +254,10 @@ def _table(operations: Operations, keys: Numbering, versions: Numbering, misshap
         versions.number(pairs),
         np.array(timestamps, dtype=np.int64),
     )
+
+
+def _is_write(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) in (2, 3)
 
 
 def _written(value: Any) -> Any:

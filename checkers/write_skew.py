@@ -50,7 +50,7 @@ class WriteSkewChecker:
             fits = isinstance(value, list | tuple) and len(value) == 3 and value[1] in (0, 1)
             good.append(fits and not isinstance(value[1], bool))
             if not good[-1]:
-                misshapen.note(inserts.pair(place))
+                misshapen.note(inserts.pair(place), writes=True)
         mask = np.array(good, dtype=bool)
         inserts = inserts.where(mask)
         asked = [value for value, fits in zip(asked, good, strict=True) if fits]
@@ -73,7 +73,7 @@ class WriteSkewChecker:
                 if len(possible) == 1 and not happened[possible[0]]:
                     happened[possible[0]] = True
                     witnesses[possible[0]] = shown_reads.pair(place)
-                elif not possible:
+                elif not possible and not misshapen.may_have_written:
                     read = shown_reads.pair(place)
                     failed = [inserts.pair(one) for one in by_row.get(number, ())][:1]
                     why = "whose insert had failed" if failed else "which nobody inserted"

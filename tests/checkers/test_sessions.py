@@ -274,3 +274,26 @@ def test_agrees_with_brute_force(history: History, guarantees: list[str]) -> Non
     assert {kind for kind in kinds(verdict) if "together" not in kind} == {
         f"{name} violated" for name in alone
     }
+
+
+@pytest.mark.parametrize(("initial", "value"), [(1, True), (0, False), (True, 1), ("1", 1)])
+def test_a_value_that_looks_like_the_initial_one_is_another(initial: Any, value: Any) -> None:
+    checker = SessionGuaranteesChecker(initial=initial)
+    assert Session().write(0, value).read(0, value).write(0, 2).judged(checker).outcome == VALID
+    assert kinds(Session().write(0, value).read(0, initial).judged(checker)) == ["read your writes violated"]
+    swapped = (
+        Session()
+        .write(0, value)
+        .did(1, "cas", ["x", [value, initial]])
+        .did(0, "read", ["x", None], ["x", value])
+    )
+    assert swapped.judged(CHECKER).outcome == VALID
+
+
+def test_what_a_transaction_of_unknown_answer_wrote_is_known() -> None:
+    story = (
+        Session()
+        .did(0, "txn", [["w", "x", 1]], "nonsense")
+        .did(1, "txn", [["r", "x", None]], [["r", "x", 1]])
+    )
+    assert story.judged(CHECKER).outcome == UNKNOWN

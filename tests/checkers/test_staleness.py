@@ -251,3 +251,11 @@ def test_a_version_is_not_read_before_its_write_began() -> None:
     overlapping.event(1, "ok", "read", ["x", 1], time=2)
     overlapping.event(0, "ok", "write", ["x", 1], time=3)
     assert overlapping.judged(checker(100)).outcome == VALID
+
+
+def test_a_write_whose_answer_cannot_be_read_wrote_what_it_was_asked_to() -> None:
+    for answer in ("nonsense", [[]], {"x": 5}):
+        story = Story().did(0, "write", ["x", 1], answer).did(0, "cas", ["x", [1, 2]], answer)
+        story.did(1, "read", ["x", None], ["x", 1]).did(1, "read", ["x", None], ["x", 2])
+        verdict = story.judged(checker(100))
+        assert verdict.outcome == UNKNOWN, verdict.sentence

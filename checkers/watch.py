@@ -149,7 +149,7 @@ class WatchChecker:
         for pair in history.pairs():
             if pair.f in ("put", "delete"):
                 if not writes.take(pair):
-                    misshapen.note(pair)
+                    misshapen.note(pair, writes=True)
             elif pair.f == "watch":
                 watched += 1
                 if pair.type == OK:
@@ -168,12 +168,13 @@ class WatchChecker:
             )
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         found = Findings()
-        known = _known(writes, streams, found)
+        known = _known(writes, streams, found, misshapen.may_have_written)
         for stream in streams:
             _judge_stream(stream, found)
             _judge_completeness(stream, known, found)
-            for event in stream.events:
-                _judge_past(event, stream, known, writes, self.empty_at_start, found)
+            if not misshapen.may_have_written:
+                for event in stream.events:
+                    _judge_past(event, stream, known, writes, self.empty_at_start, found)
         anomalies = found.anomalies({kind: kind for kind in KINDS})
         valid = (
             f"{count(len(streams), 'watch was', 'watches were')} sent {count(events, 'event')} and "
@@ -217,7 +218,12 @@ class _Writes:
         answer = pair.completion.value if pair.completion is not None else None
         width = 3 if pair.f == "put" else 2
         revision = answer[width - 1] if isinstance(answer, list | tuple) and len(answer) == width else None
-        if pair.f == "delete" and isinstance(answer, list | tuple) and revision is None:
+        if (
+            pair.f == "delete"
+            and isinstance(answer, list | tuple)
+            and len(answer) == width
+            and revision is None
+        ):
             return True  # There was nothing to delete.
         self.begun.setdefault(name, pair)
         number = whole_number(revision)
@@ -315,7 +321,8 @@ class _KnownPast:
         return found
 
 
-def _known(writes: _Writes, streams: list[_Stream], found: Findings) -> _KnownPast:
+def _known(writes: _Writes, streams: list[_Stream], found: Findings, doubtful: bool) -> _KnownPast:
+    """What writes and streams show. Where it is doubtful what was tried, no event is one that nobody did."""
     places: dict[tuple[str, int], _Place] = {}
 
     def note(revision: int, type_: str, key: str, value: Any, what: tuple[str, Hashable], pair: Pair) -> None:
@@ -330,7 +337,11 @@ def _known(writes: _Writes, streams: list[_Stream], found: Findings) -> _KnownPa
         for event in stream.events:
             note(event.revision, event.type, event.key, event.value, event.what, stream.pair)
             name = (event.type, event.key, event.what[1])
-            if name not in writes.begun:
+            begun = writes.begun.get(name)
+            if begun is not None and begun.index > stream.pair.indices[-1] and not doubtful:
+                why = f"which process {begun.process} began to do only later ({interval(begun)})"
+                found.note(NEVER_WRITTEN, f"{stream.told} was sent {event}, {why}", [stream.pair, begun])
+            if begun is None and not doubtful:
                 refused = writes.failed.get(name)
                 if refused is None:
                     found.note(

@@ -282,3 +282,20 @@ def test_of_many_mistakes_a_few_are_told_and_all_are_counted() -> None:
     assert anomaly.evidence["count"] == 100
     assert len(anomaly.evidence["examples"]) == 20
     assert anomaly.sentence.startswith("100 wrong previous value: ")
+
+
+def test_an_event_is_not_sent_before_its_write_began() -> None:
+    early = Watched().watch(ALL, [X1]).put(1, "x", "a")
+    assert kinds(early.judged(CHECKER)) == ["event never written"]
+    assert "which process 0 began to do only later (0.002–0.003 s)" in early.judged(CHECKER).sentence
+    during = Watched()
+    during.invoke(1, "watch", ALL)
+    during.put(1, "x", "a")
+    during.event(1, "ok", "watch", {"events": [[X1]]})
+    assert during.judged(CHECKER).outcome == VALID
+
+
+def test_a_delete_whose_answer_cannot_be_read_may_have_happened() -> None:
+    for answer in ("x", ["x", 2, 7], {"revision": 2}):
+        story = Watched().put(1, "x", "a").did(0, "delete", "x", answer).put(3, "x", "c")
+        assert story.watch(ALL, [X1, delete(2, "x", "a"), put(3, "x", "c")]).judged(CHECKER).outcome == VALID

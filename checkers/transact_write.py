@@ -11,7 +11,7 @@ writes had taken effect, how often, and in which order. Judged in each:
 - two tokens are in the same order in every list that has both;
 - a list that was read is the beginning of the longest that was read of its key: nothing is taken away or put between;
 - whoever reads after a write was acknowledged sees it, and nobody sees one of which every attempt failed, or that
-  nobody tried;
+  nobody tried: not at all, not for that key, or not before the read had ended;
 - the condition of a write that took effect was true: it is not the first of a list that must exist, and of those that
   wrote a list which must be empty none took effect before it. One did if it stands before it in a list; if it was seen
   where it was not; if it was acknowledged before it was tried; if it must itself come before it, by its own condition.
@@ -60,11 +60,15 @@ _PLURALS: Final = {
 class _Write:
     """All attempts with one token."""
 
-    keys: tuple[Hashable, ...]
+    keys: list[Hashable]
+    """Those that every attempt is about."""
+    may_write: set[Hashable]
+    """Those that one of the attempts is about."""
     pairs: list[Pair]
+    begun_at: int | None = None
+    """The event that first began an attempt that may have happened."""
     acknowledged_at: int | None = None
     """The event that first acknowledged an attempt."""
-    may_have_happened: bool = False
     must_exist: Hashable = None
     must_be_empty: Hashable = None
 
@@ -105,7 +109,7 @@ class TransactWriteChecker:
             for key in write.keys:
                 by_key.setdefault(key, []).append(token)
         for pair, lists in seen:
-            self._judge(pair, lists, writes, by_key, longest, findings)
+            self._judge(pair, lists, writes, by_key, longest, findings, misshapen.may_have_written)
         self._judge_conditions(writes, seen, longest, findings)
         applied = {token for tokens, _ in longest.values() for token in tokens}
         details = {
@@ -132,19 +136,28 @@ class TransactWriteChecker:
                 or not {"token", "keys"} <= value.keys()
                 or not isinstance(value["keys"], list | tuple)
             ):
-                misshapen.note(pair)
+                misshapen.note(pair, writes=True)
                 continue
-            write = writes.setdefault(_token(value["token"]), _Write(tuple(map(_token, value["keys"])), []))
-            conditions = (value.get("must_exist"), value.get("must_be_empty"))
-            write.must_exist, write.must_be_empty = (
-                None if key is None else _token(key) for key in conditions
+            keys = list(map(_token, value["keys"]))
+            conditions = [
+                None if key is None else _token(key)
+                for key in (value.get("must_exist"), value.get("must_be_empty"))
+            ]
+            write = writes.setdefault(
+                _token(value["token"]), _Write(keys, set(keys), [], None, None, *conditions)
             )
+            # Of attempts that differ nobody knows which it was: what holds for all of them has to.
+            write.keys = [key for key in write.keys if key in keys]
+            write.may_write.update(keys)
+            write.must_exist = write.must_exist if write.must_exist == conditions[0] else None
+            write.must_be_empty = write.must_be_empty if write.must_be_empty == conditions[1] else None
             write.pairs.append(pair)
             if tried.ok[position]:
                 end = int(tried.end[position])
                 if write.acknowledged_at is None or end < write.acknowledged_at:
                     write.acknowledged_at = end
-            write.may_have_happened = write.may_have_happened or not tried.failed[position]
+            if write.begun_at is None and not tried.failed[position]:
+                write.begun_at = pair.index
         return writes, misshapen
 
     def _judge(
@@ -155,14 +168,18 @@ class TransactWriteChecker:
         by_key: dict[Hashable, list[Any]],
         longest: dict[Hashable, tuple[list[Any], Pair]],
         findings: Findings,
+        doubtful: bool,
     ) -> None:
+        """What a read says by itself; where it is doubtful what was tried, nothing is called foreign or failed."""
         when = f"the read of process {pair.process} ({interval(pair)})"
         places: dict[Hashable, dict[Any, int]] = {}
         for key, tokens in lists.items():
             mine = places[key] = {}
             for place, token in enumerate(tokens):
                 if token not in writes:
-                    findings.note(FOREIGN, f"{when} saw {shown(token)} in {key}, which nobody wrote", [pair])
+                    if not doubtful:
+                        text = f"{when} saw {shown(token)} in {key}, which nobody wrote"
+                        findings.note(FOREIGN, text, [pair])
                     continue
                 if token in mine:
                     text = f"{when} saw {shown(token)} in {key} at {mine[token]} and at {place}"
@@ -170,9 +187,17 @@ class TransactWriteChecker:
                     continue
                 mine[token] = place
                 write = writes[token]
-                if not write.may_have_happened:
+                if doubtful:
+                    continue
+                if write.begun_at is None:
                     text = f"{when} saw {shown(token)} in {key}, of which every attempt had failed"
                     findings.note(FAILED, text, [*write.pairs, pair])
+                elif write.begun_at > pair.indices[-1]:
+                    text = f"{when} saw {shown(token)} in {key}, before anybody began to write it"
+                    findings.note(FOREIGN, text, [*write.pairs, pair])
+                elif key not in write.may_write:
+                    text = f"{when} saw {shown(token)} in {key}, to which nobody wrote it"
+                    findings.note(FOREIGN, text, [*write.pairs, pair])
             whole, other = longest[key]
             if tokens != whole[: len(tokens)]:
                 text = f"{when} saw {key} as {shown(tokens)}, another read as {shown(whole)}"

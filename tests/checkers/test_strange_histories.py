@@ -151,6 +151,36 @@ def test_values_that_mean_nothing_are_not_valid(checker: Checker, functions: lis
 
 
 @pytest.mark.parametrize(
+    ("checker", "write", "read"),
+    [
+        (LongForkChecker(), "write", ([["r", "x", None]], [["r", "x", 1]])),
+        (SessionGuaranteesChecker(), "write", (["x", None], ["x", 1])),
+        (StalenessChecker(1), "write", (["x", None], ["x", 1])),
+        (TransactWriteChecker(), "write", (["x"], {"x": [1]})),
+        (
+            WatchChecker(),
+            "put",
+            ({"key": "x"}, {"events": [[{"revision": 1, "type": "put", "key": "x", "value": 1}]]}),
+        ),
+        (LogChecker(), "send", (None, {"x": [[0, 1]]})),
+    ],
+    ids=lambda one: getattr(one, "name", None),
+)
+def test_what_a_write_that_cannot_be_read_may_have_written_is_not_called_unwritten(
+    checker: Checker, write: str, read: tuple[Any, Any]
+) -> None:
+    f = {"put": "watch", "send": "poll"}.get(write, "read")
+    for end, outcome in (("ok", UNKNOWN), ("info", UNKNOWN), ("fail", INVALID), (None, UNKNOWN)):
+        builder = HistoryBuilder()
+        builder.invoke(0, write, {"nonsense": [1]})
+        if end is not None:
+            builder.event(0, end, write, {"nonsense": [1]})
+        builder.invoke(1, f, read[0])
+        builder.event(1, "ok", f, read[1])
+        assert checker.check(builder.done(), Limits()).outcome == outcome, end
+
+
+@pytest.mark.parametrize(
     ("checker", "operations"),
     [
         (SetFullChecker(), [("add", "{}", None), ("read", None, ["{}"])]),

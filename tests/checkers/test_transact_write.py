@@ -207,3 +207,20 @@ def test_without_reads_or_with_other_shapes_nothing_is_known() -> None:
     assert judge(write(0, 1, "a"), read(1, {"a": [1], "b": "text"}))[0] == UNKNOWN
     lost = read(2, {"a": []})
     assert judge(write(0, 1, "a"), read(1, {"a": "text"}), lost) == (INVALID, {"lost write"})
+
+
+def test_a_write_is_seen_where_it_wrote_and_not_before_it_began() -> None:
+    assert judge(write(0, 1, "a"), read(1, {"a": [1], "b": None}))[0] == VALID
+    assert judge(write(0, 1, "a"), read(1, {"a": [1], "b": [1]})) == (INVALID, {"write that nobody tried"})
+    assert judge(read(1, {"a": [1]}), write(0, 1, "a")) == (INVALID, {"write that nobody tried"})
+    failed = write(2, 1, "a", ends=FAIL)
+    assert judge(failed, read(1, {"a": [1]}), write(0, 1, "a")) == (INVALID, {"write that nobody tried"})
+    (invoke, ok), (asked, answer) = write(0, 1, "a"), read(1, {"a": [1]})
+    assert judge([invoke, asked, answer, ok])[0] == VALID
+
+
+def test_attempts_with_one_token_that_differ_promise_what_they_have_in_common() -> None:
+    both = [write(0, 1, *AB, ends=FAIL), write(0, 1, "a", must_exist="a")]
+    assert judge(*both, read(1, {"a": [1], "b": []}))[0] == VALID
+    assert judge(*both, read(1, {"a": [], "b": []})) == (INVALID, {"lost write"})
+    assert judge(*both, read(1, {"a": [1], "b": [1], "c": [1]})) == (INVALID, {"write that nobody tried"})

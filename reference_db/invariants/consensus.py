@@ -117,6 +117,10 @@ class RangeTruth:
         text = f"{node} voted for node {known} in term {term}, and now votes for node {candidate}"
         return [self.broken("one vote a term", text, node)]
 
+    def forget_votes(self, node: str) -> None:
+        """The node has lost them, through no fault of its own."""
+        self._votes = {key: candidate for key, candidate in self._votes.items() if key[1] != node}
+
     def leads(self, node: str, term: int, last: int, term_at: Callable[[int], int]) -> list[Violation]:
         """A node leads a term, with a log that `term_at` answers for (0: compacted) up to `last`."""
         known = self.leaders.setdefault(term, node)

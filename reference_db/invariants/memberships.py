@@ -59,6 +59,10 @@ class Memberships:
         """A node's replica was removed."""
         self._left[node] = promised
 
+    def forget(self, node: str) -> None:
+        """What a node had promised is lost, through no fault of its own."""
+        self._left.pop(node, None)
+
     def returned(self, node: str, begins_with: HardState) -> str | None:
         """A replica appears on a node; what it has forgotten."""
         promised = self._left.pop(node, None)

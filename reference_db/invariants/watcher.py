@@ -85,8 +85,10 @@ class _WatchedNode:
         "durability",
         "engine",
         "left",
+        "lost",
         "name",
         "node",
+        "number",
         "pending",
         "replicas",
         "written_count",
@@ -95,6 +97,8 @@ class _WatchedNode:
     def __init__(self, name: str, node: Node, engine: Engine) -> None:
         self.name = name
         self.node = node
+        self.number = node.nodes.index(name) + 1
+        """Its Raft id."""
         self.engine = engine
         self.alive = True
         self.replicas: dict[int, _WatchedReplica] = {}
@@ -103,6 +107,8 @@ class _WatchedNode:
         self.absorbed: dict[int, _WatchedReplica] = {}
         """The last of the replicas of ranges that others have absorbed here: what they had acknowledged they had, and
         members that have yet to hear of the merge may count on it."""
+        self.lost: dict[int, tuple[RangeImage, RangeImage]] = {}
+        """What it had written, and durably, when its disk was destroyed, in this life or an earlier one."""
         self.pending: deque[tuple[int, BatchChange]] = deque()
         """Batches that are written and not known to be durable, with their numbers; oldest first."""
         self.written_count = 0
@@ -170,12 +176,18 @@ class Watcher:
         nothing is known of the engine's disk, the word of the node's syncer is believed."""
         before = self._nodes.get(name)
         watched = _WatchedNode(name, node, node.store._engine)
+        bound = watched.engine.get(keys.CLOCK_BOUND)
         if before is not None:
             before.alive = False
-            watched.left |= before.left
-            watched.absorbed.update(before.absorbed)
+            watched.lost.update(before.lost)
+            if before.lost and bound is None:
+                # Everything was: it cannot know that it ever was a node.
+                self._forget_promises(name)
+            else:
+                watched.left |= before.left
+                watched.absorbed.update(before.absorbed)
         self._nodes[name] = watched
-        watched.bound_ns = int.from_bytes(watched.engine.get(keys.CLOCK_BOUND) or b"", "big")
+        watched.bound_ns = int.from_bytes(bound or b"", "big")
         for replica in node.store.replicas.values():
             self._attach_replica(watched, replica, before)
         durability = durability_of(watched.engine)
@@ -370,6 +382,8 @@ class Watcher:
             for member in core.peers.progress:
                 other = self._nodes.get(one.replica._names[member])
                 theirs = None if other is None else other.replicas.get(one.replica.id)
+                if other is not None and one.replica.id in other.lost:
+                    continue
                 if member not in absent and theirs is not None and theirs.written.last < last:
                     behind[one.replica._names[member]] = theirs.written.last
             if behind:
@@ -415,7 +429,7 @@ class Watcher:
             return
         name = replica._names[message.source]
         peer, other = replica.group.core.peers.progress.get(message.source), self._nodes.get(name)
-        if peer is None or other is None or self._is_outdated(replica):
+        if peer is None or other is None or replica.id in other.lost or self._is_outdated(replica):
             return
         # What has absorbed the range there has taken what was acknowledged with it.
         theirs = other.replicas.get(replica.id) or other.absorbed.get(replica.id)
@@ -446,11 +460,20 @@ class Watcher:
 
     def forget_disk(self, name: str) -> None:
         """A fault has destroyed what was durable on a dead node's disk, which no database can be blamed for: its next
-        life is not compared with this one."""
+        life is not compared with this one. What the node had acknowledged counts as it did: who was told cannot know,
+        and the answer may still be on its way."""
         watched = self._nodes.get(name)
         if watched is not None:
             watched.alive = False
+            for range_id, one in (*watched.absorbed.items(), *watched.replicas.items()):
+                watched.lost[range_id] = (one.written, one.durable)
             watched.forget()
+
+    def _forget_promises(self, name: str) -> None:
+        for truth in self._truths.values():
+            truth.forget_votes(name)
+        for memberships in self._memberships.values():
+            memberships.forget(name)
 
     def after_step(self, name: str) -> list[Violation]:
         """What the node's latest step has broken; most often nothing. Raises WatcherBroken if the watcher is."""
@@ -485,9 +508,10 @@ class Watcher:
         found = []
         for name, watched in sorted(self._nodes.items()):
             one = watched.replicas.get(range_id) or watched.absorbed.get(range_id)
+            if range_id in watched.lost:
+                found.append((name, watched.number, *watched.lost[range_id]))
             if one is not None:
-                number = watched.node.nodes.index(name) + 1
-                found.append((name, number, one.written, one.durable))
+                found.append((name, watched.number, one.written, one.durable))
         return found
 
     # The taps. An exception in here must not become one of the node's; one of the node reads as if they weren't there.

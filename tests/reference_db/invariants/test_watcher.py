@@ -13,7 +13,7 @@ from reference_db.invariants import INVARIANTS, Watcher, WatcherBroken
 from reference_db.node import Node
 from reference_db.raft.messages import Entry, HardState, Message, MessageKind
 from reference_db.storage import keys
-from reference_db.storage.engine import WriteBatch
+from reference_db.storage.engine import MemoryEngine, WriteBatch
 from reference_db.storage.raft_log import RaftLog
 from tests.reference_db.virtual_loop import run_virtually
 from tests.reference_db.world import World
@@ -254,12 +254,59 @@ def test_what_a_range_had_made_durable_counts_also_where_it_was_absorbed() -> No
             lambda: all(2 not in node.store.replicas for node in world.nodes.values()), what="one range"
         )
         assert {name: durable.has(1, 1) for name, _, _, durable in watcher._images(2)} == before
-        watcher.forget_disk("n3")
-        assert [name for name, *_ in watcher._images(2)] == ["n1", "n2"], "a disk that is lost holds nothing"
         assert world.violations == []
         await world.stop()
 
     run_virtually(story())
+
+
+def test_what_was_acknowledged_before_a_disk_was_destroyed_counts() -> None:
+    """1. n2 and n3 sync an entry and say so. 2. They are killed, and everything on their disks is gone. 3. The leader
+    hears what they said, and commits by it: nothing could have told it. Its twin has lost something itself."""
+
+    async def story(destroyed: bool) -> set[str]:
+        watcher = Watcher()
+        world = World(seed=1, ranges=1, watcher=watcher)
+        world.start_all()
+        await some_writes(world, 3)
+        truth, acknowledged = watcher._truths[1], watcher._nodes["n3"].replicas[1].durable
+        last, term = acknowledged.last, acknowledged.term(acknowledged.last) or 0
+        for name in ("n2", "n3"):
+            world.crash(name)
+            if destroyed:
+                watcher.forget_disk(name)
+            else:
+                watcher._nodes[name].replicas.clear()
+        found = {violation.name for violation in truth._on_quorum("n1", last, term, [frozenset((1, 2, 3))])}
+        await world.stop()
+        return found
+
+    assert run_virtually(story(True)) == set()
+    assert run_virtually(story(False)) == {"committed on a durable quorum"}
+
+
+def test_a_node_whose_disk_was_wiped_is_held_to_nothing_that_it_had_promised() -> None:
+    """It starts as if it never had been, and votes again in a term in which it had voted. Its twin, whose disk nobody
+    wiped, has forgotten its vote by itself."""
+
+    async def story(wiped: bool) -> set[str]:
+        watcher = Watcher()
+        world = World(seed=3, ranges=1, watcher=watcher)
+        world.start_all()
+        await some_writes(world)
+        truth = watcher._truths[1]
+        world.crash("n3")
+        if wiped:
+            watcher.forget_disk("n3")
+            world.engines["n3"] = MemoryEngine()
+        truth.voted("n3", 99, 1)
+        world.start("n3")
+        found = {violation.name for violation in truth.voted("n3", 99, 2)}
+        await world.stop()
+        return found
+
+    assert run_virtually(story(True)) == set()
+    assert run_virtually(story(False)) == {"one vote a term"}
 
 
 def test_an_acknowledgement_of_an_earlier_term_may_be_late() -> None:

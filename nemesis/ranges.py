@@ -13,7 +13,8 @@ healed afterwards: a range that was cut is as good as a whole one, and a replica
   if it has left by then, it has left for good.
 - `join`, by name only: a node that the cluster did not begin with is started, and joins.
 - `replace`, by name only: the node is killed with all that it has stored and dismissed, and a new one with another
-  identity and an empty disk joins in its place.
+  identity and an empty disk joins in its place. As long as what it held is not on others, no second one goes: two are a
+  majority of three replicas, and what only they had would be gone for good, whatever the database does.
 
 What counts as evidence is what the database says of its ranges before and after.
 """
@@ -33,6 +34,8 @@ from nemesis.schedule import Request, Step
 from nemesis.targets import pick
 
 DECOMMISSION, JOIN, REPLACE = "decommission", "join", "replace"
+GONE = "gone"
+"""Kind of hold on a node that is gone for good, until all that it held is on others."""
 OFTEN_S = (0.1, 0.7)
 """Between one change and the next, where a step makes many."""
 MOST_OF_A_STEP = 6
@@ -131,7 +134,15 @@ class Membership(NeedsSpareNode):
 
     def plan(self, step: Step, situation: Situation, holds: Holds) -> Plan:
         if step.shape == REPLACE:
-            return aim_at_processes(step, situation, holds, DOWN, may_hit_paused=False)
+            gone = [name for name in situation.nodes if holds.holders(GONE, name)]
+            if gone:
+                return Plan(
+                    skipped=f"{', '.join(gone)} is gone for good, and what it held is not on others yet"
+                )
+            aim = aim_at_processes(step, situation, holds, DOWN, may_hit_paused=False)
+            for name in aim.targets:
+                holds.take(GONE, name, step.id)
+            return aim
         if step.shape != JOIN:
             return super().plan(step, situation, holds)
         # Whom no step has stopped and who is down all the same, was never started.
@@ -152,7 +163,9 @@ class Membership(NeedsSpareNode):
 
     async def start(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         if step.shape == REPLACE:
-            return combine([await cluster.replace(name) for name in plan.targets])
+            replaced = combine([await cluster.replace(name) for name in plan.targets])
+            _none_is_gone(step, plan, cluster, holds)
+            return replaced
         asked = self.asked[step.shape or "drain"][0]
         if step.shape != JOIN:
             return await self.ask(asked, step, plan, cluster)
@@ -170,7 +183,9 @@ class Membership(NeedsSpareNode):
 
     async def stop(self, step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> Evidence:
         if step.shape == REPLACE:
-            return await start_again(step, plan, cluster, holds)
+            started = await start_again(step, plan, cluster, holds)
+            _none_is_gone(step, plan, cluster, holds)
+            return started
         random = Random(step.parameters.get("draw", step.id) + 2)
         asked = self.asked[step.shape or "drain"][1]
         evidence = await cluster.reshape(asked, plan.targets[0], random.getrandbits(32))
@@ -178,3 +193,10 @@ class Membership(NeedsSpareNode):
             return evidence
         # A node without replicas is a whole one all the same: it is asked, and answers for others.
         return Evidence(True, [{**probe, "proves": None} for probe in evidence.probes])
+
+
+def _none_is_gone(step: Step, plan: Plan, cluster: Cluster, holds: Holds) -> None:
+    """Who comes in the place of another is only started once nobody counts on that one."""
+    for name in plan.targets:
+        if cluster.state(name) == "up":
+            holds.release(GONE, name, step.id)

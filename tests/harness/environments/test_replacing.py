@@ -16,9 +16,9 @@ from harness.environments.netns import hub
 from harness.environments.netns.environment import NetnsEnvironment
 from harness.environments.replacing import Replacements, launch_of, next_plan
 from harness.systems.reference_db import ReferenceDatabase
-from nemesis.cluster import Evidence, NodeState
+from nemesis.cluster import Evidence, FaultFailed, NodeState
 from nemesis.holds import Holds
-from nemesis.package import Situation
+from nemesis.package import Plan, Situation
 from nemesis.ranges import Membership
 from nemesis.schedule import Step
 from tests.harness.environments.echo_system import TestFolder
@@ -156,6 +156,34 @@ def test_a_step_replaces_its_node_and_holds_it_meanwhile() -> None:
         assert ("replace", "n2") in cluster.calls
         assert (await package.stop(step, plan, cluster, holds)).took_effect
         assert holds.holders("down", "n2") == ()
+
+    asyncio.run(story())
+
+
+def test_no_second_node_goes_for_good_before_others_have_what_the_first_one_held() -> None:
+    """1. n2 is killed, wiped, and cannot be dismissed: its ranges lack a quorum meanwhile. 2. Nobody else is replaced
+    then, though killing would be all right. 3. Once n2 is replaced by the end of its step, others may be
+    (bank, seed 7: two of a range's three replicas were gone)."""
+    cluster, holds, package = FakeCluster(5), Holds(), Membership()
+    first = Step(1, 0, "membership", "replace", "n2", 1_000_000_000, {"draw": 1})
+    second = Step(2, 0, "membership", "replace", "n4", 1_000_000_000, {"draw": 2})
+
+    async def story() -> None:
+        def aim(step: Step) -> Plan:
+            return package.plan(step, Situation(cluster.nodes, dict(cluster.states), {}), holds)
+
+        plan = aim(first)
+        cluster.failing = {"replace"}
+        with pytest.raises(FaultFailed):
+            await package.start(first, plan, cluster, holds)
+        assert aim(second).skipped == "n2 is gone for good, and what it held is not on others yet"
+        assert holds.holders("down", "n4") == ()
+        cluster.failing = set()
+        assert (await package.stop(first, plan, cluster, holds)).took_effect
+        plan = aim(second)
+        assert plan.targets == ("n4",)
+        assert (await package.start(second, plan, cluster, holds)).took_effect
+        assert aim(first).targets == ("n2",), "while the second one is held"
 
     asyncio.run(story())
 

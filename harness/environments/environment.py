@@ -97,9 +97,9 @@ class SystemUnderTest(Protocol):
     @property
     def supports(self) -> frozenset[str]:
         """What the system can do beyond running: "clock" (reads the clock file), "leaders", "ranges", "members" (nodes
-        join and are decommissioned); "memory-only": it keeps nothing on a disk, so that a disk that fails means nothing
-        to it; "socks": its nodes can reach each other through a SOCKS5 server, and need the same addresses everywhere
-        (`NodePlan.advertise`)."""
+        join and are decommissioned); "replacement": see `ReplaceableSystem`; "memory-only": it keeps nothing on a disk,
+        so that a disk that fails means nothing to it; "socks": its nodes can reach each other through a SOCKS5 server,
+        and need the same addresses everywhere (`NodePlan.advertise`)."""
 
     @property
     def clock_port(self) -> bool:
@@ -139,7 +139,7 @@ class ReplaceableSystem(Protocol):
 
     def launch_replacement(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
         """How to start a node that replaces another (`plan.replaces`) and joins the others. `all_nodes` are those that
-        the system began with."""
+        the system began with. In simulation `run_on` is given the plan instead."""
 
     async def dismiss(self, addresses: Mapping[str, Addresses], gone: str) -> str:
         """Asks the others, by their addresses, to do without a member that will not come back; what it is to them now.
@@ -266,8 +266,9 @@ class SimulatedSystem(Protocol):
         all_nodes: tuple[str, ...],
         stopping: asyncio.Event,
     ) -> int:
-        """A node's program from its start to its end, on the host. `stopping` is what SIGTERM is to a process. Answers
-        the exit code."""
+        """A node's program from its start to its end, on the host. `stopping` is what SIGTERM is to a process. Of a
+        system that has "replacement" in `supports`, the node may be a new one (`plan.replaces`). Answers the exit
+        code."""
 
     def watch(self, world: SimulatedWorld | None) -> None:
         """From now on tell this world what is wrong inside the nodes that are started; None: nobody listens."""

@@ -30,14 +30,8 @@ NO_REPLACEMENT = (
     "in local each pair of nodes has a link and an address of its own, so a new member has no address that it could "
     "tell all others; netns, docker and ssh have them"
 )
-NO_REPLACEMENT_IN_SIMULATION = (
-    "a simulated host keeps its node and what that had stored; netns, docker and ssh can, and membership:join and "
-    "membership:decommission are here"
-)
 NO_RESOURCES = "simulated nodes use neither processor nor memory"
-NO_WIPE = (
-    "the simulated disk loses single files, and bits of them; real nodes can be wiped, and files cut off"
-)
+NO_TRUNCATION = "the simulated disk loses whole files, and bits of them; those of real nodes can be cut off"
 
 NEED_SIMULATION: tuple[str, ...] = (
     "lose",

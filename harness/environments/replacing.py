@@ -8,8 +8,7 @@ the others reach a node differs from one to the next, so that what was meant for
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -61,6 +60,10 @@ def launch_of(system: SystemUnderTest, plan: NodePlan, all_nodes: tuple[str, ...
     return system.launch_replacement(plan, all_nodes)
 
 
+Ask = Callable[[Coroutine[Any, Any, str]], Awaitable[str]]
+"""Has a question asked, and answers with what comes of it."""
+
+
 class Places(Protocol):
     """What is asked of a cluster whose nodes are to be replaced."""
 
@@ -86,9 +89,11 @@ class Places(Protocol):
 class Replacements:
     """Who is in which place, and how a node is replaced."""
 
-    def __init__(self, places: Places, system: SystemUnderTest) -> None:
+    def __init__(self, places: Places, system: SystemUnderTest, ask: Ask | None = None) -> None:
+        """`ask` has the nodes asked from where the harness is; None: it is where this is called."""
         self._places = places
         self._system = system
+        self._ask: Ask = ask or _ask_from_here
         self._undismissed: dict[str, str] = {}
         """Place -> identity that is gone, and of which the others may not know that."""
 
@@ -155,15 +160,20 @@ class Replacements:
         own = self._places.plan(node).known_as
         return {name: one for name, one in self.addresses().items() if name != own}
 
-    async def _until(self, wanted: str, ask: Callable[[], Awaitable[str]]) -> str:
+    async def _until(self, wanted: str, question: Callable[[], Coroutine[Any, Any, str]]) -> str:
         """What was answered last, asked until that is what is wanted."""
-        deadline = time.monotonic() + PATIENCE_S
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE_S
         state = "unknown"
         while True:
             try:
-                state = await ask()
+                state = await self._ask(question())
             except (OSError, TimeoutError, SessionError) as error:
                 state = f"unknown ({type(error).__name__}: {error})"
-            if state == wanted or time.monotonic() > deadline:
+            if state == wanted or loop.time() > deadline:
                 return state
             await asyncio.sleep(AGAIN_S)
+
+
+async def _ask_from_here(question: Coroutine[Any, Any, str]) -> str:
+    return await question

@@ -199,7 +199,7 @@ class ReferenceDatabase:
     ports: tuple[str, ...] = (PEER, CLIENT_PORT)
     """Those of a node's first store; with `cores` each further one has two of its own."""
     supports: frozenset[str] = frozenset({"clock", "leaders", "ranges"})
-    """And, with `placement=on`, "members"."""
+    """And, with `placement=on`, "members" and "replacement"."""
     clock_port = True
     environments = None
     interfaces = frozenset(
@@ -357,22 +357,32 @@ class ReferenceDatabase:
             ],
         }
 
+    def _joining(
+        self, plan: NodePlan, founders: tuple[str, ...], members: Sequence[Addresses], zone: str = ""
+    ) -> dict[str, Any]:
+        """What a node is told that is no founder, and asks one of these members to take it."""
+        clients = [list(one[CLIENT_PORT]) for one in members]
+        address = (plan.advertise or plan.listen)[PEER]
+        joining = {"clients": clients, "address": list(address), "zone": zone}
+        return {**self._configuration(plan, founders), "join": joining}
+
+    def _replacing(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> dict[str, Any]:
+        """The same of one that replaces another. Nobody is dialled in the place of the founder that was here."""
+        nowhere = {PEER: ((plan.advertise or plan.listen)[PEER][0], DISCARD_PORT)}
+        members = [plan.reach[node] for node in sorted(plan.reach)]
+        joining = replace(plan, name=plan.known_as, reach={**plan.reach, plan.name: nowhere})
+        config = self._joining(joining, all_nodes, members)
+        return {**config, "join": {**config["join"], "patience_s": JOIN_PATIENCE_S}}
+
     def launch_joining(
         self, plan: NodePlan, founders: tuple[str, ...], members: Sequence[Addresses], zone: str = ""
     ) -> Launch:
         """A server process of a node that is no founder, and asks one of these members to take it."""
-        config = self._configuration(plan, founders)
-        clients = [list(one[CLIENT_PORT]) for one in members]
-        address = (plan.advertise or plan.listen)[PEER]
-        config["join"] = {"clients": clients, "address": list(address), "zone": zone}
-        return self._launch(plan, config)
+        return self._launch(plan, self._joining(plan, founders, members, zone))
 
     def launch_replacement(self, plan: NodePlan, all_nodes: tuple[str, ...]) -> Launch:
-        """See `ReplaceableSystem`. Nobody is dialled in the place of the founder that was here."""
-        nowhere = {PEER: (plan.advertise[PEER][0], DISCARD_PORT)}
-        members = [plan.reach[node] for node in sorted(plan.reach)]
-        joining = replace(plan, name=plan.known_as, reach={**plan.reach, plan.name: nowhere})
-        return self.launch_joining(joining, all_nodes, members)
+        """See `ReplaceableSystem`."""
+        return self._launch(plan, self._replacing(plan, all_nodes))
 
     async def dismiss(self, addresses: Mapping[str, Addresses], gone: str) -> str:
         """See `ReplaceableSystem`: it is decommissioned."""
@@ -421,10 +431,11 @@ class ReferenceDatabase:
         self, host: SimulatedHost, plan: NodePlan, all_nodes: tuple[str, ...], stopping: asyncio.Event
     ) -> int:
         """The same node on a simulated host."""
-        config, options = parse_config(json.dumps(self._configuration(plan, all_nodes)).encode())
+        told = self._configuration if plan.replaces is None else self._replacing
+        config, options = parse_config(json.dumps(told(plan, all_nodes)).encode())
         world, watcher = self._world, self._watcher
 
-        stores = stores_of([plan.name], options.cores)
+        stores = stores_of([config.node], options.cores)
 
         def look() -> None:
             assert world is not None

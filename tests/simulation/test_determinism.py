@@ -73,6 +73,19 @@ def test_the_same_seed_is_the_same_run_in_another_process(tmp_path: Path, worklo
         assert first_difference(first / name, second / name) is None
 
 
+def test_a_run_with_a_node_that_is_replaced_is_the_same_run_too(tmp_path: Path) -> None:
+    """Whom to wait for, and for how long, is asked of nobody's real clock."""
+    words = ("--workload", "bank", "--nodes", "4", "--nemesis", "membership:replace,partition")
+    first, second = runs(
+        tmp_path,
+        *(*words, "--system-option", "placement=on", "--time-limit", "10", "--rate", "60"),
+        seeds=(41, 41),
+    )
+    for name in ("history.jsonl", "trace.jsonl", "schedule.jsonl", "verdict.json"):
+        assert first_difference(first / name, second / name) is None
+    assert "-2 to the other members" in (first / "history.jsonl").read_text(), "a node was replaced"
+
+
 def test_another_seed_is_another_run(tmp_path: Path) -> None:
     words = ("--workload", "register", "--nemesis", "none", "--time-limit", "2")
     first, second = runs(tmp_path, *words, seeds=(1, 2))

@@ -33,11 +33,11 @@ from harness.environments.environment import (
     Progress,
     SimulatedSystem,
     SystemUnderTest,
-    reshaped,
     started_first,
 )
 from harness.environments.healing import Healing
-from harness.environments.lacking import NO_PACKETS, NO_RESOURCES, NO_WIPE
+from harness.environments.lacking import NO_PACKETS, NO_RESOURCES, NO_TRUNCATION
+from harness.environments.replacing import Replacements
 from harness.environments.simulation.disk import CrashReport
 from harness.environments.simulation.disk_faults import DiskFaults
 from harness.environments.simulation.host import EPOCH_NS, Host
@@ -110,6 +110,7 @@ class SimulatedCluster:
         self.system: RunnableSystem = system
         self.folder = folder
         self._names = tuple(names)
+        self.replacements = Replacements(self, system, self._from_harness_host)
         self._first = started_first(system, names)
         self._capabilities = dict(capabilities)
         self._exits: list[NodeExit] = []
@@ -134,6 +135,7 @@ class SimulatedCluster:
         listen = {
             name: {port: (name, FIRST_PORT + at) for at, port in enumerate(system.ports)} for name in names
         }
+        self._ports = {FIRST_PORT + at: port for at, port in enumerate(system.ports)}
         self._nodes = {
             name: Node(self._plan(name, index, listen), world.host(name)) for index, name in enumerate(names)
         }
@@ -206,6 +208,10 @@ class SimulatedCluster:
         except Exception:  # noqa: BLE001 - whatever keeps a node from answering, it does not answer
             return None
 
+    async def _from_harness_host(self, question: Coroutine[Any, Any, T]) -> T:
+        """The answer to a question that is asked on the host of the harness, however long it takes."""
+        return await self.world.loop.create_task(question, context=self.world.host(HARNESS_HOST).context())
+
     def _tail(self, node: Node) -> str:
         lines = node.host.log_lines[-LAST_LINES:]
         if not lines:
@@ -265,8 +271,16 @@ class SimulatedCluster:
         return EPOCH_NS + self.world.loop.now_ns
 
     def known_as(self, node: str) -> str:
-        """By the same name as the harness: no node is ever replaced."""
-        return node
+        return self.plan(node).known_as
+
+    def plan(self, node: str) -> NodePlan:
+        """Where the node lives."""
+        return self._node(node).plan
+
+    def put_plan(self, node: str, plan: NodePlan) -> None:
+        """The node in this place is another one from now on."""
+        self._node(node).plan = plan
+        self._ports |= {number: port for port, (_, number) in plan.listen.items()}
 
     def clock_ns(self) -> int:
         return self.world.loop.now_ns
@@ -287,15 +301,15 @@ class SimulatedCluster:
         return found
 
     async def leaders(self) -> dict[str, str]:
-        up = {name: self.direct_address(name) for name in self._names if self.state(name) == "up"}
-        if not up:
+        if not self.replacements.addresses():
             return {}
-        return await self._ask(self.system.leaders(up)) or {}
+        return await self._ask(self.replacements.leaders()) or {}
 
     async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
-        up = {name: self.direct_address(name) for name in self._names if self.state(name) == "up"}
-        context = self.world.host(HARNESS_HOST).context()
-        return await self.world.loop.create_task(reshaped(self.system, up, kind, node, draw), context=context)
+        return await self._from_harness_host(self.replacements.reshape(kind, node, draw))
+
+    async def replace(self, node: str) -> Evidence:
+        return await self.replacements.replace(node)
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:
@@ -339,8 +353,7 @@ class SimulatedCluster:
         if record is None:
             return None
         reader = self.system if isinstance(self.system, MessageReader) else None
-        ports = {FIRST_PORT + at: name for at, name in enumerate(self.system.ports)}
-        return record.told(reader, ports, began_ns)
+        return record.told(reader, self._ports, began_ns)
 
     def clock_settings(self) -> Sequence[tuple[int, str, float, float]]:
         return sorted(
@@ -471,6 +484,7 @@ class SimulatedCluster:
         if before == "paused":
             return await self.resume(node)
         if before == "down":
+            await self.replacements.before_start(node)
             self._launch(known)
         try:
             took_s = await self._wait_node_ready(known, READY_TIMEOUT_S)
@@ -619,7 +633,7 @@ class SimulatedCluster:
         return await self._disks.heal(self._node(node).plan.name)
 
     async def flip_bits(self, node: str) -> Evidence:
-        self.system.disk_damaged(node)
+        self.system.disk_damaged(self.known_as(node))
         return self._disks.flip_bits(self._node(node).plan.name)
 
     async def limit_cpu(self, node: str, share: float | None) -> Evidence:
@@ -632,13 +646,14 @@ class SimulatedCluster:
         raise FaultUnavailable(f"limit_memory is not available here: {NO_RESOURCES}")
 
     async def truncate(self, node: str) -> Evidence:
-        raise FaultUnavailable(f"truncate is not available here: {NO_WIPE}")
+        raise FaultUnavailable(f"truncate is not available here: {NO_TRUNCATION}")
 
     async def wipe(self, node: str) -> Evidence:
-        raise FaultUnavailable(f"wipe is not available here: {NO_WIPE}")
+        self.system.disk_damaged(self.known_as(node))
+        return self._disks.wipe(self._node(node).plan.name)
 
     async def lose_file(self, node: str) -> Evidence:
-        self.system.disk_damaged(node)
+        self.system.disk_damaged(self.known_as(node))
         return self._disks.lose_file(self._node(node).plan.name)
 
     # Healing.

@@ -17,7 +17,7 @@ after it has ended, and the same holds for names: a file that was created, renam
 - `eio-write`: a share of the writes fail with EIO, and nothing of them is written.
 - `full`: what needs more room (a longer file, a new name) fails with ENOSPC, and nothing of it is written.
 - `stall`: no sync comes to an end before `clear_fault`, then all do. `slow`: each takes longer.
-- `flip_bits`, `lose_file`: damage to what was durable. Nothing heals it.
+- `flip_bits`, `lose_file`, `wipe`: damage to what was durable. Nothing heals it.
 
 Reads and writes go to the page cache and take no virtual time; a sync does, one after the other, drawn from the disk's
 own random stream. The kernel goes on with a sync whose process is paused or was killed, but a power loss ends it.
@@ -135,7 +135,7 @@ class _Content:
         self.taken = 0
         """How many have left `pending` at its front: so a sync can say later what it covers."""
         self.is_gone = False
-        """The power was lost: handles of before are dead."""
+        """The power was lost, or the disk was wiped: handles of before are dead."""
 
     def take(self, covered: int) -> list[Change]:
         """Remove and return the pending changes up to this count since the beginning."""
@@ -295,7 +295,7 @@ class Disk:
         self._root = _Directory({})
         self._busy_until_ns = 0
         self._power = 0
-        """How often the power was lost: a sync of before never ends."""
+        """How often the power was lost, or everything was: a sync of before never ends."""
         self._held: list[_Sync] = []
         """Syncs that would have ended, had the disk not stalled."""
         self._kernel = contextvars.Context()
@@ -519,9 +519,7 @@ class Disk:
     def crash(self, random: random.Random) -> CrashReport:
         """The power fails: what was not synced is lost, torn or reordered, as this stream draws; syncs under way never
         end; open files are dead. Says what it did."""
-        self._power += 1
-        self._held.clear()
-        self._busy_until_ns = 0
+        self._forget_syncs()
         self.counters.crashes += 1
         tally = _Tally(unsynced=self.unsynced())
         old = list(_everything(self._root))
@@ -533,6 +531,11 @@ class Disk:
         if self._world.trace is not None:
             self._world.emit(self._area, "crash", **msgspec.to_builtins(report))
         return report
+
+    def _forget_syncs(self) -> None:
+        self._power += 1
+        self._held.clear()
+        self._busy_until_ns = 0
 
     # Faults.
 
@@ -598,6 +601,17 @@ class Disk:
         ]
         self._world.emit(self._area, "file lost", path=whole)
         return whole
+
+    def wipe(self) -> None:
+        """Everything is gone, now and for good: an empty disk. Syncs under way never end, open files are dead."""
+        self._forget_syncs()
+        files = 0
+        for node in _everything(self._root):
+            if isinstance(node, _Content):
+                node.is_gone = True
+                files += 1
+        self._root = _Directory({})
+        self._world.emit(self._area, "wiped", files=files)
 
     def _damageable(self, path: PathLike | None) -> _Named:
         wanted = None if path is None else "/".join(_parts(path))

@@ -121,6 +121,15 @@ class DiskFaults:
             ]
         )
 
+    def wipe(self, node: str) -> Evidence:
+        """See `Cluster.wipe`."""
+        disk = self._disk(node)
+        before = len(list(disk.files()))
+        disk.wipe()
+        after = len(list(disk.files()))
+        what = f"files on the disk of {node}"
+        return evidence_of([{"what": what, "before": before, "after": after, "proves": before > 0 == after}])
+
 
 def _shows(mode: DiskMode, after: ProbeResult, delay_ns: int) -> bool:
     match mode:

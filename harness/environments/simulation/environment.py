@@ -16,6 +16,7 @@ from random import Random
 from types import FrameType
 from typing import Any, TypeVar
 
+from harness.environments import replacing
 from harness.environments.environment import (
     EnvironmentFailed,
     Folder,
@@ -23,15 +24,14 @@ from harness.environments.environment import (
     SimulatedSystem,
     SystemUnderTest,
     name_problems,
-    without_ranges,
 )
 from harness.environments.lacking import (
     NO_NAMES,
     NO_PACKETS,
-    NO_REPLACEMENT_IN_SIMULATION,
     NO_RESOURCES,
-    NO_WIPE,
+    NO_TRUNCATION,
     all_but,
+    system_lacks,
 )
 from harness.environments.simulation.cluster import HARNESS_HOST, SimulatedCluster
 from harness.environments.simulation.loop import SimulationHung
@@ -63,6 +63,8 @@ _MECHANISMS = {
     "disk_slow": DISK,
     "flip_bits": DISK,
     "lose_file": DISK,
+    "wipe": DISK,
+    "replace": replacing.MECHANISM,
     "leaders": "the system's own status",
     "ranges": "the system's own clients",
     "members": "the system's own clients",
@@ -140,19 +142,13 @@ class SimulationEnvironment:
         """Everything, for a system that can run here at all."""
         refusal = _refusal(system)
         missing = dict.fromkeys(CAPABILITIES, refusal) if refusal else {}
-        if not system.clock_port and not refusal:
-            missing["clock"] = f"{system.name} looks at no clock"
         if not refusal:
             missing |= dict.fromkeys(("lose_bursts", "disturb"), NO_PACKETS) | {"names": NO_NAMES}
-            missing["replace"] = NO_REPLACEMENT_IN_SIMULATION
-            missing |= dict.fromkeys(("wipe", "truncate"), NO_WIPE)
+            missing["truncate"] = NO_TRUNCATION
             missing |= dict.fromkeys(("limit_cpu", "exhaust_memory", "limit_memory"), NO_RESOURCES)
+            missing |= system_lacks(system, None if system.clock_port else f"{system.name} looks at no clock")
         if "memory-only" in system.supports and not refusal:
             missing |= dict.fromkeys(_OF_DISKS, f"{system.name} keeps nothing on a disk")
-        if "leaders" not in system.supports and not refusal:
-            missing["leaders"] = f"{system.name} does not say who leads; a leader is then chosen at random"
-        if not refusal:
-            missing |= without_ranges(system)
         return all_but(missing, _MECHANISMS)
 
     def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,21 @@ from typing import Any
 import pytest
 
 from harness.environments import replacing
-from harness.environments.environment import Addresses, EnvironmentFailed, NodePlan
+from harness.environments.environment import Addresses, Environment, EnvironmentFailed, NodePlan
 from harness.environments.netns import hub
 from harness.environments.netns.environment import NetnsEnvironment
 from harness.environments.replacing import Replacements, launch_of, next_plan
+from harness.environments.simulation.environment import SimulationEnvironment
 from harness.systems.reference_db import ReferenceDatabase
 from nemesis.cluster import Evidence, FaultFailed, NodeState
 from nemesis.holds import Holds
 from nemesis.package import Plan, Situation
 from nemesis.ranges import Membership
 from nemesis.schedule import Step
-from tests.harness.environments.echo_system import TestFolder
+from tests.harness.environments.echo_system import TestFolder, until
 from tests.nemesis.fake_cluster import FakeCluster
 from tests.support.requirements import skip_unless_required
+from workloads.session import SessionError
 
 NODES = ("n1", "n2", "n3", "n4")
 
@@ -188,31 +190,114 @@ def test_no_second_node_goes_for_good_before_others_have_what_the_first_one_held
     asyncio.run(story())
 
 
-@pytest.mark.slow
-def test_a_node_of_the_reference_database_is_replaced_in_a_running_cluster(tmp_path: Path) -> None:
-    if hub.objection() is not None:
-        skip_unless_required("netns", str(hub.objection()))
-    system = ReferenceDatabase(options={"placement": "on"})
-    environment = NetnsEnvironment(3)
+def test_a_new_node_that_nobody_answers_goes_on_asking(tmp_path: Path) -> None:
+    """For longer than any start is waited for. It joins when the links are mended, and has not ended by itself."""
+    environment = SimulationEnvironment(4)
 
     async def story() -> None:
+        system = ReferenceDatabase(ranges=2, options={"placement": "on"})
         cluster = await environment.create_cluster(system, list(NODES), TestFolder(tmp_path), {})
         try:
-            assert cluster.capabilities()["replace"].available
             await cluster.start_all()
-            await cluster.wait_ready(180)
-            session = await system.open_session(cluster.client_address("n1"), "n1")
-            await session.put("a", 1)
-            evidence = await cluster.replace("n3")
-            assert evidence.took_effect, evidence
+            await cluster.wait_ready(90)
+            links = [("n3", node) for node in ("n1", "n2", "n4")]
+            await cluster.cut(links)
+            with pytest.raises(FaultFailed, match="n3 is not ready after 30 virtual seconds"):
+                await cluster.replace("n3")
+            await asyncio.sleep(60)
+            assert cluster.state("n3") == "up"
+            await cluster.mend(links)
+            assert (await cluster.start("n3")).took_effect
             assert cluster.known_as("n3") == "n3-2"
-            assert await session.get("a") == 1
-            await session.close()
-            await cluster.kill("n3")
-            assert (await cluster.start("n3")).took_effect, "it comes back as who it is now"
-            assert set((await cluster.leaders()).values()) <= set(NODES)
             assert cluster.crashes() == ()
+            assert cluster.findings() == ()
         finally:
             await cluster.destroy()
 
     environment.run(story())
+
+
+def is_replaced_in_a_running_cluster(environment: Environment, folder: Path) -> None:
+    """n3 is another node afterwards, and again another; it comes back as who it is; nobody waits for who it was."""
+    system = ReferenceDatabase(ranges=4, options={"placement": "on"})
+
+    async def story() -> None:
+        cluster = await environment.create_cluster(system, list(NODES), TestFolder(folder), {})
+
+        def as_client(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+            return asyncio.get_running_loop().create_task(work, context=cluster.client_context())
+
+        async def held() -> set[str]:
+            at = {cluster.known_as(node): cluster.direct_address(node) for node in NODES}
+            states, silent = await as_client(system.final_states(at, digests=True))
+            assert silent == []
+            assert len({(one.range, one.digest) for one in states}) == 4, "all replicas hold the same"
+            return {one.node for one in states}
+
+        try:
+            assert cluster.capabilities()["replace"].available
+            await cluster.start_all()
+            await cluster.wait_ready(180)
+            session = await as_client(system.open_session(cluster.client_address("n1"), "n1"))
+            await as_client(session.put("a", 1))
+            await cluster.kill("n4")
+            assert (await cluster.start("n4")).took_effect
+            assert cluster.known_as("n4") == "n4", "who was only killed is the same"
+            evidence = await cluster.replace("n3")
+            assert evidence.took_effect, evidence
+            assert {probe["what"]: probe["after"] for probe in evidence.probes[-2:]} == {
+                "n3 to the other members": "decommissioned",
+                "n3-2 to the other members": "active",
+            }
+            assert cluster.known_as("n3") == "n3-2"
+            assert await as_client(session.get("a")) == 1
+            await cluster.kill("n3")
+            assert (await cluster.start("n3")).took_effect, "it comes back as who it is now"
+            assert (await cluster.replace("n3")).took_effect
+            assert (await cluster.replace("n4")).took_effect
+            assert [cluster.known_as(node) for node in NODES] == ["n1", "n2", "n3-3", "n4-2"]
+            assert set((await cluster.leaders()).values()) <= set(NODES)
+            # Who is killed now knows the new ones only by what it has stored.
+            await cluster.kill("n2")
+            assert (await cluster.start("n2")).took_effect
+            cut = [(node, "n3") for node in ("n1", "n2", "n4")]
+            cut += [(target, source) for source, target in cut]
+            assert (await cluster.cut(cut)).took_effect
+            assert (await cluster.mend(cut)).took_effect
+            reader = await as_client(system.open_session(cluster.client_address("n3"), "n3"))
+            await until(lambda: reads(as_client, reader))
+            await until(lambda: settled(held))
+            await as_client(session.close())
+            await as_client(reader.close())
+            assert cluster.crashes() == ()
+            assert cluster.findings() == ()
+        finally:
+            await cluster.destroy()
+
+    environment.run(story())
+
+
+async def reads(as_client: Callable[[Any], Awaitable[Any]], session: Any) -> bool:
+    try:
+        return bool(await as_client(session.get("a")) == 1)
+    except SessionError:
+        return False
+
+
+async def settled(held: Callable[[], Awaitable[set[str]]]) -> bool:
+    """Every node has replicas, and they agree."""
+    try:
+        return await held() <= {"n1", "n2", "n3-3", "n4-2"}
+    except AssertionError:
+        return False
+
+
+def test_a_node_is_replaced_in_a_simulated_cluster(tmp_path: Path) -> None:
+    is_replaced_in_a_running_cluster(SimulationEnvironment(3), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_node_is_replaced_in_a_cluster_of_namespaces(tmp_path: Path) -> None:
+    if hub.objection() is not None:
+        skip_unless_required("netns", str(hub.objection()))
+    is_replaced_in_a_running_cluster(NetnsEnvironment(3), tmp_path)

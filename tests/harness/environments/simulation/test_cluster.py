@@ -259,6 +259,31 @@ def test_damage_to_a_disk_is_shown_and_told_to_the_system(tmp_path: Path) -> Non
     run(tmp_path, story, system)
 
 
+def test_a_disk_that_is_wiped_is_empty_for_good(tmp_path: Path) -> None:
+    """Also after a power loss, and for a sync that was under way; one that was empty already shows nothing."""
+    system = KeepingSystem()
+    told: list[str] = []
+    system.disk_damaged = told.append  # type: ignore[method-assign]
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await asyncio.sleep(0.5)
+        await cluster.kill("n1")
+        disk = cluster.world.host("n1").disk
+        lines = disk.open("lines").size
+        assert (await cluster.wipe("n1")).probes == [
+            {"what": "files on the disk of n1", "before": 1, "after": 0, "proves": True}
+        ]
+        assert not (await cluster.wipe("n1")).took_effect
+        await cluster.power_loss("n1")
+        assert list(disk.files()) == []
+        assert told == ["n1"] * 2
+        assert (await cluster.start("n1")).took_effect
+        assert 0 < disk.open("lines").size < lines, "the node writes from the beginning"
+        assert disk.unsynced()
+
+    run(tmp_path, story, system)
+
+
 # What is seen inside
 
 
@@ -350,7 +375,6 @@ def test_a_system_that_cannot_run_here_is_refused_with_the_reason(tmp_path: Path
         "disturb",
         "names",
         "truncate",
-        "wipe",
         "replace",
         "limit_cpu",
         "exhaust_memory",

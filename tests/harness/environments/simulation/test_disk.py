@@ -481,6 +481,30 @@ def test_a_lost_file_is_gone_now_and_after_a_crash() -> None:
     assert content_after_crash(disk, "a") is None
 
 
+def test_a_wiped_disk_is_empty_and_takes_new_files() -> None:
+    """A sync of before comes to no end, a file that was open is dead, and its name is free."""
+    disk = make_disk()
+    file = written_and_named(disk, "a", b"old")
+    file.append(b" and more")
+    ended: list[object] = []
+
+    async def wipe() -> None:
+        file.sync_later(lambda: ended.append("done"), ended.append)
+        disk.wipe()
+        await asyncio.sleep(10)
+
+    run(disk, wipe)
+    assert ended == []
+    assert list(disk.files()) == []
+    assert disk.unsynced() == 0
+    with pytest.raises(OSError, match="open it again"):
+        file.append(b"more")
+    assert content_after_crash(disk, "a") is None, "gone for good"
+    assert disk.open("a", create=True).size == 0
+    written_and_named(disk, "a", b"new")
+    assert content_after_crash(disk, "a") == b"new"
+
+
 def test_everything_that_is_done_to_a_disk_is_in_the_trace() -> None:
     disk = make_disk()
     file = written_and_named(disk, "a", b"1")
@@ -490,8 +514,9 @@ def test_everything_that_is_done_to_a_disk_is_in_the_trace() -> None:
     disk.flip_bits()
     disk.lose_file()
     disk.crash(random.Random(1))
+    disk.wipe()
     events = [name for _, name, _ in disk._world.events]  # type: ignore[attr-defined]
-    assert events == ["fault", "sync failed", "healed", "bits flipped", "file lost", "crash"]
+    assert events == ["fault", "sync failed", "healed", "bits flipped", "file lost", "crash", "wiped"]
 
 
 # On a host of a world.

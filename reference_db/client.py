@@ -65,6 +65,7 @@ from reference_db.codec import FrameDecoder, FrameError, encode_frame
 from reference_db.gateway.directory import Directory
 from reference_db.placement.state import Placement, decode_placement
 from reference_db.ranges.descriptor import Descriptor
+from reference_db.socks import dial
 from reference_db.timestamp import ZERO, Timestamp
 
 Address = tuple[str, int]
@@ -403,9 +404,13 @@ class TransactWritten(NamedTuple):
 class Client:
     """A client of one node, or of the first of several that can be reached."""
 
-    def __init__(self, address: Address | Sequence[Address], timeout_s: float = 4.0) -> None:
-        """`timeout_s` is how long the node may take for a call; the client waits a little longer."""
+    def __init__(
+        self, address: Address | Sequence[Address], timeout_s: float = 4.0, socks: Address | None = None
+    ) -> None:
+        """`timeout_s` is how long the node may take for a call; the client waits a little longer. `socks` is a SOCKS5
+        server on the way."""
         self._addresses = _addresses(address)
+        self._socks = socks
         self._timeout_s = timeout_s
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
@@ -421,11 +426,10 @@ class Client:
             if self.is_connected:
                 return
             problems = []
-            loop = asyncio.get_running_loop()
             for host, port in self._addresses:
                 try:
                     async with asyncio.timeout(self._timeout_s):
-                        _, self._connection = await loop.create_connection(_Connection, host, port)
+                        _, self._connection = await dial(_Connection, (host, port), self._socks)
                     return
                 except (OSError, TimeoutError) as error:
                     problems.append(f"{host}:{port}: {error or 'no answer'}")

@@ -28,7 +28,7 @@ NO_NAMES = "nodes are told apart by ports or by the simulated network; netns, do
 """Why simulation and loopback have no names that could fail to resolve."""
 NO_REPLACEMENT = (
     "in local each pair of nodes has a link and an address of its own, so a new member has no address that it could "
-    "tell all others; netns, docker and ssh have them"
+    "tell all others unless they go through a SOCKS5 server; netns, docker and ssh have such addresses"
 )
 NO_RESOURCES = "simulated nodes use neither processor nor memory"
 NO_TRUNCATION = "the simulated disk loses whole files, and bits of them; those of real nodes can be cut off"
@@ -46,7 +46,6 @@ NEED_SIMULATION: tuple[str, ...] = (
     "lose_file",
     "truncate",
     "wipe",
-    "replace",
     "limit_cpu",
     "exhaust_memory",
     "limit_memory",
@@ -123,9 +122,6 @@ class LacksSimulatedFaults:
 
     async def wipe(self, node: str) -> Evidence:
         raise self._lacks("wipe")
-
-    async def replace(self, node: str) -> Evidence:
-        raise self._lacks("replace")
 
     async def limit_cpu(self, node: str, share: float | None) -> Evidence:
         raise self._lacks("limit_cpu")

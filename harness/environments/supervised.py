@@ -466,6 +466,9 @@ class SupervisedCluster(DiskVerbs, RealTimeCluster, LacksSimulatedFaults):
     async def reshape(self, kind: Reshaping, node: str, draw: int) -> Evidence:
         return await self.replacements.reshape(kind, node, draw)
 
+    async def replace(self, node: str) -> Evidence:
+        return await self.replacements.replace(node)
+
     def known_as(self, node: str) -> str:
         return self.plan(node).known_as
 

@@ -199,7 +199,7 @@ class ReferenceDatabase:
     ports: tuple[str, ...] = (PEER, CLIENT_PORT)
     """Those of a node's first store; with `cores` each further one has two of its own."""
     supports: frozenset[str] = frozenset({"clock", "leaders", "ranges"})
-    """And, with `placement=on`, "members" and "replacement"."""
+    """And, with `placement=on`, "members", "replacement", and "socks": members tell each other where they are."""
     clock_port = True
     environments = None
     interfaces = frozenset(
@@ -267,7 +267,7 @@ class ReferenceDatabase:
         if self._repeats:
             self.interfaces = self.interfaces | {COUNTER}
         if is_on(checked.placement):
-            self.supports = self.supports | {"replacement", "members"}
+            self.supports = self.supports | {"replacement", "members", "socks"}
 
     @property
     def _repeats(self) -> bool:
@@ -343,6 +343,7 @@ class ReferenceDatabase:
             "replication": min(self.replication, len(founders)),
             "ranges": self.ranges,
             "clock_file": None if plan.clock_file is None else str(plan.clock_file),
+            "socks": None if plan.socks is None else list(plan.socks),
             "seed": self.seed + plan.index,
             "defect": self.defect,
             "join": join,

@@ -53,6 +53,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     replication: int = 3
     ranges: int = 8
     clock_file: str | None = None
+    socks: Address | None = None
+    """A SOCKS5 server through which this node dials the others; None: it dials them as they are."""
     seed: int = 0
     defect: str | None = None
     options: dict[str, Any] = {}

@@ -30,7 +30,7 @@ async def ask_to_join(config: ServerConfig, engine: Reader) -> Placement | None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wish.patience_s
     while True:
-        client = Client(wish.clients)
+        client = Client(wish.clients, socks=config.socks)
         try:
             return await client.join(config.node, wish.address, wish.zone)
         except ClientError as error:

@@ -13,6 +13,8 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
+from reference_db.socks import dial
+
 Address = tuple[str, int]
 
 CONNECT_TIMEOUT_S = 1.0
@@ -58,9 +60,17 @@ class _Peer:
 class PeerLinks:
     """Dials every peer, dials again when a connection is lost, and sends whole frames. Times are loop times in s."""
 
-    def __init__(self, hello: bytes, addresses: dict[str, Address], on_lost: Callable[[str], None]) -> None:
-        """`hello` opens every connection; `on_lost(peer)` is called when a connection that was up is gone."""
+    def __init__(
+        self,
+        hello: bytes,
+        addresses: dict[str, Address],
+        on_lost: Callable[[str], None],
+        socks: Address | None = None,
+    ) -> None:
+        """`hello` opens every connection; `on_lost(peer)` is called when a connection that was up is gone; `socks` is
+        the server through which all are dialled."""
         self._hello = hello
+        self._socks = socks
         self._peers = {name: _Peer(address) for name, address in sorted(addresses.items())}
         self._on_lost = on_lost
         self._is_started = False
@@ -132,7 +142,8 @@ class PeerLinks:
             protocol: _Outgoing | None = None
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    transport, protocol = await loop.create_connection(_Outgoing, *peer.address)
+                    connection, protocol = await dial(_Outgoing, peer.address, self._socks)
+                    transport = cast(asyncio.Transport, connection)
             except (OSError, TimeoutError):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, REDIAL_MOST_S)

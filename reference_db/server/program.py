@@ -105,7 +105,8 @@ class Program:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: on_exception(context, fail))
         plant = load_defect(config.defect) if config.defect else None
         self.config = config
-        self.links = PeerLinks(encode_frame(PeerFrame(config.node, ZERO)), config.peers, self._link_lost)
+        hello = encode_frame(PeerFrame(config.node, ZERO))
+        self.links = PeerLinks(hello, config.peers, self._link_lost, config.socks)
         try:
             self.node = Node(
                 name=config.node,

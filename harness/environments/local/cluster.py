@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ class LocalCluster(SupervisedCluster):
         self._proxy: Channel | None = None
         self._prober: Prober | None = None
         self._client_addresses: dict[str, dict[str, Address]] = {}
+        self._listeners: dict[tuple[str, str, str], Address] = {}
+        """(dialer, owner, port) -> where that is dialled now."""
+        self._ways_out: dict[str, Address] = {}
+        self._led_to: set[str] = set()
+        """Identities of new nodes that the others reach."""
 
     async def create(self) -> None:
         """Start the supervisor and the proxy, choose ports, open every route."""
@@ -71,43 +77,30 @@ class LocalCluster(SupervisedCluster):
             name: {port: (HOST, self._ports.take(f"{name} ({port})")) for port in self.system.ports}
             for name in self._names
         }
-        listeners: dict[tuple[str, str, str], Address] = {}
         for dialer in (*self._names, CLIENT):
             for owner in self._names:
                 if dialer != owner:
                     for port, address in listen[owner].items():
-                        port_number = await self._ask_proxy(
-                            "route",
-                            dialer=dialer,
-                            owner=owner,
-                            port=port,
-                            host=address[0],
-                            to_port=address[1],
-                        )
-                        listeners[dialer, owner, port] = (HOST, port_number)
-        ways_out = await self._open_ways_out(listen, listeners) if "socks" in self.system.supports else {}
+                        await self._open_route(dialer, owner, port, address)
+        if "socks" in self.system.supports:
+            await self._open_ways_out(listen)
         for index, name in enumerate(self._names):
-            self.place(Node(self._plan(name, index, listen, listeners, ways_out.get(name))))
-            self._client_addresses[name] = {port: listeners[CLIENT, name, port] for port in self.system.ports}
+            self.place(Node(self._plan(name, index, listen)))
+            self._client_addresses[name] = {
+                port: self._listeners[CLIENT, name, port] for port in self.system.ports
+            }
         between = PEER if PEER in self.system.ports else self.system.ports[0]
         outside = CLIENT_PORT if CLIENT_PORT in self.system.ports else self.system.ports[0]
         links = {(a, b): between for a in self._names for b in self._names if a != b}
         links |= {(CLIENT, name): outside for name in self._names}
         assert self._proxy is not None
-        self._prober = Prober(self._proxy, links, listeners)
+        self._prober = Prober(self._proxy, links, self._listeners)
         await self._prober.start()
         self._link_faults = LinkFaults(
             lambda verb, **sent: self._ask_proxy(verb, **sent), self._prober, self.ledger
         )
 
-    def _plan(
-        self,
-        name: str,
-        index: int,
-        listen: Mapping[str, Addresses],
-        listeners: Mapping[tuple[str, str, str], Address],
-        way_out: Address | None,
-    ) -> NodePlan:
+    def _plan(self, name: str, index: int, listen: Mapping[str, Addresses]) -> NodePlan:
         home = self.folder.node_dir(name).absolute()
         data_dir = home / "data"
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -116,11 +109,12 @@ class LocalCluster(SupervisedCluster):
             clock_file = home / "clock"
             write_clock(clock_file, REAL_TIME)
         reach = {
-            other: {port: listeners[name, other, port] for port in self.system.ports}
+            other: {port: self._listeners[name, other, port] for port in self.system.ports}
             for other in self._names
             if other != name
         }
         advertise: dict[str, Address] = {}
+        way_out = self._ways_out.get(name)
         if way_out is not None:
             everywhere = {other: self._everywhere(other, listen[other]) for other in self._names}
             advertise = everywhere.pop(name)
@@ -133,20 +127,39 @@ class LocalCluster(SupervisedCluster):
         host = made_up_address(self._names.index(name))
         return {port: (host, address[1]) for port, address in listen.items()}
 
-    async def _open_ways_out(
-        self, listen: Mapping[str, Addresses], listeners: Mapping[tuple[str, str, str], Address]
-    ) -> dict[str, Address]:
+    async def _open_route(self, dialer: str, owner: str, port: str, to: Address) -> None:
+        """A listener that leads there, on the links between the two. What was there before stays, and leads where it
+        did."""
+        number = await self._ask_proxy(
+            "route", dialer=dialer, owner=owner, port=port, host=to[0], to_port=to[1]
+        )
+        self._listeners[dialer, owner, port] = (HOST, number)
+
+    async def _open_ways_out(self, listen: Mapping[str, Addresses]) -> None:
         """For each node a server that knows its links to the others by their made-up addresses."""
-        opened = {}
         for dialer in self._names:
             ways = [
-                (*self._everywhere(owner, listen[owner])[port], *listeners[dialer, owner, port])
+                (*self._everywhere(owner, listen[owner])[port], *self._listeners[dialer, owner, port])
                 for owner in self._names
                 for port in self.system.ports
                 if owner != dialer
             ]
-            opened[dialer] = (HOST, await self._ask_proxy("way_out", host=HOST, ways=ways))
-        return opened
+            self._ways_out[dialer] = (HOST, await self._ask_proxy("way_out", host=HOST, ways=ways))
+
+    async def _lead_to(self, plan: NodePlan) -> None:
+        """The others reach a new node at the address that it tells them."""
+        for dialer in self._names:
+            if dialer != plan.name:
+                await self._open_route(dialer, plan.name, PEER, plan.listen[PEER])
+                way = (*plan.advertise[PEER], *self._listeners[dialer, plan.name, PEER])
+                await self._ask_proxy("more_ways", way_out=self._ways_out[dialer][1], ways=[way])
+        self._led_to.add(plan.known_as)
+
+    def put_plan(self, node: str, plan: NodePlan) -> None:
+        """All nodes are on one host: the new one gets a port that nobody else has."""
+        assert self._ports is not None, "the cluster was created"
+        port = self._ports.take(f"{plan.known_as} ({PEER})")
+        super().put_plan(node, replace(plan, listen={**plan.listen, PEER: (HOST, port)}))
 
     async def _start_proxy(self, end: socket.socket, descriptor: int) -> None:
         """Our end of a socket pair, and the number of the other end among the supervisor's descriptors."""
@@ -167,7 +180,9 @@ class LocalCluster(SupervisedCluster):
         return await self._proxy.request(verb, **arguments)
 
     async def may_start(self, plan: NodePlan) -> None:
-        """A port that somebody took while the node was down would be a riddle."""
+        """A port that somebody took while the node was down would be a riddle. Who is new must be reached."""
+        if plan.replaces is not None and plan.known_as not in self._led_to:
+            await self._lead_to(plan)
         for port, address in plan.listen.items():
             check_free(address[1], f"{plan.name} ({port})")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.environments import replacing
 from harness.environments.disks import disks
 from harness.environments.environment import (
     CLIENT_PORT,
@@ -41,6 +42,7 @@ _MECHANISMS = {
     "throttle": PROXY,
     "reset": PROXY,
     "half_open": PROXY,
+    "replace": replacing.MECHANISM,
     "kill": "SIGKILL",
     "terminate": "SIGTERM",
     "pause": "SIGSTOP and SIGCONT",
@@ -64,7 +66,8 @@ class LocalEnvironment(RealTime):
         """Everything but what the system lacks."""
         missing: dict[str, str] = dict.fromkeys(NEED_SIMULATION, LATER)
         missing |= dict.fromkeys(("lose", "lose_bursts", "disturb"), NO_PACKETS) | {"names": NO_NAMES}
-        missing["replace"] = NO_REPLACEMENT
+        if "socks" not in system.supports:
+            missing["replace"] = NO_REPLACEMENT
         missing = {
             fault: why
             for fault, why in missing.items()
@@ -72,7 +75,7 @@ class LocalEnvironment(RealTime):
         }
         missing |= disks.lacking(system.supports, system.name) | cgroups.lacking()
         clock, why_no_clock = mechanism_of(system, preloads=True)
-        return all_but(system_lacks(system, why_no_clock) | missing, {**_MECHANISMS, "clock": clock})
+        return all_but(missing | system_lacks(system, why_no_clock), {**_MECHANISMS, "clock": clock})
 
     def check_options(self, options: Mapping[str, Any], nodes: Sequence[str]) -> None:
         """See the role. Takes a node to have `USUAL_PORTS`."""

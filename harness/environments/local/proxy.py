@@ -36,7 +36,7 @@ from typing import Any, cast
 
 import msgspec
 
-from harness.environments.local.way_out import WayOut
+from harness.environments.local.way_out import Place, WayOut
 from harness.environments.relay import kept
 
 HELD_LIMIT_BYTES = 256 * 1024
@@ -369,6 +369,8 @@ class Proxy(asyncio.Protocol):
         self.limbo: dict[Connection, None] = {}
         """Connections that lead nowhere, oldest first."""
         self.servers: list[asyncio.Server] = []
+        self.ways_out: dict[int, WayOut] = {}
+        """By the port at which they listen."""
         self._stopped = stopped
         self._attached = True
         self._received = b""
@@ -409,10 +411,14 @@ class Proxy(asyncio.Protocol):
             case "route":
                 return await self._add_route(request)
             case "way_out":
-                ways = {(host, port): (to_host, to_port) for host, port, to_host, to_port in request["ways"]}
-                return self._listen(
-                    await asyncio.start_server(kept(WayOut(ways).serve), request["host"], 0, backlog=256)
+                way_out = WayOut(_ways(request))
+                number = self._listen(
+                    await asyncio.start_server(kept(way_out.serve), request["host"], 0, backlog=256)
                 )
+                self.ways_out[number] = way_out
+                return number
+            case "more_ways":
+                self.ways_out[request["way_out"]].add(_ways(request))
             case "probe":
                 key = (request["dialer"], request["owner"], request["port"])
                 self.routes[key].probes[request["source_port"]] = (request["host"], request["to_port"])
@@ -518,6 +524,10 @@ class Proxy(asyncio.Protocol):
         for connection in self._connections(*pair):
             self.link(*pair).resets += 1
             connection.reset()
+
+
+def _ways(request: dict[str, Any]) -> dict[Place, Place]:
+    return {(host, port): (to_host, to_port) for host, port, to_host, to_port in request["ways"]}
 
 
 async def serve(control: socket.socket) -> None:

@@ -36,7 +36,11 @@ class WayOut:
     """`ways`: (made-up host, port) -> (host, port) of the listener of that link."""
 
     def __init__(self, ways: Mapping[Place, Place]) -> None:
-        self._ways = ways
+        self._ways = dict(ways)
+
+    def add(self, ways: Mapping[Place, Place]) -> None:
+        """There are more addresses than before."""
+        self._ways.update(ways)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection from its greeting to its end."""

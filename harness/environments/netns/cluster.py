@@ -36,7 +36,7 @@ from harness.environments.netns import hub
 from harness.environments.processes import python_path
 from harness.environments.supervised import Node, SupervisedCluster
 from harness.seeds import Seeds
-from nemesis.cluster import Capability, Evidence
+from nemesis.cluster import Capability
 
 FIRST_PORT = 7000
 """Ports are the same in every namespace, counted from here in the order of the system's port names."""
@@ -213,9 +213,6 @@ class NetnsCluster(LinkVerbs, NameVerbs, SupervisedCluster):
             self.fail(f"{name} (process {pid}) has ended by itself: {status}", "keepers.log")
             return True
         return False
-
-    async def replace(self, node: str) -> Evidence:
-        return await self.replacements.replace(node)
 
     async def mend_everything(self, healing: Healing) -> None:
         await self.mend_links(healing)

@@ -71,7 +71,7 @@ class NetnsEnvironment(RealTime):
     def capabilities(self, system: SystemUnderTest) -> Mapping[str, Capability]:
         """Everything that processes and rules can do, but what the system lacks."""
         missing: dict[str, str] = dict.fromkeys(NEED_SIMULATION, LATER)
-        for fault in (*SHAPES, "replace"):
+        for fault in SHAPES:
             missing.pop(fault, None)
         missing |= why_no_breaks() | why_no_packets() | names.why_none(self.has_names)
         missing = {

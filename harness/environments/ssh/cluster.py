@@ -539,9 +539,6 @@ class SshCluster(LinkVerbs, NameVerbs, SupervisedCluster):
         wanted_ns = time.time_ns() + self._real_ns.get(node, 0) + setting.shift_ns(monotonic_ns)
         return max(shown, key=lambda shown_ns: abs(shown_ns - wanted_ns))
 
-    async def replace(self, node: str) -> Evidence:
-        return await self.replacements.replace(node)
-
     async def mend_everything(self, healing: Healing) -> None:
         await self.mend_links(healing)
         await self.mend_all_names(healing)

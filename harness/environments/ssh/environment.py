@@ -68,7 +68,7 @@ class SshEnvironment(RealTime):
     def capabilities(self, system: SystemUnderTest) -> Mapping[str, Capability]:
         """What rules, signals and files of a host can do. Whether it has the programs shows when it is used."""
         missing: dict[str, str] = dict.fromkeys(NEED_SIMULATION, LATER)
-        for fault in (*SHAPES, "replace"):
+        for fault in SHAPES:
             missing.pop(fault, None)
         for fault in (*disks.MECHANISMS, *disks.WIPE):
             missing.pop(fault, None)

@@ -12,6 +12,7 @@ import pytest
 
 from harness.environments import replacing
 from harness.environments.environment import Addresses, Environment, EnvironmentFailed, NodePlan
+from harness.environments.local.environment import LocalEnvironment
 from harness.environments.netns import hub
 from harness.environments.netns.environment import NetnsEnvironment
 from harness.environments.replacing import Replacements, launch_of, next_plan
@@ -22,7 +23,7 @@ from nemesis.holds import Holds
 from nemesis.package import Plan, Situation
 from nemesis.ranges import Membership
 from nemesis.schedule import Step
-from tests.harness.environments.echo_system import TestFolder, until
+from tests.harness.environments.echo_system import EchoSystem, TestFolder, until
 from tests.nemesis.fake_cluster import FakeCluster
 from tests.support.requirements import skip_unless_required
 from workloads.session import SessionError
@@ -190,6 +191,21 @@ def test_no_second_node_goes_for_good_before_others_have_what_the_first_one_held
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(
+    ("supports", "why"),
+    [
+        ({"replacement", "socks"}, None),
+        ({"replacement"}, "no address that it could tell all others"),
+        ({"socks"}, "takes no new member here"),
+        (set(), "takes no new member here"),
+    ],
+)
+def test_local_says_of_which_systems_it_can_replace_nodes(supports: set[str], why: str | None) -> None:
+    one = LocalEnvironment().capabilities(EchoSystem(supports=frozenset(supports)))["replace"]
+    assert one.available == (why is None)
+    assert why is None or why in str(one.reason)
+
+
 def test_a_new_node_that_nobody_answers_goes_on_asking(tmp_path: Path) -> None:
     """For longer than any start is waited for. It joins when the links are mended, and has not ended by itself."""
     environment = SimulationEnvironment(4)
@@ -211,6 +227,38 @@ def test_a_new_node_that_nobody_answers_goes_on_asking(tmp_path: Path) -> None:
             assert cluster.known_as("n3") == "n3-2"
             assert cluster.crashes() == ()
             assert cluster.findings() == ()
+        finally:
+            await cluster.destroy()
+
+    environment.run(story())
+
+
+@pytest.mark.slow
+def test_what_nodes_say_to_a_new_one_goes_over_its_links(tmp_path: Path) -> None:
+    """On loopback: what the others send to who is new is held where its links are cut."""
+    environment = LocalEnvironment(5)
+
+    async def story() -> None:
+        system = ReferenceDatabase(ranges=2, options={"placement": "on"})
+        cluster = await environment.create_cluster(system, list(NODES), TestFolder(tmp_path), {})
+
+        async def held() -> dict[str, int]:
+            rows = await cluster.link_counters()
+            return {row["source"]: row["held"] for row in rows if row["target"] == "n3"}
+
+        try:
+            await cluster.start_all()
+            await cluster.wait_ready(180)
+            assert (await cluster.replace("n3")).took_effect
+            others = ("n1", "n2", "n4")
+            assert (await cluster.cut([(node, "n3") for node in others])).took_effect
+            before = await held()
+
+            async def all_hold() -> bool:
+                now = await held()
+                return all(now[node] > before[node] for node in others)
+
+            await until(all_hold)
         finally:
             await cluster.destroy()
 
@@ -294,6 +342,11 @@ async def settled(held: Callable[[], Awaitable[set[str]]]) -> bool:
 
 def test_a_node_is_replaced_in_a_simulated_cluster(tmp_path: Path) -> None:
     is_replaced_in_a_running_cluster(SimulationEnvironment(3), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_node_is_replaced_in_a_cluster_on_loopback(tmp_path: Path) -> None:
+    is_replaced_in_a_running_cluster(LocalEnvironment(3), tmp_path)
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ import pytest
 
 from harness.environments.local.way_out import WayOut, made_up_address
 from harness.environments.relay import kept
+from reference_db import socks
+from tests.harness.environments.echo_system import until
 
 N2 = (made_up_address(1), 2380)
 
@@ -52,6 +54,56 @@ def test_bytes_and_ends_are_passed_on_both_ways() -> None:
             its_writer.close()
             assert await reader.read() == b"pong after the end", "half a connection goes on"
             writer.close()
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+class Heard(asyncio.Protocol):
+    """The end that dialled; keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+
+
+def test_a_node_of_the_reference_database_finds_its_way_out() -> None:
+    """To a place that came later, too; nobody there, or no such place, is a connection that was refused."""
+
+    async def story() -> None:
+        owner = await asyncio.start_server(lambda r, w: (w.write(b"hello"), w.close()), "127.0.0.1", 0)
+        way_out = WayOut({(N2[0], 1): ("127.0.0.1", 1)})
+        server = await asyncio.start_server(kept(way_out.serve), "127.0.0.1", 0)
+        here = server.sockets[0].getsockname()
+        for place in (N2, (N2[0], 1)):
+            with pytest.raises(ConnectionRefusedError, match=str(place[1])):
+                await socks.dial(Heard, place, here)
+        way_out.add({N2: owner.sockets[0].getsockname()})
+        transport, end = await socks.dial(Heard, N2, here)
+        await until(lambda: end.heard == b"hello")
+        transport.close()
+        directly, end = await socks.dial(Heard, owner.sockets[0].getsockname(), None)
+        await until(lambda: end.heard == b"hello")
+        directly.close()
+        server.close()
+        owner.close()
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+@pytest.mark.parametrize("answer", [b"\x05\xff", b"\x05", b""])
+def test_a_server_that_asks_for_a_name_or_ends_leads_nowhere(answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(3)
+        writer.write(answer)
+        writer.close()
+
+    async def story() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        with pytest.raises(ConnectionError, match="SOCKS5 server"):
+            await socks.dial(Heard, N2, server.sockets[0].getsockname())
+        server.close()
 
     asyncio.run(asyncio.wait_for(story(), 60))
 

@@ -45,6 +45,19 @@ def test_first_in_first_out() -> None:
     assert Queue().put(1).put(2).take(2).take(1).judged(ANY_ORDER).outcome == VALID
 
 
+def test_a_valid_queue_is_told_as_such() -> None:
+    verdict = Queue().put(1).put(2).take(1).take(2).judged(FIFO)
+    came_out = "2 elements of 2 acknowledged enqueues came out, none twice and none unasked"
+    assert verdict.sentence == f"{came_out}, in order"
+    assert Queue().put(1).put(2).take(1).take(2).judged(ANY_ORDER).sentence == came_out
+    assert "explained_by_crashed_dequeues" not in verdict.details
+    assert verdict.details["recovered"] == 0
+    crashed = Queue().put(1).take(1)
+    crashed.crashed(7, "enqueue", 2)
+    crashed.crashed(8, "enqueue", 3)
+    assert crashed.take(2).judged(FIFO).details["recovered"] == 1
+
+
 def test_enqueues_that_overlap_may_leave_in_either_order() -> None:
     story = Queue()
     story.invoke(0, "enqueue", 1)
@@ -64,11 +77,20 @@ def test_one_that_was_overtaken_and_never_left() -> None:
     assert crashed.take(2).drain().judged(FIFO).outcome == VALID, "the crashed dequeue took 1"
     too_late = Queue().put(1).put(2).take(2)
     too_late.crashed(7, "dequeue")
-    assert kinds(too_late.drain().judged(FIFO)) == ["element overtaken"]
+    verdict = too_late.drain().judged(FIFO)
+    assert kinds(verdict) == ["element overtaken"]
+    assert "while 1 was still inside: no dequeue that might have taken it had begun" in verdict.sentence
+    other = Queue()
+    other.crashed(7, "dequeue")
+    verdict = other.put(1).put(2).take(2).take(1).judged(FIFO)
+    assert kinds(verdict) == ["element overtaken"], "what came out was taken by nobody else"
 
 
 def test_drains_keep_the_order_too() -> None:
     assert Queue().put(1).put(2).put(3).drain(1, 2, 3).judged(FIFO).outcome == VALID
+    assert kinds(Queue().put(1).put(2).drain(2, 1).judged(FIFO)) == ["element overtaken"]
+    verdict = Queue().put(1).put(2).put(3).drain(3, 2, 1).judged(FIFO)
+    assert verdict.anomalies[0].evidence["count"] == 2
     verdict = Queue().put(1).put(2).put(3).drain(1, 3, 2).judged(FIFO)
     assert kinds(verdict) == ["element overtaken"]
     assert "2 was enqueued by process 0 (0.002–0.003 s) before 3" in verdict.sentence
@@ -79,6 +101,9 @@ def test_lost_elements_need_a_queue_that_was_seen_empty() -> None:
     for checker in (FIFO, ANY_ORDER):
         assert kinds(Queue().put(1).drain().judged(checker))[0] == "lost element"
         assert "lost element" in kinds(Queue().put(1).empty().judged(checker))
+        gone = Queue().put(1)
+        gone.failed(1, "dequeue", error="Exhausted")
+        assert "lost element" in kinds(gone.judged(checker))
         assert Queue().put(1).put(2).take(1).judged(checker).outcome == UNKNOWN
         assert Queue().put(1).drain(1).put(2).judged(checker).outcome == UNKNOWN
     other = Queue().put(1).put(2).take(1)
@@ -100,14 +125,28 @@ def test_a_crashed_dequeue_may_have_taken_what_is_missing() -> None:
     drained = Queue().put(1).put(2)
     drained.crashed(7, "drain")
     assert drained.drain().judged(ANY_ORDER).outcome == UNKNOWN
+    one_of_two = Queue().put(1).put(2).take(1)
+    one_of_two.crashed(7, "drain")
+    assert one_of_two.drain().judged(ANY_ORDER).outcome == UNKNOWN
 
 
 def test_elements_that_nobody_put_in_or_more_often_than_that() -> None:
-    assert kinds(Queue().take(9).judged(ANY_ORDER)) == ["unexpected element"]
+    verdict = Queue().take(9).judged(ANY_ORDER)
+    assert kinds(verdict) == ["unexpected element"]
+    assert "process 1 took out 9 (0.000–0.001 s), which nobody had enqueued" in verdict.sentence
     refused = Queue()
     refused.failed(0, "enqueue", 9)
-    assert kinds(refused.take(9).judged(ANY_ORDER)) == ["element of a failed enqueue"]
-    assert kinds(Queue().put(1).take(1).take(1).judged(ANY_ORDER)) == ["duplicated element"]
+    verdict = refused.take(9).judged(ANY_ORDER)
+    assert kinds(verdict) == ["element of a failed enqueue"]
+    assert "but its enqueue by process 0 (0.000–0.001 s) had failed" in verdict.sentence
+    assert verdict.anomalies[0].operations == [0, 1, 2, 3]
+    untouched = Queue().put(1).take(1)
+    untouched.failed(0, "enqueue", 9)
+    assert untouched.judged(FIFO).outcome == VALID
+    verdict = Queue().put(2).put(1).take(1).take(1).judged(ANY_ORDER)
+    assert kinds(verdict) == ["duplicated element"]
+    assert "1 came out 2 times, but went in 1: process 1 took it (0.004–0.005 s)" in verdict.sentence
+    assert verdict.anomalies[0].operations == [2, 3, 4, 5, 6, 7]
     assert Queue().put(1).put(1).take(1).take(1).empty().judged(ANY_ORDER).outcome == VALID
     maybe = Queue().put(1)
     maybe.crashed(7, "enqueue", 1)
@@ -119,6 +158,9 @@ def test_a_queue_that_said_it_was_empty() -> None:
     verdict = Queue().put(1).empty().take(1).judged(FIFO)
     assert kinds(verdict) == ["empty answer of a queue that was not"]
     assert "at each moment of that one of 1 was inside" in verdict.sentence
+    again = Queue().put(1).take(1).put(2).empty().take(2).judged(FIFO)
+    assert kinds(again) == ["empty answer of a queue that was not"]
+    assert "one of 2 was inside" in again.sentence
     relay = Queue().put(1)
     relay.invoke(5, "dequeue")
     relay.put(2).take(1)
@@ -139,6 +181,14 @@ def test_nil_means_empty_where_nobody_enqueues_nil() -> None:
         "lost element",
         "empty answer of a queue that was not",
     ]
+
+
+def test_nil_is_an_element_where_somebody_enqueues_it() -> None:
+    story = Queue().put(None)
+    story.did(1, "dequeue")
+    assert story.judged(FIFO).outcome == VALID
+    story.did(1, "dequeue")
+    assert kinds(story.judged(FIFO)) == ["duplicated element"]
 
 
 def test_what_cannot_be_judged() -> None:
@@ -224,3 +274,7 @@ def test_the_order_of_equal_values_is_not_judged_and_that_is_said() -> None:
     verdict = Queue().put(1).put(1).put(2).take(2).take(1).take(1).judged(FIFO)
     assert verdict.outcome == UNKNOWN
     assert "the order of 1 value" in verdict.sentence
+    between = Queue().put(1).put(2).put(1).take(1).take(2).take(1)
+    assert between.judged(FIFO).outcome == UNKNOWN
+    inside = Queue().put(1).put(2).put(1).take(1)
+    assert inside.judged(FIFO).outcome == UNKNOWN

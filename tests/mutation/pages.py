@@ -58,7 +58,8 @@ def _special(name: str, *more: tuple[str, ...]) -> Stages:
 _FOLDERS: Final[dict[str, dict[str, Stages]]] = {
     "checkers/isolation/": {
         **dict.fromkeys(("append_kernel", "list_versions", "list_reasons", "list_visibility"), _OF_LISTS),
-        **dict.fromkeys(("list_append", "decide", "prefix"), (*_OF_LISTS, *_OF_REGISTERS)),
+        **dict.fromkeys(("decide", "prefix"), (*_OF_LISTS, *_OF_REGISTERS)),
+        "list_append": (*_OF_OPEN, *_OF_REGISTERS),
         **dict.fromkeys(
             (
                 "components_kernel",

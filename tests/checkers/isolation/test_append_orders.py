@@ -91,6 +91,14 @@ def test_two_appends_neither_of_which_can_have_come_first_are_told():
     assert verdict.anomalies[0].sentence.count("; if T") == 2
 
 
+def test_levels_above_say_the_same_and_one_below_does_not_ask():
+    for level in ("snapshot-isolation", "strong-snapshot-isolation", "consistent-view"):
+        assert judged(ran(*NEITHER), level).outcome == INVALID, level
+    verdict = judged(ran(*NEITHER), "read-committed")
+    assert verdict.outcome == VALID
+    assert verdict.details["anomaly_types"].keys() == {"G2-item", "write-skew"}, "no order was looked for"
+
+
 def test_the_innocent_twin_read_one_more_element():
     twin = [list(steps) for steps in NEITHER]
     twin[2] = [["r", "z", [1]], ["append", "z", 2], ["append", "x", 2]]

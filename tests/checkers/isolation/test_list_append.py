@@ -15,6 +15,7 @@ from checkers.isolation import (
     cycles_kernel,
     dependencies,
     dependencies_kernel,
+    list_append,
     list_versions,
 )
 from checkers.isolation.lattice import implied_anomalies
@@ -23,6 +24,7 @@ from results import kernels
 from results.history import HistoryBuilder
 from results.interchange import jepsen
 from results.transaction_columns import TransactionsBuilder, transactions_of
+from results.verdict import UNKNOWN
 from tests.checkers.isolation.play import (
     is_serializable,
     is_snapshot_isolated,
@@ -174,6 +176,22 @@ def test_a_history_that_shows_nothing_is_unknown(text, reason):
     verdict = judged(text)
     assert verdict.outcome == "unknown"
     assert reason in verdict.sentence
+
+
+def test_registers_are_refused():
+    builder = TransactionsBuilder(of_registers=True)
+    builder.invoke(0, 0, [["r", "x", None], ["w", "x", 1]])
+    builder.complete(0, 1, "ok", [["r", "x", None], ["w", "x", 1]])
+    verdict = ListAppendChecker().check_transactions(builder.done(), Limits())
+    assert verdict.outcome == UNKNOWN
+    assert "this is no history of list-append: it holds ['w', 'x', 1]" in verdict.sentence
+
+
+def test_all_that_is_wrong_is_counted_and_a_part_of_it_told():
+    number = 3 * list_append.FINDINGS_TOLD
+    verdict = judged("! ax1 \n " + " \n ".join(["rx1"] * number), "read-committed")
+    assert verdict.details["anomaly_types"] == {"G1a": number}
+    assert len(verdict.anomalies) == list_append.FINDINGS_TOLD
 
 
 def test_without_real_time_a_strict_level_cannot_be_decided():

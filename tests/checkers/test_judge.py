@@ -54,6 +54,41 @@ def test_events_may_be_mappings_or_a_file(tmp_path):
         check([events[0], events[3]], model="register")
 
 
+def test_events_may_be_operations_and_the_model_the_only_one_that_fits():
+    grown = history(("add", 1, 1), ("read", None, [1]))
+    assert check(grown).outcome == VALID
+    lost = history(("add", 1, 1), ("read", None, []))
+    verdict = check(list(lost.operations))
+    assert (verdict.outcome, verdict.checker) == (INVALID, "set")
+
+
+def test_real_time_is_asked_of_transactions_where_it_is_recorded_and_nothing_else_was_said():
+    steps = [[["append", "x", 1]]], [[["r", "x", None]], [["r", "x", []]]]
+    late = history(("txn", steps[0][0], steps[0][0]), ("txn", *steps[1]))
+    assert check(late, model="list-append").outcome == INVALID
+    assert check(late, model="list-append", isolation="serializable").outcome == VALID
+    untimed = read_text(
+        b'{"process":0,"type":"ok","f":"txn","value":[["append","x",1]]}\n'
+        b'{"process":1,"type":"ok","f":"txn","value":[["r","x",[]]]}'
+    ).history
+    assert not untimed.has_real_time
+    assert check(untimed, model="list-append").outcome == VALID
+    assert check(untimed, model="list-append", isolation="strict-serializable").outcome == UNKNOWN
+
+
+@pytest.mark.parametrize("type_", ["invoke", "ok"])
+def test_observers_do_not_do_what_clients_do(type_):
+    event = {"process": "nemesis", "type": type_, "f": "read", "value": 1}
+    whole = [
+        {"process": 0, "type": "invoke", "f": "write", "value": 1},
+        {"process": 0, "type": "ok", "f": "write", "value": 1},
+    ]
+    for events in ([event], [*whole, event]):
+        with pytest.raises(QuestionError, match="a process with a name is an observer"):
+            check(events, model="register")
+    assert check([*whole, {**event, "type": "info"}], model="register").outcome == VALID
+
+
 @pytest.mark.parametrize(
     ("steps", "models"),
     [

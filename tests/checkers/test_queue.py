@@ -260,6 +260,8 @@ def test_a_value_that_came_out_twice_before_it_went_in_again() -> None:
     verdict = Queue().put(1).take(1).take(1).put(1).judged(ANY_ORDER)
     assert kinds(verdict) == ["element before its enqueue"]
     assert "took out 1 again" in verdict.sentence
+    other = Queue().put(1).take(1).take(2).put(2).judged(ANY_ORDER)
+    assert kinds(other) == ["element before its enqueue"]
     assert Queue().put(1).take(1).put(1).take(1).judged(ANY_ORDER).outcome == VALID
 
 

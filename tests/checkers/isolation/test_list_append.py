@@ -13,6 +13,7 @@ from checkers.isolation import (
     components_kernel,
     cycles,
     cycles_kernel,
+    decide,
     dependencies,
     dependencies_kernel,
     list_append,
@@ -24,7 +25,7 @@ from results import kernels
 from results.history import HistoryBuilder
 from results.interchange import jepsen
 from results.transaction_columns import TransactionsBuilder, transactions_of
-from results.verdict import UNKNOWN
+from results.verdict import UNKNOWN, VALID
 from tests.checkers.isolation.play import (
     is_serializable,
     is_snapshot_isolated,
@@ -192,6 +193,37 @@ def test_all_that_is_wrong_is_counted_and_a_part_of_it_told():
     verdict = judged("! ax1 \n " + " \n ".join(["rx1"] * number), "read-committed")
     assert verdict.details["anomaly_types"] == {"G1a": number}
     assert len(verdict.anomalies) == list_append.FINDINGS_TOLD
+
+
+@pytest.mark.parametrize("level", ["serializable", "snapshot-isolation", "causal", "read-uncommitted"])
+def test_a_component_that_there_was_no_time_for_may_hold_any_cycle(level):
+    for text in ("ax1 ay1 | ax2 ay2 \n rx12 ry21", "rx ay1 | ry ax1"):
+        verdict = ListAppendChecker(level).check(play(text), Limits(time_s=0))
+        assert verdict.outcome == UNKNOWN
+        assert "1 component could not be searched to the end: 2 transactions (any cycle)" in verdict.sentence
+        assert verdict.details["undecided"] == [{"component": 0, "transactions": 2, "cycles": None}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen", "level", "outcome"),
+    [
+        ("G2-item", None, "serializable", UNKNOWN),
+        ("G2-item", None, "snapshot-isolation", VALID),
+        ("G0", None, "read-committed", UNKNOWN),
+        ("G-single-item", None, "read-committed", VALID),
+        ("G-single-item", None, "snapshot-isolation", UNKNOWN),
+        ("G2-item", "G2-item", "snapshot-isolation", VALID),
+        ("G0", "G2-item", "snapshot-isolation", UNKNOWN),
+    ],
+)
+def test_a_kind_of_cycle_that_was_not_decided_leaves_open_what_forbids_it(kind, seen, level, outcome):
+    found = decide.Observations(undecided=[cycles.Undecided(0, 5, kind)])
+    if seen is not None:
+        found.counts[seen] = 1
+    transactions = transactions_of(play("ax1 | rx1"), of_registers=False)
+    verdict = decide.verdict_on("list-append", level, transactions, found)
+    assert verdict.outcome == outcome
+    assert (f"5 transactions ({kind})" in verdict.sentence) == (outcome == UNKNOWN)
 
 
 def test_without_real_time_a_strict_level_cannot_be_decided():

@@ -56,6 +56,9 @@ def test_a_valid_queue_is_told_as_such() -> None:
     crashed.crashed(7, "enqueue", 2)
     crashed.crashed(8, "enqueue", 3)
     assert crashed.take(2).judged(FIFO).details["recovered"] == 1
+    twice = Queue().put(1)
+    twice.crashed(7, "enqueue", 1)
+    assert twice.take(1).judged(ANY_ORDER).details["recovered"] == 0
 
 
 def test_enqueues_that_overlap_may_leave_in_either_order() -> None:

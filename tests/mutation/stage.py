@@ -165,8 +165,8 @@ class Stage:
         sys.dont_write_bytecode = True
         os.chdir(ROOT)
         page = _Changed(self._page, source, getattr(plugin, "reached", None))
-        sys.meta_path.insert(0, page)
         _take_for_both_forms(page.module)
+        sys.meta_path.insert(0, page)  # Before the finder of kernels, which came with `results`.
         os.environ.setdefault("HARNESS_SYNTHETIC_SEEDS", "2")
         plugin.page = page
         quick = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--assert=plain"]

@@ -133,10 +133,21 @@ assert stage.notices(broken, statement, function) == FAILED
 assert stage.notices(broken, max(numbers.values()) + 1, function) == PASSED, "nobody reaches it"
 stage.close()
 """
+KERNEL = """
+from tests.mutation.stage import FAILED, ROOT, Stage
+
+page = "checkers/linearizability/footprints_kernel.py"
+source = (ROOT / page).read_text()
+stage = Stage(page, source, ("tests/checkers/linearizability/test_columns.py",))
+reached = frozenset().union(*(test for _, test in stage.reached.tests))
+assert reached - stage.reached.imported, "the kernel runs interpreted, and notes what is reached"
+assert stage.notices(source.replace("def is_ambiguous(", "def no_such_name("), 0, None) == FAILED
+"""
 
 
 @pytest.mark.slow
-def test_a_changed_function_is_noticed_by_the_tests_that_reach_it_and_a_changed_table_by_all():
+@pytest.mark.parametrize("script", [NOTICED, KERNEL], ids=["functions and tables", "kernels"])
+def test_what_is_changed_is_noticed_by_the_tests_that_reach_it(script):
     """In a process of its own, since the page must not have been imported."""
-    done = subprocess.run([sys.executable, "-c", NOTICED], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -216,6 +216,29 @@ def test_a_crashed_write_that_a_stream_has_shown_excuses_nothing_else() -> None:
     assert again.judged(CHECKER).outcome == VALID  # It was written twice, and once nobody knows when.
 
 
+def test_two_crashed_writes_of_one_value_and_one_of_them_was_shown() -> None:
+    story = Watched()
+    story.crashed(8, "put", ["x", "q"])
+    story.crashed(9, "put", ["x", "q"])
+    story.put(2, "x", "c").put(3, "x", "d")
+    story.watch(ALL, [put(1, "x", "q"), put(2, "x", "c", "q"), put(3, "x", "d", "q")])
+    assert story.judged(CHECKER).outcome == VALID, "the other one may have come between"
+
+
+def test_what_makes_an_event_no_creation_is_a_put_that_may_have_been_there() -> None:
+    shown = Watched()
+    shown.crashed(9, "put", ["x", "q"])
+    shown.delete(2, "x").put(3, "x", "c")
+    shown.watch(ALL, [put(1, "x", "q"), delete(2, "x", "q"), put(3, "x", "c", None, False)])
+    assert kinds(shown.judged(CHECKER)) == ["wrong is-create"]
+    gone = Watched()
+    gone.crashed(9, "delete", "x")
+    gone.put(1, "x", "a").watch(ALL, [put(1, "x", "a", None, False)])
+    assert kinds(gone.judged(CHECKER)) == ["wrong is-create"]
+    other = three().did(0, "get", "x", "a").watch(ALL, [X1, Y2, X3])
+    assert other.judged(CHECKER).outcome == VALID
+
+
 def test_writes_that_were_acknowledged_without_a_revision_may_have_been_anywhere() -> None:
     for answer in (["x", "q"], ["x", "q", None]):
         story = Watched().did(0, "put", ["x", "q"], answer).put(1, "x", "a")

@@ -1,8 +1,8 @@
 """One stage of a page's tests: what each test reaches, and whether some notice a mutant.
 
 Every run is a process of its own, forked from one that has imported everything heavy but none of our pages that could
-import the page. A mutated kernel runs interpreted, and stands for both of its forms; all other kernels run as they are
-built.
+import the page. A mutated kernel runs interpreted, and stands for both of its forms; so do all other kernels of the
+checkers then, since they hand each other arrays or lists, as their form asks for.
 
 1. The tests are run once on the page with notes (`reached.py`), to learn what they reach and what they take.
 2. A server imports the page as it is, collects the tests, and waits.
@@ -36,6 +36,8 @@ from typing import BinaryIO
 import hypothesis
 import pytest
 
+import results.kernels
+from results.kernels import INTERPRETED, SUFFIX, VARIABLE
 from tests.mutation.reached import NOTES, with_notes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,8 +168,10 @@ class Stage:
         os.chdir(ROOT)
         page = _Changed(self._page, source, getattr(plugin, "reached", None))
         _take_for_both_forms(page.module)
-        sys.meta_path.insert(0, page)  # Before the finder of kernels, which came with `results`.
+        sys.meta_path.insert(0, page)
         os.environ.setdefault("HARNESS_SYNTHETIC_SEEDS", "2")
+        if page.module.endswith(SUFFIX):
+            os.environ[VARIABLE] = INTERPRETED
         plugin.page = page
         quick = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--no-header", "--assert=plain"]
         code = pytest.main([*quick, f"--hypothesis-profile={PROFILE}", *self._arguments], plugins=[plugin])
@@ -204,8 +208,6 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def _take_for_both_forms(module: str) -> None:
     """Tests that compare the two forms of a kernel get the changed one for both."""
-    import results.kernels
-
     load_interpreted = results.kernels.load_interpreted
     results.kernels.load_interpreted = lambda kernel: (
         sys.modules[module] if kernel.__name__ == module else load_interpreted(kernel)

@@ -449,9 +449,9 @@ def register_dependencies(
         else:
             for v in range(1, count):
                 p = parent[v]
-                if p < 0:
-                    is_open[k] = 1
+                if p < 0:  # Where nothing else comes directly after the initial one, this does.
                     if has_delete[k]:
+                        is_open[k] = 1
                         continue
                     p = 0
                 child_next[v] = -1

@@ -331,6 +331,10 @@ def test_levels_of_visibility_agree_with_trying_every_order(history, level):
     ("text", "prefix", "parallel"),
     [
         ("rx wx1 | ry wy1 | rx1 ry | rx ry1", "invalid", "valid"),
+        # Nobody read before writing, but a key that is written once, or on from there, has one order of versions.
+        ("wx1 | wy1 | rx1 ry | rx ry1", "invalid", "valid"),
+        ("wx1 | rx1 wx2 | wy1 | rx2 ry | rx1 ry1", "invalid", "valid"),
+        ("wx1 | rx1 wx2 | wy1 | rx2 ry | rx1 ry", "valid", "valid"),
         # Who came second is not known, and that matters where an update may be lost.
         ("rx wx1 | rx wx2 \n rx1 wx3", "unknown", "invalid"),
         ("rx wy1 | ry wx1", "valid", "valid"),

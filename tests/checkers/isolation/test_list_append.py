@@ -188,6 +188,29 @@ def test_registers_are_refused():
     assert "this is no history of list-append: it holds ['w', 'x', 1]" in verdict.sentence
 
 
+@pytest.mark.parametrize("reads", ["rx11", "rx1 | rx1", "rx", "rx21"])
+def test_nothing_is_said_of_a_list_to_which_one_value_was_appended_twice(reads):
+    verdict = judged(f"ax1 | ax1 | ax2 \n {reads}", "read-committed")
+    assert verdict.outcome == UNKNOWN
+    assert not verdict.anomalies
+
+
+@pytest.mark.parametrize(
+    ("text", "is_wrong"),
+    [
+        ("ax1 | ax2 \n rx1 rx2", True),
+        ("ax1 | ax2 \n rx1 rx12", True),
+        ("ax1 | ax2 \n rx1 ax3 rx23", True),
+        ("ax1 | ax2 \n rx1 ax3 rx123", True),
+        ("ax1 \n rx1 ax3 rx13", False),
+        ("ax1 \n ax3 rx13 ax4 rx134", False),
+        ("ax1 \n ax3 rx13 ax4 rx14", True),
+    ],
+)
+def test_what_a_transaction_reads_again_is_the_same_and_its_own(text, is_wrong):
+    assert ("internal" in judged(text, "read-atomic").details["anomaly_types"]) == is_wrong
+
+
 def test_all_that_is_wrong_is_counted_and_a_part_of_it_told():
     number = 3 * list_append.FINDINGS_TOLD
     verdict = judged("! ax1 \n " + " \n ".join(["rx1"] * number), "read-committed")

@@ -79,6 +79,8 @@ def test_a_stream_that_keeps_all_guarantees() -> None:
         (ALL, [[X1], [X3], [Y2]], [], "events out of order (ordered)"),
         (ALL, [[X1], [Y2], [X1], [X3]], [], "event sent twice (unique)"),
         (ALL, [[X1], [Y2], [X3]], [[2, 3]], "event after its bookmark (bookmarkable)"),
+        (ALL, [[X1], [Y2]], [[0, 3]], "event after its bookmark (bookmarkable)"),
+        (ALL, [[X1], [Y2]], [[1, 1], [1, 3]], "event after its bookmark (bookmarkable)"),
         (ALL, [[X1], [X3]], [], "event left out (reliable)"),
         ({"prefix": ""}, [[X1], [X3]], [], "event left out (reliable)"),
         ({"prefix": "y", "revision": 1}, [[X1], [Y2]], [], "event not asked for (filter)"),
@@ -258,6 +260,9 @@ def test_events_of_failed_writes_and_fields_that_are_left_out() -> None:
     story.failed(3, "put", ["x", "b"])
     plain = {"revision": 2, "type": "put", "key": "x", "value": "b"}
     assert kinds(story.watch(ALL, [X1], [plain]).judged(CHECKER)) == ["event of a failed write"]
+    unseen = three()
+    unseen.failed(3, "put", ["x", "b"])
+    assert unseen.watch(ALL, [X1, Y2, X3]).judged(CHECKER).outcome == VALID
     plain = {"revision": 1, "type": "put", "key": "x", "value": "a"}
     assert Watched().put(1, "x", "a").watch(ALL, [plain]).judged(CHECKER).outcome == VALID
 

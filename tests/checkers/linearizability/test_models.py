@@ -194,6 +194,8 @@ LOCKED: list[tuple[str, list[Row], str]] = [
     ("mutex", held((1, "release", None)), INVALID),
     ("mutex", held((1, "acquire", None), (1, "release", None), (2, "release", None)), INVALID),
     ("owned-mutex", held((1, "release", None)), INVALID),
+    ("owned-mutex", held((1, "acquire", None), (2, "acquire", None)), INVALID),
+    ("fenced-lock", held((1, "acquire", None), (2, "acquire", None)), INVALID),
     ("fenced-lock", held((1, "release", None)), INVALID),
     ("fenced-lock", held((1, "acquire", 7), (2, "release", 7)), INVALID),
     ("fenced-lock", held((1, "acquire", 7), (1, "release", 6)), INVALID),
@@ -297,6 +299,13 @@ CONTAINED: list[tuple[str, list[Row], str]] = [
 def test_each_rule_of_a_container(name: str, rows: list[Row], outcome: str) -> None:
     verdict = judge(made(name), sequence(*rows))
     assert verdict.outcome == outcome, verdict.sentence
+
+
+def test_a_semaphore_has_one_permit_unless_said() -> None:
+    taken: list[Row] = [("acquire", None, None)]
+    for model in (model_named("semaphore"), model_named("semaphore", permits=1)):
+        assert judge(model, sequence(*taken, ("release", None, None), *taken)).outcome == VALID
+        assert judge(model, sequence(*taken, *taken)).outcome == INVALID
 
 
 @pytest.mark.parametrize("permits", [0, -1, 1.5, True, None])

@@ -60,6 +60,7 @@ _CHARACTERS = {
 }
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[0-7]{1,3}|.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "\\": "\\", "/": "/"}
+_HALF = re.compile("[\ud800-\udfff]")
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)N?")
 _HEXADECIMAL = re.compile(r"[+-]?0[xX][0-9a-fA-F]+N?")
@@ -437,6 +438,8 @@ class Reader:
                 raise FormatError(f"no key of a JSON object: {_shown(data, self.at)}", self.at)
             key = self._value(depth + 1)
             self._json_colon()
+            if key in mapping:
+                raise FormatError(f"a map has the key {key!r:.60} twice", start)
             mapping[key] = self._value(depth + 1)
             if self._json_goes_on(start, 125) == 0:
                 return mapping
@@ -893,8 +896,10 @@ def _unescaped(match: object) -> str:
 
 
 def _without_surrogates(text: str) -> str:
-    """Two halves of a character that escapes spelt apart become it; a half alone becomes a replacement mark."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """Two halves of a character that escapes spelt apart become it; a half alone, which no text can hold, becomes a
+    replacement mark and its number, so that two that differ never become equal."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return _HALF.sub(lambda half: f"\ufffd{ord(half[0]):x}", text)
 
 
 def _in_order(elements: list) -> list:

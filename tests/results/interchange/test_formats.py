@@ -222,6 +222,10 @@ def test_a_completion_of_nothing_is_an_error():
         ('{"process":0,"type":"ok","value":' + "[" * 100_000, "nested deeper than 200 levels"),
         ('[{"process":0,"type":"ok"} {"process":1,"type":"ok"}]', "a comma is missing"),
         ('[{"process":0,"type":"ok"},]', "a comma with nothing after it"),
+        (
+            '{"process":0,"type":"ok","value":[{"a":1,"b":2,"a":9}]}',
+            "column 35 .*a map has the key 'a' twice",
+        ),
         ('{"process":0,"type":"ok","value":01}', "no number: '01"),
         ('{"process":0,"type":"ok","value":nil}', "no value of JSON: 'nil"),
         ("r 1 2\nw 3\n", r"line 2, column 1.*a line is `r KEY VALUE`"),

@@ -57,6 +57,17 @@ def test_an_acknowledged_element_missing_from_the_last_read_is_lost() -> None:
     )
 
 
+def test_a_lost_element_is_told_with_who_saw_it_last() -> None:
+    story = Story()
+    story.add(1)
+    for elements in ([1], [1], []):
+        story.read(*elements)
+    (anomaly,) = judge(story.done()).anomalies
+    assert anomaly.type == "lost element"
+    assert "was last seen by process 1 (0.004–0.005 s), and is missing from the last read" in anomaly.sentence
+    assert anomaly.operations == [0, 1, 4, 5, 6, 7]
+
+
 def test_an_element_once_seen_and_then_gone_is_lost_though_its_add_was_never_acknowledged() -> None:
     story = Story()
     story.invoke(0, "add", 1)
@@ -97,12 +108,13 @@ def test_an_element_that_a_later_read_lacks_for_a_while_is_stale() -> None:
 
 def test_the_first_read_that_lacks_an_element_is_told_and_not_one_that_shows_it() -> None:
     story = Story()
+    story.read()
     story.add(1)
     for elements in ([1], [], [], [1]):
         story.read(*elements)
     (anomaly,) = judge(story.done()).anomalies
-    assert "is missing from the read by process 1 (0.004–0.005 s)" in anomaly.sentence
-    assert anomaly.evidence["elements"][0]["first_absent_ns"] == 4_000_000
+    assert "is missing from the read by process 1 (0.006–0.007 s)" in anomaly.sentence
+    assert anomaly.evidence["elements"][0]["first_absent_ns"] == 6_000_000
     assert anomaly.evidence["elements"][0]["absent_from_reads"] == 2
 
 

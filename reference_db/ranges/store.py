@@ -508,11 +508,15 @@ class Store:
         return self._transfers
 
     def _read_range(self, range_id: int) -> tuple[AppliedState, bytes, bytes | None] | None:
-        """What a snapshot of a range that is led here would be of."""
+        """What a snapshot of a range that is led here would be of, as the engine holds it."""
         replica = self.replicas.get(range_id)
         if replica is None or not replica.group.is_leader or not replica.descriptor.is_known:
             return None
-        return replica.log.applied_state(), replica.descriptor.start, replica.descriptor.end
+        # In the midst of a turn the replica may have applied a split or a merge that is not in the engine yet.
+        written = self._engine.get(keys.descriptor_key(range_id))
+        assert written is not None, f"{self.node} leads {replica.descriptor}, which its engine does not have"
+        descriptor = decode_descriptor(written)
+        return replica.log.applied_state(), descriptor.start, descriptor.end
 
     def _send_piece(self, range_id: int, message: Message) -> None:
         self.counters.raft_messages += 1

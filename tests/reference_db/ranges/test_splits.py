@@ -232,6 +232,44 @@ def test_a_follower_that_missed_the_split_gets_both_halves_by_snapshots(seed: in
     run_virtually(story())
 
 
+def test_a_snapshot_that_leaves_in_the_turn_of_a_split_is_whole() -> None:
+    """In one turn the leader hears that a split is committed, and that a follower needs a snapshot. The split is
+    applied, and not written yet: what is sent is the range as it was before, all of it. It was half of it, and said to
+    be all: the follower kept what it had of the other half, and lost what was written there meanwhile."""
+
+    async def story() -> None:
+        options = NodeOptions(settled_ticks=1_000_000, log_entries_kept=10, log_bytes_most=1000)
+        world = await begun(options=options)
+        for number in range(10):
+            await world.ask("n1", ClientPut(b"k%d" % number, b"old"))
+        leader = world.leader(1)
+        follower = other_than(world, leader)
+        (third,) = {*world.names} - {leader, follower}
+        world.isolate(follower)
+        for number in range(40):
+            await world.ask(leader, ClientPut(b"k%d" % (number % 10), b"new%d" % number))
+        replica = world.nodes[leader].store.replicas[1]
+        last = replica.group.core.log.last_index
+        splitting = asyncio.ensure_future(world.ask(leader, ClientSplit(b"k5")))
+        await world.wait_for(
+            lambda: replica.group.core.log.last_index == last + 2,
+            what="the number of the new range and the split are proposed",
+            step_s=0.0001,
+        )
+        world.holding = {(follower, leader), (third, leader)}
+        world.cut.clear()
+        await asyncio.sleep(0.3)
+        assert replica.descriptor.end is None
+        world.let_go()
+        await splitting
+        await world.wait_for(lambda: same_everywhere(world), what="the follower catches up", timeout_s=30)
+        assert spans(world, follower) == [(1, b"", b"k5", 2), (2, b"k5", None, 2)]
+        assert await world.ask(follower, ClientGet(b"k7")) == b"new37"
+        await ended(world)
+
+    run_virtually(story())
+
+
 def test_two_of_three_elect_a_leader_though_one_of_them_has_nothing_of_the_range_yet() -> None:
     """1. n3 is cut off while the range is split and the log cut. 2. A node that has the right half dies for good. 3.
     The other one needs the vote of n3, which can only be brought up to date by a leader."""

@@ -5,7 +5,8 @@ Rules that live here:
   millions costs no more memory than one of ten, and stopping is quick.
 - What came of a seed is written before anybody hears of it.
 - A worker that ends suddenly takes others' seeds with it. Those run again, one at a time, so that the blame falls on
-  the one that did it: it is listed as a failure of the harness.
+  the one that did it: it is listed as a failure of the harness. Not once the sweep was asked to stop: a signal that
+  reaches the whole process group ends workers, too, and a seed that they had is left for the next time.
 - The worst outcome is the sweep's: invalid beats a harness that failed, which beats unknown, which beats valid. A seed
   that proved nothing is unknown. A sweep that was stopped before its end is unknown at best.
 """
@@ -201,7 +202,7 @@ class Sweep:
             done, _ = wait(self._pending, timeout=WAKE_S, return_when=FIRST_COMPLETED)
             for future in sorted(done, key=self._pending.__getitem__):
                 if future in self._pending:
-                    self._take(future, watcher)
+                    self._take(future, watcher, stop)
             watcher.refresh(self.tally)
 
     def _why_no_more(self, stop: Stop) -> str | None:
@@ -241,12 +242,12 @@ class Sweep:
         for future in [future for future in self._pending if future.cancel()]:
             del self._pending[future]
 
-    def _take(self, future: Future[Delivered | None], watcher: Watcher) -> None:
+    def _take(self, future: Future[Delivered | None], watcher: Watcher, stop: Stop) -> None:
         seed = self._pending[future]
         try:
             delivered = future.result()
         except BrokenExecutor as error:
-            self._workers_broke(seed, error, watcher)
+            self._workers_broke(seed, error, watcher, stop)
             return
         except CancelledError as error:
             raise EnvironmentFailed(
@@ -262,16 +263,16 @@ class Sweep:
         del self._pending[future]
         self._keep(result, watcher)
 
-    def _workers_broke(self, seed: int, error: BrokenExecutor, watcher: Watcher) -> None:
+    def _workers_broke(self, seed: int, error: BrokenExecutor, watcher: Watcher, stop: Stop) -> None:
         """Everything under way is lost; if it was one seed alone, that seed did it."""
         lost = sorted(self._pending.values())
         finished = [future for future in self._pending if future.done() and not _broke(future)]
         for future in finished:
             lost.remove(self._pending[future])
-            self._take(future, watcher)
+            self._take(future, watcher, stop)
         self._pending.clear()
         self.workers.renew()
-        if lost == [seed]:
+        if lost == [seed] and not stop.requests:
             self._keep(self._lost(seed, f"the worker process that ran it ended suddenly ({error})"), watcher)
         else:
             self._again.extend(lost)

@@ -212,6 +212,22 @@ def test_workers_that_always_die_end_the_sweep_with_every_seed_listed() -> None:
     assert [one.seed for one in tally.failures()] == list(range(1, 9))
 
 
+def test_a_worker_that_ended_with_a_stop_is_not_blamed_on_its_seed() -> None:
+    """SIGTERM to the process group, as `timeout` and CI send it, ends workers and asks the sweep to stop."""
+    stop = Stop()
+
+    class Signalled(Breaking):
+        def finish(self) -> None:
+            stop.request()
+            super().finish()
+
+    workers, kept, tally = Signalled({20}, jobs=1), Kept(), Tally()
+    end = Sweep(workers, kept, iter([20]), tally).run(stop, kept)
+    assert end == STOPPED
+    assert kept.results == [], "left for --resume"
+    assert tally.exit_code(end) == 3
+
+
 def test_an_exception_of_a_worker_is_what_came_of_its_seed() -> None:
     end, _, tally = swept(InlineWorkers({2: RuntimeError("lost its memory")}), iter(range(1, 4)))
     assert end == COMPLETE

@@ -125,8 +125,22 @@ def defect_sheets() -> dict[str, DefectSheet]:
 
 
 def own_defect_sheet(name: str) -> DefectSheet:
-    """What is known of a defect from elsewhere, `module:attribute`. Raises ValueError if there is none."""
-    return msgspec.convert(msgspec.to_builtins(describe_own(name)), DefectSheet)
+    """What is known of a defect from elsewhere, `module:attribute`. Raises ValueError if there is none, or if its
+    module cannot be imported."""
+    try:
+        defect = describe_own(name)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise _broken_module(name, error) from error
+    return msgspec.convert(msgspec.to_builtins(defect), DefectSheet)
+
+
+def _broken_module(defect: str, error: Exception) -> ValueError:
+    module = defect.partition(":")[0]
+    return ValueError(
+        f"defect {defect}: importing {module} raised {type(error).__name__}: {error}; mend it there"
+    )
 
 
 def planted_defects() -> dict[str, str]:
@@ -294,6 +308,8 @@ class ReferenceDatabase:
             raise ValueError(
                 f"{error}; a defect of your own is MODULE:FUNCTION, with its folder on PYTHONPATH"
             ) from error
+        except Exception as error:
+            raise _broken_module(self.defect, error) from error
 
     def late_nodes(self, nodes: Sequence[str]) -> frozenset[str]:
         """See `harness.environments.environment.GrowingSystem`: the last ones, as many as the option `joiners` says."""

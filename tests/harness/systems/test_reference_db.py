@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.environments.environment import NodePlan
-from harness.systems.reference_db import ReferenceDatabase, planted_defects
+from harness.systems.reference_db import ReferenceDatabase, own_defect_sheet, planted_defects
 from nemesis.coordinator import Coordinator
 from reference_db.gateway.fault_points import STEPS
 from tests.reference_db.server.processes import free_ports
@@ -81,6 +81,21 @@ def test_an_unknown_defect_is_refused_with_the_list() -> None:
 def test_what_is_no_function_of_a_node_is_no_defect(name: str) -> None:
     with pytest.raises(ValueError, match=f"no defect '{name}'"):
         ReferenceDatabase(defect=name).require_defect()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("x = (", "SyntaxError: '\\(' was never closed"), ("1 / 0", "ZeroDivisionError")]
+)
+def test_a_defect_whose_module_cannot_be_imported_is_refused_and_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    (tmp_path / "broken_defect.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    blamed = f"defect broken_defect:plant: importing broken_defect raised {said}.*mend it there"
+    with pytest.raises(ValueError, match=blamed):
+        ReferenceDatabase(defect="broken_defect:plant").require_defect()
+    with pytest.raises(ValueError, match=blamed):
+        own_defect_sheet("broken_defect:plant")
 
 
 def test_nobody_there_is_not_ready_and_refuses_sessions() -> None:

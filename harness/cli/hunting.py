@@ -251,7 +251,7 @@ def hunt_line(result: HuntResult) -> str:
     """What came of a hunt, in one line."""
     name = f"{result.defect} ({result.mode})"
     if not result.found:
-        return f"MISSED {name}: {result.sentence}"
+        return f"{'FAILED' if result.never_ran else 'MISSED'} {name}: {result.sentence}"
     if result.seed is None:
         return f"found  {name}: by its {result.by}"
     runs = len(result.seeds_tried)
@@ -351,7 +351,9 @@ class PanelDisplay(LineDisplay):
         from rich.text import Text
 
         word = line.partition(" ")[0]
-        style = {"found": "green", "MISSED": "yellow", "FALSE": "red", "shrunk": "cyan"}.get(word, "")
+        style = {"found": "green", "MISSED": "yellow", "FAILED": "red", "FALSE": "red", "shrunk": "cyan"}.get(
+            word, ""
+        )
         self._console.print(Text(line, style), soft_wrap=True)
 
     def refresh(self, keeper: Scorekeeper) -> None:

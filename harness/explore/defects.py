@@ -245,6 +245,11 @@ class HuntResult(msgspec.Struct, frozen=True, kw_only=True):
     shrunk: Shrunk | None = None
     """None: nobody has tried to."""
 
+    @property
+    def never_ran(self) -> bool:
+        """Whether the harness failed in every run, so that nothing is known of the defect."""
+        return not self.found and 0 < len(self.seeds_tried) == self.failed
+
 
 class CleanResult(msgspec.Struct, frozen=True, kw_only=True):
     """The runs of the hunts, without their defects."""
@@ -277,7 +282,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def missed(self) -> list[HuntResult]:
         """Hunts that came to their end and have found nothing."""
-        return [one for one in self.hunts if not one.found]
+        return [one for one in self.hunts if not one.found and not one.never_ran]
 
     def exit_code(self) -> int:
         """1: a defect was missed, or the clean database was blamed. 4: the harness failed in a run. 3: stopped. 0."""
@@ -374,8 +379,9 @@ class Hunting:
             problem = next((one for one in self.counted if one.outcome == FAILED), last)
             said = (problem.problem or problem.sentence).strip().splitlines()
             runs = f"{len(seeds)} run{'s' * (len(seeds) != 1)}"
+            word = "nothing was tried" if result.never_ran else "not found"
             return msgspec.structs.replace(
-                result, sentence=f"not found in {runs}; the last one: {said[-1] if said else 'nothing'}"
+                result, sentence=f"{word} in {runs}; the last one: {said[-1].strip() if said else 'nothing'}"
             )
         return msgspec.structs.replace(
             result,

@@ -46,8 +46,12 @@ def totals(score: Score) -> list[str]:
     for mode in sorted({one.mode for one in score.hunts}):
         mine = [one for one in score.hunts if one.mode == mode]
         found = [one for one in mine if one.found]
-        missed = "".join(f"; missed: {one.defect}" for one in mine if not one.found)
-        lines.append(f"- {mode}: {len(found)} of {len(mine)} found{_medians(found)}{missed}")
+        rest = "".join(
+            f"; {'the harness failed' if one.never_ran else 'missed'}: {one.defect}"
+            for one in mine
+            if not one.found
+        )
+        lines.append(f"- {mode}: {len(found)} of {len(mine)} found{_medians(found)}{rest}")
     lines.append(_clean_line(score))
     shrunk = [one.shrunk for one in score.hunts if one.shrunk is not None]
     kept = [one for one in shrunk if one.seen_again]
@@ -133,7 +137,7 @@ def _row(cells: Iterable[str]) -> str:
 
 def _found_by(one: HuntResult) -> str:
     if not one.found:
-        return "**missed**"
+        return "**the harness failed**" if one.never_ran else "**missed**"
     more = f"; also {', '.join(one.all_by[1:])}" if one.all_by[1:] else ""
     return f"{one.by} ({one.route}){more}"
 

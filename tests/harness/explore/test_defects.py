@@ -345,6 +345,25 @@ def test_all_found_and_nobody_else_blamed_is_0() -> None:
     assert pool.asked == ["late-prewrite-white-box-1", "story of told", "clean-1"]
 
 
+def test_a_hunt_in_which_the_harness_failed_in_every_run_is_4_and_not_missed() -> None:
+    """As when `plant` of a defect of one's own raises: nothing was tried."""
+    keeper = keeper_of(hunt(seeds=[1, 2]), clean=False)
+    failed = {
+        ("late-prewrite", seed): TrialResult(
+            seed=seed, outcome="failed", exit_code=4, sentence="  n1 cannot start", command=""
+        )
+        for seed in (1, 2)
+    }
+    keeper.run(Pool(failed), Ear())
+    score = keeper.score()
+    assert (score.missed, score.exit_code()) == ([], 4)
+    assert score.hunts[0].sentence == "nothing was tried in 2 runs; the last one: n1 cannot start"
+    page = render_score(score, {"late-prewrite": sheet()})
+    assert "0 of 1 found; the harness failed: late-prewrite" in page
+    assert "**the harness failed**" in page
+    assert "missed" not in page
+
+
 def test_a_false_alarm_is_1_and_is_shown_with_its_command() -> None:
     keeper = keeper_of(hunt(seeds=[1]))
     keeper.run(

@@ -127,11 +127,15 @@ def choose(
                     chosen.append(Request(name))
             continue
         package = packages.get(request.name)
+        reason = None
         if package is not None:
-            problem = _problem(package, request.shape, request.target, nodes)
+            problem = _misnamed(package, request.shape, request.target, nodes)
+            if problem is None:
+                reason = _lacking(package, request.shape, capabilities)
+                problem = package.objection(request.shape, request.target, nodes) if reason is None else None
             if problem is not None:
                 raise ValueError(f"nemesis {str(request)!r}: {problem}")
-        reason = why_not(request, packages, capabilities, nodes)
+        reason = reason or why_not(request, packages, capabilities, nodes)
         if reason is not None:
             usable = [name for name in NAMES if why_not(Request(name), packages, capabilities, nodes) is None]
             raise FaultUnavailable(
@@ -163,6 +167,11 @@ def check_schedule(schedule: Schedule, packages: Mapping[str, Package], nodes: S
 
 def _problem(package: Package, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
     """Why this family cannot have that shape and that target on these nodes; None if it can."""
+    return _misnamed(package, shape, target, nodes) or package.objection(shape, target, nodes)
+
+
+def _misnamed(package: Package, shape: str | None, target: str | None, nodes: Sequence[str]) -> str | None:
+    """Which of the two is nothing that this family and these nodes know; None if they know both."""
     if shape is not None and shape not in package.shapes:
         known = f"known: {', '.join(package.shapes)}" if package.shapes else "it has none"
         return f"unknown shape {shape!r} of nemesis {package.name!r}; {known}"
@@ -171,7 +180,7 @@ def _problem(package: Package, shape: str | None, target: str | None, nodes: Seq
             check_target(target, nodes)
         except ValueError as error:
             return str(error)
-    return package.objection(shape, target, nodes)
+    return None
 
 
 def why_not(
@@ -186,8 +195,18 @@ def why_not(
         return f"no environment injects {request.name} faults in this version"
     possible = [shape for shape in package.shapes if package.objection(shape, None, nodes) is None]
     if package.shapes and not possible and request.shape is None:
-        return package.objection(None, None, nodes) or package.objection(package.shapes[0], None, nodes)
-    shape = possible[0] if request.shape is None and len(possible) == 1 else request.shape
+        return (
+            _lacking(package, None, capabilities)
+            or package.objection(None, None, nodes)
+            or package.objection(package.shapes[0], None, nodes)
+        )
+    return _lacking(
+        package, possible[0] if request.shape is None and len(possible) == 1 else request.shape, capabilities
+    )
+
+
+def _lacking(package: Package, shape: str | None, capabilities: Mapping[str, Capability]) -> str | None:
+    """Why the environment or the system has not what this family needs, on any number of nodes; None if it has."""
     for name in package.needs(shape):
         capability = capabilities.get(name)
         if capability is None:

@@ -6,7 +6,7 @@ import pytest
 
 from nemesis.cluster import CAPABILITIES, Capability, FaultUnavailable, NodeState
 from nemesis.holds import Holds
-from nemesis.package import Situation, choose
+from nemesis.package import Situation, choose, why_not
 from nemesis.process import DOWN
 from nemesis.ranges import MOST_OF_A_STEP, Membership, Move, NeedsSpareNode, Split, Transfer
 from nemesis.runner import NemesisRunner
@@ -140,3 +140,14 @@ def test_replicas_need_a_node_to_go_to(package: NeedsSpareNode) -> None:
     assert [one.name for one in alone.requests] == ["transfer"]
     with pytest.raises(ValueError, match="give --nodes 4 or more"):
         choose([Request(package.name)], packages, capabilities, FIVE[:3])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("package", [Move(), Membership()])
+def test_more_nodes_are_not_asked_for_where_the_system_has_no_ranges(package: NeedsSpareNode) -> None:
+    capabilities = {name: Capability(name, True, "by test") for name in CAPABILITIES}
+    capabilities["ranges"] = Capability("ranges", False, "none", "etcd has no ranges")
+    packages = {package.name: package}
+    request = Request(package.name)
+    assert why_not(request, packages, capabilities, FIVE[:3]) == "etcd has no ranges"  # type: ignore[arg-type]
+    with pytest.raises(FaultUnavailable, match="etcd has no ranges"):
+        choose([request], packages, capabilities, FIVE[:3])  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ from harness.environments.environment import (
 from harness.environments.failure import Failure
 from harness.environments.healing import Healing
 from harness.environments.lacking import LacksSimulatedFaults
-from harness.environments.last_lines import last_lines
+from harness.environments.last_lines import last_lines, nothing_printed
 from harness.environments.ledger import Ledger
 from harness.environments.linux.cgroups import Resources
 from harness.environments.process_clocks import COARSE_NS, FAKETIME, FakedClocks, ProcessClocks
@@ -323,7 +323,7 @@ class SupervisedCluster(DiskVerbs, RealTimeCluster, LacksSimulatedFaults):
     def _tail(self, node: Node) -> str:
         lines = last_lines(node.plan.log_path)
         if not lines:
-            return f"it has printed nothing ({node.plan.log_path})"
+            return nothing_printed(node.plan.log_path)
         return f"its last lines ({node.plan.log_path}):\n" + "\n".join("    " + line for line in lines)
 
     def _on_event(self, event: dict[str, Any]) -> None:

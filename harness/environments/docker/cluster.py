@@ -40,7 +40,7 @@ from harness.environments.environment import (
 from harness.environments.failure import Failure
 from harness.environments.healing import Healing
 from harness.environments.lacking import LacksSimulatedFaults
-from harness.environments.last_lines import LINES, last_lines
+from harness.environments.last_lines import LINES, last_lines, nothing_printed
 from harness.environments.ledger import Ledger
 from harness.environments.linux.cgroups import Resources
 from harness.environments.linux.connections import Connections
@@ -428,7 +428,7 @@ class DockerCluster(LinkVerbs, NameVerbs, DiskVerbs, RealTimeCluster, LacksSimul
                 tail=LINES,
             )
             lines += [f"  {line}" for line in bytes(printed).decode(errors="replace").splitlines()]
-        return "\n".join(lines) or f"  (nothing in {node.folder / LOG})"
+        return "\n".join(lines) or f"  {nothing_printed(node.folder / LOG)}"
 
     # Processes
 

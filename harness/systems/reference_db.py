@@ -104,14 +104,18 @@ LOG_PATTERNS = (
 
 HEALTHY_OPTIONS = (
     "split_bytes, split_load, merge_idle, "
-    "sessions (on, off, or blind: retries that may happen twice), session_replies_most, "
+    "sessions (on, off, or blind: retries that may happen twice), session_replies_most, token_ms, "
     "reads (linearizable, lease, bounded, stale), max_staleness_ms, protocol (record, primary-lock, two-phase), "
-    "isolation (own, serializable, snapshot), leases (on or off), closed_timestamp_ticks, "
+    "isolation (own, serializable, snapshot), parallel_commit, one_range_commit and async_commit (on or off), "
+    "transaction_expiry_ms, lock_wait_ticks, leases (on or off), closed_timestamp_ticks, "
     "gc_ttl_ms, tick_ms, election_ticks, heartbeat_ticks, timeout_ms, batching, coalescing and "
     "quiescence (on or off), "
-    "quiesce_ticks, storm_control, election_jitter and election_priority (on or off), elections_most, "
+    "quiesce_ticks, settled_ticks, storm_control, election_jitter and election_priority (on or off), elections_most, "
     "handovers_most, placement and follow_workload (on or off), zones (n1:eu/n2:us), leader_zones (eu/us), "
-    "dead_after_ms, placement_moves, cores, joiners (nodes that are not there at the beginning)"
+    "dead_after_ms, placement_moves, cores, joiners (nodes that are not there at the beginning), "
+    "max_offset_ms, offset_interval_ms, log_entries_kept, log_bytes_most, requests_most, request_bytes_most, "
+    "range_requests_most, proposal_bytes_most, inflight_bytes_most, snapshot_chunk_bytes, "
+    "snapshot_bytes_per_second, snapshots_most, fault_points (on or off)"
 )
 
 

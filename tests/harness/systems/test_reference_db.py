@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.environments.environment import NodePlan
 from harness.systems.reference_db import ReferenceDatabase, own_defect_sheet, planted_defects
 from nemesis.coordinator import Coordinator
 from reference_db.gateway.fault_points import STEPS
+from reference_db.node import NodeOptions
 from tests.reference_db.server.processes import free_ports
 from workloads.session import CompareAndSet, Definite, KeyValue, Scan, Transactions
 
@@ -68,6 +70,12 @@ def test_a_plan_becomes_a_launch_with_a_whole_configuration(tmp_path: Path) -> N
 def test_options_that_cannot_be_are_refused_by_name(options: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         ReferenceDatabase(options=options)
+
+
+def test_an_unknown_option_is_refused_with_all_that_there_are() -> None:
+    with pytest.raises(ValueError) as refused:
+        ReferenceDatabase(options={"colour": "red"})
+    assert {*NodeOptions.__struct_fields__, "joiners"} <= set(re.findall(r"\w+", str(refused.value)))
 
 
 def test_an_unknown_defect_is_refused_with_the_list() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     "--environment",
     default=None,
     metavar="NAME",
-    help="Where to repeat it: simulation, local, docker.  [default: where it ran]",
+    help="Where to repeat it: simulation, local, netns, docker, ssh.  [default: where it ran]",
 )
 @click.option(
     "--skip-unavailable",

@@ -49,7 +49,7 @@ def _flag(
 )
 @_flag("workload", str, "What clients do; see `harness list`. Your own: module:name.", "NAME")
 @_flag("system", str, "The database under test; see `harness list`. Your own: module:name.", "NAME")
-@_flag("environment", str, "Where its nodes run: local, netns, docker, simulation.", "NAME")
+@_flag("environment", str, "Where its nodes run: local, netns, docker, ssh, simulation.", "NAME")
 @_flag("nodes", int, "How many nodes.", "N")
 @_flag(
     "replication",

@@ -21,7 +21,7 @@ from nemesis.cluster import (
 
 LATER = "no mechanism in this version; the simulation has it"
 """Why the environments of real nodes lack these."""
-NO_PACKETS = "links carry bytes here, not packets; netns and docker have them"
+NO_PACKETS = "links carry bytes here, not packets; netns, docker and ssh have them"
 """Why simulation and proxies lack faults of single packets."""
 
 NO_NAMES = "nodes are told apart by ports or by the simulated network; netns, docker and ssh have names"

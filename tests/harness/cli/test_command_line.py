@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from harness.catalog import ENVIRONMENTS
 from harness.cli.app import COMMANDS, explain
 from results.operation import INFO, INVOKE, OK, Operation, encode_line
 from results.run_folder import RunFolder
@@ -76,6 +78,12 @@ def test_every_command_has_help(harness, name):
     code, out, _ = harness(name, "--help")
     assert code == 0
     assert "Usage: harness " + name in out
+
+
+@pytest.mark.parametrize("command", ["test", "replay"])
+def test_the_help_names_every_environment(harness, command):
+    _, out, _ = harness(command, "--help")
+    assert set(ENVIRONMENTS) <= set(re.findall(r"\w+", out))
 
 
 @pytest.mark.parametrize(

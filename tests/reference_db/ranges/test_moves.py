@@ -242,6 +242,25 @@ def test_without_its_log_a_removed_replica_helps_no_candidate() -> None:
     run_virtually(story())
 
 
+async def driver_dies(world: World, after: MoveStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """n5 moves range 1 from n2 to n4, and dies when this step is taken."""
+    original, driver = Mover._step, world.nodes["n5"].mover
+    reached = asyncio.Event()
+
+    async def step(self: Mover, operation: Any, deadline: float) -> Any:
+        descriptor = await original(self, operation, deadline)
+        if self is driver and getattr(operation, "step", None) == after:
+            reached.set()
+            await asyncio.Event().wait()
+        return descriptor
+
+    monkeypatch.setattr(Mover, "_step", step)
+    asking = asyncio.ensure_future(world.ask("n5", ClientMove(1, "n2", "n4")))
+    await reached.wait()
+    world.crash("n5")
+    await asyncio.gather(asking, return_exceptions=True)
+
+
 @pytest.mark.parametrize("after", [MoveStep.ADD_LEARNER, MoveStep.PROMOTE])
 def test_the_driver_dies_in_the_middle_and_the_leader_ends_the_move(
     after: MoveStep, monkeypatch: pytest.MonkeyPatch
@@ -251,21 +270,7 @@ def test_the_driver_dies_in_the_middle_and_the_leader_ends_the_move(
     async def story() -> None:
         world = await five_nodes()
         await world.ask("n5", ClientTransfer(1, "n1"))
-        original, driver = Mover._step, world.nodes["n5"].mover
-        reached = asyncio.Event()
-
-        async def step(self: Mover, operation: Any, deadline: float) -> Any:
-            descriptor = await original(self, operation, deadline)
-            if self is driver and getattr(operation, "step", None) == after:
-                reached.set()
-                await asyncio.Event().wait()
-            return descriptor
-
-        monkeypatch.setattr(Mover, "_step", step)
-        asking = asyncio.ensure_future(world.ask("n5", ClientMove(1, "n2", "n4")))
-        await reached.wait()
-        world.crash("n5")
-        await asyncio.gather(asking, return_exceptions=True)
+        await driver_dies(world, after, monkeypatch)
         await settled(world, ["n1", "n2", "n3"] if after is MoveStep.ADD_LEARNER else ["n1", "n3", "n4"])
         world.start("n5")
         # It may be split and moved again.
@@ -284,21 +289,7 @@ def test_a_move_goes_on_with_the_learner_that_an_ended_one_has_left(monkeypatch:
     async def story() -> None:
         world = await five_nodes()
         await world.ask("n5", ClientTransfer(1, "n1"))
-        original, driver = Mover._step, world.nodes["n5"].mover
-        reached = asyncio.Event()
-
-        async def step(self: Mover, operation: Any, deadline: float) -> Any:
-            descriptor = await original(self, operation, deadline)
-            if self is driver and getattr(operation, "step", None) == MoveStep.ADD_LEARNER:
-                reached.set()
-                await asyncio.Event().wait()
-            return descriptor
-
-        monkeypatch.setattr(Mover, "_step", step)
-        asking = asyncio.ensure_future(world.ask("n5", ClientMove(1, "n2", "n4")))
-        await reached.wait()
-        world.crash("n5")
-        await asyncio.gather(asking, return_exceptions=True)
+        await driver_dies(world, MoveStep.ADD_LEARNER, monkeypatch)
         with pytest.raises(Refused, match="range 1 is being moved already: n1, n2, n3, learner n4"):
             await world.ask("n1", ClientMove(1, "n3", "n5"))
         moved = await world.ask("n1", ClientMove(1, "n3", "n4"))

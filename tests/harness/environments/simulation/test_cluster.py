@@ -241,10 +241,16 @@ def test_a_power_loss_takes_what_was_not_synced_and_nobody_hears_of_it(tmp_path:
     run(tmp_path, story, KeepingSystem())
 
 
-def test_damage_to_a_disk_is_shown_and_told_to_the_system(tmp_path: Path) -> None:
+def told_of_damage() -> tuple[KeepingSystem, list[str]]:
+    """A system, and the nodes of whose disks it hears that they were damaged."""
     system = KeepingSystem()
     told: list[str] = []
     system.disk_damaged = told.append  # type: ignore[method-assign]
+    return system, told
+
+
+def test_damage_to_a_disk_is_shown_and_told_to_the_system(tmp_path: Path) -> None:
+    system, told = told_of_damage()
 
     async def story(cluster: SimulatedCluster) -> None:
         await asyncio.sleep(0.5)
@@ -261,9 +267,7 @@ def test_damage_to_a_disk_is_shown_and_told_to_the_system(tmp_path: Path) -> Non
 
 def test_a_disk_that_is_wiped_is_empty_for_good(tmp_path: Path) -> None:
     """Also after a power loss, and for a sync that was under way; one that was empty already shows nothing."""
-    system = KeepingSystem()
-    told: list[str] = []
-    system.disk_damaged = told.append  # type: ignore[method-assign]
+    system, told = told_of_damage()
 
     async def story(cluster: SimulatedCluster) -> None:
         await asyncio.sleep(0.5)

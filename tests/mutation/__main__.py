@@ -1,21 +1,22 @@
 """The command line of mutation testing.
 
-    python -m tests.mutation [--only WORD] [--budget SECONDS] [--seed N] [--jobs N] [--all] [--page PATH TESTS...]
+    python -m tests.mutation [--only WORD] [--budget SECONDS] [--each SECONDS] [--seed N] [--jobs N] [--all] [--write]
 
 Tries the pages of `tests/mutation/pages.py`, a budget of seconds for each, and lists the mutants that no test notices,
-but for those of which `tests/mutation/survivors.toml` says why.
+but for those of which `tests/mutation/survivors` says why; `--write` adds them there.
 """
 
 import argparse
+import math
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
 import numpy  # noqa: F401 - imported once, before the processes are forked.
 
+from tests.mutation.known import add, excused
 from tests.mutation.pages import PAGES
 from tests.mutation.runner import Result, run_page
-from tests.mutation.survivors import excused
 
 
 def main() -> int:
@@ -25,11 +26,18 @@ def main() -> int:
     )
     parser.add_argument("--budget", type=float, default=120.0, help="seconds of processor time for each page")
     parser.add_argument(
+        "--each",
+        type=float,
+        default=math.inf,
+        help="seconds of the quickest tests of a stage for each mutant (all)",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="decides which mutants are tried if not all can be"
     )
     parser.add_argument("--jobs", type=int, default=1, help="pages tried at a time")
     parser.add_argument("--all", action="store_true", help="also those that are known to survive")
     parser.add_argument("--page", nargs="+", metavar=("PATH", "TESTS"), help="a page and its tests")
+    parser.add_argument("--write", action="store_true", help="add what survives to the list, as open")
     asked = parser.parse_args()
     pages = {asked.page[0]: (tuple(asked.page[1:]),)} if asked.page else PAGES
     chosen = [page for page in pages if not asked.only or any(word in page for word in asked.only)]
@@ -42,6 +50,7 @@ def main() -> int:
                 asked.budget,
                 asked.seed,
                 frozenset() if asked.all else excused(page),
+                asked.each,
             ): page
             for page in chosen
         }
@@ -52,6 +61,12 @@ def main() -> int:
                 print(f"{running[done]} could not be tried: {error}", flush=True)
             else:
                 _tell(running[done], done.result())
+                if asked.write and (names := [place.name for place in done.result().survivors]):
+                    add(
+                        running[done],
+                        f"open: survived {asked.each:g} s of each stage; nobody has looked",
+                        names,
+                    )
     return 1 if failed else 0
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import math
 import sys
 from collections import Counter
 from contextlib import suppress
@@ -33,10 +34,16 @@ class Result:
 
 
 def run_page(
-    page: str, stages: Stages, budget_s: float, seed: int, excused: frozenset[str] = frozenset()
+    page: str,
+    stages: Stages,
+    budget_s: float,
+    seed: int,
+    excused: frozenset[str] = frozenset(),
+    each_s: float = math.inf,
 ) -> Result:
     """Tries the mutants of a page in an order drawn by the seed, until all are tried or the budget of processor time is
-    spent; but none of those whose names are excused.
+    spent; but none of those whose names are excused. Each is tried on its quickest tests of every stage, those that
+    take `each_s` seconds of processor time on the page as it is, and on one at least.
 
     Raises RuntimeError if the tests fail without any change.
     """
@@ -58,7 +65,11 @@ def run_page(
             changed = mutant_at(source, place)
             statement, function = statement_at(place.path, numbers), function_at(tree, place.path)
             said = next(
-                (said for stage in tests if (said := stage.notices(changed, statement, function)) != PASSED),
+                (
+                    said
+                    for stage in tests
+                    if (said := stage.notices(changed, statement, function, each_s)) != PASSED
+                ),
                 PASSED,
             )
             noticed[said] += 1

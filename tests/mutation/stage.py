@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -88,6 +89,13 @@ class Reached:
     def quick_first(self) -> list[int]:
         return sorted(range(len(self.tests)), key=lambda test: self.tests[test][0])
 
+    def within(self, tests: list[int], seconds: float) -> list[int]:
+        """The first of these tests that take so much processor time together, and one at least."""
+        spent = accumulate(self.tests[test][0] for test in tests)
+        return tests[:1] + [
+            test for test, until in list(zip(tests, spent, strict=True))[1:] if until <= seconds
+        ]
+
     def limit_s(self, tests: list[int]) -> float:
         """The processor time that these may take on a mutant."""
         return TIMES * sum(self.tests[test][0] for test in tests) + SLACK_S
@@ -115,12 +123,16 @@ class Stage:
             imported, tests, modules = pickle.load(file)
         return Reached(imported, tests, took_s, modules)
 
-    def notices(self, changed: str, statement: int, function: tuple[str, int] | None) -> str:
-        """How the tests notice a page changed in one statement: `FAILED`, `TOO_LONG` or `BROKE`; else `PASSED`."""
+    def notices(
+        self, changed: str, statement: int, function: tuple[str, int] | None, each_s: float = math.inf
+    ) -> str:
+        """How the tests that take so many seconds notice a page changed in one statement: `FAILED`, `TOO_LONG` or
+        `BROKE`; else `PASSED`."""
         if function is not None and statement not in self.reached.imported:
             tests = self.reached.by(statement)
             if not tests:
                 return PASSED
+            tests = self.reached.within(tests, each_s)
             server = self._get_server()
             server.send((changed, function, tests, self.reached.limit_s(tests)))
             said, took_s = server.recv()
@@ -128,7 +140,9 @@ class Stage:
             if said != OTHER:
                 return said
         limit_s = TIMES * self.reached.took_s + SLACK_S
-        said, took_s = _in_a_child(lambda: self._run(changed, _InOrder(self.reached.quick_first())), limit_s)
+        order = self.reached.quick_first()
+        plugin = _InOrder(len(order), self.reached.within(order, each_s))
+        said, took_s = _in_a_child(lambda: self._run(changed, plugin), limit_s)
         self.spent_s += took_s
         return said
 
@@ -243,14 +257,14 @@ class _Notes:
 
 
 class _InOrder:
-    """Runs the tests in an order."""
+    """Runs some of so many tests, in an order."""
 
-    def __init__(self, order: list[int]) -> None:
-        self._order = order
+    def __init__(self, number: int, order: list[int]) -> None:
+        self._number, self._order = number, order
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items) -> None:
-        if len(items) == len(self._order):  # A change of a table may change how many there are.
+        if len(items) == self._number:  # A change of a table may change how many there are.
             items[:] = [items[place] for place in self._order]
 
 

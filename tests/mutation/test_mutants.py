@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
+from tests.mutation.known import REASONS, survivors
 from tests.mutation.mutants import mutant_at, places
 from tests.mutation.pages import PAGES, WITHOUT
 from tests.mutation.stage import ROOT
-from tests.mutation.survivors import REASONS, survivors
 
 PAGE = '''"""A page about limits and their sums."""
 

@@ -404,6 +404,7 @@ class TransactionColumns:
         if self._blank(not is_json) == 93:
             self.at += 1
             return True
+        self._numbers(44 if is_json else 32)
         while True:
             value = self._plain(self.values)
             if value < 0:
@@ -418,6 +419,52 @@ class TransactionColumns:
                     return False
                 self.at += 1
                 self._blank(False)
+
+    @cython.cfunc
+    def _numbers(self, between: cython.int) -> cython.int:
+        """Takes the elements of a list from here on, all but the last, as far as they are whole numbers without a sign
+        that have one byte between them."""
+        data: bytes = self.data
+        end: cython.Py_ssize_t = len(data)
+        at: cython.Py_ssize_t = self.at
+        start: cython.Py_ssize_t
+        number: cython.longlong
+        place: cython.int
+        known: cython.int
+        c: cython.uchar
+        numbering: Numbering = self.values
+        cached_value: cython.longlong[:] = numbering.cached_value
+        cached_number: cython.int[:] = numbering.cached_number
+        element: cython.int[:] = self.element
+        e: cython.Py_ssize_t = self.e
+        room: cython.Py_ssize_t = element.shape[0]
+        while e < room:
+            start = at
+            number = 0
+            c = 0
+            while at < end and at - start < 18:
+                c = data[at]
+                if c < 48 or c > 57:
+                    break
+                number = number * 10 + (c - 48)
+                at += 1
+            if at == start or c != between or at + 1 >= end or (data[start] == 48 and at - start > 1):
+                at = start
+                break
+            c = data[at + 1]
+            if c < 48 or c > 57:
+                at = start
+                break
+            at += 1
+            place = cython.cast(cython.int, number & (_CACHED - 1))
+            known = cached_number[place]
+            if known < 0 or cached_value[place] != number:
+                known = numbering.of_integer(number)
+            element[e] = known
+            e += 1
+        self.at = at
+        self.e = e
+        return 0
 
     @cython.cfunc
     def _comma(self, is_json: cython.bint) -> cython.bint:

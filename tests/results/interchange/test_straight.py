@@ -117,6 +117,41 @@ def test_json_with_a_comma_too_many_or_too_few_takes_the_other_way(value):
     assert same(invoked + answered.replace(value.encode(), right.encode()), "json", of_registers=False)
 
 
+@pytest.mark.parametrize(
+    "elements",
+    [
+        "1,2,3",
+        "1,-2,3",
+        "7, 8,9",
+        "7 ,8,9",
+        '1,2,"a",3',
+        "1,null,2",
+        "1,16385,1,32769,16385",  # Numbers that share a place in the cache.
+        "123456789012345678,1",
+        "1,12345678901234567890123,2",
+        "1,2.5,3",
+        "0,10,0",
+    ],
+)
+def test_elements_of_a_list_are_what_they_are_wherever_they_stand(elements):
+    invoked = '{"index":0,"time":0,"process":0,"type":"invoke","f":"txn","value":[["r",1,null]]}\n'
+    answered = '{"index":1,"time":1,"process":0,"type":"ok","f":"txn","value":[["r",1,[ELEMENTS]]]}\n'
+    answered = answered.replace("ELEMENTS", elements)
+    assert same((invoked + answered).encode(), "json", of_registers=False)
+    edn = elements.replace(",", " ").replace("null", "nil")
+    answered = "{:process 0 :type :ok :f :txn :value [[:r 1 [" + edn + "]]]}"
+    invoked = "{:process 0 :type :invoke :f :txn :value [[:r 1 nil]]}"
+    assert same(f"{invoked}\n{answered}".encode(), "edn", of_registers=False)
+
+
+def test_a_read_of_thousands_of_elements():
+    elements = ",".join(map(str, range(5000)))
+    text = '{"process":0,"type":"invoke","value":[["r",1,null]]}\n{"process":0,"type":"ok","value":[["r",1,[%s]]]}'
+    assert same((text % elements).encode(), "json", of_registers=False)
+    assert not read_transactions((text % f"{elements},01").encode(), "json", of_registers=False)
+    assert not read_transactions((text % f"01,{elements}").encode(), "json", of_registers=False)
+
+
 def test_damage_in_a_value_is_not_passed_over():
     for damage in (
         '["r",1 null]',

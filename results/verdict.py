@@ -88,11 +88,17 @@ def decode(data: bytes) -> Verdict:
 
 
 def _plain(data: Any) -> Any:
-    """Makes every mapping's keys text, as JSON wants them, and whole numbers of more than 64 bits too."""
+    """Makes every mapping's keys text, as JSON wants them, and whole numbers of more than 64 bits too.
+
+    Where two keys would be the same text, as 1 and "1", all keys of the mapping are spelt with their quotes.
+    """
     if isinstance(data, int) and not -(1 << 63) <= data < 1 << 64:
         return str(data)
     if isinstance(data, dict):
-        return {key if isinstance(key, str) else str(key): _plain(value) for key, value in data.items()}
+        texts = [key if isinstance(key, str) else str(key) for key in data]
+        if len(set(texts)) < len(texts):
+            texts = [repr(key) for key in data]
+        return dict(zip(texts, map(_plain, data.values()), strict=True))
     if isinstance(data, list | tuple):
         return [_plain(value) for value in data]
     return data

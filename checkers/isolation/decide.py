@@ -96,7 +96,7 @@ def verdict_on(name: str, isolation: str, transactions: Transactions, found: Obs
         anomalies = list(_tell(found, _worst_first(wrong), None))
         types = listing(f"{found.counts[one]} {one}" for one in _worst_first(wrong))
         holds = (
-            f"what may still hold is {listing(borders.strongest_left, 3)}"
+            f"what these do not rule out is {listing(borders.strongest_left, 3)}"
             if borders.strongest_left
             else "no weaker level holds either"
         )

@@ -66,7 +66,8 @@ def notes_on(*, renamed: int, timed: bool, has_real_time: bool = True) -> list[s
     if not has_real_time:
         notes.append("this format records no real time, only the order in each session")
     if renamed:
-        notes.append(f"processes that went on after an info got new numbers, {renamed} times")
+        often = "once" if renamed == 1 else f"{renamed} times"
+        notes.append(f"a process that went on after an info got a new number, {often}")
     if not timed:
         notes.append("the file has no times: in what follows events are a millisecond apart")
     return notes

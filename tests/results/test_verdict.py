@@ -60,3 +60,12 @@ def test_what_json_cannot_carry_is_kept_as_text() -> None:
     details = decode(encode(verdict)).details
     assert details["by key"] == {"1": 2, "(1, 2)": 3}
     assert "object" in details["odd"]
+
+
+def test_a_number_and_its_text_stay_two_keys():
+    """A key 1 and a key "1" are two accounts, and one may be right while the other is not."""
+    verdict = Verdict(VALID, "bank", "", details={"balances": {1: 10, "1": -3, "x": 0}, "alone": {1: 1}})
+    assert decode(encode(verdict)).details == {
+        "balances": {"1": 10, "'1'": -3, "'x'": 0},
+        "alone": {"1": 1},
+    }

@@ -314,7 +314,7 @@ def test_where_there_are_no_times_the_sentence_says_that_sessions_count():
         verdict = RwRegisterChecker(level).check_transactions(history("x=1 | y?", "y=1 | x?"), LIMITS)
         assert verdict.outcome == INVALID
         assert (
-            "; sessions count at every level, as the history records no times; what may" in verdict.sentence
+            "; sessions count at every level, as the history records no times; what these" in verdict.sentence
         )
         assert not [name for name in verdict.details["strongest"] if name.startswith("strong-snapshot")]
         assert all(

@@ -159,16 +159,27 @@ class CallColumns:
         )
 
     def that_matter_to(self, model: Model) -> CallColumns:
-        """Without failed calls from which the model learns nothing, and without crashed reads."""
+        """Without failed calls from which the model learns nothing, without crashed reads, and without crashed calls
+        that would only have kept everybody else waiting."""
         if self.type.size == 0 or self.type.min() == self.type.max() == OK_CODE:
             return self
         kept = self.type == OK_CODE
         crashed = self.type == INFO_CODE
         if crashed.any():
             kept |= crashed & ~self.rows_of_function(model.reads)
+            if model.keeps:
+                kept &= ~(crashed & self.rows_of_function(model.keeps) & self._last_of_processes())
         if model.failures:
             kept |= (self.type == FAIL_CODE) & self.rows_of_function(model.failures)
         return self if kept.all() else self.take(kept)
+
+    def _last_of_processes(self) -> NDArray[np.bool_]:
+        """Which calls are the last ones of their processes on their keys."""
+        which = self.process.astype(np.int64) * len(self.keys) + self.key
+        _, from_the_end = np.unique(which[::-1], return_index=True)
+        last = np.zeros(len(self), dtype=bool)
+        last[len(self) - 1 - from_the_end] = True
+        return last
 
     def calls(self, rows: Iterable[int] | None = None) -> list[Call]:
         """The calls as objects, all or some."""

@@ -47,6 +47,7 @@ class OwnedMutex(SequentialModel):
     rule = "one process holds the lock at a time, and only that one releases it"
     answers: frozenset[str] = frozenset()
     by_process = True
+    keeps = frozenset({"acquire"})
 
     def initial_state(self) -> State:
         return None
@@ -87,6 +88,7 @@ class FencedLock(SequentialModel):
     answers = frozenset({"acquire"})
     shaped = frozenset({"acquire", "release"})
     by_process = True
+    keeps = frozenset({"acquire"})
 
     def initial_state(self) -> State:
         return (None, None, True)

@@ -84,6 +84,12 @@ class Model(Protocol):
         """Whether it matters who calls: then calls of different processes never count as alike."""
         ...
 
+    @property
+    def keeps(self) -> frozenset[str]:
+        """Functions that stop everybody until the same process goes on, as who takes a lock that only he can release.
+        One that crashed, and was the last that its process did, is best not to have happened."""
+        ...
+
     def initial_state(self) -> State: ...
 
     def step(self, state: State, call: Call) -> Sequence[State]:
@@ -146,6 +152,7 @@ class SequentialModel:
     failures: frozenset[str] = frozenset()
     answers: frozenset[str] | None = None
     by_process: bool = False
+    keeps: frozenset[str] = frozenset()
     shaped: frozenset[str] = frozenset()
     rule: str = ""
     splits_by_key: bool = False

@@ -61,6 +61,24 @@ def test_ten_thousand_crashed_calls_that_act_alike() -> None:
     assert judge("cas-register", builder.done(), time_s=30).outcome == INVALID
 
 
+@pytest.mark.parametrize("name", ["owned-mutex", "fenced-lock"])
+def test_ten_thousand_who_crashed_while_they_took_a_lock(name: str) -> None:
+    """Nobody else can give such a lock back, so as long as somebody gets it, none of them had it."""
+    builder = HistoryBuilder()
+    for number in range(10_000):
+        builder.invoke(1000 + number, "acquire")
+        builder.info(1000 + number)
+    for holder in (1, 2, 1):
+        ok(builder, holder, "acquire", None)
+        ok(builder, holder, "release", None)
+    assert judge(name, builder.done(), time_s=2).outcome == VALID
+    ok(builder, 2, "acquire", None)
+    ok(builder, 1, "acquire", None)
+    verdict = judge(name, builder.done(), time_s=2)
+    assert verdict.outcome == INVALID
+    assert len(verdict.anomalies[0].operations) == 4, "two holds that overlap, and none of the crashed ones"
+
+
 @pytest.mark.parametrize("unique", [True, False])
 def test_a_thousand_clients_at_once_on_one_key(unique: bool) -> None:
     """All write, then all read the same: more open calls than a machine word has bits."""

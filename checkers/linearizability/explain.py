@@ -31,7 +31,6 @@ from checkers.linearizability.orders import longest_orders
 from checkers.linearizability.search import Search, SearchResult
 from checkers.linearizability.versions import VersionedKey
 from checkers.linearizability.zones import Conflict
-from results.history import Pair
 from results.operation import FAIL, INFO, OK
 from results.verdict import Anomaly
 
@@ -42,6 +41,7 @@ STALE_READ = "stale read"
 LOST_WRITE = "lost write"
 NEVER_WRITTEN = "value never written"
 FAILED_WRITE = "value of a failed write"
+FAILED_CALL = "effect of a failed call"
 BEFORE_ITS_WRITE = "value before its write"
 CAS = "cas inconsistency"
 NO_ORDER = "not linearizable"
@@ -326,8 +326,8 @@ class Values(Protocol):
         """Whether an ok call observed a value."""
         ...
 
-    def failed_writers_of(self, value: Hashable) -> Sequence[Pair]:
-        """Operations that would have written a value, and failed."""
+    def failed(self) -> Sequence[Call]:
+        """The calls of the object that failed, which are not among the others."""
         ...
 
     def is_written_after(self, write: Call) -> bool:
@@ -341,8 +341,7 @@ class ValuesOfCalls:
 
     def __init__(self, calls: Sequence[Call], failed: Callable[[], Sequence[Call]], model: Model) -> None:
         self._calls = {call.start: call for call in calls}
-        self._failed = failed
-        """Answers the failed calls, which are not among the others."""
+        self.failed = failed
         self._model = model
         self._writers: dict[Hashable, list[Span]] = {}
         self._seen: set[Hashable] = set()
@@ -366,21 +365,25 @@ class ValuesOfCalls:
     def was_seen(self, value: Hashable) -> bool:
         return value in self._seen
 
-    def failed_writers_of(self, value: Hashable) -> Sequence[Pair]:
-        return failed_writers(self._failed(), value, self._model)
-
     def is_written_after(self, write: Call) -> bool:
         return self._last_write > write.start
 
 
-def failed_writers(failed: Sequence[Call], value: Hashable, model: Model) -> list[Pair]:
-    """Those of the failed calls that would have written a value."""
-    found = []
-    for call in failed:
-        footprint = model.footprint(msgspec.structs.replace(call, type=INFO))
-        if footprint is not None and footprint.writes and footprint.written == value:
-            found.append(call.pair)
-    return found
+def _would_have_written(call: Call, value: Hashable, model: Model) -> bool:
+    """Whether a failed call would have written a value."""
+    footprint = model.footprint(msgspec.structs.replace(call, type=INFO))
+    return footprint is not None and footprint.writes and footprint.written == value
+
+
+def _would_explain(call: Call, shown: Call, model: Model) -> bool:
+    """Whether a call would fit that does not fit an untouched object, had a failed one taken effect before it."""
+    if call.start > shown.end:
+        return False
+    try:
+        states = model.step(model.initial_state(), msgspec.structs.replace(call, type=INFO))
+    except ValueError:  # What failed need not be a call that the object knows.
+        return False
+    return any(model.step(state, shown) for state in states)
 
 
 def explain(evidence: Evidence, values: Values, model: Model, key: Any = None) -> Anomaly:
@@ -463,6 +466,12 @@ class _Story:
 
     def tell(self) -> tuple[str, str, list[Call]]:
         """The kind, the sentence, and calls it mentions that are not in the evidence."""
+        if not self.from_any_state and len(self.chosen) == 1 and self.footprint(self.chosen[0]) is None:
+            for failed in self.values.failed():
+                if _would_explain(failed, self.judged[self.chosen[0].start], self.model):
+                    did = self._capital(self._did(self.chosen[0]))
+                    why = f"which only {self._name(failed)} would explain, and that had failed: it must never show"
+                    return FAILED_CALL, f"{did}, {why}", []
         if self.model.rule:
             return NO_ORDER, f"{self._capital(self._facts(self.chosen))}. {self._no_order()}", []
         observers = []
@@ -497,10 +506,11 @@ class _Story:
 
     def _never_written(self, call: Call, value: Hashable) -> tuple[str, str, list[Call]]:
         what = f"{self._did(call)}, but "
-        for pair in self.values.failed_writers_of(value):
-            when = f"{self.seconds(pair.start)}–{self.seconds(pair.end or pair.start)} s"
-            source = f"process {pair.process}'s {pair.f} ({when}), had failed: it must never show"
-            return FAILED_WRITE, f"{what}the only source of {show(value)}, {source}", []
+        for failed in self.values.failed():
+            if not _would_have_written(failed, value, self.model):
+                continue
+            source = f"the only source of {show(value)}, {self._name(failed)}"
+            return FAILED_WRITE, f"{what}{source}, had failed: it must never show", []
         return NEVER_WRITTEN, f"{what}nothing ever wrote {show(value)} there", []
 
     def _before_its_write(
@@ -628,6 +638,9 @@ class _Story:
         where = "" if short else self.of_key
         text = f"process {call.pair.process} {self.model.describe(call)}{where}"
         return f"{text} ({self._when(call)})" if times else text
+
+    def _name(self, call: Call) -> str:
+        return f"process {call.pair.process}'s {call.f} ({self._when(call)})"
 
     def _when(self, call: Call) -> str:
         if call.type == INFO:

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from checkers.linearizability import short_kernel
 from checkers.linearizability.calls import FOREVER, Call
 from checkers.linearizability.columns import CallColumns
-from checkers.linearizability.explain import Evidence, Span, as_write, failed_writers
+from checkers.linearizability.explain import Evidence, Span, as_write
 from checkers.linearizability.footprints import number_of
 from checkers.linearizability.models import CasRegister, Model, Register
 from results import kernels
-from results.history import Pair
 from results.operation import INFO
 
 SHORT: Final = 2_000
@@ -126,7 +125,7 @@ class ValuesOfRegister:
         """For values that the evidence is about; `failed` answers the failed calls of the register."""
         self._register = register
         self._columns = columns = register.columns
-        self._failed = failed
+        self.failed = failed
         self._writers: dict[Hashable, list[Span]] = {}
         self._numbers: dict[Hashable, int] = {}
         for each in evidence:
@@ -150,9 +149,6 @@ class ValuesOfRegister:
 
     def was_seen(self, value: Hashable) -> bool:
         return self._register.was_seen(self._numbers[value])
-
-    def failed_writers_of(self, value: Hashable) -> Sequence[Pair]:
-        return failed_writers(self._failed(), value, self._register.model)
 
     def is_written_after(self, write: Call) -> bool:
         return self._register.last_write() > write.start

@@ -431,3 +431,33 @@ def test_frozen_values_equal_only_themselves() -> None:
     assert freeze(float("nan")) == freeze(float("nan"))
     assert freeze({"b": [1], "a": True}) == freeze({"a": True, "b": [1]})
     assert freeze({1: 2}) == freeze({1.0: 2}) != freeze({"1": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "failed", "shown", "did"),
+    [
+        ("queue", ("enqueue", 1, "fail"), ("dequeue", None, 1), "dequeued 1"),
+        ("stack", ("push", 1, "fail"), ("pop", None, 1), "popped 1"),
+        ("priority-queue", ("insert", 1, "fail"), ("delete-min", None, 1), "1"),
+        ("removable-set", ("add", 1, "fail"), ("read", None, [1]), "read [1]"),
+        (
+            "multi-register",
+            ("txn", [["w", "x", 1]], "fail"),
+            ("txn", [["r", "x", None]], [["r", "x", 1]]),
+            "read 1 from 'x'",
+        ),
+        ("owned-mutex", ("acquire", None, "fail", 1), ("release", None, None, 1), "released the lock"),
+    ],
+)
+def test_the_failed_call_is_named_that_alone_would_explain_what_was_seen(
+    name: str, failed: Row, shown: Row, did: str
+) -> None:
+    verdict = judge(made(name), sequence(failed, shown))
+    assert [anomaly.type for anomaly in verdict.anomalies] == ["effect of a failed call"]
+    assert f"{did} (0.002–0.003 s), which only process" in verdict.sentence
+    assert f"'s {failed[0]} (0.000–0.001 s) would explain, and that had failed" in verdict.sentence
+    answered = failed[1] if name == "multi-register" else None
+    assert judge(made(name), sequence((*failed[:2], answered, *failed[3:]), shown)).outcome == VALID
+    later = judge(made(name), sequence(shown, failed))
+    assert later.outcome == INVALID
+    assert "failed" not in later.sentence, "it began when all was over"

@@ -3,6 +3,7 @@
 import itertools
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,9 +17,12 @@ from checkers.isolation import (
     decide,
     dependencies,
     dependencies_kernel,
+    grouping,
+    grouping_kernel,
     list_append,
     list_versions,
 )
+from checkers.isolation.arrays import Arrays
 from checkers.isolation.lattice import implied_anomalies
 from checkers.isolation.list_append import ListAppendChecker
 from results import kernels
@@ -258,6 +262,24 @@ def test_without_real_time_a_strict_level_cannot_be_decided():
     verdict = ListAppendChecker().check_transactions(transactions, Limits())
     assert verdict.outcome == "unknown"
     assert "does not record when transactions ran" in verdict.sentence
+
+
+def test_the_micro_operations_of_each_key_stand_together_in_their_order():
+    """Counted by the kernel as sorted by NumPy."""
+    transactions = transactions_of(play("ax1 ay1 ax2 \n ry1 | rx12 ay3 \n \n az1"))
+    owner, key_first, by_key = [0, 0, 0, 1, 2, 2, 3], [0, 3, 6, 7], [0, 2, 4, 1, 3, 5, 6]
+    for kernel in (append_kernel, kernels.load_interpreted(append_kernel)):
+        found = grouping.group(transactions, Arrays(kernel))
+        assert [*map(list, (found.owner, found.key_first, found.by_key)), found.most] == [
+            owner,
+            key_first,
+            by_key,
+            3,
+        ]
+    counted = np.full(7, -1, np.int32), np.zeros(4, np.int32), np.full(7, -1, np.int32)
+    grouping_kernel.owners(transactions.first, counted[0])
+    grouping_kernel.group_by_key(transactions.key, counted[1], counted[2], 3)
+    assert [one.tolist() for one in counted] == [owner, key_first, by_key]
 
 
 def test_an_unobserved_append_comes_after_all_that_was_observed():

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from checkers.checker import Limits
@@ -175,26 +175,32 @@ def test_brute_force_says_the_same_of_real_time(case, level):
 
 
 @given(st.permutations(range(7)), st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))))
+@example(range(7), {(a, a + 1) for a in range(6)})
 def test_orders_of_which_others_follow_are_told_from_those_that_do(places, drawn_pairs):
     """Of a partial order those pairs are left from which it can be made again; of what is no order, all."""
     closed = {(a, b) for a, b in drawn_pairs if places[a] < places[b]}
     for _ in range(7):
         closed |= {(a, d) for a, b in closed for c, d in closed if b == c}
-    before = np.zeros(49, dtype=np.uint8)
-    for a, b in closed:
-        before[7 * a + b] = 1
-    scratch = [np.empty(8, dtype=np.int32) for _ in range(4)]
-    keys, size, offset = np.array([0]), np.array([7]), np.array([0])
-    pruning_kernel.mark_covers(keys, size, offset, before, *scratch)
-    covers = {(a, b) for a, b in closed if before[7 * a + b] == 2}
-    assert covers == {
+    begin, end = 5, 5 + 49
+    before = np.full(end + 7, 7, dtype=np.uint8)  # Those around the two keys are left alone.
+    before[begin:end] = 0
+
+    def known(pairs):
+        for a, b in pairs:
+            before[begin + 7 * a + b] = 1
+        before[:4] = 0, 1, 0, 0
+        scratch = [np.full(8, 7, dtype=np.int32) for _ in range(4)]
+        pruning_kernel.mark_covers(np.array([1, 0]), np.array([2, 7]), np.array([0, begin]), before, *scratch)
+        assert before[:begin].tolist() == [0, 2, 0, 0, 7]
+        assert set(before[end:]) == {7}
+        return {divmod(place, 7) for place in np.flatnonzero(before[begin:end] == 2).tolist()}
+
+    assert known(closed) == {
         (a, b) for a, b in closed if not any((a, c) in closed and (c, b) in closed for c in range(7))
     }
     if closed:
         a, b = sorted(closed)[0]
-        before[7 * b + a] = 1
-        pruning_kernel.mark_covers(keys, size, offset, before, *scratch)
-        assert {(a, b), (b, a)} <= {divmod(place, 7) for place in np.flatnonzero(before == 2).tolist()}
+        assert known([(b, a)]) == {*closed, (b, a)}
 
 
 @pytest.mark.parametrize("store", sorted(RULES))

@@ -12,7 +12,7 @@ from checkers.checker import Limits
 from checkers.isolation.lattice import ruled_out
 from checkers.isolation.polygraph_checker import check_polygraph
 from checkers.isolation.predicates import without_scans
-from checkers.isolation.reads_from import find_reads_from
+from checkers.isolation.reads_from import LAST, OWN, UNANSWERED, find_reads_from
 from checkers.isolation.rw_register import RwRegisterChecker
 from checkers.isolation.weak_levels import check_weak
 from results.transaction_columns import TransactionsBuilder
@@ -163,6 +163,14 @@ def test_at_weak_levels_a_scan_is_reads_of_what_it_answered(level):
     assert outcome(insert, [["r", "z", 1], ["scan", ["a", "c"], []]]) == VALID
     circle = outcome([["w", "b", 1], ["r", "z", 1]], [["scan", ["a", "c"], [["b", 1]]], ["w", "z", 1]])
     assert circle == (VALID if level == "read-uncommitted" else INVALID)
+
+
+def test_scans_that_were_not_made_reads_are_passed_over():
+    """There are more ranges than keys, so that their numbers are no keys."""
+    scans = [["scan", ["a", "c"], [["b", 1]]], ["scan", ["b", "c"], []], ["scan", ["c", "d"], []]]
+    roles = find_reads_from(ran([*scans, ["w", "b", 1], ["r", "b", 1]])).roles
+    assert roles.role.tolist() == [UNANSWERED] * 3 + [LAST, OWN]
+    assert roles.other.tolist() == [-1] * 4 + [3]
 
 
 def test_lists_are_refused():

@@ -25,6 +25,8 @@ from checkers.isolation import (
 from checkers.isolation.arrays import Arrays
 from checkers.isolation.lattice import implied_anomalies
 from checkers.isolation.list_append import ListAppendChecker
+from checkers.synthetic.plan import Shape
+from checkers.synthetic.stores import run_store
 from results import kernels
 from results.history import HistoryBuilder
 from results.interchange import jepsen
@@ -304,6 +306,87 @@ def test_many_readers_of_a_version_before_many_unobserved_appends():
 
 
 # -- Brute force -------------------------------------------------------------------------------------------------------
+
+
+def depending(transactions):
+    """Who depends on whom directly, and how, as Adya defines it; of lists that are right."""
+    n = len(transactions)
+    ok = [number for number in range(n) if transactions.outcome[number] == 1]
+    steps = [transactions.spelt(number) for number in range(n)]
+    reads = [(number, key, tuple(seen)) for number in ok for f, key, seen in steps[number] if f == "r"]
+    order = {
+        key: max((seen for _, one, seen in reads if one == key), key=len, default=()) for _, key, _ in reads
+    }
+    writer = {(key, value): number for number in range(n) for f, key, value in steps[number] if f == "append"}
+    observed = {writer[key, value] for key, seen in order.items() for value in seen}
+    found = set()
+    for key in transactions.keys:
+        versions = [writer[key, value] for value in order.get(key, ())]
+        later = [
+            number
+            for (one, value), number in writer.items()
+            if one == key and value not in order.get(key, ()) and (number in ok or number in observed)
+        ]
+        found |= {(a, b, "ww") for a, b in itertools.pairwise(versions)}
+        found |= {(versions[-1], b, "ww") for b in later if versions}
+        for reader, _, seen in (read for read in reads if read[1] == key):
+            found |= {(writer[key, value], reader, "wr") for value in seen[-1:]}
+            found |= {(reader, b, "rw") for b in (versions[len(seen) :][:1] or later)}
+    return {(a, b, kind) for a, b, kind in found if a != b}
+
+
+def told(versions):
+    """The same as the graph says it, through its further nodes."""
+    graph, n = versions.dependencies, len(versions.transactions)
+    edges = list(zip(graph.target.tolist(), graph.kind.tolist(), graph.via.tolist(), strict=True))
+    leaving = [edges[begin:end] for begin, end in itertools.pairwise(graph.edge_first.tolist())]
+    assert len(leaving) == graph.nodes
+    found = set()
+    for source in range(n):
+        for target, kind, via in leaving[source]:
+            reached, seen = [target], set()
+            assert versions.owner[via] == (target if target < n else source)
+            while reached:
+                node = reached.pop()
+                if node < n:
+                    found.add((source, node, dependencies.KINDS[kind]))
+                elif node not in seen:
+                    seen.add(node)
+                    assert all(one[1] == dependencies.FREE for one in leaving[node])
+                    assert all(versions.owner[via] == one for one, _, via in leaving[node] if one < n)
+                    reached += [one[0] for one in leaving[node]]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dependencies_of_large_histories_are_those_of_the_definition(seed):
+    shape = Shape(
+        transactions=150, clients=5, keys=5, writes_per_key=6 * seed, crash_share=0.2, abort_share=0.1
+    )
+    transactions = run_store(
+        shape, ("strict-serializable", "prefix", "serializable")[seed], seed
+    ).transactions
+    for form in (lambda kernel: kernel, kernels.load_interpreted):
+        versions = list_versions.list_versions(transactions, form(append_kernel), form(dependencies_kernel))
+        assert told(versions) == depending(transactions)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ax1 ay1 \n rx1" + "".join(f" | rx1 ry1 ax{one} ay{one}" for one in range(2, 10)) + " | ry1",
+        "rx | ry"
+        + "".join(f" | rx ax{one} | ry ay{one}" for one in range(2, 9))
+        + " | ? ax1 az1 | rz1 | ax9 ay9",
+        "rx | " + " | ".join(f"ax{one}" for one in range(9)) + " | rx" * 9,
+    ],
+)
+def test_many_readers_before_many_unobserved_appends_but_none_before_its_own(text):
+    transactions = transactions_of(play(text))
+    for form in (lambda kernel: kernel, kernels.load_interpreted):
+        versions = list_versions.list_versions(transactions, form(append_kernel), form(dependencies_kernel))
+        assert versions.dependencies.nodes > len(transactions)
+        assert told(versions) == depending(transactions)
 
 
 @st.composite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from checkers.checker import Limits
 from checkers.isolation import order_kernel, reads_from, reads_from_kernel, weak_kernel, weak_levels
 from checkers.isolation.lattice import ruled_out
+from checkers.isolation.read_anomalies import find_read_anomalies
 from checkers.isolation.weak_levels import CAUSAL, LEVELS, READ_ATOMIC, READ_COMMITTED, check_weak
 from checkers.synthetic.plan import Shape
 from checkers.synthetic.stores import run_store
@@ -50,6 +52,10 @@ NAMED = {
     "an effect with its cause": (("x=1", "x?1 y=1", "y?1 x?1"), CAUSAL),
     "an effect without its cause, overwritten": (("x=1 | x=2", "x?2 y=1", "y?1 x?1"), READ_ATOMIC),
     "an effect before its cause": (("y?1 | x=1", "x?1 | y=1"), None),
+    "one of three keys overlooked, before": (("x=1 y=1 z=1", "y? z?1"), READ_COMMITTED),
+    "one of three keys overlooked, after": (("x=1 y=1 z=1", "x?1 z?"), None),
+    "one of three keys overlooked, in between": (("x=1 y=1 z=1 | x=2 y=2 z=2", "z?2 x?1"), None),
+    "other keys than the three": (("b=1 d=1 f=1", "a? b?1", "d?1 c?", "e? f?1", "f?1 g?"), CAUSAL),
     "two sessions order the same writes differently": (("x=1 | x?2", "x=2 | x?1"), READ_COMMITTED),
     "a session's reads go back": (("x=1 | x=2", "x?2 | x?1"), READ_ATOMIC),
     "a session's reads go on": (("x=1 | x=2", "x?1 | x?2"), CAUSAL),
@@ -217,6 +223,82 @@ def test_few_sessions_at_a_time_demand_the_same_order(seed, monkeypatch):
         demanded.append(sorted(map(tuple, rows.tolist())))
     assert demanded[0]
     assert demanded == demanded[:1] * 4
+
+
+def closed(edges, size):
+    """Whether there is a way from each to each; the initial state, the last, comes before all."""
+    ways = np.zeros((size, size), np.float32)
+    ways[edges[:, 0], edges[:, 1]] = ways[size - 1, :] = 1
+    while True:
+        further = np.minimum(ways + ways @ ways, 1)
+        if np.array_equal(further, ways):
+            return ways > 0
+        ways = further
+
+
+def demanded_by_definition(found, level, happened):
+    """Every `t2 -> t1` that the definition of a level demands."""
+    session = np.zeros(found.initial + 1, int)
+    session[found.sessions] = np.repeat(np.arange(len(found.session_first) - 1), np.diff(found.session_first))
+    writers = {}
+    for number in found.sessions.tolist():
+        for write in range(found.write_first[number], found.write_first[number + 1]):
+            writers.setdefault(found.write_key[write], []).append(number)
+    pairs = set()
+    for t3 in found.sessions.tolist():
+        reads = range(found.read_first[t3], found.read_first[t3 + 1])
+        for read in reads:
+            earlier = reads if level == READ_ATOMIC else range(reads.start, read)
+            seen = set(found.read_source[earlier].tolist())
+            for t2 in writers.get(found.read_key[read], []):
+                if level == CAUSAL:
+                    must = happened[t2, t3]
+                else:
+                    must = t2 in seen or (
+                        level == READ_ATOMIC and session[t2] == session[t3] and happened[t2, t3]
+                    )
+                if must and t2 not in (t3, found.read_source[read]):
+                    pairs.add((t2, int(found.read_source[read])))
+    return pairs
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("store", "keys", "clients", "micro_operations"),
+    [
+        ("strict-serializable", 3, 3, 2),
+        ("snapshot-isolation", 30, 5, 8),
+        ("read-committed", 4, 12, 3),
+        ("read-uncommitted", 2, 2, 2),
+        ("causal", 5, 4, 3),
+    ],
+)
+def test_what_is_demanded_is_what_the_definition_demands_or_follows_from_it(
+    store, keys, clients, micro_operations, level
+):
+    """Long sessions, large transactions, and stores that keep less than the level."""
+    shape = Shape(
+        transactions=150,
+        clients=clients,
+        kind="rw-register",
+        keys=keys,
+        writes_per_key=0,
+        micro_operations=micro_operations,
+        crash_share=0.05,
+    )
+    found = reads_from.find_reads_from(run_store(shape, store, 1).transactions)
+    before = weak_levels.happened_before(found)
+    if len(find_read_anomalies(found, unrepeatable=level == READ_ATOMIC)):
+        pytest.skip("told before anything is demanded")
+    edges = np.stack([before.source, before.target], axis=1)
+    happened = closed(edges, found.initial + 1)
+    after = weak_levels._with_demanded(found, before, level, LIMITS, LIMITS.deadline())
+    added = np.stack([after.source, after.target], axis=1)[after.demanded_from :]
+    wanted = demanded_by_definition(found, level, happened)
+    assert set(map(tuple, added.tolist())) <= wanted
+    assert wanted
+    ways = closed(np.concatenate([edges, added]), found.initial + 1)
+    assert all(ways[pair] for pair in wanted)
 
 
 def read_awdit(path):

@@ -8,7 +8,8 @@ accounts or do nothing.
 With `snapshot=False` a read looks at one account after the other, and may find a transfer half done. Then only the
 totals of quiet reads are judged, during which no transfer was under way. A transfer of unknown outcome is under way for
 ever: its amount may be missing, or there twice, so what remains to be judged is whether such amounts explain the
-difference. Debts are judged in every read, since each account has its balance at some moment.
+difference. Debts are judged in every read, since each account has its balance at some moment. Where no total is given,
+it is that of the first read that neither kind of transfer may have touched.
 
 Where the balances at the opening are known, the last reads are compared with the transfers (`bank_books`): a transfer
 that was acknowledged and never happened leaves every total as it was.
@@ -77,7 +78,8 @@ class BankChecker:
     """Judges reads of all `accounts`, which together hold `total` at all times.
 
     Without `accounts` they are those that most reads show; without a `total` it is that of the first read of all of
-    them. A text stands for the given account that JSON writes so, since it knows no other keys.
+    them that is certain to show it. A text stands for the given account that JSON writes so, since it knows no other
+    keys.
     """
 
     accounts: Iterable[Any] | None = None
@@ -103,14 +105,23 @@ class BankChecker:
                 f"{none_of(len(tried), 'read', 'succeeded')}: no balance was ever seen; one read would tell"
             )
             return Verdict(UNKNOWN, self.name, sentence)
-        total = _first_total(answers, names) if self.total is None else self.total
         judged = np.ones(len(reads), dtype=bool)
-        explained: list[_Differences | None] = []
+        explained: list[_Differences | None] = [_NO_DIFFERENCE] * len(reads)
         if not self.snapshot:
             judged, explained = _quiet(history, reads)
+        total = self.total
+        if total is None:
+            total = _first_total(
+                [
+                    answer
+                    for answer, quiet, excuse in zip(answers, judged.tolist(), explained, strict=True)
+                    if quiet and excuse is not None and not excuse.most
+                ],
+                names,
+            )
         kinds: dict[str, _Kind] = {}
         for place in self._suspicious(answers, names, total):
-            excuse = explained[place] if explained else None
+            excuse = explained[place]
             for kind, problem in self._problems(reads.pair(place), names, total):
                 if kind == WRONG_TOTAL and not (
                     judged[place] and not (excuse and excuse.explain(problem.difference))
@@ -125,7 +136,8 @@ class BankChecker:
         }
         doubts = []
         if total is None:
-            doubts.append("no read showed a balance of every account, so their total is not known")
+            when = "" if self.snapshot else ", with no transfer under way or of unknown outcome"
+            doubts.append(f"no read showed a balance of every account{when}, so their total is not known")
         if not self.snapshot:
             details["quiet_reads"] = int(judged.sum())
             if not judged.any():
@@ -288,6 +300,9 @@ class _Differences:
         return _Differences(most, self.sums | self.sums << amount | self.sums << 2 * amount)
 
 
+_NO_DIFFERENCE: Final = _Differences(0, 1)
+
+
 def _quiet(history: History, reads: Operations) -> tuple[NDArray[np.bool_], list[_Differences | None]]:
     """Which reads no acknowledged transfer overlaps, and what transfers of unknown outcome may have done to each."""
     transfers = Operations.of(history, "transfer")
@@ -297,7 +312,7 @@ def _quiet(history: History, reads: Operations) -> tuple[NDArray[np.bool_], list
     over = np.searchsorted(np.sort(done.end), reads.start)
     judged = np.asarray(begun == over)
     crashed = transfers.where(transfers.unknown)
-    known: list[_Differences | None] = [_Differences(0, 1)]
+    known: list[_Differences | None] = [_NO_DIFFERENCE]
     for asked in crashed.asked():
         amount = whole_number(asked.get("amount")) if isinstance(asked, Mapping) else None
         before = known[-1]

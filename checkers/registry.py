@@ -37,7 +37,7 @@ class Options:
     allow_negative: bool = False
     """Of a bank: whether balances may be negative."""
     total: int | None = None
-    """Of a bank: the sum of all balances; None: that of the first read."""
+    """Of a bank: the sum of all balances; None: that of the first read that is certain to show it."""
     linearizable: bool = False
     """Of a set: whether a read has to show whatever was acknowledged before it began."""
     bound: int | None = None

@@ -151,6 +151,23 @@ def test_reads_that_are_no_snapshot_may_find_a_transfer_half_done() -> None:
     assert [anomaly.type for anomaly in verdict.anomalies] == ["wrong total"]
 
 
+def test_a_total_that_is_not_given_is_not_taken_from_a_read_that_a_transfer_may_have_touched() -> None:
+    """The first read finds the transfer half done; what is right is known from the next one."""
+    half = read(transferring(), {"a": 5, "b": 10})
+    half.ok(0)
+    checker = BankChecker(snapshot=False)
+    assert checker.check(half.done(), Limits()).outcome == UNKNOWN
+    right = read(half, {"a": 5, "b": 15})
+    assert checker.check(right.done(), Limits()).outcome == VALID
+    assert "saw 16 instead of 20" in checker.check(read(right, {"a": 5, "b": 11}).done(), Limits()).sentence
+    crashed = transferring()
+    crashed.info(0, "timeout")
+    read(read(crashed, {"a": 5, "b": 10}), {"a": 10, "b": 15})
+    verdict = checker.check(crashed.done(), Limits())
+    assert verdict.outcome == UNKNOWN, "15 and 25 are both 20, if the transfer of 5 was half done twice"
+    assert "of unknown outcome, so their total is not known" in verdict.sentence
+
+
 def test_a_crashed_transfer_is_under_way_for_ever() -> None:
     builder = transferring()
     builder.info(0, "timeout")

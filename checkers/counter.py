@@ -62,6 +62,8 @@ _MOST_SUMS: Final = 512
 """In a wider range, how many different sums are looked at."""
 _MOST_SUMMED: Final = 20_000_000
 """How many of these are made in all."""
+_MOST_KEPT: Final = 4096
+"""How many moments are kept before those that no open read needs are dropped."""
 
 
 @dataclass(frozen=True)
@@ -564,9 +566,9 @@ def _impossible(
             if not since:
                 dropped += len(kept)
                 kept.clear()
-            elif len(kept) > 4096:
+            elif len(kept) > _MOST_KEPT:
                 oldest = min(since.values()) - dropped
-                if oldest > 2048:
+                if oldest > _MOST_KEPT // 2:
                     del kept[:oldest]
                     dropped += oldest
     return impossible, undecided

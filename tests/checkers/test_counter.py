@@ -18,6 +18,7 @@ from checkers.linearizability import LinearizabilityChecker
 from checkers.linearizability.models import Counter
 from results import kernels
 from results.history import History, HistoryBuilder
+from results.operation import FINAL_PHASE
 from results.verdict import INVALID, UNKNOWN, VALID
 from tests.support.stories import Story, kinds, random_history, some_order
 
@@ -135,11 +136,45 @@ def test_an_add_between_two_equal_reads() -> None:
     )
 
 
+def test_adds_between_reads_that_saw_fewer_more() -> None:
+    """Of four adds the first ends between the reads of 1 and 2, the next two between those of 1 and 3 and of 2 and 4,
+    and the last one between those of 3 and 4. Only three of them were counted: with the crashed one that is 4."""
+
+    def told(*last: int) -> Story:
+        told = story().crashed(9, "add", 1).did(5, "read", None, 1).did(0, "add", 1)
+        for process, value in ((1, 2), (2, 3)):
+            told.invoke(process, "add", 1)
+            told.did(5, "read", None, value)
+            told.ok(process)
+        told.did(3, "add", 1)
+        for value in last:
+            told.did(5, "read", None, value)
+        return told
+
+    assert told(5).judged(CounterChecker()).outcome == VALID
+    verdict = told(4).judged(CounterChecker())
+    assert kinds(verdict) == ["adds lost between reads"]
+    assert "4 adds of 1 began and ended between them" in verdict.sentence
+    assert verdict.anomalies[0].operations == [2, 3, 4, 5, 6, 9, 10, 13, 14, 15, 16, 17]
+
+
+def test_an_add_that_was_lost_is_not_made_up_for_later() -> None:
+    """Two adds between the reads of 1 and 2; another crashed one explains the 3."""
+    for values, outcome in (((3,), VALID), ((2, 3), INVALID), ((3, 4), VALID)):
+        told = story().crashed(8, "add", 1).crashed(9, "add", 1).did(1, "read", None, 1)
+        told.did(0, "add", 1).did(0, "add", 1)
+        for value in values:
+            told.did(1, "read", None, value)
+        assert told.judged(CounterChecker()).outcome == outcome, values
+
+
 def test_adds_of_twos_never_come_to_an_odd_number() -> None:
     told = story()
     told.invoke(0, "add", 2)
     told.invoke(1, "add", -4)
     assert kinds(told.did(2, "read", None, -1).judged(CounterChecker())) == ["impossible sum"]
+    told = story().crashed(0, "add", 4).crashed(1, "add", 6)
+    assert kinds(told.did(2, "read", None, 3).judged(CounterChecker())) == ["impossible sum"], "told once"
 
 
 def test_an_eventual_counter_may_be_stale_until_the_end() -> None:
@@ -153,6 +188,27 @@ def test_an_eventual_counter_may_be_stale_until_the_end() -> None:
     assert kinds(invented.judged(checker)) == ["counter too high"]
     unfinished = story().did(1, "read", None, 0).did(0, "add", 3)
     assert unfinished.judged(checker).outcome == UNKNOWN
+    early = story().did(1, "read", None, 1).did(0, "add", 3).did(1, "read", None, 3)
+    assert kinds(early.judged(checker)) == ["counter too high"]
+
+
+@pytest.mark.parametrize("values", list(itertools.permutations((0, 3, 3))))
+def test_the_last_read_of_each_process_has_to_see_everything(values: tuple[int, ...]) -> None:
+    told = story().did(0, "add", 3)
+    for process, value in enumerate(values, 1):
+        told.did(process, "read", None, value)
+    assert kinds(told.judged(CounterChecker(eventual=True))) == ["counter too low"]
+
+
+def test_where_there_is_a_final_phase_its_reads_have_to_see_everything() -> None:
+    """And no others, though one is the last of its process."""
+    for stale, phase, outcome in ((1, FINAL_PHASE, INVALID), (2, FINAL_PHASE, VALID), (2, "main", INVALID)):
+        told = story().did(0, "add", 3)
+        told.did(2, "read", None, 0)
+        for value in (0 if stale == 1 else 3, 3):
+            told.invoke(1, "read", phase=phase)
+            told.ok(1, value)
+        assert told.judged(CounterChecker(eventual=True)).outcome == outcome, (stale, phase)
 
 
 def test_without_an_answer_nothing_is_known() -> None:
@@ -179,6 +235,9 @@ def test_an_add_of_no_number_may_explain_what_was_read_later() -> None:
             story().did(0, "add", "5").did(1, "read", None, value).judged(CounterChecker()).outcome == UNKNOWN
         )
     assert story().failed(0, "add", "5").did(1, "read", None, 5).judged(CounterChecker()).outcome == INVALID
+    for value, outcome in ((3, UNKNOWN), (2, INVALID)):
+        told = story().did(0, "add", 3).did(1, "read", None, value).did(0, "add", "5").did(1, "read", None, 8)
+        assert told.judged(CounterChecker()).outcome == outcome
 
 
 def test_reads_of_different_amounts_may_contradict_each_other() -> None:
@@ -199,6 +258,84 @@ def test_reads_of_different_amounts_may_contradict_each_other() -> None:
         verdict = told(*values).judged(CounterChecker())
         assert verdict.outcome == INVALID, values
         assert verdict.anomalies[0].operations
+
+
+def test_a_counter_that_falls_too_may_be_read_as_if_it_grew() -> None:
+    """Two reads of 2, of which one alone would show nothing but adds; with another add, -3 explains them no more."""
+    told = story().crashed(9, "add", -3).did(0, "add", 5).did(1, "read", None, 2).did(1, "read", None, 2)
+    assert told.judged(CounterChecker()).outcome == VALID
+    told.did(0, "add", 7).did(1, "read", None, 12)
+    assert told.judged(CounterChecker()).outcome == INVALID
+
+
+def test_the_first_read_of_all_is_one_that_later_reads_must_not_go_behind() -> None:
+    for values, outcome in (((3, 5), VALID), ((5, 3), INVALID)):
+        told = story().crashed(8, "add", 2).crashed(9, "add", 3)
+        for value in values:
+            told.did(1, "read", None, value)
+        verdict = told.judged(CounterChecker())
+        assert verdict.outcome == outcome
+        assert kinds(verdict) == (["counter went backwards"] if outcome == INVALID else [])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_no_order_explains_is_told_with_the_value_before(sign: int) -> None:
+    told = story().crashed(8, "add", 3 * sign).crashed(9, "add", 5 * sign)
+    verdict = told.did(1, "read", None, 3 * sign).did(2, "read", None, 5 * sign).judged(CounterChecker())
+    assert f"process 2 read {5 * sign}" in verdict.sentence
+    assert f"leads from the value that was read before to that, {3 * sign}" in verdict.sentence
+    assert {4, 5, 6, 7} <= set(verdict.anomalies[0].operations)
+
+
+def test_what_levels_or_equal_amounts_decide_is_no_question_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("checkers.counter._MOST_BITS", 2)
+    monkeypatch.setattr("checkers.counter._MOST_SUMS", 2)
+    for amounts, values, outcome in (
+        ((1, 1, 1), (1,), VALID),
+        ((2, 2, 2), (4,), VALID),
+        ((-3, -3, -3), (-3,), VALID),
+        ((5, 7, 11), (5, 16), VALID),
+        ((5, -7, 11), (4,), UNKNOWN),
+        ((5, -7, 11), (16,), VALID),
+        ((5, -7, 11), (-7,), VALID),
+    ):
+        for before in (0, amounts[0]):
+            told = story()
+            if before:
+                told.did(0, "add", before)
+            for number, amount in enumerate(amounts, 1):
+                told.crashed(number, "add", amount)
+            for value in values:
+                told.did(9, "read", None, before + value)
+            assert told.judged(CounterChecker()).outcome == outcome, (amounts, values, before)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_moments_that_no_read_needs_any_more_are_dropped(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads that begin early and end late, a third of them with another answer; what is wrong stays wrong."""
+    draw = random.Random(seed)
+    events = list(simulated(draw, 80, 8, (1, -2, 5, -9), 0.0).operations)
+    for number, event in enumerate(events):
+        if event.f == "read" and event.type == "ok" and draw.random() < 0.3:
+            events[number] = msgspec.structs.replace(event, value=event.value + draw.choice([-3, -1, 1, 2]))
+    history = History(events)
+    verdict = CounterChecker().check(history, Limits())
+    assert "impossible sum" in kinds(verdict)
+    for most in (0, 2):
+        monkeypatch.setattr("checkers.counter._MOST_KEPT", most)
+        assert CounterChecker().check(history, Limits()).anomalies == verdict.anomalies
+
+
+def test_a_read_that_there_was_no_time_for_is_not_right() -> None:
+    told = story().crashed(1, "add", 4).crashed(2, "add", -6)
+    for _ in range(1_030):
+        told.did(0, "add", 3).did(0, "add", -3)
+    history = told.did(3, "read", None, 1).done()
+    assert kinds(CounterChecker().check(history, Limits())) == ["impossible sum"]
+    ticks = itertools.count()
+    verdict = CounterChecker().check(history, Limits(time_s=0.5, clock=lambda: float(next(ticks))))
+    assert verdict.outcome == UNKNOWN
+    assert "1 read within the bounds could not be judged" in verdict.sentence
 
 
 def test_what_the_search_cannot_decide_is_unknown() -> None:
@@ -233,6 +370,10 @@ def test_too_many_sums_are_not_guessed_at() -> None:
 def test_other_initial_values() -> None:
     assert story().did(1, "read", None, 10).judged(CounterChecker(initial=10)).outcome == VALID
     assert story().did(1, "read", None, 0).judged(CounterChecker(initial=10)).outcome == INVALID
+    told = story().did(0, "add", 3).did(1, "read", None, 11).judged(CounterChecker(initial=10))
+    assert "saw 11" in told.sentence
+    assert "come to 13 at least" in told.sentence
+    assert told.anomalies[0].evidence["first_value"] == 11
 
 
 def step(state: int, pair) -> int | None:
@@ -377,6 +518,97 @@ def test_all_ways_through_the_levels_say_the_same(seed: int, monkeypatch: pytest
     assert len({verdict.outcome for verdict in verdicts}) == 1
     assert len({tuple(kinds(verdict)) for verdict in verdicts}) == 1
     assert all(verdict.details.get("decided_by") != "search" for verdict in verdicts)
+
+
+@pytest.fixture(params=["one choice at a time", "interpreted", "all choices"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Levels are gone through in this way only."""
+    if request.param == "interpreted":
+        interpreted = kernels.load_interpreted(counter_levels_kernel)
+        monkeypatch.setattr("checkers.counter_levels.counter_levels_kernel", interpreted)
+    if request.param == "all choices":
+        monkeypatch.setattr("checkers.counter_levels.PATIENCE", -1_000)
+    return request.param
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_way_through_the_levels_says_what_brute_force_says(seed: int, way: str) -> None:
+    """On counters of a few operations of which up to two reads are wrong."""
+    draw = random.Random(seed)
+    for _ in range(60):
+        events = list(simulated(draw, 8, 5, (1, 2, 3, 5), 0.2).operations)
+        reads = [n for n, event in enumerate(events) if event.f == "read" and event.type == "ok"]
+        for at in draw.sample(reads, min(len(reads), draw.randrange(3))):
+            value = max(0, events[at].value + draw.choice([-3, -2, -1, 1, 2]))
+            events[at] = msgspec.structs.replace(events[at], value=value)
+        history = History(events)
+        if reads:
+            expected = some_order(_without_crashed_reads(history), 0, step, {"add", "read"})
+            verdict = CounterChecker().check(history, Limits())
+            assert (verdict.outcome == VALID) == expected, verdict.sentence
+
+
+def levels(*told: Any) -> Story:
+    """`n`: a crashed add of so much; `(process, n)`: an add that begins; `process` alone as a text: it ends;
+    `[n]`: a read of n."""
+    grown = story()
+    for number, one in enumerate(told):
+        match one:
+            case int():
+                grown.crashed(100 + number, "add", one)
+            case (process, amount):
+                grown.invoke(process, "add", amount)
+            case str():
+                grown.ok(int(one))
+            case [value]:
+                grown.did(99, "read", None, value)
+    return grown
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome"),
+    [
+        ((5, 2, [2], [7]), VALID),
+        ((5, 2, [2], [5]), INVALID),
+        ((5, 2, 3, [2], [5]), VALID),
+        ((5, 2, [2], [5], 3), INVALID),
+        ((3, 1, 1, [3], (7, 2), "7", [5]), VALID),
+        ((3, 1, 1, [3], (7, 2), "7", [4]), INVALID),
+        ((3, 3, 2, 2, [7], [7]), VALID),
+        ((3, 3, 2, 2, [7], [8]), INVALID),
+        (((7, 5), (8, 3), 6, [3], [8], "7", "8"), VALID),
+        (((7, 5), (8, 3), 6, [3], [6], "7", "8"), INVALID),
+        (((7, 5), (8, 3), 3, 9, [3], [6], "7", "8"), VALID),
+        (((7, 5), (8, 3), 3, 9, [6], [9], "7", "8"), INVALID),
+    ],
+)
+def test_what_may_be_added_between_two_reads(told: tuple[Any, ...], outcome: str, way: str) -> None:
+    """Each read is right alone; together they need an add that comes too late, or one of them twice."""
+    assert levels(*told).judged(CounterChecker()).outcome == outcome
+
+
+@pytest.mark.parametrize(("late", "outcome"), [(False, VALID), (True, INVALID)])
+def test_who_saw_less_saw_it_before_the_read_of_more_had_ended(late: bool, outcome: str, way: str) -> None:
+    """The read of 4 goes on after that of 7, but came before it; an add of 4 that begins after the 7 is too late."""
+    told = story()
+    told.invoke(1, "read")
+    told.crashed(7, "add", 7).crashed(8, "add", 3)
+    if not late:
+        told.crashed(9, "add", 4)
+    told.did(2, "read", None, 7)
+    if late:
+        told.crashed(9, "add", 4)
+    told.ok(1, 4)
+    verdict = told.judged(CounterChecker())
+    assert verdict.outcome == outcome
+    assert kinds(verdict) == (["reads that no order explains"] if late else [])
+
+
+def test_where_not_all_sums_were_looked_at_nobody_is_accused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("checkers.counter_levels.MOST", 1)
+    monkeypatch.setattr("checkers.counter_levels.PATIENCE", -1_000)
+    verdict = levels(2, 3, [5], [5]).judged(CounterChecker())
+    assert (verdict.outcome, verdict.details["decided_by"]) == (VALID, "search")
 
 
 def test_levels_of_numbers_beyond_64_bits() -> None:

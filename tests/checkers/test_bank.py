@@ -48,6 +48,7 @@ def test_a_wrong_total_names_the_first_and_the_worst_read() -> None:
         ({"a": -1, "b": 21}, "negative balance"),
         ({"a": 20}, "missing account"),
         ({"a": 10, "b": 10, "c": 0}, "unexpected account"),
+        ({"a": 10, "b": 10, "c": 5}, "unexpected account"),
         ({"a": 20, "b": None}, "account without a balance"),
         ({"a": 20, "b": float("nan")}, "account without a balance"),
         ({}, "missing account"),
@@ -117,6 +118,8 @@ def test_accounts_and_total_are_taken_from_the_history() -> None:
     assert "saw 21 instead of 20" in verdict.sentence
     strange = checker.check(reads({"a": 20}, {"a": 10, "b": 10}, {"a": 10, "b": 10}), Limits())
     assert [anomaly.type for anomaly in strange.anomalies] == ["missing account"]
+    first = BankChecker(["a", "b"]).check(reads(5, {"a": 1, "c": 1}, {"a": 10, "b": 10}), Limits())
+    assert {anomaly.type for anomaly in first.anomalies} == {"missing account", "unexpected account"}
     assert checker.check(reads({"a": None, "b": 10}), Limits()).outcome == INVALID
     assert checker.check(reads(), Limits()).outcome == UNKNOWN
 
@@ -125,6 +128,7 @@ def test_balances_that_are_no_small_whole_numbers() -> None:
     huge = 10**30
     assert BankChecker(["a", "b"], huge).check(reads({"a": huge - 1, "b": 1}), Limits()).outcome == VALID
     assert BankChecker(["a", "b"], huge).check(reads({"a": huge, "b": 1}), Limits()).outcome == INVALID
+    assert judge(reads({"a": -huge, "b": 20}), allow_negative=True).outcome == INVALID
     assert judge(reads({"a": 10.5, "b": 9.5})).outcome == VALID
     assert judge(reads({"a": True, "b": 19})).outcome == INVALID
 
@@ -181,6 +185,24 @@ def test_a_crashed_transfer_is_under_way_for_ever() -> None:
         assert judge(read(story, balances).done(), snapshot=False).outcome == outcome, balances
     debt = read(builder, {"a": -1, "b": 21})
     assert judge(debt.done(), snapshot=False).outcome == INVALID
+
+
+def test_each_of_several_crashed_transfers_may_be_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 5 and of 3: either amount may be missing or there twice."""
+
+    def told(difference: int) -> str:
+        builder = transferring()
+        builder.info(0, "timeout")
+        builder.invoke(2, "transfer", {"from": "b", "to": "a", "amount": 3})
+        builder.info(2, "timeout")
+        return judge(read(builder, {"a": 10 + difference, "b": 10}).done(), snapshot=False).outcome
+
+    valid = [difference for difference in range(-10, 11) if told(difference) == VALID]
+    assert valid == [-8, -5, -3, -2, 0, 2, 3, 5, 8]
+    monkeypatch.setattr("checkers.bank._MOST_BITS", 7)
+    assert [told(-9), told(-7), told(1), told(8)] == [INVALID, VALID, VALID, VALID], (
+        "too many to be told apart"
+    )
 
 
 def test_a_crashed_transfer_of_an_unknown_amount_may_have_done_anything() -> None:

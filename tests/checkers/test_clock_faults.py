@@ -34,8 +34,9 @@ def run(
     text: str = LAST_WORDS,
     at_s: float = 3.0,
     lines: tuple[str, ...] = (),
+    again_at_s: int | None = None,
 ) -> History:
-    """A step on a node's clock from 2 to 5 s, and the end of n2."""
+    """A step on a node's clock from 2 to 5 s, and the end of n2; maybe another step, to the end of the run."""
     builder = HistoryBuilder()
     about: dict[str, Any] = {"step": 1, "fault": fault, "shape": "bump", "targets": [target]}
     effect = {**about, "took_effect": True, "skipped": None}
@@ -44,6 +45,9 @@ def run(
     builder.event("nemesis", "info", "start", effect, time=2 * SECOND + 1000)
     builder.event("nemesis", "invoke", "stop", about, time=5 * SECOND - 1000)
     builder.event("nemesis", "info", "stop", {**about, "healed": True}, time=5 * SECOND)
+    if again_at_s is not None:
+        builder.event("nemesis", "invoke", "start", {**about, "step": 2}, time=again_at_s * SECOND)
+        builder.event("nemesis", "info", "start", {**effect, "step": 2}, time=again_at_s * SECOND + 1)
     end = {"node": "n2", "status": status, "text": text, "time_ns": int(at_s * SECOND)}
     builder.event("log", "info", CRASH, end, time=19 * SECOND)
     for number, line in enumerate(lines):
@@ -55,7 +59,10 @@ def crashes(history: History) -> Verdict:
     return CrashChecker().check(history, Limits())
 
 
-@pytest.mark.parametrize("history", [run(), run(target="n1"), run(at_s=9.0)])
+@pytest.mark.parametrize(
+    "history",
+    [run(), run(target="n1"), run(at_s=9.0), run(at_s=2.0), run(at_s=15.0), run(again_at_s=17)],
+)
 def test_a_node_that_stops_itself_while_clocks_are_moved_or_shortly_after_is_not_blamed(
     history: History,
 ) -> None:
@@ -85,6 +92,10 @@ def test_the_lines_in_which_it_says_so_are_forgiven_and_others_are_not() -> None
     judged = LogPatternChecker(PATTERNS).check(run(lines=said), Limits())
     assert judged.outcome == VALID
     assert judged.details["lines_of_moved_clocks"] == len(said)
+    earlier = "12:00:02 ERROR clock: the clock offset of n2 is +600.0 ms"
+    assert LogPatternChecker(PATTERNS).check(run(lines=(earlier, *said)), Limits()).outcome == VALID
+    assertion = "12:00:02 ERROR clock: AssertionError: the clock is too far"
+    assert LogPatternChecker(PATTERNS).check(run(lines=(assertion, *said)), Limits()).outcome == INVALID
     other = LogPatternChecker(PATTERNS).check(run(lines=(*said, "12:00:01 ERROR range 3: lost")), Limits())
     assert other.outcome == INVALID
     (anomaly,) = other.anomalies

@@ -285,6 +285,8 @@ def test_what_no_order_explains_is_told_with_the_value_before(sign: int) -> None
     assert f"process 2 read {5 * sign}" in verdict.sentence
     assert f"leads from the value that was read before to that, {3 * sign}" in verdict.sentence
     assert {4, 5, 6, 7} <= set(verdict.anomalies[0].operations)
+    more = told.did(3, "read", None, 8 * sign).judged(CounterChecker())
+    assert more.sentence == verdict.sentence, "the first value that cannot be reached"
 
 
 def test_what_levels_or_equal_amounts_decide_is_no_question_of_sums(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -523,6 +525,12 @@ def test_all_ways_through_the_levels_say_the_same(seed: int, monkeypatch: pytest
 @pytest.fixture(params=["one choice at a time", "interpreted", "all choices"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Levels are gone through in this way only."""
+
+    def not_asked(*_: Any) -> None:
+        pytest.fail("one choice at a time is enough for what is so small")
+
+    if request.param != "all choices":
+        monkeypatch.setattr("checkers.counter_levels._follow_all", not_asked)
     if request.param == "interpreted":
         interpreted = kernels.load_interpreted(counter_levels_kernel)
         monkeypatch.setattr("checkers.counter_levels.counter_levels_kernel", interpreted)
@@ -574,6 +582,8 @@ def levels(*told: Any) -> Story:
         ((5, 2, [2], [5], 3), INVALID),
         ((3, 1, 1, [3], (7, 2), "7", [5]), VALID),
         ((3, 1, 1, [3], (7, 2), "7", [4]), INVALID),
+        (((7, 2), 1, 3, [3], [4], [6], "7"), VALID),
+        (((7, 2), 1, 3, [3], [4], [5], "7"), INVALID),
         ((3, 3, 2, 2, [7], [7]), VALID),
         ((3, 3, 2, 2, [7], [8]), INVALID),
         (((7, 5), (8, 3), 6, [3], [8], "7", "8"), VALID),
@@ -604,9 +614,12 @@ def test_who_saw_less_saw_it_before_the_read_of_more_had_ended(late: bool, outco
     assert kinds(verdict) == (["reads that no order explains"] if late else [])
 
 
-def test_where_not_all_sums_were_looked_at_nobody_is_accused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("patience", [64, -1_000])
+def test_where_not_all_sums_were_looked_at_nobody_is_accused(
+    patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("checkers.counter_levels.MOST", 1)
-    monkeypatch.setattr("checkers.counter_levels.PATIENCE", -1_000)
+    monkeypatch.setattr("checkers.counter_levels.PATIENCE", patience)
     verdict = levels(2, 3, [5], [5]).judged(CounterChecker())
     assert (verdict.outcome, verdict.details["decided_by"]) == (VALID, "search")
 

@@ -31,7 +31,7 @@ def run(
     status: str = "exit code 70",
     text: str = LAST_WORDS,
     at_s: float | None = 3.0,
-    lines: tuple[tuple[str, int, str], ...] = (),
+    lines: tuple[tuple[str, int | None, str], ...] = (),
     skipped: str | None = None,
     caused_by: dict[int, int] | None = None,
 ) -> History:
@@ -107,11 +107,12 @@ def test_any_other_end_is_blamed(other: dict[str, Any]) -> None:
 
 
 def test_the_moment_of_an_end_may_be_unknown() -> None:
-    assert crashes(run(at_s=None)).outcome == VALID
+    for at_s in (None, 2.0, 5.0):
+        assert crashes(run(at_s=at_s)).outcome == VALID
     assert crashes(run(at_s=None, node="n3")).outcome == INVALID
 
 
-@pytest.mark.parametrize("shape", ["bit-flip", "lost-file"])
+@pytest.mark.parametrize("shape", ["bit-flip", "lost-file", "truncate"])
 def test_a_damaged_disk_stays_damaged_after_its_step(shape: str) -> None:
     for at_s in (3.0, 8.0):
         assert crashes(run(shape=shape, status="exit code 1", text=REFUSAL, at_s=at_s)).outcome == VALID
@@ -141,6 +142,7 @@ def test_the_second_traceback_of_a_chain_is_among_the_last_words() -> None:
     assert logs(run(text=chained, lines=lines)).outcome == VALID
     tail = f"OSError: [Errno 5] Input/output error\n\n{head}\n  File\nOSError: [Errno 5] the disk failed"
     assert logs(run(text=tail, lines=lines)).outcome == VALID, "the first lines of a long chain are cut off"
+    assert logs(run(text=chained, lines=(*lines, ("n2", 90, head)))).outcome == VALID
     once_more = (*lines, ("n2", 90, head), ("n2", 95, head), ("n2", 99, head))
     assert logs(run(text=chained, lines=once_more)).outcome == INVALID
 
@@ -174,6 +176,16 @@ def test_every_other_line_is_blamed(line: tuple[str, int, str]) -> None:
     verdict = logs(run(status="signal SIGKILL", lines=(("n2", 17, STOPPING), line)))
     assert verdict.outcome == INVALID
     assert [anomaly.evidence["node"] for anomaly in verdict.anomalies] == [line[0]]
+
+
+def test_lines_are_below_others_by_their_numbers() -> None:
+    """Without one they follow nothing; and below a line that is to blame none is forgiven."""
+    head = "Traceback (most recent call last):"
+    assert logs(run(status="signal SIGKILL", lines=(("n2", None, STOPPING),))).outcome == VALID
+    unnumbered = (("n2", None, STOPPING), ("n2", None, head))
+    assert logs(run(status="signal SIGKILL", lines=unnumbered)).outcome == INVALID
+    blamed = (("n2", 3, "12:00:03 ERROR range 3: lost"), ("n2", 4, head))
+    assert len(logs(run(status="signal SIGKILL", lines=blamed)).anomalies) == 2
 
 
 def test_an_error_before_the_disk_failed_is_blamed_though_it_is_among_the_last_words() -> None:

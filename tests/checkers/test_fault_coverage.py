@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from checkers.checker import Limits
@@ -30,6 +31,7 @@ def test_shapes_are_counted_apart_and_a_class_is_covered_by_any_of_them() -> Non
 def test_a_step_without_effect_covers_nothing() -> None:
     idle = FaultInterval(1, "kill", None, ("n1",), 0, None, 9, False, None)
     assert coverage([idle], [1, 2]) == []
+    assert coverage([replace(idle, took_effect=True)], [1, 2]) == [], "nobody knows since when"
     assert coverage([fault("kill", 0, None)], []) == [Coverage("kill", 1, 0)]
 
 
@@ -48,6 +50,10 @@ def test_the_verdict_tells_under_which_faults_operations_succeeded() -> None:
     builder.invoke(0, "read", time=20)
     builder.ok(0, 1, time=30)
     begins(2, "kill", 40)
+    for process, time in ((0, 50), (1, 60)):
+        builder.invoke(process, "read", time=time)
+    builder.fail(0, "refused", time=70)
+    builder.info(1, "timeout", time=80)
     verdict = FaultsTookEffectChecker(["pause", "kill"]).check(builder.done(), Limits())
     assert verdict.outcome == VALID
     assert verdict.sentence.endswith("; while operations succeeded: pause (1); while none did: kill")

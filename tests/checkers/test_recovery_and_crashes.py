@@ -85,4 +85,5 @@ def test_any_other_end_that_nobody_asked_for_is_the_databases_own(status):
 
 
 def test_without_such_an_end_nothing_is_wrong():
-    assert CrashChecker().check(history(HEALED, RECOVERED), Limits()).outcome == VALID
+    line = (LOG, "log", {"node": "n2", "line": 3, "text": "12:00:03 ERROR range 3: lost"})
+    assert CrashChecker().check(history(HEALED, line, RECOVERED), Limits()).outcome == VALID

@@ -105,6 +105,39 @@ def test_an_older_write_of_ones_own() -> None:
     assert kinds(story.read(0, 2).judged(own)) == ["read your writes violated"]
 
 
+BOTH = SessionGuaranteesChecker(["monotonic reads", "read your writes"])
+
+
+def test_all_earlier_writes_of_ones_own_are_older_than_what_is_read() -> None:
+    """Who wrote 1 and 2 and reads 3 has seen it win over both."""
+    story = Session().write(0, 1).write(0, 2).write(1, 3).read(0, 3)
+    assert story.judged(BOTH).outcome == VALID
+    assert Session().write(0, 1).write(1, 3).read(0, 3).read(2, 1).read(2, 3).judged(BOTH).outcome == VALID
+    assert kinds(story.read(2, 3).read(2, 1).judged(BOTH)) == ["session guarantees together impossible"]
+
+
+def test_an_older_write_of_ones_own_is_newer_than_those_after_it_and_no_others() -> None:
+    story = Session().write(0, 9).write(1, 1).write(1, 2).read(1, 1)
+    assert story.read(5, 1).read(5, 9).judged(BOTH).outcome == VALID, "9 is another's"
+    story.write(1, 3).read(6, 1).read(6, 3)
+    assert story.judged(BOTH).outcome == VALID, "3 was written after that read"
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_an_older_write_of_ones_own_may_be_read_after_each_newer_one(times: int) -> None:
+    story = Session().write(0, 1)
+    for newer in range(2, 2 + times):
+        story.write(0, newer).read(0, 1)
+    assert story.judged(BOTH).outcome == VALID
+    assert story.read(5, 1).read(5, newer).judged(BOTH).outcome == INVALID
+
+
+def test_what_others_wrote_in_between_says_nothing() -> None:
+    story = Session().write(0, 1).write(1, 2).write(2, 3).read(2, 1)
+    assert story.read(5, 1).read(5, 2).judged(BOTH).outcome == VALID
+    assert story.read(6, 1).read(6, 3).judged(BOTH).outcome == INVALID
+
+
 def swapped(first: str, asked: Any) -> Session:
     """Process 1 replaces 2 by something newer, while process 0 does something with that and then writes 2."""
     story = Session()
@@ -130,7 +163,36 @@ def test_a_compare_and_set_that_did_not_happen_replaced_nothing() -> None:
     """It asked for 3 in the place of 2; but 3 was written by another, before 2."""
     story = Session().write(0, 3).write(0, 2)
     story.failed(1, "cas", ["x", [2, 3]])
-    assert story.judged(SessionGuaranteesChecker(["monotonic writes"])).outcome == VALID
+    assert story.read(5, 3).judged(SessionGuaranteesChecker(["monotonic writes"])).outcome == VALID
+    for unread in ("failed", "crashed"):
+        story = Session().write(0, 1).read(0, 1)
+        getattr(story, unread)(1, "cas", ["x", [7, 8]])
+        assert story.judged(CHECKER).outcome == VALID, "nobody has seen the 7"
+
+
+def test_what_a_compare_and_set_replaced_it_has_read() -> None:
+    reads = SessionGuaranteesChecker(["monotonic reads"])
+    story = Session().write(0, 1).did(1, "cas", ["x", [1, 2]])
+    assert story.read(1, 2).judged(reads).outcome == VALID
+    assert kinds(story.read(1, None).judged(reads)) == ["monotonic reads violated"]
+    assert kinds(Session().write(0, 1).did(1, "cas", ["x", [1, 2]]).read(1, None).judged(reads)) == [
+        "monotonic reads violated"
+    ]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_compare_and_set_of_unknown_outcome_happened_if_its_value_was_read(first: bool) -> None:
+    def told(*values: int) -> Session:
+        story = Session() if first else Session().write(0, 1)
+        story.crashed(9, "cas", ["x", [1, 2]])
+        story = story.write(0, 1) if first else story
+        for value in values:
+            story.read(1, value)
+        return story
+
+    reads = SessionGuaranteesChecker(["monotonic reads"])
+    assert told(1, 2).judged(reads).outcome == VALID
+    assert kinds(told(2, 1).judged(reads)) == ["monotonic reads violated"]
 
 
 def test_a_compare_and_set_that_changes_nothing_is_a_read() -> None:
@@ -150,8 +212,53 @@ def test_writes_follow_reads() -> None:
     assert "process 0 read 3" in verdict.sentence
     joint = Session().write(0, 1).read(1, 1).write(1, 2).read(2, 2).read(2, 1)
     assert kinds(joint.judged(CHECKER)) == ["session guarantees together impossible"]
-    timed = SessionGuaranteesChecker(["monotonic reads"], real_time=True)
-    assert kinds(joint.judged(timed)) == ["monotonic reads violated"]
+    assert kinds(joint.judged(TIMED)) == ["monotonic reads violated"]
+    alone = SessionGuaranteesChecker(["writes follow reads"])
+    assert kinds(swapped("read", ["x", None]).judged(alone)) == ["writes follow reads violated"]
+
+
+TIMED = SessionGuaranteesChecker(["monotonic reads"], real_time=True)
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+@pytest.mark.parametrize("key", ["x", "y"])
+def test_in_real_time_a_write_is_newer_than_all_that_had_ended(key: str, crashed: bool) -> None:
+    """1 and 2 are written at the same time, then 3; the other key is written in between, and says nothing."""
+    for values, outcome in (
+        ((1, 2, 3), VALID),
+        ((2, 1, 3), VALID),
+        ((3, 1), INVALID),
+        ((3, 2), INVALID),
+    ):
+        other = "y" if key == "x" else "x"
+        story = Session().write(7, 0, "x").write(7, 0, "y")
+        story.invoke(0, "write", [key, 1])
+        story.invoke(1, "write", [key, 2])
+        story.write(7, 7, other)
+        story.ok(0)
+        story.write(7, 8, other)
+        story.ok(1)
+        story.write(7, 9, other)
+        if crashed:
+            story.crashed(2, "write", [key, 3])
+        else:
+            story.write(2, 3, key)
+        for value in values:
+            story.read(8, value, key)
+        assert story.judged(TIMED).outcome == outcome, values
+        story.read(8, 9, other)
+        assert kinds(story.read(8, 8, other).judged(TIMED)) == ["monotonic reads violated"]
+
+
+def test_in_real_time_one_write_of_each_key_is_enough() -> None:
+    for key in ("x", "y"):
+        for values, outcome in (((1, 2), VALID), ((2, 1), INVALID)):
+            story = Session().write(0, 1, "x").write(0, 1, "y")
+            story.crashed(1, "write", ["x", 2])
+            story.crashed(2, "write", ["y", 2])
+            for value in values:
+                story.read(8, value, key)
+            assert story.judged(TIMED).outcome == outcome, (key, values)
 
 
 def test_transactions_are_taken_step_by_step() -> None:
@@ -169,6 +276,25 @@ def test_transactions_are_taken_step_by_step() -> None:
     early = Session()
     early.did(0, "txn", [["r", "x", 1], ["w", "x", 1]])
     assert kinds(early.judged(CHECKER)) == ["read before its write"]
+    for before in (["w", "y", 2], ["r", "y", None]):
+        early = Session()
+        early.did(0, "txn", [before, ["r", "x", 1], ["w", "x", 1]])
+        assert kinds(early.judged(CHECKER)) == ["read before its write"]
+
+
+@pytest.mark.parametrize("end", ["failed", "crashed"])
+def test_of_a_transaction_without_an_answer_only_the_writes_count(end: str) -> None:
+    story = Session().write(0, 1).read(1, 1)
+    getattr(story, end)(1, "txn", [["r", "x", None], ["w", "x", 5]])
+    assert story.read(2, 1).read(2, 1).judged(CHECKER).outcome == VALID
+    verdict = story.read(2, 5).judged(CHECKER)
+    assert kinds(verdict) == (["value of a failed write"] if end == "failed" else [])
+
+
+def test_what_a_transaction_read_is_in_its_answer() -> None:
+    for value, outcome in ((1, VALID), (None, INVALID)):
+        story = Session().write(0, 1).did(0, "txn", [["r", "x", None]], [["r", "x", value]])
+        assert story.judged(CHECKER).outcome == outcome
 
 
 def test_crashed_writes_may_be_read_and_failed_ones_may_not() -> None:
@@ -195,6 +321,8 @@ def test_a_read_that_was_not_answered_says_nothing() -> None:
 def test_keys_are_apart_and_a_single_register_has_none() -> None:
     story = Session().write(0, 1, "x").write(0, 2, "y").read(0, None, "z").read(0, 1, "x").read(0, 2, "y")
     assert story.judged(CHECKER).outcome == VALID
+    story = Session().write(8, 1, "x").write(8, 2, "y").read(0, 2, "y").read(1, 1, "x").read(0, 2, "y")
+    assert story.judged(CHECKER).outcome == VALID
     single = SessionGuaranteesChecker(keyed=False, initial=0)
     story = Session()
     story.did(1, "read", None, 0).did(0, "write", 1).did(1, "read", None, 1)
@@ -208,10 +336,39 @@ def test_what_cannot_be_judged() -> None:
     twice = Session().write(0, 1).write(1, 1).read(2, 1).read(2, None).judged(CHECKER)
     assert twice.outcome == UNKNOWN
     assert "unique values are" in twice.sentence
+    assert Session().write(0, 1).write(0, None).read(0, None).judged(CHECKER).outcome == UNKNOWN
     strange = Session().write(0, 1).did(0, "read", "x", "y").did(0, "txn", 5).judged(CHECKER)
     assert strange.outcome == UNKNOWN
     with pytest.raises(ValueError, match="guarantees: monotonic reads"):
         SessionGuaranteesChecker(["linearizable"])
+
+
+@pytest.mark.parametrize(
+    ("f", "asked", "answer"),
+    [
+        ("read", "x", ["x", 1]),
+        ("read", ["x", None, None], ["x", 1]),
+        ("read", ["x", None], 5),
+        ("read", ["x", None], ["x", 1, 2]),
+        ("write", ["x"], None),
+        ("cas", ["x", 5], None),
+        ("cas", ["x", [1, 2, 3]], None),
+        ("txn", 5, None),
+        ("txn", [["r", "x", None]], "nonsense"),
+        ("txn", [["w", "x"]], None),
+        ("txn", [["q", "x", 1]], None),
+        ("txn", [5], None),
+    ],
+)
+def test_an_operation_of_another_shape_hides_nothing_but_what_it_may_have_written(
+    f: str, asked: Any, answer: Any
+) -> None:
+    story = Session().write(0, 1).read(0, 1).did(1, f, asked, answer)
+    verdict = story.judged(CHECKER)
+    assert verdict.outcome == UNKNOWN
+    assert "1 value is not" in verdict.sentence
+    assert kinds(story.read(2, 7).judged(CHECKER)) == (["value never written"] if f == "read" else [])
+    assert "read before its write" in kinds(story.read(2, 8).write(3, 8).judged(CHECKER))
 
 
 def demanded(guarantee: str, history: History) -> set[tuple[Any, Any]]:
@@ -297,3 +454,7 @@ def test_what_a_transaction_of_unknown_answer_wrote_is_known() -> None:
         .did(1, "txn", [["r", "x", None]], [["r", "x", 1]])
     )
     assert story.judged(CHECKER).outcome == UNKNOWN
+    assert story.read(0, 1).judged(CHECKER).outcome == UNKNOWN
+    assert "read your writes violated" in kinds(story.read(0, None).judged(CHECKER))
+    unanswered = Session().did(0, "txn", [["w", "x", 1], ["r", "x", None]], "nonsense")
+    assert unanswered.judged(CHECKER).outcome == UNKNOWN, "nothing is known of what it read"

@@ -43,7 +43,9 @@ _OF_ELEMENTS: Final[Stages] = (
 )
 _OF_CALLS: Final = _of(_LINEARIZABILITY, "named", "columns", "ways", "shapes")
 _OF_JUDGE: Final = _of("tests/checkers/", "judge", "registry", "strange_histories")
-_OF_RUNS: Final = _of("tests/checkers/", "stats_availability_faults", "fault_effects", "disk_faults")
+_OF_RUNS: Final = _of(
+    "tests/checkers/", "stats_availability_faults", "fault_effects", "disk_faults", "fault_coverage"
+)
 
 
 def _special(name: str, *more: tuple[str, ...]) -> Stages:

@@ -43,8 +43,6 @@ class Operations:
         columns = history.columns()
         wanted = np.array([name in functions for name in columns.functions], dtype=bool)
         client = np.array([isinstance(process, int) for process in columns.processes], dtype=bool)
-        if not len(columns.type):
-            wanted, client = np.zeros(1, bool), np.zeros(1, bool)
         invoked = (columns.type == TYPE_CODES[INVOKE]) & wanted[columns.f] & client[columns.process]
         start = np.flatnonzero(invoked)
         completion = columns.pair[start]

@@ -225,6 +225,7 @@ def test_values_that_are_no_numbers_are_told_and_hide_nothing() -> None:
     assert verdict.outcome == UNKNOWN
     assert "2 values are not whole numbers" in verdict.sentence
     assert "event 0, add: [1]" in verdict.sentence or "event 1, add: [1]" in verdict.sentence
+    assert story().did(0, "add", 3.0).did(1, "read", None, 3.0).judged(CounterChecker()).outcome == VALID
     worse = story().did(1, "read", None, 7).did(0, "add", True).judged(CounterChecker())
     assert worse.outcome == INVALID
 

@@ -43,6 +43,7 @@ _OF_ELEMENTS: Final[Stages] = (
 )
 _OF_CALLS: Final = _of(_LINEARIZABILITY, "named", "columns", "ways", "shapes")
 _OF_JUDGE: Final = _of("tests/checkers/", "judge", "registry", "strange_histories")
+_OF_NAMES: Final[Stages] = (*_of("tests/harness/", "plug_ins"), *_of("tests/harness/cli/", "check_files"))
 _OF_RUNS: Final = _of(
     "tests/checkers/", "stats_availability_faults", "fault_effects", "disk_faults", "fault_coverage"
 )
@@ -183,13 +184,16 @@ _FOLDERS: Final[dict[str, dict[str, Stages]]] = {
         **dict.fromkeys(("convergence", "findings"), _of("tests/checkers/", "convergence_and_findings")),
         **dict.fromkeys(("stats", "availability", "faults"), _OF_RUNS),
         **dict.fromkeys(("recovery", "crashes"), _of("tests/checkers/", "recovery_and_crashes")),
-        **dict.fromkeys(("judge", "registry", "__init__", "plug_ins"), _OF_JUDGE),
+        **dict.fromkeys(("judge", "__init__"), _OF_JUDGE),
+        **dict.fromkeys(("registry", "plug_ins"), (*_OF_JUDGE, *_OF_NAMES)),
         "alarms": _of("tests/checkers/", "online"),
         "checker": _of("tests/checkers/", "checker"),
         "precedence": _of("tests/checkers/", "sessions", "causal_reverse", "monotonic"),
         **dict.fromkeys(
             ("conclusion", "operations", "values", "words"),
-            _of("tests/checkers/", "set_full", "queue", "bank", "long_fork", "strange_histories"),
+            _of(
+                "tests/checkers/", "set_full", "queue", "bank", "long_fork", "strange_histories", "staleness"
+            ),
         ),
     },
 }

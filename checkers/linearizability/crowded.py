@@ -100,9 +100,8 @@ class _Order:
         return not footprint.observes or footprint.observed == self._state
 
     def _take_effect(self, number: int) -> None:
-        footprint = self._footprints[number]
+        """Lets a call that writes take effect, and all that only observe what it leaves."""
         self._is_done[number] = True
-        if footprint.writes:
-            self._state = footprint.written
-            for reader in self._readers.pop(self._state, ()):
-                self._is_done[reader] = True
+        self._state = self._footprints[number].written
+        for reader in self._readers.pop(self._state, ()):
+            self._is_done[reader] = True

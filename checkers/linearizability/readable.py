@@ -40,9 +40,8 @@ class ReadableMap(AppendMap):
 
     def _readable(self, text: Any) -> State:
         place = bisect_left(self._answers, text)
-        if place < len(self._answers) and self._answers[place][: len(text)] == text:
-            return text  # type: ignore[no-any-return]
-        return text if text == self.initial_state() else UNREADABLE
+        begins_one = place < len(self._answers) and self._answers[place][: len(text)] == text
+        return text if begins_one else UNREADABLE
 
 
 def narrowed(model: Model, columns: CallColumns) -> Model:

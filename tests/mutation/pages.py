@@ -32,9 +32,9 @@ _OF_REGISTERS: Final[Stages] = (*_of(_ISOLATION, "rw_register"), (*_SMALL, "writ
 _OF_WEAK: Final[Stages] = (*_of(_ISOLATION, "weak_levels"), *_of(_ISOLATION, "polygraph"))
 _OF_POLYGRAPHS: Final[Stages] = _of(_ISOLATION, "polygraph", "predicates", "rw_register")
 _OF_ZONES: Final = _of(_LINEARIZABILITY, "named", "ways", "agreement")
-_OF_SEARCH: Final = _of(_LINEARIZABILITY, "models", "ways", "search")
+_OF_SEARCH: Final = _of(_LINEARIZABILITY, "models", "named", "ways", "search")
 _OF_MODELS: Final[Stages] = (
-    *_of(_LINEARIZABILITY, "models", "named", "fast_paths", "search"),
+    *_of(_LINEARIZABILITY, "models", "named", "shapes", "fast_paths", "search"),
     (*_SMALL, "registers or sets or queues or counters"),
 )
 _OF_ELEMENTS: Final[Stages] = (
@@ -113,7 +113,8 @@ _FOLDERS: Final[dict[str, dict[str, Stages]]] = {
     },
     "checkers/linearizability/": {
         **dict.fromkeys(("zone_columns", "zones"), _OF_ZONES),
-        **dict.fromkeys(("search_kernel", "races", "decide", "search"), _OF_SEARCH),
+        **dict.fromkeys(("search_kernel", "races", "search"), _OF_SEARCH),
+        "decide": (*_of(_LINEARIZABILITY, "shapes", "short", "fast_paths", "crowded"), *_OF_SEARCH),
         **dict.fromkeys(("short", "short_kernel"), (*_of(_LINEARIZABILITY, "short"), *_OF_SEARCH)),
         **dict.fromkeys(
             (
@@ -124,10 +125,10 @@ _FOLDERS: Final[dict[str, dict[str, Stages]]] = {
                 "footprints",
                 "footprints_kernel",
                 "shapes",
-                "readable",
             ),
-            (*_OF_CALLS, *_OF_SEARCH[:1]),
+            (*_OF_CALLS, *_of(_LINEARIZABILITY, "models", "short")),
         ),
+        "readable": _of(_LINEARIZABILITY, "fast_paths"),
         **dict.fromkeys(
             ("elements", "elements_kernel", "sets", "versions", "versions_kernel", "locks"), _OF_ELEMENTS
         ),

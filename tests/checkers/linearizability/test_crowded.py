@@ -15,6 +15,7 @@ from results.history import History, HistoryBuilder
 from results.verdict import INVALID, VALID
 from tests.checkers.linearizability.brute_force import is_linearizable
 from tests.checkers.linearizability.drawn import register_history
+from tests.checkers.linearizability.test_named import story
 
 
 def crowd(clients: int, *, cas: bool = False, then_read: object = None) -> History:
@@ -82,3 +83,70 @@ def test_what_is_obvious_is_true(seed: int) -> None:
         assert not truth
     if has_obvious_order(calls, model):
         assert truth
+
+
+GUESSED: list[tuple[str, bool]] = [
+    ("0 write 1, 1 read 1 ok, 0 ok", True),
+    ("0 write 1 ok, 1 read 2 ok", False),
+    ("0 write 1, 1 write 2, 2 write 1, 3 read 1 ok, 3 read 2 ok, 3 read 1 ok, 0 ok, 1 ok, 2 ok", True),
+    ("0 write 1, 1 write 2, 2 write 3, 3 read 1 ok, 3 read 2 ok, 3 read 1 ok, 0 ok, 1 ok, 2 ok", False),
+    # Of two writes that do, the one that returns first is taken: the other is needed later.
+    ("0 write 1, 1 write 1, 2 read 1 ok, 1 ok, 2 write 2 ok, 2 read 1 ok, 0 ok", True),
+    ("0 write 1, 1 write 1, 2 read 1 ok, 0 ok, 1 ok, 2 write 2 ok, 2 read 1 ok", False),
+    # A cas explains an answer only where it found its own value.
+    ("0 write 3 ok, 1 cas 3 1, 2 read 1 ok, 1 ok", True),
+    ("0 write 3 ok, 1 cas 5 1, 2 read 1 ok, 1 ok", False),
+    ("0 write 3 ok, 1 write 5 ok, 2 cas 3 1 ok", False),
+    ("0 write 3 ok, 1 cas 3 3 ok, 2 read 3 ok", True),
+    # A read that is open when its value comes is explained, though another value is there when it returns.
+    ("0 read 1 ok", False),
+    ("0 read, 1 write 1 ok, 1 write 2 ok, 0 ok 1, 2 read 2 ok", True),
+    ("0 write 1, 0 info, 1 write 2 ok, 2 read 1 ok", True),
+    ("0 write 1, 0 info, 1 write 2 ok, 2 read 1 ok, 1 write 2 ok, 2 read 1 ok", False),
+]
+
+
+@pytest.mark.parametrize(("lines", "fits"), GUESSED)
+def test_which_orders_are_obvious(lines: str, fits: bool) -> None:
+    history = story(*lines.split(", "))
+    model = CasRegister()
+    assert has_obvious_order(calls_of(history.pairs(), reads=model.reads), model) == fits
+    assert is_linearizable(history) == fits
+
+
+@pytest.mark.parametrize(
+    ("lines", "answer"),
+    [
+        ("0 read 1 ok, 1 write 1 ok", 1),
+        ("0 read, 1 write 1, 0 ok 1, 1 ok", None),
+        ("0 write 1 ok, 1 read 2 ok, 0 write 2 ok, 0 write 2 ok", 2),
+        ("0 write 2 ok, 1 read 2 ok, 0 write 2 ok", None),
+        ("0 cas 0 1 ok, 1 read 1 ok", None),
+        ("0 read 0 ok", None),
+        ("0 read null ok", "nil"),
+        ("0 cas 5 6, 0 info", None),
+    ],
+)
+def test_which_answers_nobody_can_have_written(lines: str, answer: object) -> None:
+    model = CasRegister(0)
+    found = impossible_answer(calls_of(story(*lines.split(", ")).pairs(), reads=model.reads), model)
+    if answer is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.result == (None if answer == "nil" else answer)
+
+
+@pytest.mark.parametrize(("old", "outcome"), [(1, INVALID), (2, VALID)])
+def test_in_a_crowd_a_failed_cas_that_observes_is_not_obvious(old: int, outcome: str) -> None:
+    builder = HistoryBuilder()
+    builder.invoke(0, "write", 1)
+    builder.ok(0)
+    for process in range(70):
+        builder.invoke(process, "read")
+    builder.invoke(70, "cas", [old, 3])
+    builder.fail(70)
+    for process in range(70):
+        builder.ok(process, 1)
+    checker = LinearizabilityChecker(CasRegister(failed_cas_observes=True), split_by_key=False)
+    assert checker.check(builder.done(), Limits()).outcome == outcome

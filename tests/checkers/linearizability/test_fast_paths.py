@@ -231,6 +231,69 @@ class TestMaps:
         assert (verdict.outcome, verdict.details["decided_by_search"]) == (VALID, 1)
         assert self.judge(*rows[1:]).outcome == INVALID
 
+    @pytest.mark.parametrize(("answer", "outcome"), [("a.a.", VALID), ("a.", INVALID)])
+    def test_a_key_that_is_for_the_search_beside_one_that_is_not(self, answer: str, outcome: str) -> None:
+        builder = HistoryBuilder()
+        for key, text in (("x", "a."), ("y", "b."), ("x", "a.")):
+            ok(builder, 0, "append", [key, text])
+        for key, text in (("x", answer), ("y", "b.")):
+            ok(builder, 1, "get", [key, None], [key, text])
+        verdict = LinearizabilityChecker(model_named("kv")).check(builder.done(), Limits())
+        assert verdict.outcome == outcome
+        ways = ("decided_by_search", "decided_by_versions")
+        assert [verdict.details[way] for way in ways] == [1, 1]
+
+    @pytest.mark.parametrize(
+        ("rows", "outcome"),
+        [
+            ("append a, append a, get aa", VALID),
+            ("append a, append a, get a", INVALID),
+            ("append a, append b, append b, get abb, append a, get abba", VALID),
+            ("append a, append b, append b, get abb, append a, get abb", INVALID),
+            # Nobody saw what was put first, nor what was made of it.
+            ("put x, append a, put a, append b, get ab", VALID),
+            ("put x, append a, append a, put a, get a", VALID),
+            ("put x, append a, append a, get a", INVALID),
+            ("put x, append a, append a, get aa", INVALID),
+            ("append a, append b?, append b?, get ab", VALID),
+            ("append a, append b?, append b?, get abb, get abb", VALID),
+            ("append a, append b?, append b?, get abb, get ab", INVALID),
+            ("append b, put x?, append a, append a, get baa", VALID),
+            ("append b, put x?, append a, append a, get aa", INVALID),
+        ],
+    )
+    def test_texts_that_come_twice(self, rows: str, outcome: str) -> None:
+        """One after the other; what has a question mark crashed."""
+        builder = HistoryBuilder()
+        for process, row in enumerate(rows.split(", ")):
+            f, text = row.rstrip("?").split()
+            builder.invoke(process, f, None if f == "get" else text)
+            builder.event(process, "info" if row[-1] == "?" else "ok", f, text)
+        verdict = LinearizabilityChecker(model_named("kv"), False).check(builder.done(), Limits())
+        assert verdict.outcome == outcome
+
+    @pytest.mark.parametrize(("answer", "wrong"), [([1], True), ("a.a.", False)])
+    def test_a_list_is_no_text(self, answer: Any, wrong: bool) -> None:
+        builder = HistoryBuilder()
+        for f, text in (("append", "a."), ("append", "a."), ("get", None)):
+            ok(builder, 0, f, text, answer if f == "get" else text)
+        assert decided(model_named("kv"), builder.done()).wrong == wrong
+
+    def test_a_text_whose_put_failed(self) -> None:
+        builder = HistoryBuilder()
+        for f, text, type_ in (("append", "a.", "ok"), ("put", "b.", "fail"), ("explode", "c.", "fail")):
+            builder.invoke(0, f, text)
+            builder.event(0, type_, f, None if type_ == "fail" else text)
+        ok(builder, 0, "get", None, "b.")
+        verdict = LinearizabilityChecker(model_named("kv"), False).check(builder.done(), Limits())
+        assert verdict.outcome == INVALID
+        assert verdict.anomalies[0].type == "value of a failed write"
+
+    def test_texts_do_not_make_a_map_of_what_is_none(self) -> None:
+        rows = [("append", "a.", None), ("explode", "b.", None), ("get", "", "a.b.")]
+        with pytest.raises(ValueError, match="has no function 'explode'"):
+            self.judge(*rows)
+
     def test_both_forms_of_the_kernel_find_the_same_versions(self, monkeypatch: pytest.MonkeyPatch) -> None:
         model = model_named("kv")
         interpreted: Any = kernels.load_interpreted(versions_kernel)

@@ -8,7 +8,7 @@ import pytest
 
 from checkers.checker import Limits
 from checkers.linearizability import LinearizabilityChecker
-from checkers.linearizability.calls import Call, freeze
+from checkers.linearizability.calls import Call, calls_of, freeze
 from checkers.linearizability.models import MODELS, GivenModel, SequentialModel, model_named, no_function
 from checkers.linearizability.models.given import FAILED
 from checkers.linearizability.models.given import UNKNOWN as UNANSWERED
@@ -301,6 +301,40 @@ def test_each_rule_of_a_container(name: str, rows: list[Row], outcome: str) -> N
     assert verdict.outcome == outcome, verdict.sentence
 
 
+def of_k(*rows: tuple[str, Any]) -> list[Row]:
+    """What is done to one key of a map: a get has its answer."""
+    return [(f, ["k", None if f == "get" else value], ["k", value]) for f, value in rows]
+
+
+def txn(*rows: tuple[str, str, int], f: str = "txn", answered: Any = "same") -> Row:
+    """A transaction of several registers, with what its reads answer."""
+    asked = [[kind, key, value if kind[0] == "w" else None] for kind, key, value in rows]
+    return f, asked, [list(row) for row in rows] if answered == "same" else answered
+
+
+MAPPED: list[tuple[str, list[Row], str]] = [
+    ("kv", of_k(("append", [1]), ("append", [1]), ("get", [1, 1])), VALID),
+    ("kv", of_k(("append", [1]), ("append", [1]), ("get", [1])), INVALID),
+    ("kv", of_k(("append", [1]), ("append", []), ("get", [1])), VALID),
+    ("kv", of_k(("append", [1]), ("append", []), ("get", None)), INVALID),
+    ("kv", of_k(("append", []), ("get", None), ("append", "a"), ("get", "a")), VALID),
+    ("multi-register", [txn(("write", "x", 1)), txn(("read", "x", 1))], VALID),
+    ("multi-register", [txn(("write", "x", 1)), txn(("read", "x", 2))], INVALID),
+    ("multi-register", [txn(("w", "x", 1), f="write"), txn(("r", "x", 1), f="read")], VALID),
+    ("multi-register", [txn(("w", "x", 1), f="t"), txn(("r", "x", 2), f="t")], INVALID),
+    ("multi-register", [txn(("w", "x", 1), answered="info"), txn(("r", "x", 1))], VALID),
+    ("multi-register", [txn(("w", "x", 1), answered="info"), txn(("r", "x", 2))], INVALID),
+    ("multi-register", [txn(("w", "x", 1), ("r", "y", 7), answered="info"), txn(("r", "x", 1))], VALID),
+    *[("multi-register", [(f, 7, 7)], UNKNOWN) for f in ("txn", "t", "read", "write")],
+]
+
+
+@pytest.mark.parametrize(("name", "rows", "outcome"), MAPPED)
+def test_each_rule_of_a_map(name: str, rows: list[Row], outcome: str) -> None:
+    verdict = judge(made(name), sequence(*rows))
+    assert verdict.outcome == outcome, verdict.sentence
+
+
 def test_a_semaphore_has_one_permit_unless_said() -> None:
     taken: list[Row] = [("acquire", None, None)]
     for model in (model_named("semaphore"), model_named("semaphore", permits=1)):
@@ -382,6 +416,22 @@ def test_a_model_made_of_functions() -> None:
     assert "did deposit 5" in wrong.sentence
 
 
+@pytest.mark.parametrize(("balance", "outcome"), [(-2, VALID), (-1, INVALID), (0, INVALID)])
+def test_states_that_python_hashes_alike_are_different(balance: int, outcome: str) -> None:
+    assert hash(-1) == hash(-2)
+    rows: list[Row] = [("deposit", -1, None), ("deposit", -1, None), ("balance", None, balance)]
+    assert judge(ACCOUNT, sequence(*rows)).outcome == outcome
+
+
+@pytest.mark.parametrize(("old", "outcome"), [(7, VALID), (5, VALID), (0, INVALID)])
+def test_a_crashed_call_of_a_given_model_may_have_been_answered_anything(old: int, outcome: str) -> None:
+    def swap(value: int, f: str, argument: Any, answer: Any) -> list[int]:
+        return [argument] if answer in (UNANSWERED, value) else []
+
+    rows: list[Row] = [("swap", 5, 0), ("swap", 7, "info"), ("swap", 9, old)]
+    assert judge(GivenModel("swapped", 0, swap), sequence(*rows)).outcome == outcome
+
+
 def test_a_model_that_may_choose_and_whose_states_have_no_hash() -> None:
     def coin(state: list[str], f: str, argument: Any, answer: Any) -> list[list[str]]:
         if f == "toss":
@@ -410,6 +460,28 @@ def test_a_model_of_ones_own() -> None:
 
     assert judge(Toggle(), sequence(("flip", None, None), ("look", None, True))).outcome == VALID
     assert judge(Toggle(), sequence(("flip", None, None), ("look", None, False))).outcome == INVALID
+
+
+@pytest.mark.parametrize(
+    ("done", "states"),
+    [
+        ([("add", 2), ("add", -3), ("read", 5)], range(3, 9)),
+        ([("add", 2), ("add", -3), ("read", 5), ("read", 9)], range(3, 13)),
+        ([("read", -7)], [-7]),
+        ([("add", 7)], [0]),
+        ([("add", 7), ("read", None)], [0]),
+        ([("read", -4095), ("read", 0)], range(-4095, 1)),
+        ([("read", -4096), ("read", 0)], None),
+        ([("read", 0), ("read", 4096)], None),
+        ([("read", 1.5)], None),
+        ([("add", 1.5), ("read", 1)], None),
+    ],
+)
+def test_where_a_counter_may_be_in_mid_history(done: list[tuple[str, Any]], states: Any) -> None:
+    """Wherever some read could be reached from, whatever was added or taken away until then."""
+    rows = [(f, number, number if number is not None else "info") for f, number in done]
+    calls = calls_of(sequence(*rows).pairs(), reads=frozenset())
+    assert made("counter").possible_states(calls) == (None if states is None else [*states])
 
 
 def test_frozen_values_equal_only_themselves() -> None:

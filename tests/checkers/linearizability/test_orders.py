@@ -57,6 +57,41 @@ def test_orders_of_a_history_that_is_right_end_nowhere():
     assert longest_orders(calls, CasRegister()) == ([], True)
 
 
+def test_calls_keep_to_their_times():
+    calls = [
+        call(0, 1, "write", 1),
+        call(2, 3, "read", result=1),
+        call(4, 5, "write", 2),
+        call(6, 7, "read", result=1),
+    ]
+    [order], whole = longest_orders(calls, CasRegister())
+    assert whole
+    assert [taken.start for taken, _ in order.steps] == [0, 2, 4]
+    assert [blocked.start for blocked in order.blocked] == [6]
+
+
+def test_an_order_that_may_begin_anywhere_says_so():
+    model = CasRegister(0)
+    calls = [call(0, 1, "read", result=1), call(2, 3, "read", result=2)]
+    for states, start, taken in (([1, 2], "any state", [0]), (None, "0", [])):
+        [order], _ = longest_orders(calls, model, states)
+        told = order.as_evidence(model)
+        assert (told["start"], [step["index"] for step in told["steps"]]) == (start, taken)
+    assert told["blocked"] == [{"index": 0, "what": "read 1", "state": "0"}]
+
+
+def test_of_many_longest_orders_three_are_told():
+    """Four writes at once, of which any may be the last: the read is of none."""
+    calls = [call(position, 10 + position, "write", position) for position in range(4)]
+    orders, whole = longest_orders([*calls, call(20, 21, "read", result=77)], CasRegister())
+    assert whole
+    assert [[taken.start for taken, _ in order.steps] for order in orders] == [
+        [0, 1, 2, 3],
+        [0, 1, 3, 2],
+        [0, 2, 3, 1],
+    ]
+
+
 def test_with_little_effort_it_says_that_not_all_were_tried():
     calls = [call(position, 100 + position, "write", position) for position in range(12)]
     calls.append(call(200, 201, "read", result=77))

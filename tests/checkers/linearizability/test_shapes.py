@@ -141,6 +141,53 @@ def test_a_counter_that_read_nonsense_can_still_be_wrong() -> None:
     assert judged("counter", told(*text, *done(1, "read", None, 2))).outcome == UNKNOWN
 
 
+UNCLEAR = done(3, "cas", [1, 2, 3])
+READ_X = [["r", "x", None]]
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "outcome"),
+    [
+        # What failed needs no shape, but what comes after it does.
+        ("cas-register", [*UNCLEAR[:1], (3, "fail", "cas", [1, 2, 3]), *UNCLEAR], UNKNOWN),
+        # The first of two hides what comes after it.
+        ("cas-register", [*UNCLEAR, *done(0, "write", 1), *done(1, "read", None, 2), *UNCLEAR], UNKNOWN),
+        # Who was answered nonsense may have the lock, or not; two others cannot both have it.
+        ("fenced-lock", [*done(1, "acquire", None, "x"), *done(1, "release", None)], UNKNOWN),
+        (
+            "fenced-lock",
+            [*done(1, "acquire", None, "x"), *done(2, "acquire", None, 5), *done(3, "acquire", None, 6)],
+            INVALID,
+        ),
+        ("multi-register", [(0, "invoke", "txn", 7), (0, "info", "txn", 7)], UNKNOWN),
+        ("multi-register", [*done(0, "txn", 7), *done(0, "txn", READ_X, 7)], UNKNOWN),
+    ],
+)
+def test_what_one_nonsense_says_about_the_rest(model: str, rows: list[Row], outcome: str) -> None:
+    assert judged(model, told(*rows)).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "outcome"),
+    [
+        # A read of nobody knows which key tells nothing about the first.
+        ("register", [*done(0, "write", ["x", 1]), *done(3, "read", None, 5)], UNKNOWN),
+        ("register", [*done(0, "write", ["x", 1]), *done(3, "read", None, 5), *done(3, "write", 7)], UNKNOWN),
+        # An add to nobody knows which counter may have been to any.
+        (
+            "counter",
+            [*done(0, "add", ["x", 1]), *done(1, "add", 5), *done(2, "read", ["y", None], ["y", 5])],
+            UNKNOWN,
+        ),
+        ("counter", [*done(0, "add", ["x", "z"]), *done(2, "read", ["y", None], ["y", 5])], INVALID),
+        ("counter", [*done(0, "add", ["x", "z"]), *done(2, "read", ["x", None], ["x", 5])], UNKNOWN),
+        ("multi-register", [*done(0, "txn", ["x", 7]), *done(1, "txn", ["y", READ_X], ["y", 7])], UNKNOWN),
+    ],
+)
+def test_what_one_nonsense_says_about_other_keys(model: str, rows: list[Row], outcome: str) -> None:
+    assert judged(model, told(*rows), keyed=True).outcome == outcome
+
+
 def test_a_model_of_ones_own_may_refuse_a_call() -> None:
     def step(state: int, f: str, argument: Any, answer: Any) -> list[int]:
         if not isinstance(argument, int):

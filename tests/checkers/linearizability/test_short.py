@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import sys
 from array import array
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import numpy as np
 import pytest
 from drawn import register_history
 
@@ -19,12 +21,13 @@ from checkers.linearizability.columns import CallColumns
 from checkers.linearizability.decide import SEARCH, ZONES, decide
 from checkers.linearizability.explain import ValuesOfCalls, evidence_of_search, explain
 from checkers.linearizability.footprints import number_of
-from checkers.linearizability.models import CasRegister
+from checkers.linearizability.models import CasRegister, GivenModel, Model, Register
 from checkers.linearizability.search import Search
 from checkers.linearizability.short import ShortRegister, ValuesOfRegister
 from results import kernels
 from results.history import History, HistoryBuilder
 from results.verdict import INVALID, VALID
+from tests.checkers.linearizability.test_named import judge, story
 
 INTERPRETED: Any = kernels.load_interpreted(short_kernel)
 
@@ -163,3 +166,61 @@ def test_zones_keep_what_is_theirs() -> None:
         builder.event(0, "ok", "read", 1)
         (item,) = decide(CallColumns.of(builder.done()), CasRegister(), Limits())
         assert (item.way, item.wrong) == (way, not again)
+
+
+AGAIN = ("0 write 1 ok", "0 write 2 ok", "0 write 1 ok", "1 read 1 ok")
+"""A value that comes back, so that zones are not open."""
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [(2, INVALID), (1, VALID)])
+def test_a_value_does_not_come_back_by_itself(answer: int, outcome: str) -> None:
+    assert judge(story(*AGAIN, f"2 read {answer} ok")).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("model", "f"), [(Register(), "cas"), (Register(), "explode"), (CasRegister(), "explode")]
+)
+def test_a_function_that_the_register_does_not_have_is_told(model: Model, f: str) -> None:
+    builder = HistoryBuilder()
+    for name, value in (("write", 1), ("write", 1), ("read", 1), (f, [1, 2])):
+        builder.invoke(0, name, value)
+        builder.ok(0, value)
+    with pytest.raises(ValueError, match=f"has no function '{f}'"):
+        LinearizabilityChecker(model, split_by_key=False).check(builder.done(), Limits())
+
+
+def test_what_reads_and_writes_need_not_be_a_register() -> None:
+    """What is written is added to what is there."""
+
+    def step(total: int, f: str, argument: Any, answer: Any) -> list[int]:
+        return [total + argument] if f == "write" else [total] if answer == total else []
+
+    history = story("0 write 1 ok", "1 read 1 ok", "0 write 1 ok", "1 read 2 ok")
+    for model, outcome in ((GivenModel("sum", 0, step), VALID), (Register(), INVALID)):
+        assert LinearizabilityChecker(model, split_by_key=False).check(history, Limits()).outcome == outcome
+
+
+@pytest.mark.parametrize("answer", [1, 2])
+def test_columns_that_are_a_view_of_others_are_judged_alike(answer: int) -> None:
+    """As a reader of files has them: every other number of an array, or an array that must not be changed."""
+    columns = CallColumns.of(story(*AGAIN, f"2 read {answer} ok"))
+    fixed = columns.end.copy()
+    fixed.flags.writeable = False
+    for view in (replace(columns, start=np.repeat(columns.start, 2)[::2]), replace(columns, end=fixed)):
+        (item,) = decide(view, CasRegister(), Limits())
+        assert item.wrong == (answer == 2)
+
+
+@needs_compiler
+def test_who_has_no_time_for_evidence_gets_none() -> None:
+    """What the stale read contradicts lies far behind it."""
+    columns = CallColumns.of(story(*AGAIN, *["3 write 5", "3 fail"] * 9, "2 read 2 ok"))
+    register = ShortRegister.of(columns, CasRegister())
+    assert register is not None
+    verdict = register.judge()
+    assert verdict is not None
+    assert verdict[1] is not None
+    assert register.evidence(verdict[1], lambda: True) is None
+    found = register.evidence(verdict[1], lambda: False)
+    assert found is not None
+    assert len(found.calls) == 3

@@ -11,6 +11,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
+
+from checkers.isolation.dependencies import FREE
 from results.history import History, HistoryBuilder
 
 
@@ -188,3 +191,38 @@ def _snapshots(pairs, state, open_, done) -> bool:
         if _snapshots(pairs, after, rest, done | {place}):
             return True
     return False
+
+
+def direct_dependencies(versions) -> set[tuple[int, int, int]]:
+    """Who depends on whom, and by which kind of edge, through the further nodes of a graph; each edge has its proof."""
+    graph, n = versions.dependencies, len(versions.transactions)
+    edges = list(zip(graph.target.tolist(), graph.kind.tolist(), graph.via.tolist(), strict=True))
+    leaving = [edges[begin:end] for begin, end in itertools.pairwise(graph.edge_first.tolist())]
+    assert len(leaving) == graph.nodes
+    found = set()
+    for source in range(n):
+        for target, kind, via in leaving[source]:
+            reached, seen = [target], set()
+            assert versions.owner[via] == (target if target < n else source)
+            while reached:
+                node = reached.pop()
+                if node < n:
+                    found.add((source, node, kind))
+                elif node not in seen:
+                    seen.add(node)
+                    assert all(one[1] == FREE for one in leaving[node])
+                    assert all(versions.owner[via] == one for one, _, via in leaving[node] if one < n)
+                    reached += [one[0] for one in leaving[node]]
+    return found
+
+
+def reachable(edges, size: int):
+    """[size, size] whether there is a way from each node to each, by at least one edge."""
+    ways = np.zeros((size, size), np.float32)
+    for source, target in edges:
+        ways[source, target] = 1
+    while True:
+        further = np.minimum(ways + ways @ ways, 1)
+        if np.array_equal(further, ways):
+            return ways > 0
+        ways = further

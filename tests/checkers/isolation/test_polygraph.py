@@ -147,6 +147,69 @@ def test_both_forms_of_the_kernels_say_the_same(transactions, level):
         assert check_polygraph(found, level, LIMITS) == compiled
 
 
+@pytest.mark.parametrize("length", range(2, 8))
+def test_the_end_of_a_chain_of_versions_is_found_however_long_it_is(length):
+    """0 comes before the chain, as its writer was seen by who read its end, and after its first, whose w it read."""
+    chain = [f"x?{number} x={number + 1}" for number in range(1, length)]
+    for end, outcome in ((f"x?{length} z?1", INVALID), (f"x?{length} z?", VALID), ("x?0 z?1", VALID)):
+        sessions = ("x=1 w=7", *chain, "x=0 z=1 w?7", end)
+        for level in UNTIMED:
+            assert verdict_on(level, *sessions).outcome == outcome, (level, end)
+
+
+@pytest.mark.parametrize("first", ["", "x? x=50", "x? x=49 | x?49 x=50"])
+@pytest.mark.parametrize("key", ["x", "y"])
+def test_many_readers_of_the_oldest_versions_come_before_many_writers_of_others(first, key):
+    """Of two keys; y and x are exchanged, so that it is not always the first that matters."""
+    seen = "50" if first else ""
+    others = [f"{one}={number}" for one in "xy" for number in range(1, 12)]
+    readers = [f"x?{seen}"] * 12 + ["y?"] * 12
+
+    def outcomes(*sessions):
+        whole = (*others[:14], *filter(None, first.split(" | ")), *readers, *others[14:], *sessions)
+        turned = [one.translate(str.maketrans("xy", "yx")) if key == "y" else one for one in whole]
+        return {verdict_on(level, *turned).outcome for level in UNTIMED}
+
+    assert outcomes("x=40 z=1", f"x?{seen} z?1") == {INVALID}
+    assert outcomes("x=40 z=1", f"x?{seen} z?") == {VALID}
+    assert outcomes("y=40 z=1", "y? z?1") == {INVALID}
+    assert outcomes("y=40 z=1", f"x?{seen} y? z?") == {VALID}
+    if first:
+        last = first.split(" | ")[-1]
+        before = first.split(" | ")[:-1]
+        first = ""
+        assert outcomes("x=40 z=1", *before, f"{last} z?1") == {INVALID}
+        assert outcomes("x=40 z=1", *before, f"{last} z?") == {VALID}
+
+
+@pytest.mark.parametrize(
+    ("sessions", "intervals", "outcome"),
+    [
+        (("x=1", "x?"), [(0, 1), (2, 3)], INVALID),
+        (("x=1", "x?"), [(0, 2), (1, 3)], VALID),
+        (("y=1", "x=1", "y=2", "x?"), [(0, 1), (2, 3), (4, 5), (6, 7)], INVALID),
+        (("y=1", "x=1", "y=2", "x?"), [(0, 1), (2, 5), (3, 6), (4, 7)], VALID),
+        # A crashed write was not over before anything, but who saw it was.
+        (("~x=1", "x?1", "x?"), [(0, 0), (1, 2), (3, 4)], INVALID),
+        (("~x=1", "x?1", "x?"), [(0, 0), (1, 4), (3, 5)], VALID),
+        (("~x=1", "y=1", "x?"), [(0, 0), (1, 2), (3, 4)], VALID),
+    ],
+)
+def test_what_was_over_comes_before_what_begins_later(sessions, intervals, outcome):
+    transactions = columns(parsed(*sessions), intervals=intervals)
+    for level in (STRICT, "strong-snapshot-isolation"):
+        assert check_polygraph(transactions, level, LIMITS).outcome == outcome, level
+    for level in UNTIMED:
+        assert check_polygraph(transactions, level, LIMITS).outcome == VALID
+
+
+def test_an_update_that_was_lost_is_told_with_both_that_made_it():
+    [anomaly] = verdict_on(SER, "x=1", "y? y=1", "x?1 x=2", "x?1 x=3", "y?1 y=2").anomalies
+    assert anomaly.type == "lost-update"
+    assert "(process 2, " in anomaly.sentence
+    assert "(process 3, " in anomaly.sentence
+
+
 @st.composite
 def timed(draw):
     """Transactions with times of their own, and the intervals of these."""

@@ -20,14 +20,19 @@ from checkers.isolation import (
 from checkers.isolation.register_versions import CERTAIN, DERIVED, register_versions
 from checkers.isolation.rw_register import RwRegisterChecker
 from checkers.isolation.serial_order import REAL_TIME, find_serial_order, tightened
+from checkers.synthetic.plan import Shape
+from checkers.synthetic.stores import run_store
 from results import kernels
 from results.history import HistoryBuilder
 from results.interchange import jepsen
 from results.transaction_columns import TransactionsBuilder, transactions_of
+from results.transactions import FOREVER
 from tests.checkers.isolation.play import (
+    direct_dependencies,
     is_serializable,
     is_snapshot_isolated,
     play,
+    reachable,
     sees_consistently,
 )
 from tests.checkers.isolation.registers import history as columns
@@ -250,6 +255,149 @@ def test_values_written_twice_leave_their_key_undecided():
     verdict = judged("wx1 | wx1 | rx1")
     assert verdict.outcome == "unknown"
     assert "writes are not unique" in verdict.sentence
+
+
+def depending(transactions, by_session, by_real_time):
+    """Who depends on whom directly, of registers that are right, and all that sessions or real time say of the order
+    of versions: the kinds of these edges are given, of ww; 0 if they are not asked for."""
+    n = len(transactions)
+    steps = [transactions.spelt(number) for number in range(n)]
+    ok = [number for number in range(n) if transactions.outcome[number] == 1]
+    writer = {(key, value): number for number in range(n) for f, key, value in steps[number] if f == "w"}
+    observed = {
+        writer[key, value]
+        for number in ok
+        for f, key, value in steps[number]
+        if f == "r" and value is not None
+    }
+    counted = [number for number in range(n) if number in ok or number in observed]
+    found = set()
+    for key in transactions.keys:
+        written, seen = {}, {}
+        for number in counted:
+            own = [(f, value) for f, one, value in steps[number] if one == key]
+            for _, value in (step for step in own if step[0] == "w"):
+                written[number] = value
+            if number in ok and own and own[0][0] == "r":
+                seen[number] = own[0][1]
+        writer_of = {value: number for number, value in written.items()}
+        readers = {
+            value: [number for number in seen if seen[number] == value] for value in (None, *writer_of)
+        }
+
+        def put(before, after, ww, writer_of=writer_of, readers=readers):
+            rw = dependencies.RW if ww == dependencies.WW else ww + 1
+            found.update((number, writer_of[after], rw) for number in readers[before])
+            if before is not None:
+                found.add((writer_of[before], writer_of[after], ww))
+
+        for number, value in seen.items():
+            if value is not None:
+                found.add((writer_of[value], number, dependencies.WR))
+        times = transactions.committed_at
+        if times is not None and all(times[number] >= 0 for number in written):
+            order = sorted(written, key=times.__getitem__)
+            for one, other in itertools.pairwise([None, *(written[number] for number in order)]):
+                put(one, other, dependencies.WW)
+            continue
+        for number in written:
+            found.update((one, number, dependencies.RW) for one in readers[seen.get(number)])
+        known = {None: -1}
+        used = {}
+        for value, number in writer_of.items():
+            ends = [transactions.end[one] for one in [*readers[value], number] if one in ok]
+            known[value] = min(ends, default=FOREVER)
+            used[value] = max(transactions.start[one] for one in [*readers[value], number])
+        for before, after in itertools.permutations(writer_of, 2):
+            if by_real_time is not None and known[before] < used[after]:
+                put(before, after, by_real_time)
+        if by_session is None:
+            continue
+        touched = [number for number in ok if number in written or number in seen]
+        for one, other in itertools.combinations(touched, 2):
+            before = written.get(one, seen.get(one))
+            after = seen.get(other, written.get(other))
+            same = transactions.process[one] == transactions.process[other]
+            if same and before != after and None not in (before, after):
+                put(before, after, by_session)
+    return {(a, b, kind) for a, b, kind in found if a != b}
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        # A transaction reads twice.
+        ("wx1 | rx1 rx1", "valid"),
+        ("wx1 | wx2 | rx1 rx2", "invalid"),
+        ("wx1 | rx rx1", "invalid"),
+        # Of two writes of a value one failed.
+        ("wx1 | ! wx1 | rx1", "valid"),
+        ("! wx1 | wx1 | rx1", "valid"),
+        ("wx1 | ! wx1 | wx2 wx3 | rx2", "invalid"),
+        # Neither failed, so nobody knows which was read; another key is judged.
+        ("wx1 | wx1 wx2 | rx1", "unknown"),
+        ("wx1 | wx1 | rx1 | ! wy1 | ry1", "invalid"),
+        # What a crashed transaction would have read, nobody knows; but what others did.
+        ("rx3 | ? rx | wx1", "valid"),
+        ("rx3 | rx | wx1", "invalid"),
+        ("? rx | ! wx1 | rx1", "invalid"),
+    ],
+)
+def test_what_a_read_saw_by_itself(text, outcome):
+    verdict = judged(text, "serializable")
+    assert verdict.outcome == outcome, verdict.sentence
+
+
+@pytest.mark.parametrize(
+    "sessions", [("x=1 | x= | x?",), ("x? x=1 | x= | x? x=2",), ("x=1 | x=", "x?1", "x?")]
+)
+def test_who_deletes_a_register_makes_it_absent_again(sessions):
+    for level in ("serializable", "strong-session-serializable"):
+        verdict = RwRegisterChecker(level).check_transactions(columns(*sessions), Limits())
+        assert verdict.outcome in ("valid", "unknown"), verdict.sentence
+        wrong = RwRegisterChecker(level).check_transactions(columns(*sessions, "!x=5", "x?5"), Limits())
+        assert wrong.outcome == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("keys", "clients", "is_timed"), [(2, 3, False), (1, 8, False), (12, 5, False), (3, 3, True)]
+)
+def test_dependencies_of_large_histories_are_those_of_the_definition_or_lead_to_them(keys, clients, is_timed):
+    """Many versions of a register, and many that read one."""
+    shape = Shape(
+        transactions=70,
+        clients=clients,
+        kind="rw-register",
+        keys=keys,
+        writes_per_key=0,
+        crash_share=0.02 if is_timed else 0.1,
+        abort_share=0.05,
+        is_timed=is_timed,
+    )
+    transactions = run_store(shape, "strict-serializable", keys).transactions
+    order = dependencies.orders(transactions)
+    for by_session, by_real_time in ((0, 0), (DERIVED, 0), (CERTAIN, 0), (0, DERIVED), (0, CERTAIN)):
+        kinds = [
+            None if how == 0 else dependencies.WW if how == CERTAIN else kind
+            for how, kind in (
+                (by_session, dependencies.WW_BY_PROCESS),
+                (by_real_time, dependencies.WW_BY_REALTIME),
+            )
+        ]
+        wanted = depending(transactions, *kinds)
+        for form in (lambda kernel: kernel, kernels.load_interpreted):
+            versions = register_versions(
+                transactions,
+                order,
+                by_session=by_session,
+                by_real_time=by_real_time,
+                kernel=form(register_kernel),
+                edging=form(dependencies_kernel),
+            )
+            found = direct_dependencies(versions)
+            assert found <= wanted
+            ways = reachable([(a, b) for a, b, _ in found], len(transactions))
+            assert all(ways[a, b] for a, b, _ in wanted)
 
 
 @st.composite

@@ -177,6 +177,15 @@ def test_limits_make_it_unknown():
     assert "the time allowed (0.5 s) ran out" in verdict.sentence
 
 
+def test_a_cycle_that_is_too_long_to_be_sought_from_many_nodes_is_found_all_the_same(monkeypatch):
+    """What demands many edges must not end in a broken checker."""
+    sessions = ("a?3 b=1", "b?1 c=2", "c?2 a=3", "b?1 c?2")
+    shortest = verdict_on(READ_COMMITTED, *sessions)
+    monkeypatch.setattr("checkers.isolation.orders.MOST_LOOKED_AT", 0)
+    assert shortest.outcome == INVALID
+    assert verdict_on(READ_COMMITTED, *sessions) == shortest
+
+
 @pytest.mark.parametrize(("again", "outcome"), [("", VALID), (" | x?7", INVALID)])
 def test_a_session_that_reads_what_many_crashed_writers_wrote_demands_one_edge_each_time(again, outcome):
     """Each was alone in its session, and all before had been heard of: these follow from the edges that are there."""

@@ -153,3 +153,9 @@ class Ways:
             edges.append(int(self._graph.edge[self._came_by[node]]))
             node = int(self._came_from[node])
         return edges[::-1]
+
+    def reached(self, start: int) -> NDArray[np.bool_]:
+        """[nodes] where ways from `start` lead, itself included."""
+        self.find(start, -1, most=len(self._graph.target))
+        reached: NDArray[np.bool_] = self._stamp == self._turn
+        return reached

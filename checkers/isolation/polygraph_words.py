@@ -84,7 +84,11 @@ class Refutation:
         edges, _ = self._graph.following(tail, np.array([second]))
         best: list[int] | None = None
         at = -1
-        for number in range(min(len(edges), TRIED)):
+        ways, _ = self._known(before)
+        closes = np.zeros(len(edges), dtype=np.bool_)
+        for target in np.unique(edges.target).tolist():
+            closes |= (edges.target == target) & ways.reached(target)[edges.source]
+        for number in np.flatnonzero(closes)[:TRIED].tolist():
             way = self._way(int(edges.target[number]), int(edges.source[number]), before)
             if way is not None and (best is None or len(way) < len(best)):
                 best, at = way, number
@@ -141,13 +145,17 @@ class Refutation:
         """The shortest way by edges that were known before a round; None if there is none."""
         if start == goal:
             return []
+        ways, which = self._known(before)
+        way = ways.find(start, goal, most=len(which))
+        return [int(which[edge]) for edge in way] or None
+
+    def _known(self, before: int) -> tuple[Ways, NDArray[np.int64]]:
+        """The edges that were known before a round, and their numbers."""
         if before not in self._ways:
             which = np.flatnonzero(self._round < before)
             graph = make_order(self._graph.nodes, self._edges.source[which], self._edges.target[which])
             self._ways[before] = Ways(graph), which
-        ways, which = self._ways[before]
-        way = ways.find(start, goal)
-        return [int(which[edge]) for edge in way] or None
+        return self._ways[before]
 
     def _steps(self, cycle: Sequence[_Part]) -> list[Step]:
         """The steps between transactions: ways through helping nodes become one, a transaction's own order none."""

@@ -319,9 +319,11 @@ def test_orders_that_are_excluded_are_told_with_their_cycles():
         assert verdict.details["decided_by"] == "SAT solver"
 
 
-def test_what_follows_from_reads_is_told_before_what_it_leads_to():
-    """One reader puts x = 2 before x = 1 and another the opposite, each by what else it saw."""
-    verdict = verdict_on(SER, "x=1", "x=2 y=1", "y?1 x?1", "x?1 z=1", "z?1 x?2")
+@pytest.mark.parametrize("others", [0, 40])
+def test_what_follows_from_reads_is_told_before_what_it_leads_to(others):
+    """One reader puts x = 2 before x = 1 and another the opposite, each by what else it saw; others tell nothing."""
+    readers = ["x?1", "x?2"] * others
+    verdict = verdict_on(SER, "x=1", "x=2 y=1", *readers, "y?1 x?1", "x?1 z=1", "z?1 x?2")
     assert verdict.outcome == INVALID
     [anomaly] = verdict.anomalies
     assert "cannot be: then" in anomaly.sentence

@@ -193,7 +193,14 @@ _FOLDERS: Final[dict[str, dict[str, Stages]]] = {
         **dict.fromkeys(
             ("conclusion", "operations", "values", "words"),
             _of(
-                "tests/checkers/", "set_full", "queue", "bank", "long_fork", "strange_histories", "staleness"
+                "tests/checkers/",
+                "values_and_words",
+                "set_full",
+                "queue",
+                "bank",
+                "long_fork",
+                "strange_histories",
+                "staleness",
             ),
         ),
     },

@@ -65,5 +65,7 @@ def test_a_deadline_counts_from_its_making() -> None:
     now = 100.0
     deadline = Limits(time_s=5, clock=lambda: now).deadline()
     assert (deadline.expired(), deadline.remaining()) == (False, 5.0)
+    now = 105.0
+    assert (deadline.expired(), deadline.remaining()) == (True, 0.0)
     now = 106.0
     assert (deadline.expired(), deadline.remaining()) == (True, 0.0)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checkers.alarms import contradiction, judge_alarms
 from checkers.bank import BankChecker
 from checkers.checker import Checker, Limits
 from checkers.isolation.list_append import ListAppendChecker
@@ -22,10 +23,10 @@ from checkers.online.unique_registers import OnlineRegisters
 from checkers.set_full import SetFullChecker
 from checkers.unique_ids import UniqueIdsChecker
 from results.history import History
-from results.operation import FAIL, INFO, INVOKE, OK, Operation
-from results.verdict import INVALID
+from results.operation import FAIL, HARNESS, INFO, INVOKE, OK, Operation
+from results.verdict import INVALID, UNKNOWN, VALID, Verdict, merge
 
-Row = tuple[int, str, str, Any]
+Row = tuple[int | str, str, str, Any]
 """Process, type, function, value."""
 
 
@@ -192,6 +193,45 @@ def test_an_identifier_comes_once() -> None:
     again = events(*ids, *whole(1, "generate", None, 5))
     assert alarm(OnlineUniqueIds(), again) == "duplicate identifier"
     assert UniqueIdsChecker().check(History(again), Limits()).outcome == INVALID
+
+
+# What an alarm comes to
+
+ALARMED = (HARNESS, INFO, "alarm", {"sentence": "wrong total: 9", "ended": True})
+BROKEN = (HARNESS, INFO, "alarm-broke", {"checker": "bank", "traceback": "KeyError"})
+
+
+@pytest.mark.parametrize(
+    ("seen", "workload", "outcome", "told"),
+    [
+        ([], VALID, VALID, "nothing was seen"),
+        ([], INVALID, VALID, "nothing was seen"),
+        ([ALARMED], INVALID, VALID, "wrong total: 9; it ended the main phase; the whole history confirms it"),
+        ([ALARMED], UNKNOWN, UNKNOWN, "the whole history was not decided"),
+        ([ALARMED], VALID, UNKNOWN, "the harness contradicts itself"),
+        ([BROKEN], VALID, UNKNOWN, "1 online checker broke down"),
+        ([BROKEN, ALARMED], INVALID, VALID, "the whole history confirms it"),
+        (
+            [(HARNESS, INFO, "alarm", "no mapping"), ("nemesis", INFO, "alarm", {})],
+            VALID,
+            VALID,
+            "nothing was",
+        ),
+    ],
+)
+def test_an_alarm_has_to_be_confirmed(seen: list[Any], workload: str, outcome: str, told: str) -> None:
+    verdict = judge_alarms(History(events(*seen)), Verdict(workload, "bank", "as it is"))
+    assert verdict.outcome == outcome
+    assert told in verdict.sentence
+    contradicted = told.startswith("the harness contradicts")
+    assert (contradiction(merge("all", [verdict])) is not None) == contradicted
+    assert verdict.details["alarms"] == [one[3] for one in seen if one is ALARMED]
+
+
+def test_an_alarm_that_ended_nothing_says_so() -> None:
+    alarmed = (HARNESS, INFO, "alarm", {"sentence": "wrong total: 9", "ended": False})
+    verdict = judge_alarms(History(events(alarmed)), Verdict(INVALID, "bank", ""))
+    assert "it ended" not in verdict.sentence
 
 
 # No false alarm

@@ -174,7 +174,7 @@ _FOLDERS: Final[dict[str, dict[str, Stages]]] = {
                 "watch",
             )
         },
-        "log_patterns": _of("tests/checkers/", "log"),
+        "log_patterns": _of("tests/checkers/", "disk_faults", "clock_faults", "stats_availability_faults"),
         **dict.fromkeys(("bank", "bank_books"), _of("tests/checkers/", "bank")),
         "set_full": _special("set_full"),
         "queue": _special("queue", (*_SMALL, "axioms")),
@@ -189,7 +189,7 @@ _FOLDERS: Final[dict[str, dict[str, Stages]]] = {
         **dict.fromkeys(("registry", "plug_ins"), (*_OF_JUDGE, *_OF_NAMES)),
         "alarms": _of("tests/checkers/", "online"),
         "checker": _of("tests/checkers/", "checker"),
-        "precedence": _of("tests/checkers/", "sessions", "causal_reverse", "monotonic"),
+        "precedence": _of("tests/checkers/", "precedence", "causal_reverse", "monotonic"),
         **dict.fromkeys(
             ("conclusion", "operations", "values", "words"),
             _of(

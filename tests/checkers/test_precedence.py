@@ -21,6 +21,12 @@ def looked_for(
     return found
 
 
+def test_the_last_of_a_group_is_not_the_first_of_the_next() -> None:
+    end, group = np.array([0, 9]), np.array([1, 0])
+    found = greatest_before(end, np.array([7, 8]), np.array([5]), group=group, moment_group=np.array([1]))
+    assert found.tolist() == [0]
+
+
 @pytest.mark.parametrize("huge", [1, 10**30])
 @pytest.mark.parametrize("groups", [0, 1, 3])
 @pytest.mark.parametrize("seed", range(5))

@@ -218,6 +218,17 @@ def test_without_a_read_after_the_last_add_nothing_is_known_about_it() -> None:
     assert judge(story.done()).outcome == VALID
 
 
+def test_an_answer_of_null_shows_nothing() -> None:
+    story = Story()
+    story.invoke(1, "read")
+    story.ok(1, None)
+    assert judge(story.done()).outcome == VALID
+    story.add(1)
+    story.invoke(1, "read")
+    story.ok(1, None)
+    assert kinds(judge(story.done())) == ["lost element"]
+
+
 def test_without_any_read_nothing_is_known() -> None:
     story = Story()
     story.add(1)

@@ -93,6 +93,8 @@ def test_a_number_must_not_go_back_but_may_be_seen_late_by_who_began_before() ->
     assert alarm(OnlineMonotonic(), events(*late)) == "counter went backwards"
     strange = whole(1, "read", "k", ["k", "one"])
     assert alarm(OnlineMonotonic(), events(*seen, *strange)) is None, "the full checker says what it is"
+    often = [row for _ in range(3) for row in whole(1, "read", "k", ["k", 1])]
+    assert alarm(OnlineMonotonic(), events(*often, *seen, *often)) == "counter went backwards"
     other_key = whole(1, "read", "j", ["j", 1])
     assert alarm(OnlineMonotonic(), events(*seen, *other_key)) is None
 
@@ -127,6 +129,14 @@ def test_a_value_that_was_overwritten_is_not_read_again() -> None:
     assert alarm(OnlineRegisters(), events(*one, *nothing)) == "stale read"
     overlapping = [one[0], *two, one[1], *stale]
     assert alarm(OnlineRegisters(), events(*overlapping)) is None, "the first write may have come second"
+    early = (2, INVOKE, "read", ["k", None])
+    history = [one[0], early, one[1], *two, (2, OK, "read", ["k", 2]), *stale]
+    assert alarm(OnlineRegisters(), events(*history)) == "stale read", (
+        "2 was written after 1, whoever read it"
+    )
+    again = whole(1, "read", ["k", None], ["k", 1])
+    assert alarm(OnlineRegisters(), events(*one, two[0], *again, two[1])) is None
+    assert alarm(OnlineRegisters(), events(*one, two[0], *again, two[1], *again)) == "stale read"
     unknown = [*whole(0, "write", ["k", 1], ["k", 1], INFO), *two, *stale]
     assert alarm(OnlineRegisters(), events(*unknown)) is None, "nobody has seen it before the second"
 
@@ -190,6 +200,8 @@ def test_what_failed_is_told_of_the_element_that_was_read() -> None:
 def test_an_identifier_comes_once() -> None:
     ids = [*whole(0, "generate", None, 5), *whole(1, "generate", None, 6)]
     assert alarm(OnlineUniqueIds(), events(*ids)) is None
+    others = [*whole(1, "generate", None, [5]), *whole(1, "generate", None, 5, FAIL)]
+    assert alarm(OnlineUniqueIds(), events(*ids, *others, *others)) is None, "none of these was given"
     again = events(*ids, *whole(1, "generate", None, 5))
     assert alarm(OnlineUniqueIds(), again) == "duplicate identifier"
     assert UniqueIdsChecker().check(History(again), Limits()).outcome == INVALID

@@ -186,6 +186,12 @@ def test_nil_means_empty_where_nobody_enqueues_nil() -> None:
     ]
 
 
+def test_what_comes_after_nil_counts() -> None:
+    told = Queue().take(None).put(1).take(1).take(None)
+    assert told.judged(FIFO).outcome == VALID
+    assert told.take(1).judged(FIFO).outcome == INVALID
+
+
 def test_nil_is_an_element_where_somebody_enqueues_it() -> None:
     story = Queue().put(None)
     story.did(1, "dequeue")
@@ -257,6 +263,18 @@ def test_a_crashed_dequeue_that_began_after_the_queue_was_empty_excuses_nothing(
     for checker in (FIFO, ANY_ORDER):
         assert kinds(story(late=True).judged(checker)) == ["lost element"]
         assert story(late=False).judged(checker).outcome == VALID, "this one may have taken it"
+
+
+def test_of_several_that_found_the_queue_empty_the_last_to_begin_counts() -> None:
+    """The first to begin is also the last to end, after a dequeue of unknown outcome; but 1 was gone before that."""
+    for seen_empty, outcome in ((True, INVALID), (False, VALID)):
+        told = Queue().put(1)
+        told.invoke(5, "dequeue")
+        if seen_empty:
+            told.empty(process=6)
+        told.crashed(2, "dequeue")
+        told.fail(5, "empty")
+        assert told.judged(FIFO).outcome == outcome
 
 
 def test_a_value_that_came_out_twice_before_it_went_in_again() -> None:

@@ -284,6 +284,23 @@ def test_among_transfers_that_are_none_nothing_adds_up(strange: tuple[Any, Any, 
     assert books(lost, ("ok", ("a", "b", 0)), last=(OPENING,)).outcome == INVALID
 
 
+def test_where_no_transfer_was_acknowledged_or_one_cannot_be_read_the_books_say_nothing() -> None:
+    assert books(("fail", ("a", "b", 3)), last=(OPENING,)).outcome == VALID
+    builder = HistoryBuilder()
+    for asked in ({"from": "a", "to": "b", "amount": 3}, "3 from a to b"):
+        builder.invoke(1, "transfer", asked)
+        builder.ok(1)
+    assert judge(read(builder, OPENING).done(), opening=OPENING).outcome == VALID
+
+
+@pytest.mark.parametrize("answer", [5, {"a": 10}, {"a": 10, "b": None}])
+def test_what_is_wrong_with_an_answer_is_told_once(answer: Any) -> None:
+    verdict = books(("ok", ("a", "b", 3)), last=(answer,))
+    assert [anomaly.type for anomaly in verdict.anomalies] == [
+        "account without a balance" if answer == {"a": 10, "b": None} else "missing account"
+    ]
+
+
 def test_the_transfers_of_the_accounts_that_do_not_add_up_are_named() -> None:
     builder = HistoryBuilder()
     held = {"a": 10, "b": 10, "c": 10, "d": 10}

@@ -141,6 +141,31 @@ def test_a_value_that_was_overwritten_is_not_read_again() -> None:
     assert alarm(OnlineRegisters(), events(*unknown)) is None, "nobody has seen it before the second"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "w1( w2( w2) w1) r2( r2) r1( r1)",
+        "w1( w2( w1) w3( w3) w2) r1( r1)",
+        "w3( w4( w3) w2( r3( r3) w2) w4) r3( r3)",
+    ],
+)
+def test_a_value_is_gone_where_another_was_there_later_whatever_began_first(told: str) -> None:
+    """Writes and reads of values, each with its begin and its end; without what is read last nothing is wrong."""
+    rows: list[Row] = []
+    process: dict[str, int] = {}
+    for number, word in enumerate(told.split()):
+        name, value, f = word[:2], int(word[1]), "write" if word[0] == "w" else "read"
+        if word.endswith("("):
+            process[name] = number
+            rows.append((number, INVOKE, f, ["k", value if f == "write" else None]))
+        else:
+            rows.append((process[name], OK, f, ["k", value]))
+    assert alarm(OnlineRegisters(), events(*rows[:-1])) is None
+    assert alarm(OnlineRegisters(), events(*rows)) == "stale read"
+    full = LinearizabilityChecker(CasRegister(None), split_by_key=True)
+    assert full.check(History(events(*rows)), Limits()).outcome == INVALID
+
+
 def test_a_compare_and_set_has_seen_what_it_replaced() -> None:
     unknown = whole(0, "write", ["k", 1], ["k", 1], INFO)
     replaced = whole(1, "cas", ["k", [1, 2]], ["k", [1, 2]])
@@ -148,6 +173,10 @@ def test_a_compare_and_set_has_seen_what_it_replaced() -> None:
     assert alarm(OnlineRegisters(), events(*unknown, *replaced, *three, *stale)) == "stale read"
     assert alarm(OnlineRegisters(), events(*unknown, *three, *stale)) is None
     assert alarm(OnlineRegisters(), events(*unknown, *replaced, *three)) is None
+    known = whole(0, "write", ["k", 1], ["k", 1])
+    assert alarm(OnlineRegisters(), events(*known, *replaced, *stale)) == "stale read"
+    two = whole(2, "read", ["k", None], ["k", 2])
+    assert alarm(OnlineRegisters(), events(*known, *replaced, *two, *two)) is None
 
 
 def test_a_value_that_nobody_wrote_or_whose_write_failed_is_not_read() -> None:

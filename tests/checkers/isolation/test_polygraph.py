@@ -162,24 +162,27 @@ def test_the_end_of_a_chain_of_versions_is_found_however_long_it_is(length):
 def test_many_readers_of_the_oldest_versions_come_before_many_writers_of_others(first, key):
     """Of two keys; y and x are exchanged, so that it is not always the first that matters."""
     seen = "50" if first else ""
-    others = [f"{one}={number}" for one in "xy" for number in range(1, 12)]
-    readers = [f"x?{seen}"] * 12 + ["y?"] * 12
+    others = [f"{one}={number} {one}{number}=1" for one in "xy" for number in range(1, 12)]
+    chain = first.split(" | ") if first else []
 
-    def outcomes(*sessions):
-        whole = (*others[:14], *filter(None, first.split(" | ")), *readers, *others[14:], *sessions)
+    def outcomes(*sessions, chain=chain):
+        readers = [f"x?{seen}"] * 12 + ["y?"] * 12
+        whole = (*others[:14], *chain, *readers, *others[14:], *sessions)
         turned = [one.translate(str.maketrans("xy", "yx")) if key == "y" else one for one in whole]
         return {verdict_on(level, *turned).outcome for level in UNTIMED}
 
-    assert outcomes("x=40 z=1", f"x?{seen} z?1") == {INVALID}
-    assert outcomes("x=40 z=1", f"x?{seen} z?") == {VALID}
-    assert outcomes("y=40 z=1", "y? z?1") == {INVALID}
-    assert outcomes("y=40 z=1", f"x?{seen} y? z?") == {VALID}
-    if first:
-        last = first.split(" | ")[-1]
-        before = first.split(" | ")[:-1]
-        first = ""
-        assert outcomes("x=40 z=1", *before, f"{last} z?1") == {INVALID}
-        assert outcomes("x=40 z=1", *before, f"{last} z?") == {VALID}
+    for number in (1, 6, 11):
+        assert outcomes(f"x?{seen} x{number}?1") == {INVALID}
+        assert outcomes(f"x?{seen} y{number}?1") == {VALID}
+        assert outcomes(f"y? y{number}?1") == {INVALID}
+        assert outcomes(f"y? x{number}?1") == {VALID}
+    if chain:
+        *before, last = chain
+        for end, outcome in (("x6?1", INVALID), ("x6?", VALID), ("y6?1", VALID)):
+            assert outcomes(chain=[*before, f"{last} {end}"]) == {outcome}
+        # Whoever overwrites what others have read, blindly, began after who wrote that was done.
+        for end, outcome in (("z?", INVALID), ("z?1", VALID)):
+            assert outcomes(f"x=40 {end}", chain=[*before, f"{last} z=1"]) == {outcome}
 
 
 @pytest.mark.parametrize(

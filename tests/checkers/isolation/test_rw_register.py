@@ -3,6 +3,7 @@
 import itertools
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from checkers.isolation import (
 )
 from checkers.isolation.register_versions import CERTAIN, DERIVED, register_versions
 from checkers.isolation.rw_register import RwRegisterChecker
-from checkers.isolation.serial_order import REAL_TIME, find_serial_order, tightened
+from checkers.isolation.serial_order import NOTHING, REAL_TIME, SESSIONS, find_serial_order, tightened
 from checkers.synthetic.plan import Shape
 from checkers.synthetic.stores import run_store
 from results import kernels
@@ -538,6 +539,13 @@ def test_a_serial_order_that_is_found_explains_every_read(history):
     found = find_serial_order(versions, order, agreeing_with=REAL_TIME)
     if found is None or versions.findings:
         return
+    look_at_serial_order(versions, found, REAL_TIME)
+
+
+def look_at_serial_order(versions, found, agreeing_with):
+    """Whether it has all that committed, explains every read, and agrees with what it has to."""
+    transactions = versions.transactions
+    assert sorted(found.tolist()) == np.flatnonzero(versions.is_committed).tolist()
     state = {}
     for number in found.tolist():
         for f, key, value in transactions.spelt(number):
@@ -545,10 +553,48 @@ def test_a_serial_order_that_is_found_explains_every_read(history):
                 state[key] = value
             elif transactions.outcome[number] == 1:
                 assert state.get(key) == value
-    place = {number: at for at, number in enumerate(found.tolist())}
-    for one, other in itertools.permutations(place, 2):
-        if transactions.outcome[one] == 1 and transactions.end[one] < transactions.start[other]:
-            assert place[one] < place[other]
+    for one, other in itertools.combinations(found.tolist(), 2):
+        if transactions.outcome[other] == 1 and transactions.end[other] < transactions.start[one]:
+            assert agreeing_with != REAL_TIME
+            assert agreeing_with != SESSIONS or transactions.process[one] != transactions.process[other]
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize(
+    ("store", "agreeing_with", "least"),
+    [
+        ("strict-serializable", REAL_TIME, 9),
+        ("strong-session-serializable", SESSIONS, 9),
+        ("serializable", NOTHING, 1),
+        ("serializable", REAL_TIME, 0),
+        ("snapshot-isolation", NOTHING, 0),
+        ("read-uncommitted", NOTHING, 0),
+    ],
+)
+def test_a_serial_order_of_a_large_history_explains_every_read(store, agreeing_with, least, eager):
+    """Where there is one it is found, and where there is none no other order is called one."""
+    found = 0
+    for seed, (keys, clients) in enumerate(((2, 3), (4, 6), (8, 4))):
+        shape = Shape(
+            transactions=60,
+            clients=clients,
+            kind="rw-register",
+            keys=keys,
+            writes_per_key=0,
+            crash_share=0.1,
+            abort_share=0.05,
+        )
+        made = run_store(shape, store, seed)
+        order = dependencies.orders(made.transactions)
+        versions = register_versions(made.transactions, order)
+        for variant in range(3):
+            serial = find_serial_order(
+                versions, order, agreeing_with=agreeing_with, eager=eager, variant=variant
+            )
+            if serial is not None:
+                found += 1
+                look_at_serial_order(versions, serial, agreeing_with)
+    assert found >= least
 
 
 @settings(max_examples=60)

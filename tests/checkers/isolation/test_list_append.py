@@ -220,6 +220,14 @@ def test_what_a_transaction_reads_again_is_the_same_and_its_own(text, is_wrong):
     assert ("internal" in judged(text, "read-atomic").details["anomaly_types"]) == is_wrong
 
 
+def test_each_of_two_reads_of_a_list_in_one_transaction_depends_on_what_it_saw():
+    """The first of T2's saw nothing, the second what T1 appended, who saw what T2 did."""
+    verdict = judged("ax1 ry5 | rx rx1 ay5", "read-committed")
+    assert verdict.outcome == "invalid"
+    assert "G1c" in verdict.details["anomaly_types"]
+    assert "G1c" not in judged("ax1 ry | rx rx1 ay5", "read-committed").details["anomaly_types"]
+
+
 def test_all_that_is_wrong_is_counted_and_a_part_of_it_told():
     number = 3 * list_append.FINDINGS_TOLD
     verdict = judged("! ax1 \n " + " \n ".join(["rx1"] * number), "read-committed")

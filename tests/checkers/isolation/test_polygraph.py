@@ -206,6 +206,15 @@ def test_what_was_over_comes_before_what_begins_later(sessions, intervals, outco
         assert check_polygraph(transactions, level, LIMITS).outcome == VALID
 
 
+def test_a_value_written_twice_is_not_guessed():
+    """Whichever of the two was read, nothing is wrong: unknown. What is wrong all the same is invalid."""
+    for level in UNTIMED:
+        verdict = verdict_on(level, "x=1", "x=1", "x?1")
+        assert verdict.outcome == UNKNOWN
+        assert "1 read may have seen any of several writes" in verdict.sentence
+        assert verdict_on(level, "x=1", "x=1", "x?1", "y? z=1", "y=1 z?1", "y?1 z?").outcome == INVALID
+
+
 def test_an_update_that_was_lost_is_told_with_both_that_made_it():
     [anomaly] = verdict_on(SER, "x=1", "y? y=1", "x?1 x=2", "x?1 x=3", "y?1 y=2").anomalies
     assert anomaly.type == "lost-update"

@@ -361,7 +361,7 @@ def test_who_deletes_a_register_makes_it_absent_again(sessions):
 
 
 @pytest.mark.parametrize(
-    ("keys", "clients", "is_timed"), [(2, 3, False), (1, 8, False), (12, 5, False), (3, 3, True)]
+    ("keys", "clients", "is_timed"), [(2, 3, False), (1, 8, False), (12, 5, False), (8, 3, True)]
 )
 def test_dependencies_of_large_histories_are_those_of_the_definition_or_lead_to_them(keys, clients, is_timed):
     """Many versions of a register, and many that read one."""
@@ -371,7 +371,7 @@ def test_dependencies_of_large_histories_are_those_of_the_definition_or_lead_to_
         kind="rw-register",
         keys=keys,
         writes_per_key=0,
-        crash_share=0.02 if is_timed else 0.1,
+        crash_share=0.1,
         abort_share=0.05,
         is_timed=is_timed,
     )

@@ -452,6 +452,103 @@ def _look_at_components(count, nodes, edges, order, known, interpreted):
     assert is_acyclic == (not ways.diagonal().any())
 
 
+def kinds_of_cycles(count, pairs):
+    """Which kinds of cycles some transactions have by the definition, as (kind, variant) in the order of `CYCLES` and
+    `VARIANTS`; of those that a stronger one implies only this one. `pairs` are triples with the kind of the edge."""
+    found = set()
+    least_information, least_anti = 2, 5
+    for variant in range(3):
+        allowed = {dependencies.WW, dependencies.WR, dependencies.RW}
+        if variant:
+            allowed |= {dependencies.PROCESS, dependencies.WW_BY_PROCESS, dependencies.RW_BY_PROCESS}
+        if variant == 2:
+            allowed |= {dependencies.REALTIME, dependencies.WW_BY_REALTIME, dependencies.RW_BY_REALTIME}
+        edges = [pair for pair in pairs if pair[2] in allowed]
+        anti = [(a, b) for a, b, kind in edges if kind in dependencies.ANY_RW]
+        ww, wr = ((dependencies.WW, dependencies.WW_BY_PROCESS, dependencies.WW_BY_REALTIME), dependencies.WR)
+        rest = reachable([(a, b) for a, b, kind in edges if kind not in dependencies.ANY_RW], count)
+        without_reads = [(a, b) for a, b, kind in edges if kind != wr and kind not in dependencies.ANY_RW]
+        writes = reachable(without_reads, count)
+        apart = reachable([(a, c) for a, b in anti for c in range(count) if rest[b, c]], count)
+        whole = reachable([(a, b) for a, b, _ in edges], count)
+        exists = (
+            any(writes[b, a] for a, b, kind in edges if kind in ww),
+            any(rest[b, a] for a, b, kind in edges if kind == wr),
+            any(rest[b, a] for a, b in anti),
+            apart.diagonal().any(),
+            any(whole[b, a] for a, b in anti),
+        )
+        for kind in range(5):
+            if exists[kind] and kind < (least_information if kind < 2 else least_anti):
+                found.add((kind, variant))
+                least_information, least_anti = (kind, least_anti) if kind < 2 else (least_information, kind)
+    return found
+
+
+def kind_of_cycle(kinds):
+    anti = [kind in dependencies.ANY_RW for kind in kinds]
+    if sum(anti) < 2:
+        kind = 2 if any(anti) else 1 if dependencies.WR in kinds else 0
+    else:
+        kind = 4 if any(one and other for one, other in zip(anti, anti[1:] + anti[:1], strict=True)) else 3
+    if any(one in dependencies.BY_REALTIME for one in kinds):
+        return kind, 2
+    return kind, int(any(one in dependencies.BY_PROCESS for one in kinds))
+
+
+def test_cycles_of_every_kind_are_found_where_they_are():
+    interpreted = kernels.load_interpreted(cycles_kernel)
+    for seed in range(300):
+        random = Random(seed)
+        count, nodes, edges, order, known = graph_of(random)
+        edges = [(a, b) for a, b in edges if a < count and (b < count or random.random() < 0.9)]
+        lists = [
+            (a, b, random.choice((0, 1, 2, 2, 6, 7, 8, 9)) if b < count else dependencies.RW)
+            for a, b in edges
+        ]
+        for node in range(count, nodes):
+            lists += [
+                (node, other, dependencies.FREE)
+                for other in random.sample(range(count), random.randint(0, min(2, count)))
+            ]
+        if nodes == count + 2:
+            lists.append((count, count + 1, dependencies.FREE))
+        free = reachable([(a, b) for a, b, kind in lists if kind == dependencies.FREE], nodes)
+        lists = sorted(
+            one for one in lists if one[0] >= count or not free[one[1], one[0]]
+        )  # None before itself.
+        columns = [np.array([one[place] for one in lists], np.int32) for place in range(3)]
+        via = np.arange(len(lists), dtype=np.int32)
+        graph = dependencies.sorted_dependencies(nodes, *columns[:2], columns[2].astype(np.int8), via)
+        pairs = [(a, b, kind) for a, b, kind in lists if a < count and b < count]
+        pairs += [(a, c, kind) for a, b, kind in lists if a < count <= b for c in range(count) if free[b, c]]
+        pairs += [(a, b, dependencies.REALTIME) for a, b in known if len(order.by_end)]
+        session = order.session.tolist()
+        pairs += [
+            (a, b, dependencies.PROCESS)
+            for a, b in itertools.combinations(range(count), 2)
+            if session[a] == session[b]
+        ]
+        number, component = dependencies.components(range(count), graph, order)
+        # Without patience those with one rw are decided by following all at once.
+        for kernel, patience in itertools.product((cycles_kernel, interpreted), (cycles.PATIENCE, -1_000)):
+            found = cycles.find_cycles(
+                count, graph, order, number, component, kernel=kernel, patience=patience
+            )
+            assert not found.undecided
+            for one in range(number):
+                kinds = set()
+                for cycle in (cycle for cycle in found.cycles if cycle.component == one):
+                    after = (*cycle.transactions[1:], cycle.transactions[0])
+                    steps = set(zip(cycle.transactions, after, cycle.kinds, strict=True))
+                    assert steps <= set(pairs), (seed, cycle)
+                    kinds.add(kind_of_cycle(cycle.kinds))
+                members = np.flatnonzero(component[:count] == one).tolist()
+                inside = [pair for pair in pairs if {pair[0], pair[1]} <= set(members)]
+                wanted = kinds_of_cycles(count, inside)
+                assert kinds == wanted, seed
+
+
 @st.composite
 def small_histories(draw, most=4):
     """Transactions on two keys whose reads see what some order of the appends, cut anywhere, would show."""

@@ -331,6 +331,20 @@ def test_orders_that_are_excluded_are_told_with_their_cycles():
         assert verdict.details["decided_by"] == "SAT solver"
 
 
+@pytest.mark.parametrize("compared", [0, 1000])
+def test_the_solver_finds_an_order_or_learns_that_there_is_none(compared, monkeypatch):
+    """With and without the cycles that are found beforehand."""
+    pytest.importorskip("pysat")
+    monkeypatch.setattr(sat, "COMPARED", compared)
+    without_suggestions(monkeypatch)
+    for left_out in (0, *range(5, 9)):
+        sessions = [one for number, one in enumerate(FORKED, 1) if number != left_out]
+        for level in (SER, SI):
+            verdict = verdict_on(level, *sessions)
+            assert verdict.details["decided_by"] == "SAT solver"
+            assert verdict.outcome == (VALID if left_out else INVALID), (level, left_out)
+
+
 @pytest.mark.parametrize("others", [0, 40])
 def test_what_follows_from_reads_is_told_before_what_it_leads_to(others):
     """One reader puts x = 2 before x = 1 and another the opposite, each by what else it saw; others tell nothing."""

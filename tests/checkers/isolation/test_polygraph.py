@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -21,13 +22,17 @@ from checkers.isolation import (
     weak_levels,
 )
 from checkers.isolation.lattice import ruled_out
-from checkers.isolation.polygraph import LEVELS
+from checkers.isolation.orders import is_acyclic
+from checkers.isolation.polygraph import LEVELS, make_polygraph
+from checkers.isolation.reads_from import find_reads_from
 from checkers.isolation.rw_register import RwRegisterChecker
+from checkers.isolation.versions import find_versions
 from checkers.synthetic.plan import Shape
 from checkers.synthetic.stores import RULES, run_store
 from results.kernels import load_interpreted
 from results.verdict import INVALID, UNKNOWN, VALID
 from tests.checkers.isolation.brute_serial import satisfies
+from tests.checkers.isolation.play import reachable
 from tests.checkers.isolation.registers import columns, drawn, history, parsed
 from tests.checkers.isolation.test_weak_levels import read_awdit
 from tests.checkers.linearizability.recorded import recorded
@@ -213,6 +218,68 @@ def test_a_value_written_twice_is_not_guessed():
         assert verdict.outcome == UNKNOWN
         assert "1 read may have seen any of several writes" in verdict.sentence
         assert verdict_on(level, "x=1", "x=1", "x?1", "y? z=1", "y=1 z?1", "y?1 z?").outcome == INVALID
+
+
+@pytest.mark.parametrize("level", [SER, SI])
+@pytest.mark.parametrize(
+    ("store", "keys", "seed"),
+    [
+        ("strict-serializable", 2, 1),
+        ("serializable", 3, 1),
+        ("snapshot-isolation", 5, 2),
+        ("prefix", 8, 1),
+        ("prefix", 8, 2),
+        ("causal", 5, 2),
+    ],
+)
+def test_what_is_pruned_is_what_follows_and_nothing_else_does(store, keys, seed, level, monkeypatch):
+    """Round by round, also where few choices are looked at together."""
+    shape = Shape(transactions=50, kind="rw-register", keys=keys, clients=4, writes_per_key=0, read_share=0.7)
+    found = find_reads_from(run_store(shape, store, seed).transactions)
+    versions = find_versions(found)
+    graph = make_polygraph(found, versions, LEVELS[level])
+    if not is_acyclic(graph.nodes, graph.known.source, graph.known.target):
+        pytest.skip("told before")
+    choices = pruning.all_choices(graph, 10_000)
+    pairs = list(zip(choices.one.tolist(), choices.other.tolist(), strict=True))
+    heads = sorted(versions.heads.tolist())
+    assert pairs
+    assert sorted(map(sorted, pairs)) == [
+        [one, other] for one, other in combinations(heads, 2) if versions.key[one] == versions.key[other]
+    ]
+    pruned = pruning.prune(graph, choices, LIMITS.deadline())
+    ways = reachable(zip(pruned.edges.source, pruned.edges.target, strict=True), graph.nodes)
+
+    def edges_of(one, other):
+        edges, which = graph.following(versions.tail[[one]], np.array([other]))
+        assert not which.any()
+        return list(zip(edges.source.tolist(), edges.target.tolist(), strict=True))
+
+    def is_impossible(one, other):
+        return any(ways[target, source] or source == target for source, target in edges_of(one, other))
+
+    decided = list(zip(pruned.decided.one.tolist(), pruned.decided.other.tolist(), strict=True))
+    left = list(zip(pruned.open.one.tolist(), pruned.open.other.tolist(), strict=True))
+    for one, other in decided:
+        assert all(ways[edge] for edge in edges_of(one, other))
+    assert sorted(map(sorted, decided + left)) == sorted(map(sorted, pairs))
+    if pruned.refuted:
+        one, other = pruned.refuted
+        assert is_impossible(one, other)
+        assert is_impossible(other, one)
+    elif pruned.reach is None:
+        assert ways.diagonal().any()
+    else:
+        for one, other in left:
+            assert not is_impossible(one, other)
+            assert not is_impossible(other, one)
+        source, target = (one.ravel().astype(np.int32) for one in np.indices((graph.nodes, graph.helpers)))
+        assert (pruned.reach.reaches(source, target) == (ways[source, target] | (source == target))).all()
+    monkeypatch.setattr(pruning, "CHUNK", 3)
+    again = pruning.prune(graph, choices, LIMITS.deadline())
+    assert again.refuted == pruned.refuted
+    for one, other in ((again.decided, pruned.decided), (again.open, pruned.open)):
+        assert (one.one.tolist(), one.other.tolist()) == (other.one.tolist(), other.other.tolist())
 
 
 def test_an_update_that_was_lost_is_told_with_both_that_made_it():

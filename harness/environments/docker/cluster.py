@@ -23,7 +23,7 @@ from typing import Any
 
 from harness.environments.clocks import Clocks
 from harness.environments.disks.disks import Disks, DiskVerbs, ThisHost
-from harness.environments.docker.engine import Engine, EngineRefused, EngineSilent
+from harness.environments.docker.engine import Engine, EngineMiscounts, EngineRefused, EngineSilent
 from harness.environments.docker.freezer import is_frozen
 from harness.environments.docker.network import Addressed
 from harness.environments.docker.node import CLOCK_FILE, DATA, GATE, LOG, Node
@@ -94,8 +94,11 @@ class DockerCluster(LinkVerbs, NameVerbs, DiskVerbs, RealTimeCluster, LacksSimul
         clock_files: bool,
         seeds: Seeds,
         has_names: bool = False,
+        progress: Progress | None = None,
     ) -> None:
-        """`clock_files`: the nodes read theirs; else their processes are told the time."""
+        """`clock_files`: the nodes read theirs; else their processes are told the time. `progress` is told what stays
+        of a cluster that is destroyed."""
+        self._progress = progress
         self._engine = engine
         self._system = system
         self._run_key = run_key
@@ -685,7 +688,8 @@ class DockerCluster(LinkVerbs, NameVerbs, DiskVerbs, RealTimeCluster, LacksSimul
         )
 
     async def destroy(self) -> None:
-        """Remove containers and networks. Raises EnvironmentFailed if something is left, or the engine is gone."""
+        """Remove containers and networks. Raises EnvironmentFailed if something is left but networks that nobody is in,
+        or the engine is gone."""
         if self._destroyed:
             return
         self._destroyed = True
@@ -694,14 +698,19 @@ class DockerCluster(LinkVerbs, NameVerbs, DiskVerbs, RealTimeCluster, LacksSimul
             if self._packets is not None:
                 await self._packets.end()
             await self.disks.before_end()
+            stays = False
             try:
                 await self._engine.remove_run(self._run_key)
+            except EngineMiscounts as error:
+                stays = True
+                if self._progress is not None:
+                    self._progress(f"{error}; then harness heal {self._folder} removes it")
             except EngineSilent as error:
                 raise EnvironmentFailed(
                     f"{error}; then harness heal {self._folder} removes the rest"
                 ) from error
             await self.disks.end()
-            for entry in self.ledger.open_entries:
+            for entry in () if stays else self.ledger.open_entries:
                 self.ledger.done(entry)
         finally:
             self.ledger.close()

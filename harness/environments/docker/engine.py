@@ -51,6 +51,10 @@ class EngineSilent(EnvironmentFailed):
     """The engine no longer answers."""
 
 
+class EngineMiscounts(EnvironmentFailed):
+    """The engine keeps a network that is empty, as it believes that somebody is in it."""
+
+
 class Engine:
     """A connection to a Docker engine. `api` is the SDK's low-level client; call its methods through `call`."""
 
@@ -191,7 +195,8 @@ def remove_run(api: Any, run_key: str) -> list[str]:
 
     The engine lets go of a removed container's place in its network after it has said that the container is gone, and
     refuses to remove the network until then ("has active endpoints"). So what is still there is asked for again, for at
-    most `LONGEST_REMOVAL_S` seconds.
+    most `LONGEST_REMOVAL_S` seconds. Rarely it refuses for ever (seen with 20.10.24 on a busy machine); then
+    `EngineMiscounts` is raised.
     """
     gone: list[str] = []
     deadline = time.monotonic() + LONGEST_REMOVAL_S
@@ -199,11 +204,21 @@ def remove_run(api: Any, run_key: str) -> list[str]:
     while True:
         found = _remove_once(api, run_key)
         gone += [thing for thing, refusal in found if refusal is None]
-        left = [_name(container) for container in api.containers(all=True, filters=run_filter(run_key))]
-        left += [network["Name"] for network in api.networks(filters=run_filter(run_key))]
+        containers = api.containers(all=True, filters=run_filter(run_key))
+        networks = api.networks(filters=run_filter(run_key))
+        left = [*map(_name, containers), *(network["Name"] for network in networks)]
         if not left:
             return gone
         if time.monotonic() > deadline:
+            if (
+                networks
+                and not containers
+                and not any(map(functools.partial(_holds_somebody, api), networks))
+            ):
+                raise EngineMiscounts(
+                    f"the Docker engine keeps {', '.join(left)}, in which there is nobody any more: it has miscounted "
+                    "the endpoints, which only its restart mends. The network does no harm"
+                )
             refusals = "; ".join(f"{thing}: {refusal}" for thing, refusal in found if refusal is not None)
             raise EnvironmentFailed(
                 f"could not remove {', '.join(left)} of run {run_key} within {LONGEST_REMOVAL_S} s: {refusals}"
@@ -239,6 +254,10 @@ def _remove_once(api: Any, run_key: str) -> list[tuple[str, str | None]]:
             removed("network", network["Name"], functools.partial(api.remove_network, network["Id"]))
         )
     return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _holds_somebody(api: Any, network: Mapping[str, Any]) -> bool:
+    return bool(api.inspect_network(network["Id"])["Containers"])
 
 
 def _name(container: Mapping[str, Any]) -> str:

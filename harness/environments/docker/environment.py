@@ -183,6 +183,7 @@ class DockerEnvironment(RealTime):
             system.clock_port,
             self.seeds,
             has_names=options[names.OPTION],
+            progress=say,
         )
 
 

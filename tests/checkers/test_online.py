@@ -108,6 +108,9 @@ def test_a_read_has_what_was_acknowledged_before_it_began() -> None:
     assert alarm(OnlineSet(), events(*added, *whole(1, "read", None, [7]))) is None
     concurrent = [(1, INVOKE, "read", None), *added, (1, OK, "read", [])]
     assert alarm(OnlineSet(), events(*concurrent)) is None
+    more = [*added, (1, INVOKE, "read", None), *whole(0, "add", 8, 8)]
+    for shown, kind in (([7], None), ([7, 8], None), ([8], "stale read")):
+        assert alarm(OnlineSet(), events(*more, (1, OK, "read", shown))) == kind
     unknown = whole(0, "add", 7, 7, INFO)
     for shown in ([], [7]):
         assert alarm(OnlineSet(), events(*unknown, *whole(1, "read", None, shown))) is None

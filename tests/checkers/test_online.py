@@ -209,6 +209,11 @@ def test_reads_of_a_list_continue_each_other() -> None:
         == "incompatible-order"
     )
     assert alarm(OnlineListAppend("serializable"), events(*both, *read(1, [1, 2]), *read(1, [1]))) is None
+    forked = events(*both, *read(1, [1]), *read(1, [2]))
+    for isolation, kind in (("read-uncommitted", None), ("read-committed", "incompatible-order")):
+        assert alarm(OnlineListAppend(isolation), forked) == kind
+        full = ListAppendChecker(isolation).check(History(forked), Limits())
+        assert (full.outcome == INVALID) == (kind is not None)
 
 
 def test_what_failed_is_not_read_where_that_is_demanded() -> None:

@@ -54,6 +54,11 @@ def three(**changes: Any) -> list[dict[str, Any]]:
     return [replica("n1"), replica("n2"), replica("n3", **changes), *others]
 
 
+@pytest.mark.parametrize("digest", ["", None])
+def test_a_replica_that_does_not_say_what_it_holds_differs_from_none(digest: str | None) -> None:
+    assert judged(*three(digest=digest)).outcome == VALID
+
+
 def test_replicas_that_agree_are_fine() -> None:
     verdict = judged(*three())
     assert verdict.outcome == VALID

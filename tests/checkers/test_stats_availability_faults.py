@@ -49,6 +49,15 @@ class TestStats:
         assert verdict.outcome == UNKNOWN
         assert "read never succeeded in the main phase (read: 1 tried, mostly refused)" in verdict.sentence
 
+    def test_an_error_is_known_by_its_kind_however_it_is_told(self) -> None:
+        builder = HistoryBuilder()
+        for error in ("refused", [], None, ["refused", 3]):
+            builder.invoke(0, "read")
+            builder.fail(0, error)
+        builder.invoke(0, "read")
+        verdict = StatsChecker().check(builder.done(), LIMITS)
+        assert verdict.details["errors"] == {"read": {"refused": 2, "no reason given": 2, "[]": 1}}
+
     def test_a_function_that_was_never_tried_proves_nothing_either(self) -> None:
         verdict = StatsChecker(["cas"]).check(some_operations().done(), LIMITS)
         assert verdict.outcome == UNKNOWN
@@ -112,6 +121,19 @@ class TestAvailability:
         verdict = AvailabilityChecker().check(builder.done(), LIMITS)
         assert verdict.details["ok_fraction"] == 0
         assert "was 2.000 s" in verdict.sentence
+
+    def test_the_longest_outage_is_between_the_times_of_answers(self) -> None:
+        builder = HistoryBuilder()
+        builder.invoke(9, "read", time=0)
+        for process, time in enumerate((0, 1, 1.5, 3.5, 6)):
+            builder.invoke(process, "read", time=int(time * SECOND))
+            builder.ok(process, 1, time=int(time * SECOND))
+        builder.invoke(0, "read", time=7 * SECOND)
+        builder.ok(9, 1, time=8 * SECOND)
+        verdict = AvailabilityChecker(longest_outage_s=2.4).check(builder.done(), LIMITS)
+        assert "for 2.500 s from 3.500 s" in verdict.sentence
+        assert verdict.anomalies[0].operations == [8, 10]
+        assert AvailabilityChecker(longest_outage_s=2.6).check(builder.done(), LIMITS).outcome == VALID
 
     def test_an_empty_history_is_no_error(self) -> None:
         assert AvailabilityChecker().check(History([]), LIMITS).outcome == VALID

@@ -105,7 +105,7 @@ class StalenessChecker:
         stale = self._stale(writes, reads, by, nil, timestamp)
         details["stale_reads"] = len(stale)
         if stale:
-            anomalies.insert(0, self._told(stale, writes, reads, keys))
+            anomalies.insert(0, self._told(stale, writes, reads, versions))
         if not len(writes.operations) and not anomalies:
             doubts.append("nothing was written, so nothing could be missed")
         doubts += _clock_that_went_back(history)
@@ -170,7 +170,7 @@ class StalenessChecker:
         return [found[place] for place in sorted(found)]
 
     def _told(
-        self, stale: Sequence[tuple[int, int, bool]], writes: _Table, reads: _Table, keys: Numbering
+        self, stale: Sequence[tuple[int, int, bool]], writes: _Table, reads: _Table, versions: Numbering
     ) -> Anomaly:
         began, ended = reads.operations.start_ns(), writes.operations.end_ns()
 
@@ -182,16 +182,18 @@ class StalenessChecker:
         told = []
         for one in [worst, *(one for one in stale[:20] if one is not worst)]:
             read, write = reads.operations.pair(one[0]), writes.operations.pair(one[1])
+            key, value = versions.values[int(reads.version[one[0]])]
+            _, newer = versions.values[int(writes.version[one[1]])]
             how = "committed" if one[2] else "acknowledged"
             told.append(
                 (
-                    f"process {read.process} read {_value(read)} from key {shown(keys.values[int(reads.key[one[0]])])} "
-                    f"({interval(read)}), but a newer value, {_value(write)}, written by process {write.process} "
+                    f"process {read.process} read {shown(value, 40)} from key {shown(key)} ({interval(read)}), but a "
+                    f"newer value, {shown(newer, 40)}, written by process {write.process} "
                     f"({interval(write)}), had been {how} {lag(one) / 1e9:.3f} s before the read began",
                     [write, read],
                 )
             )
-        key = keys.values[int(reads.key[worst[0]])]
+        key, _ = versions.values[int(reads.version[worst[0]])]
         return anomaly(
             TOO_STALE, told, len(stale), plural="reads too stale", key=key, longest_lag_ns=lag(worst)
         )
@@ -208,10 +210,6 @@ def _clock_that_went_back(history: History) -> list[str]:
         f"the clock of the history went back by {back[worst] / 1e9:g} s (event {worst}), so a read may have missed "
         "more than it shows; times of one clock that never goes back would tell"
     ]
-
-
-def _value(pair: Pair) -> str:
-    return shown((_written(pair.value) if pair.f == "cas" else pair.value)[1], 40)
 
 
 def _table(operations: Operations, keys: Numbering, versions: Numbering, misshapen: Misshapen) -> _Table:

@@ -142,6 +142,29 @@ def test_a_value_may_be_a_list_of_two() -> None:
     assert "but a newer value, [3, 2]," in story.read(9, 1, "x", [1, 2]).judged(checker(1)).sentence
 
 
+@pytest.mark.parametrize(
+    ("f", "asked", "answer", "may_have_written"),
+    [
+        ("write", 5, 5, True),
+        ("write", ["x"], ["x"], True),
+        ("write", ["x", 3], 5, False),
+        ("write", ["x", 3], "none", False),
+        ("read", ["x", None], 5, False),
+        ("read", ["x", None], ["x"], False),
+    ],
+)
+def test_what_has_another_shape_hides_nothing_but_what_it_may_have_written(
+    f: str, asked: object, answer: object, may_have_written: bool
+) -> None:
+    """A write that was answered with something else has written what was asked for."""
+    story = Timed().write(0, 0, "x", 1).write(1, 0, "x", 2).at(2, 1, f, asked, answer)
+    story.read(2.5, 2, "x", 2)
+    assert story.judged(checker(1)).outcome == UNKNOWN
+    assert (story.read(3, 3, "x", 9).judged(checker(1)).outcome == INVALID) is not may_have_written
+    if f == "write" and not may_have_written:
+        assert "a newer value, 3," in story.read(9, 2, "x", 2).judged(checker(1)).sentence
+
+
 def test_a_write_of_unknown_outcome_is_never_missed_but_may_be_seen() -> None:
     story = Timed().write(0, 0, "x", 1)
     story.invoke(5, "write", ["x", 2], time=SECOND)

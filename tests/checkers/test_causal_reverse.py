@@ -66,6 +66,12 @@ def test_what_cannot_be_judged() -> None:
     assert Story().judged(CHECKER).outcome == UNKNOWN
     assert Story().did(0, "write", 1).did(1, "read", None, []).judged(CHECKER).outcome == UNKNOWN
     assert Story().did(0, "write", 1).did(1, "read", None, "1").judged(CHECKER).outcome == UNKNOWN
+    assert (
+        Story().did(0, "write", 1).did(1, "read", None, "1").did(1, "read", None, [1]).judged(CHECKER).outcome
+        == UNKNOWN
+    )
+    story = Story().did(1, "read").did(0, "write", 1).did(1, "read", None, [1])
+    assert story.judged(CHECKER).outcome == VALID, "nil shows nothing"
     twice = Story().did(0, "write", 1).did(0, "write", 1).did(0, "write", 2).did(1, "read", None, [1])
     assert twice.judged(CHECKER).outcome == UNKNOWN
     twice.did(0, "write", 3)

@@ -67,6 +67,10 @@ def test_values_from_nowhere() -> None:
     story = written("x").failed(3, "write", [["w", "y", 1]])
     verdict = read(story, 1, x=1, y=1).judged(CHECKER)
     assert kinds(verdict) == ["value of a failed write"]
+    later = Story().failed(3, "write", [["w", "y", 1]]).did(0, "write", [["w", "x", 1]])
+    assert read(later, 1, x=1, y=None).judged(CHECKER).outcome == VALID
+    strange = Story().did(0, "write", [["w", "x", 1], ["w", "y", 1]])
+    assert read(strange, 1, x=1, y=1).judged(CHECKER).outcome == UNKNOWN, "it may have written them"
     assert "whose write had failed" in verdict.sentence
 
 

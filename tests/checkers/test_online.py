@@ -209,6 +209,8 @@ def test_reads_of_a_list_continue_each_other() -> None:
         == "incompatible-order"
     )
     assert alarm(OnlineListAppend("serializable"), events(*both, *read(1, [1, 2]), *read(1, [1]))) is None
+    shorter = [*both, *append(0, 3), *read(1, [1, 2]), *read(1, [1]), *read(1, [1, 3])]
+    assert alarm(OnlineListAppend("serializable"), events(*shorter)) == "incompatible-order"
     forked = events(*both, *read(1, [1]), *read(1, [2]))
     for isolation, kind in (("read-uncommitted", None), ("read-committed", "incompatible-order")):
         assert alarm(OnlineListAppend(isolation), forked) == kind

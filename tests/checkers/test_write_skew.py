@@ -64,6 +64,8 @@ def test_ids_from_nowhere() -> None:
     verdict = story.did(2, "read", 7, [None, 2]).judged(CHECKER)
     assert kinds(verdict) == ["id of a failed insert"]
     assert "read 2 on side 1 of pair 7 (0.004–0.005 s), whose insert had failed" in verdict.sentence
+    strange = Story().did(0, "insert", [7, 1]).did(2, "read", 7, [None, 9])
+    assert strange.judged(CHECKER).outcome == UNKNOWN, "it may have inserted the 9"
     verdict = Story().did(2, "read", 7, [None, 9]).judged(CHECKER)
     assert kinds(verdict) == ["id never inserted"]
     assert "which nobody inserted" in verdict.sentence

@@ -106,6 +106,8 @@ class CounterChecker:
         adds = _adds(history, misshapen)
         tried = Operations.of(history, "read")
         reads = _reads(tried, self.initial, misshapen)
+        if adds.amounts.dtype == object:  # Small values cannot be divided by what is beyond 64 bits.
+            reads = replace(reads, values=reads.values.astype(object))
         unclear = _first_unclear(history)
         if unclear < FOREVER:
             reads = reads.where(reads.operations.end < unclear)

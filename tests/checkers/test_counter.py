@@ -358,6 +358,14 @@ def test_numbers_beyond_64_bits() -> None:
     assert story().did(0, "add", huge).did(1, "read", None, huge).judged(CounterChecker()).outcome == VALID
     verdict = story().did(0, "add", huge).did(1, "read", None, huge + 1).judged(CounterChecker())
     assert kinds(verdict) == ["counter too high"]
+    for amounts in ((huge,), (huge, huge), (huge, 2 * huge), (huge, -2 * huge)):
+        for values, outcome in (((0,), VALID), ((0, 0), VALID), ((1,), INVALID), ((0, 1), INVALID)):
+            told = story()
+            for process, amount in enumerate(amounts):
+                told.crashed(process, "add", amount)
+            for value in values:
+                told.did(9, "read", None, value)
+            assert told.judged(CounterChecker()).outcome == outcome, (amounts, values)
     mixed = story().did(0, "add", huge).did(0, "add", -1).did(1, "read", None, huge - 1)
     assert mixed.judged(CounterChecker()).outcome == VALID
 

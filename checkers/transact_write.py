@@ -2,9 +2,9 @@
 
 Operations: `write` with `{"token": t, "keys": [...]}`, which appends its token to the list of each key, and may be
 tried several times with the same token, by anybody. With `"must_exist": key` it has an effect only where that list,
-which it writes, has something before, with `"must_be_empty": key` only where that list, which it does not write, has
-nothing. `read` with a list of keys, answered `{key: list or null}`, all as of one moment. So every read tells which
-writes had taken effect, how often, and in which order. Judged in each:
+which it writes, has something before, with `"must_be_empty": key` only where that list has nothing before. `read` with
+a list of keys, answered `{key: list or null}`, all as of one moment. So every read tells which writes had taken effect,
+how often, and in which order. Judged in each:
 
 - no token occurs twice in a list;
 - a token that is in the list of one of its keys is in those of all of its keys that were read;
@@ -250,14 +250,15 @@ class TransactWriteChecker:
         """By list that must be empty: who took effect, and is only to where it is."""
         for token in dict.fromkeys(token for tokens in lists.values() for token in tokens):
             write = writes[token]
-            if write.must_exist is not None and lists.get(write.must_exist, [])[:1] == [token]:
+            if write.must_exist in longest and longest[write.must_exist][0][:1] == [token]:
                 text = f"{shown(token)} is the first in {write.must_exist}, and needs others there before it"
                 findings.note(CONDITION, text, [*write.pairs, longest[write.must_exist][1]])
             if write.must_be_empty is not None:
                 conditional.setdefault(write.must_be_empty, []).append(token)
         for key, tokens in conditional.items():
             for token in tokens:
-                reasons = (_why_before(other, token, writes, lists) for other in lists.get(key, ()))
+                others = (other for other in lists.get(key, ()) if other != token)
+                reasons = (_why_before(other, token, writes, lists) for other in others)
                 why = next(filter(None, reasons), None)
                 if why is not None:
                     text = f"{shown(token)} needs {key} to be empty, and {why}"

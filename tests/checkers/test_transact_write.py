@@ -180,6 +180,25 @@ def test_two_writes_that_each_need_the_others_list_to_be_empty_do_not_both_take_
     assert judge(one, plain, read(2, {"a": [1], "b": [2]}))[0] == VALID, "1 may have come first"
 
 
+def test_who_needs_the_list_to_be_empty_that_it_writes_is_the_first_in_it() -> None:
+    """It does not stand in its own way."""
+    first = write(0, 1, *AB, must_be_empty="a")
+    assert judge(first, read(1, {"a": [1], "b": [1]})) == (VALID, set())
+    assert judge(first, write(0, 2, *AB), read(1, {"a": [1, 2], "b": [1, 2]})) == (VALID, set())
+    assert judge(write(0, 2, *AB), first, read(1, {"a": [2, 1], "b": [2, 1]})) == (
+        INVALID,
+        {"condition ignored"},
+    )
+
+
+def test_what_cannot_be_read_may_have_been_there_first() -> None:
+    """A write that has no keys, as far as one can see, may have written the list that another one needs."""
+    needing = write(0, 1, "a", must_exist="a")
+    unreadable: list[Event] = [(1, INVOKE, "write", 5), (1, OK, "write", 5)]
+    assert judge(unreadable, needing, read(2, {"a": [7, 1]})) == (UNKNOWN, set())
+    assert judge(unreadable, needing, read(2, {"a": [1]})) == (INVALID, {"condition ignored"})
+
+
 def test_what_needs_a_list_to_be_empty_comes_before_all_that_is_in_it() -> None:
     needy, other = write(0, 1, "a", must_be_empty="b", ends=INFO), write(1, 2, "a", "b", ends=INFO)
     assert judge(needy, other, read(2, {"a": [1, 2], "b": [2]}))[0] == VALID

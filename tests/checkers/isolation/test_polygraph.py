@@ -157,7 +157,7 @@ def test_the_end_of_a_chain_of_versions_is_found_however_long_it_is(length):
     """0 comes before the chain, as its writer was seen by who read its end, and after its first, whose w it read."""
     chain = [f"x?{number} x={number + 1}" for number in range(1, length)]
     for end, outcome in ((f"x?{length} z?1", INVALID), (f"x?{length} z?", VALID), ("x?0 z?1", VALID)):
-        sessions = ("x=1 w=7", *chain, "x=0 z=1 w?7", end)
+        sessions = ("x=1 w=7", *chain, "x=0 z=1 w?7", f"x?{length}", end)
         for level in UNTIMED:
             assert verdict_on(level, *sessions).outcome == outcome, (level, end)
 
@@ -172,7 +172,7 @@ def test_many_readers_of_the_oldest_versions_come_before_many_writers_of_others(
 
     def outcomes(*sessions, chain=chain):
         readers = [f"x?{seen}"] * 12 + ["y?"] * 12
-        whole = (*others[:14], *chain, *readers, *others[14:], *sessions)
+        whole = ("x? y?", *others[:14], *chain, *readers, *others[14:], *sessions)
         turned = [one.translate(str.maketrans("xy", "yx")) if key == "y" else one for one in whole]
         return {verdict_on(level, *turned).outcome for level in UNTIMED}
 
@@ -209,6 +209,13 @@ def test_what_was_over_comes_before_what_begins_later(sessions, intervals, outco
         assert check_polygraph(transactions, level, LIMITS).outcome == outcome, level
     for level in UNTIMED:
         assert check_polygraph(transactions, level, LIMITS).outcome == VALID
+
+
+def test_skew_at_one_time_is_allowed_by_snapshots_alone():
+    transactions = columns(parsed("x? y=1", "y? x=1"), intervals=[(0, 2), (1, 3)])
+    for level in LEVELS:
+        outcome = VALID if "snapshot" in level else INVALID
+        assert check_polygraph(transactions, level, LIMITS).outcome == outcome, level
 
 
 def test_a_value_written_twice_is_not_guessed():

@@ -190,6 +190,8 @@ def test_a_known_initial_value_is_older_than_every_write(isolation):
     assert {anomaly.type for anomaly in verdict.anomalies}.isdisjoint({"garbage-read", "unwritten-value"})
     twin = judged(innocent, isolation, initial=9)
     assert twin.outcome == "valid", twin.sentence
+    unsaid = judged(guilty, isolation)
+    assert unsaid.outcome != "invalid", f"nobody said that 9 was the initial value: {unsaid.sentence}"
 
 
 @pytest.mark.parametrize("isolation", ["read-committed", "causal", "serializable", "strict-serializable"])
@@ -231,6 +233,15 @@ def test_a_register_that_is_written_its_initial_value_again_may_have_been_read_b
             builder.invoke(process, "txn", plan)
             builder.ok(process, answer)
         assert judged(builder.done(), "serializable", initial=initial).outcome in ("valid", "unknown")
+        builder = HistoryBuilder()
+        for plan, answer in (
+            ([["w", "x", 1]], [["w", "x", 1]]),
+            ([["w", "x", written]], [["w", "x", written]]),
+            ([["r", "x", None]], [["r", "x", seen]]),
+        ):
+            builder.invoke(0, "txn", plan)
+            builder.ok(0, answer)
+        assert judged(builder.done(), initial=initial).outcome in ("valid", "unknown")
 
 
 def test_without_times_nothing_was_there_before():
@@ -338,6 +349,8 @@ def depending(transactions, by_session, by_real_time):
         # Neither failed, so nobody knows which was read; another key is judged.
         ("wx1 | wx1 wx2 | rx1", "unknown"),
         ("wx1 | wx1 | rx1 | ! wy1 | ry1", "invalid"),
+        # Of two keys, one was read as absent, and the other written blindly.
+        ("ry | wx1 | wx2 | ry", "valid"),
         # What a crashed transaction would have read, nobody knows; but what others did.
         ("rx3 | ? rx | wx1", "valid"),
         ("rx3 | rx | wx1", "invalid"),
@@ -358,6 +371,29 @@ def test_who_deletes_a_register_makes_it_absent_again(sessions):
         assert verdict.outcome in ("valid", "unknown"), verdict.sentence
         wrong = RwRegisterChecker(level).check_transactions(columns(*sessions, "!x=5", "x?5"), Limits())
         assert wrong.outcome == "invalid"
+
+
+@pytest.mark.parametrize("text", ["wx1 | wx2 rx1", "wy1 | wx2 wx3 rx2", "wx1 | wx2 | rx1 rx2"])
+def test_a_read_that_contradicts_its_own_transaction_is_told_as_that(text):
+    assert "internal" in judged(text, "serializable").details["anomaly_types"]
+
+
+def test_an_update_of_what_was_absent_is_lost_too():
+    for isolation in ("snapshot-isolation", "serializable"):
+        lost = judged("rx wx1 | rx wx2", isolation)
+        assert lost.outcome == "invalid"
+        assert lost.details["anomaly_types"]["lost-update"] == 1
+        assert judged("rx wx1 | rx1 wx2", isolation).outcome == "valid"
+
+
+def test_a_history_with_an_append_among_its_writes_is_refused():
+    builder = HistoryBuilder()
+    plan = [["w", "x", 1], ["append", "y", 1], ["r", "x", None]]
+    builder.invoke(0, "txn", plan)
+    builder.ok(0, [*plan[:2], ["r", "x", 1]])
+    verdict = judged(builder.done())
+    assert verdict.outcome == "unknown"
+    assert "histories with appends cannot be judged here" in verdict.sentence
 
 
 @pytest.mark.parametrize(

@@ -549,6 +549,30 @@ def test_cycles_of_every_kind_are_found_where_they_are():
                 assert kinds == wanted, seed
 
 
+@pytest.mark.parametrize("shift", range(9))
+def test_a_long_cycle_with_one_rw_is_not_hidden_by_a_short_one_with_two(shift):
+    """Also where it is one of many rw that it needs, and nobody has the patience to try them all."""
+    short = [(0, 6, 2)] * 70 + [(6, 7, 0), (7, 8, 2), (8, 0, 0)]
+    long = [(0, 1, 2), (1, 2, 0), (2, 3, 1), (3, 4, 0), (4, 5, 1), (5, 0, 0)]
+    none = np.full(9, -1, np.int32)
+    order = dependencies.Orders(
+        none, none, np.empty(0, np.int32), np.array([9], np.int32), np.arange(9, dtype=np.int32), 9
+    )
+    for edges, kind in ((short + long, 2), (short, 3), (short + long[1:], 3)):
+        turned = sorted(((a + shift) % 9, (b + shift) % 9, how) for a, b, how in edges)
+        source, target, how = (np.array([one[place] for one in turned], np.int32) for place in range(3))
+        graph = dependencies.sorted_dependencies(9, source, target, how.astype(np.int8), source)
+        number, component = dependencies.components(range(9), graph, order)
+        for kernel in (cycles_kernel, kernels.load_interpreted(cycles_kernel)):
+            for patience in (cycles.PATIENCE, -1_000_000):
+                found = cycles.find_cycles(
+                    9, graph, order, number, component, kernel=kernel, patience=patience
+                )
+                assert {
+                    kind_of_cycle(cycle.kinds) for cycle in found.cycles if kind_of_cycle(cycle.kinds)[0] > 1
+                } == {(kind, 0)}
+
+
 @st.composite
 def small_histories(draw, most=4):
     """Transactions on two keys whose reads see what some order of the appends, cut anywhere, would show."""

@@ -66,7 +66,7 @@ def test_each_mark_says_why_it_is_worth_counting() -> None:
 def test_a_few_stormy_runs_reach_most_of_them() -> None:
     """What is never reached is tested by nothing here: this list may only become shorter."""
     reached: set[str] = set()
-    for seed in range(12):
+    for seed in (3, 8, 9, 2, 0, 1, 4, 5, 6, 7, 10, 11):  # Those first that reached most together.
         trace = RecordingTrace()
         options = NodeOptions(placement=seed % 3 == 2, gc_ttl_ms=300 if seed % 2 else 14_400_000)
         run_virtually(run_stress(seed, seconds=20.0, clients=9, trace=trace, reshapes=True, options=options))

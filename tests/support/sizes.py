@@ -1,4 +1,4 @@
-"""How large slow tests are, mostly of the checkers: small enough for every run, or whole when HARNESS_FULL_SIZES is set.
+"""How large slow tests are, mostly of the checkers: fit for every run, or whole when HARNESS_FULL_SIZES is set.
 
 The shapes are the same; only sizes, seeds, and how many of all small histories are looked at differ.
 """

@@ -86,13 +86,12 @@ _FOLDERS: Final[dict[str, dict[str, Stages]]] = {
                 "register_kernel",
                 "register_reasons",
                 "register_versions",
-                "initial_values",
                 "serial_kernel",
                 "serial_order",
-                "open_orders",
             ),
             (*_OF_REGISTERS, (*_AGREEMENT, "-k", "rw-register and not levels")),
         ),
+        **dict.fromkeys(("initial_values", "open_orders"), (*_of(_ISOLATION, "predicates"), *_OF_REGISTERS)),
         **dict.fromkeys(
             (
                 "polygraph",

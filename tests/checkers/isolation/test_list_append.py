@@ -683,6 +683,14 @@ PREFIXES = {
     # Who reads z saw the append to y that came after that to x, by the order of the versions of y.
     "ax1 ay1 | ay2 az1 | rz1 rx \n ry12": "invalid",
     "ax1 ay1 | ay2 az1 | rz1 rx1 \n ry12": "valid",
+    # And so who reads z saw, by the one who appended to y first, what that had read.
+    "rx1 ay1 | ax1 aw1 | ay2 az1 | rz1 rw \n ry12": "invalid",
+    "rx1 ay1 | ax1 aw1 | ay2 az1 | rz1 rw1 \n ry12": "valid",
+    # One of many who read x before many appends that nobody observed, and saw what had seen one of these.
+    "ax1 az1 | rz1 ay1"
+    + " | ".join(["", *(f"ax{one}" for one in range(2, 10))])
+    + " | ry1 rx" * 9: "invalid",
+    "ax1 az1 | rz ay1" + " | ".join(["", *(f"ax{one}" for one in range(2, 10))]) + " | ry1 rx" * 9: "valid",
 }
 
 
@@ -692,6 +700,9 @@ def test_prefix_consistency(text):
     assert verdict.outcome == PREFIXES[text], verdict.sentence
     if verdict.outcome == "invalid":
         assert "not prefix" in verdict.sentence
+        for edge in verdict.anomalies[0].evidence["cycle"]:
+            assert edge["kind"] in ("ww", "wr", "rw")
+            assert edge["key"] is not None
         assert "prefix" in verdict.details["not"]
 
 

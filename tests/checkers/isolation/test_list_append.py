@@ -783,6 +783,15 @@ def test_every_component_has_the_real_time_of_its_own_transactions():
     assert verdict.details["anomaly_types"] == {"G-single-item-realtime": 3}
 
 
+@pytest.mark.parametrize("between", ["", "1: ay1 \n", "1: ay1 \n 2: ay2 \n"])
+def test_who_was_over_comes_before_who_began_after_all_that_are_known_to_be(between):
+    """T1 saw what was begun after it, and crashed."""
+    verdict = judged(f"0: rx1 \n {between} ? ax1")
+    assert verdict.outcome == "invalid"
+    assert "G1c-realtime" in verdict.details["anomaly_types"]
+    assert judged(f"0: rx1 | ? ax1 \n {between} rx1").outcome == "valid"
+
+
 @settings(max_examples=120)
 @given(small_histories())
 def test_cycles_are_what_they_are_called(history):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -287,6 +287,17 @@ def test_what_is_pruned_is_what_follows_and_nothing_else_does(store, keys, seed,
     assert again.refuted == pruned.refuted
     for one, other in ((again.decided, pruned.decided), (again.open, pruned.open)):
         assert (one.one.tolist(), one.other.tolist()) == (other.one.tolist(), other.other.tolist())
+
+
+def test_orders_of_two_keys_that_follow_from_others_are_made_no_edges():
+    found = find_reads_from(history(*(f"{key}={number}" for number in range(5) for key in "xyz")))
+    versions = find_versions(found)
+    heads = [np.flatnonzero(versions.key[: versions.written] == key).tolist() for key in range(3)]
+    orders = pruning._Orders(make_polygraph(found, versions, LEVELS[SER]))
+    for chains in (heads[0][:3], heads[2][::-1], heads[0]):
+        pairs = np.array(list(combinations(chains, 2)), dtype=np.int32)
+        covers = orders.add(pruning.Choices(pairs[:, 0], pairs[:, 1]))
+        assert list(map(tuple, pairs[covers].tolist())) == list(pairwise(chains))
 
 
 def test_an_update_that_was_lost_is_told_with_both_that_made_it():

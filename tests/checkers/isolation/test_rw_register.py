@@ -373,6 +373,31 @@ def test_who_deletes_a_register_makes_it_absent_again(sessions):
         assert wrong.outcome == "invalid"
 
 
+FORKED = "wx1 | wx2 | wy1 | wy2 | rx1 ry2 | rx2 ry1 | rx1 ry1 | rx2 ry2"
+"""Blind writes, and readers that saw every combination: no cycle shows it, but no order fits."""
+
+
+@pytest.mark.parametrize("others", ["", " | rx" * 12 + " | ry1" * 12])
+@pytest.mark.parametrize(
+    "isolation",
+    [
+        "strict-serializable",
+        "strong-session-serializable",
+        "serializable",
+        "strong-snapshot-isolation",
+        "strong-session-snapshot-isolation",
+        "snapshot-isolation",
+    ],
+)
+def test_what_no_cycle_shows_is_wrong_all_the_same(isolation, others):
+    """Of few sessions or many."""
+    verdict = judged(FORKED + others, isolation, initial=None)
+    assert verdict.outcome == "invalid", verdict.sentence
+    for left_out in (" | rx1 ry2", " | rx2 ry2"):
+        twin = judged(FORKED.replace(left_out, "") + others, isolation, initial=None)
+        assert twin.outcome == "valid", twin.sentence
+
+
 @pytest.mark.parametrize("text", ["wx1 | wx2 rx1", "wy1 | wx2 wx3 rx2", "wx1 | wx2 | rx1 rx2"])
 def test_a_read_that_contradicts_its_own_transaction_is_told_as_that(text):
     assert "internal" in judged(text, "serializable").details["anomaly_types"]

@@ -368,7 +368,7 @@ class TransactionColumns:
             return False
         if not self._comma(is_json):
             return False
-        key = self._plain(self.keys)
+        key = self._plain(self.keys, is_json)
         if key < 0 or not self._comma(is_json):
             return False
         c = self._blank(not is_json)
@@ -384,7 +384,7 @@ class TransactionColumns:
             self._micro_operation(kind, key, -1)
             return True
         if kind != _READ:
-            value = self._plain(self.values)
+            value = self._plain(self.values, is_json)
             if value < 0:
                 return False
             self._micro_operation(kind, key, value)
@@ -393,7 +393,7 @@ class TransactionColumns:
         if c != 91:
             if not self.of_registers:
                 return False  # A list was asked for; what this is tells the way through objects.
-            value = self._plain(self.values)
+            value = self._plain(self.values, is_json)
             if value < 0:
                 return False
             self._element(value)
@@ -406,7 +406,7 @@ class TransactionColumns:
             return True
         self._numbers(44 if is_json else 32)
         while True:
-            value = self._plain(self.values)
+            value = self._plain(self.values, is_json)
             if value < 0:
                 return False
             self._element(value)
@@ -477,8 +477,8 @@ class TransactionColumns:
         return True
 
     @cython.cfunc
-    def _plain(self, numbering: Numbering) -> cython.int:
-        """The number of a plain value: a whole number, a keyword, a short text; -1 for anything else."""
+    def _plain(self, numbering: Numbering, is_json: cython.bint) -> cython.int:
+        """The number of a plain value: a whole number, in EDN a keyword, a short text; -1 for anything else."""
         data: bytes = self.data
         end: cython.Py_ssize_t = len(data)
         at: cython.Py_ssize_t
@@ -490,7 +490,7 @@ class TransactionColumns:
             return -1
         at = self.at
         c = data[at]
-        if c == 34 or c == 58:
+        if c == 34 or (c == 58 and not is_json):
             start = at + 1
             at = self._name_end(start, c == 34)
             if at < 0 or (at == start and c == 58):

@@ -160,6 +160,9 @@ def test_damage_in_a_value_is_not_passed_over():
         '["r",1,nil]',
         '["append",1,null]x',
         '["r",1,[1 2]]',
+        '["r",1,[1,:a]]',
+        '["r",:a,null]',
+        '["append",1,:a]',
     ):
         text = (
             '{"process":0,"type":"invoke","value":[["r",1,null]]}\n{"process":0,"type":"ok","value":[%s]}\n'

@@ -2,15 +2,21 @@
 
 import random
 from collections import Counter
+from itertools import product
 
+import numpy as np
 import pytest
 
 from checkers.checker import Limits
+from checkers.isolation.append_orders import Impossible, OpenOrders
+from checkers.isolation.dependencies import RW, WW
 from checkers.isolation.list_append import ListAppendChecker
+from checkers.isolation.list_versions import list_versions
 from checkers.synthetic.plan import Shape
 from checkers.synthetic.stores import run_store
 from results.transaction_columns import TransactionsBuilder
 from results.verdict import INVALID, UNKNOWN, VALID
+from tests.checkers.isolation.play import reachable
 from tests.checkers.synthetic import axioms
 
 LIMITS = Limits(time_s=600)
@@ -73,6 +79,84 @@ def test_trying_every_order_says_the_same():
         assert (verdict.outcome == VALID) == axioms.holds(transactions, LEVEL), (shapes, verdict.sentence)
         said[verdict.outcome] += 1
     assert min(said[VALID], said[INVALID]) > 50, said
+
+
+def allowed_orders(versions, pairs):
+    """How many ways there are to order the appends of all pairs, so that no cycle has one rw or none; and whether what
+    is known without them makes one."""
+    graph, owner = versions.dependencies, versions.owner.tolist()
+    source = np.repeat(np.arange(graph.nodes), np.diff(graph.edge_first)).tolist()
+    edges = list(zip(source, graph.target.tolist(), graph.kind.tolist(), strict=True))
+    anti = [(a, b) for a, b, kind in edges if kind == RW]
+    rest = [(a, b) for a, b, kind in edges if kind != RW]
+
+    def fits(chosen):
+        ways = reachable([*rest, *chosen], graph.nodes)
+        return not ways.diagonal().any() and not any(a == b or ways[b, a] for a, b in anti)
+
+    both = [((owner[one], owner[other]), (owner[other], owner[one])) for one, other in pairs]
+    return sum(map(fits, product(*both))), fits([])
+
+
+def crowded(stream):
+    """Transactions that append to x, which nobody reads, and to y or z, of which others see a part."""
+    count = stream.randint(3, 4)
+    by = {key: stream.sample(range(count), 2) for key in "yz"}
+    shapes = []
+    for number in range(count):
+        steps = [["append", "x", number + 1]] if stream.random() < 0.9 else []
+        for key in "yz":
+            if number in by[key]:
+                steps.append(["append", key, by[key].index(number) + 1])
+            elif stream.random() < 0.7:
+                steps.append(["r", key, [1, 2][: stream.randint(0, 2)]])
+        stream.shuffle(steps)
+        shapes.append(steps)
+    return shapes
+
+
+def test_orders_are_found_exactly_where_there_are_some():
+    stream = random.Random(7)
+    said = Counter()
+    for _ in range(800):
+        transactions = ran(*crowded(stream))
+        versions = list_versions(transactions)
+        orders = OpenOrders(versions)
+        if not 0 < len(orders.pairs) < 7:
+            continue
+        for one, other in orders.pairs:
+            assert transactions.key[one] == transactions.key[other]
+            assert versions.owner[one] != versions.owner[other]
+        ways, fits = allowed_orders(versions, orders.pairs)
+        decided = orders.decide(LIMITS.deadline())
+        said[type(decided)] += 1
+        assert (decided is None) == (not fits)
+        if fits:
+            assert (decided is True) == (ways > 0)
+        if isinstance(decided, Impossible) and decided.cycles is not None:
+            look_at_cycles(versions, decided)
+    assert min(said[bool], said[Impossible]) > 20, said
+
+
+def look_at_cycles(versions, decided):
+    """Each begins with one order of the two, and leads back with one rw at most, by dependencies or other orders."""
+    graph, owner = versions.dependencies, versions.owner
+    known = set(
+        zip(
+            np.repeat(np.arange(graph.nodes), np.diff(graph.edge_first)).tolist(),
+            graph.target.tolist(),
+            graph.kind.tolist(),
+            graph.via.tolist(),
+            strict=True,
+        )
+    )
+    first, second = int(owner[decided.first]), int(owner[decided.second])
+    for cycle, ends in zip(decided.cycles, ((first, second), (second, first)), strict=True):
+        assert cycle[0][:2] == ends
+        assert [edge[1] for edge in cycle] == [edge[0] for edge in [*cycle[1:], cycle[0]]]
+        assert sum(edge[2] == RW for edge in cycle) < 2
+        others = [edge for edge in cycle if edge not in known]
+        assert all(kind == WW and owner[via] == target for _, target, kind, via in others)
 
 
 NEITHER = (

@@ -383,7 +383,7 @@ def graph_of(random):
     count = random.randint(1, 6)
     nodes = count + random.randint(0, 2)
     pairs = list(itertools.permutations(range(nodes), 2))
-    edges = sorted(random.sample(pairs, min(len(pairs), random.randint(0, 6))))
+    edges = sorted(random.sample(pairs, min(len(pairs), random.randint(0, random.choice((6, 12))))))
     places = random.sample([*range(count), *range(count)], 2 * count)
     begun = list(dict.fromkeys(places))
     start = [places.index(one) for one in begun]

@@ -189,6 +189,24 @@ def test_the_innocent_twin_read_one_more_element():
     assert judged(ran(*twin)).outcome == VALID
 
 
+def test_an_order_that_is_neither_that_of_the_ends_nor_of_snapshots_is_found():
+    """Two readers saw a long fork, and who appended to x first was over last: it overlooked what the other did."""
+    fork = (
+        [["append", "p", 1]],
+        [["append", "q", 1]],
+        [["r", "p", [1]], ["r", "q", []]],
+        [["r", "p", []], ["r", "q", [1]]],
+    )
+    last, first, seen = (
+        [["append", "x", 1], ["append", "w", 1]],
+        [["append", "x", 2], ["r", "w", []]],
+        [["r", "w", [1]]],
+    )
+    assert judged(ran(*fork, last, first, seen)).outcome == VALID
+    assert judged(ran(*fork, last, first, seen), "snapshot-isolation").outcome == INVALID
+    assert judged(ran(*fork, *NEITHER)).outcome == INVALID
+
+
 @pytest.mark.parametrize("level", ["consistent-view", LEVEL])
 def test_a_store_that_keeps_the_level_is_decided(level):
     """Few reads, so that hundreds of appends are observed by nobody."""

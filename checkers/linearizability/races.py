@@ -395,6 +395,7 @@ class Race:
             if status == search_kernel.FULL:
                 del self._runners[name]
                 self._bytes[name] = 0
+                self.held_bytes = sum(self._bytes.values())
                 self.is_full = not self._runners
         return None
 

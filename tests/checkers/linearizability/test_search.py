@@ -14,7 +14,7 @@ import pytest
 from drawn import register_history
 
 from checkers.checker import Limits
-from checkers.linearizability import LinearizabilityChecker
+from checkers.linearizability import LinearizabilityChecker, races
 from checkers.linearizability.models import CasRegister, FifoQueue, GrowSet, Model, Mutex
 from results.history import History, HistoryBuilder
 from results.verdict import INVALID, UNKNOWN, VALID, Verdict
@@ -151,6 +151,20 @@ class TestLimits:
         verdict = judge(CasRegister(), hopeless(), memory_mb=1)
         assert verdict.outcome == UNKNOWN
         assert "need more than the 1 MB allowed" in verdict.sentence
+
+    @pytest.mark.skipif(not races.is_compiled(), reason="there is one search only, with more to remember")
+    def test_a_search_that_fills_the_memory_leaves_the_other_one_on(self) -> None:
+        """Depth first has tried much in vain, and remembers all of it; breadth first holds little at a time."""
+        source = random.Random(5)
+        processes, values = source.choice([8, 10, 12]), source.choice([3, 5, 8])
+        history = register_history(
+            source,
+            operations=6_000,
+            processes=processes,
+            values=values,
+            functions=("write", "write", "cas", "read"),
+        )
+        assert judge(CasRegister(), history, memory_mb=1).outcome == VALID
 
     def test_a_hopeless_key_does_not_keep_an_easy_one_from_being_found_wrong(self) -> None:
         checker = LinearizabilityChecker(CasRegister())

@@ -7,6 +7,7 @@ import random
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -153,3 +154,58 @@ def test_a_memory_limit_stops_a_search() -> None:
     if races.is_compiled():
         assert breadth.run(10**8) == search_kernel.FULL
         assert breadth.figures()[2] < 3_000_000
+
+
+class Runner:
+    """A search that says what it is told to say; each turn looks at as much as it may, and takes as many bytes."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses = list(statuses)
+        self.looked_at = 0
+
+    def run(self, budget: int) -> int:
+        self.looked_at = budget
+        return self.statuses.pop(0)
+
+    def figures(self) -> tuple[int, int, int, int]:
+        return self.looked_at, 1, self.looked_at, 0
+
+    def needs(self) -> float:
+        return 1e9
+
+
+PAUSED, LEGAL, ILLEGAL, FULL = (
+    search_kernel.PAUSED,
+    search_kernel.LEGAL,
+    search_kernel.ILLEGAL,
+    search_kernel.FULL,
+)
+
+
+@pytest.mark.parametrize(
+    ("breadth", "depth", "legal", "is_full", "held_bytes"),
+    [
+        ([PAUSED, LEGAL], [PAUSED], True, False, [20, 0]),
+        ([PAUSED, PAUSED], [PAUSED, ILLEGAL], False, False, [20, 0]),
+        ([PAUSED, PAUSED], [PAUSED, PAUSED], None, False, [20, 40]),
+        ([FULL], [PAUSED, LEGAL], True, False, [10, 0]),
+        ([PAUSED, PAUSED], [FULL], None, False, [10, 20]),
+        ([FULL], [PAUSED, FULL], None, True, [10, 0]),
+        ([FULL], [FULL], None, True, [0]),
+    ],
+)
+def test_whoever_is_first_decides_and_who_is_full_leaves(
+    breadth: list[int], depth: list[int], legal: bool | None, is_full: bool, held_bytes: list[int]
+) -> None:
+    program: Any = SimpleNamespace(
+        breadth=lambda _: Runner(*breadth), depth=lambda _: Runner(*depth), rows=np.arange(3)
+    )
+    columns = CallColumns.of(register_history(random.Random(1), operations=3, processes=1))
+    race = races.Race(program, columns, 10**6)
+    for budget, held in zip((10, 20), held_bytes, strict=False):
+        assert race.result is None
+        assert not race.is_full
+        race.run(budget)
+        assert race.held_bytes == held
+    assert (None if race.result is None else race.result.legal) == legal
+    assert race.is_full == is_full

@@ -200,6 +200,22 @@ def test_a_model_of_ones_own_may_refuse_a_call() -> None:
     assert "key 'b' could not be decided: deposit has a number, not 'x'" in verdict.sentence
 
 
+def test_a_call_that_a_model_refuses_hides_no_other_key() -> None:
+    """The keys take turns; the first is given up, and the others go on."""
+
+    def step(state: int, f: str, argument: Any, answer: Any) -> list[int]:
+        if f == "refuse":
+            raise ValueError("refused")
+        return [argument] if f == "write" else [state] if answer == state else []
+
+    checker = LinearizabilityChecker(GivenModel("picky", 0, step))
+    for answer, outcome in ((2, INVALID), (1, UNKNOWN)):
+        rows = [*done(0, "refuse", ["a", 1]), *done(0, "write", ["b", 1])]
+        verdict = checker.check(told(*rows, *done(0, "read", ["b", None], ["b", answer])), Limits())
+        assert verdict.outcome == outcome
+        assert [one["key"] for one in verdict.details["undecided"]] == ["a"]
+
+
 @pytest.mark.parametrize("permits", ["x", 1.5, True, 0, None])
 def test_a_semaphore_has_some_permits(permits: Any) -> None:
     with pytest.raises(ValueError, match="a semaphore has a whole number of permits, at least one, not"):

@@ -17,6 +17,7 @@ import pytest
 from drawn import register_history
 
 from checkers.linearizability import races, search_kernel
+from checkers.linearizability.calls import FOREVER
 from checkers.linearizability.columns import CallColumns
 from checkers.linearizability.footprints import footprints_of
 from checkers.linearizability.models import CasRegister
@@ -24,7 +25,7 @@ from checkers.linearizability.search import Search
 from checkers.linearizability.zone_columns import find_zones
 from checkers.linearizability.zones import check_zones
 from results import kernels
-from results.history import History
+from results.history import History, HistoryBuilder
 
 MIXES = [("read", "write"), ("read", "read", "write", "cas"), ("read", "cas", "cas", "cas")]
 
@@ -154,6 +155,99 @@ def test_a_memory_limit_stops_a_search() -> None:
     if races.is_compiled():
         assert breadth.run(10**8) == search_kernel.FULL
         assert breadth.figures()[2] < 3_000_000
+
+
+def test_classes_of_crashed_calls_have_bits_of_their_own_while_they_matter() -> None:
+    """Room for their number, a guard bit above it, and nothing of both shared with who matters at the same time."""
+    reused = 0
+    for seed in range(60):
+        source = random.Random(seed)
+        history = register_history(
+            source, operations=40, processes=6, values=source.choice([2, 4, 9]), crash=0.4, lie=0.1
+        )
+        columns = CallColumns.of(history).that_matter_to(CasRegister())
+        footprints = footprints_of(columns, CasRegister())
+        assert footprints is not None
+        program = races.program_of_footprints(footprints, np.arange(len(columns)))
+        if program is None:
+            continue
+        crashed = np.flatnonzero(program.end == FOREVER)
+        placed: list[tuple[int, int, int]] = []
+        guards = 0
+        for number in sorted({int(program.classes[row]) for row in crashed}):
+            rows = [row for row in crashed if program.classes[row] == number]
+            field, offset = int(program.field_of[number]), int(program.offset[number])
+            count = field >> offset
+            assert field == count << offset
+            assert count & (count + 1) == 0, f"seed {seed}: {field:b} has gaps"
+            assert count >= len(rows)
+            guard = (count + 1) << offset
+            assert guard & program.guards
+            assert field & program.guards == 0
+            guards |= guard
+            first, last = int(program.start[rows[0]]), int(program.until[number])
+            for begin, end, bits in placed:
+                shared = bits & (field | guard)
+                reused += shared != 0
+                assert not shared or end < first or last < begin, f"seed {seed}"
+            placed.append((first, last, field | guard))
+        assert guards == program.guards
+        assert guards < 1 << 64
+    assert reused > 5
+
+
+@pytest.mark.parametrize(
+    ("single", "double", "has_room"),
+    [(32, 0, True), (33, 0, False), (0, 21, True), (0, 22, False), (2, 20, True), (3, 20, False)],
+)
+def test_how_many_crashed_calls_have_room(single: int, double: int, has_room: bool) -> None:
+    """Those of which there is one take two bits, those of which there are two take three."""
+    builder = HistoryBuilder()
+    values = [*range(single), *range(100, 100 + double), *range(100, 100 + double)]
+    for process, value in enumerate(values):
+        builder.invoke(process, "write", value)
+        builder.info(process)
+    builder.invoke(1000, "read")
+    builder.ok(1000, values[-1])
+    columns = CallColumns.of(builder.done())
+    program = races.program_of_model(columns, CasRegister(), None)
+    assert (program is not None) == has_room
+    if program is not None:
+        assert [drive(runner)[0] for _, runner in runs(program)] == [True, True]
+
+
+def test_crashed_calls_that_no_longer_matter_leave_their_room() -> None:
+    builder = HistoryBuilder()
+    for value in range(100):
+        builder.invoke(value, "write", value)
+        builder.info(value)
+        for process in (1000, 1001):
+            builder.invoke(process, "read")
+            builder.ok(process, value)
+    columns = CallColumns.of(builder.done()).that_matter_to(CasRegister())
+    footprints = footprints_of(columns, CasRegister())
+    assert footprints is not None
+    program = races.program_of_footprints(footprints, np.arange(len(columns)))
+    assert program is not None
+    assert [drive(runner)[0] for _, runner in runs(program)] == [True, True]
+
+
+def test_many_values_and_few_calls() -> None:
+    outcomes = []
+    for seed in range(12):
+        history = register_history(
+            random.Random(seed), operations=40, processes=5, values=60, crash=0.1, lie=0.05 * (seed % 2)
+        )
+        columns = CallColumns.of(history).that_matter_to(CasRegister())
+        footprints = footprints_of(columns, CasRegister())
+        assert footprints is not None
+        program = races.program_of_footprints(footprints, np.arange(len(columns)))
+        plain = Search(columns.calls(), CasRegister()).run()
+        assert program is not None
+        assert plain is not None
+        assert [drive(runner)[0] for _, runner in runs(program)] == [plain.legal] * 2
+        outcomes.append(plain.legal)
+    assert {True, False} <= set(outcomes)
 
 
 class Runner:

@@ -193,6 +193,22 @@ def test_the_evidence_of_a_long_stack_is_short() -> None:
     assert rows[0]["value"] == rows[2]["value"] == 100
 
 
+def of_map(rows: str) -> History:
+    """One after the other; what has a question mark crashed, and what begins with a bracket ends where it closes."""
+    builder = HistoryBuilder()
+    running: dict[str, int] = {}
+    for number, row in enumerate(rows.split(", ")):
+        f, text = row.strip("(?)").split()
+        process = running.pop(f"{f} {text}") if row[-1] == ")" else number
+        if row[-1] != ")":
+            builder.invoke(process, f, None if f == "get" else text)
+        if row[0] == "(":
+            running[f"{f} {text}"] = process
+        else:
+            builder.event(process, "info" if row[-1] == "?" else "ok", f, text)
+    return builder.done()
+
+
 class TestMaps:
     def history(self, *rows: tuple[str, str, str | None]) -> History:
         builder = HistoryBuilder()
@@ -213,7 +229,7 @@ class TestMaps:
         assert verdict.outcome == INVALID
         assert "process 2 got 'a.' of key 'k'" in verdict.sentence
 
-    def test_texts_that_begin_others_are_taken_apart_from_their_ends(self) -> None:
+    def test_texts_that_end_others_are_taken_apart_from_their_beginnings(self) -> None:
         rows = [("append", "1,", None), ("append", "11,", None), ("append", "1;", None)]
         right = self.judge(*rows, ("get", "", "1,11,1;"), ("put", "7,", None), ("get", "", "7,"))
         assert (right.outcome, right.details["decided_by_versions"]) == (VALID, 1)
@@ -263,14 +279,68 @@ class TestMaps:
         ],
     )
     def test_texts_that_come_twice(self, rows: str, outcome: str) -> None:
-        """One after the other; what has a question mark crashed."""
-        builder = HistoryBuilder()
-        for process, row in enumerate(rows.split(", ")):
-            f, text = row.rstrip("?").split()
-            builder.invoke(process, f, None if f == "get" else text)
-            builder.event(process, "info" if row[-1] == "?" else "ok", f, text)
-        verdict = LinearizabilityChecker(model_named("kv"), False).check(builder.done(), Limits())
+        verdict = LinearizabilityChecker(model_named("kv"), False).check(of_map(rows), Limits())
         assert verdict.outcome == outcome
+
+    @pytest.mark.parametrize(
+        ("rows", "outcome"),
+        [
+            ("append a, append b, append c, get abc, get abc", VALID),
+            # Another text that begins alike, or is as long.
+            ("append a, append b, (append c, (get abc, get ab, append c), get abc)", VALID),
+            ("append a, append b, (append c, (get abc, get ac, append c), get abc)", INVALID),
+            ("append a, append b, get ab, append c?, append d, get abd", VALID),
+            ("append a, append b, get ab, append c?, append d, get acd", INVALID),
+            # Texts that are cut off, go on, or come from elsewhere.
+            ("append a., append b., get a.b., get a.b", INVALID),
+            ("append a, append b, get ab, get abx", INVALID),
+            ("append a, append b, get xab", INVALID),
+            ("append a, put b, get ab", INVALID),
+            ("append a, append b, get ab, put c, get cb", INVALID),
+            ("append a, append b, get abb", INVALID),
+            # Where one text begins another, and none ends another, they are taken apart from their ends.
+            ("append 1, append 12, get 112", VALID),
+            ("append 12, append 1, get 121", VALID),
+            ("append 12, append 1, get 112", INVALID),
+            ("append 1, get 1, append 12, get 112, append 13, get 11213", VALID),
+            ("append 1, get 1, append 12, get 112, append 13, get 1312", INVALID),
+            ("append 1, append 12, (append 13, (get 11213, get 112, append 13), get 11213)", VALID),
+            ("append 1, append 12, (append 13, (get 11213, get 113, append 13), get 11213)", INVALID),
+            ("append 1, append 12, (append 13, (get 11213, get 1, append 13), get 11213)", INVALID),
+            ("append 1, append 12, get 112, append 13?, append 14, get 11214", VALID),
+            ("append 1, append 12, get 112, append 13?, append 14, get 11314", INVALID),
+            ("put 1, append 12, get 112, put 13, get 13", VALID),
+            ("put 1, append 12, get 112, put 13, get 11213", INVALID),
+            ("append 1, append 12, get 11", INVALID),
+            ("append 1, append 12, get 2", INVALID),
+            ("append 1, append 12, get x112", INVALID),
+            ("append 1, append 12, get 1312, append 13", INVALID),
+            ("append 1, append 123, append 12, get 112312", VALID),
+            ("append 1, append 12, append 123, get 112312", INVALID),
+            ("append 1, append 12, append 7, get 1127", VALID),
+            ("append 3, append 312, append 42, get 331242", VALID),
+        ],
+    )
+    def test_texts_that_come_once(self, rows: str, outcome: str) -> None:
+        verdict = LinearizabilityChecker(model_named("kv"), False).check(of_map(rows), Limits())
+        assert (verdict.outcome, verdict.details["decided_by_versions"]) == (outcome, 1)
+
+    @pytest.mark.parametrize(("answer", "wrong"), [(2, False), (1, True), (12, True)])
+    def test_numbers_are_no_texts(self, answer: int, wrong: bool) -> None:
+        builder = HistoryBuilder()
+        for f, number in (("put", 1), ("put", 2), ("get", None)):
+            ok(builder, 0, f, number, answer if f == "get" else number)
+        found = decided(model_named("kv"), builder.done())
+        assert (found.way, found.wrong) == ("search", wrong)
+
+    @pytest.mark.parametrize(("answer", "wrong"), [(["a", 1], False), ([1, "a"], True), ("a", True)])
+    def test_lists_of_what_has_no_order(self, answer: Any, wrong: bool) -> None:
+        """They are for the search, as nobody knows which begins another."""
+        builder = HistoryBuilder()
+        for f, text in (("append", ["a"]), ("append", [1]), ("get", None)):
+            ok(builder, 0, f, text, answer if f == "get" else text)
+        found = decided(model_named("kv"), builder.done())
+        assert (found.way, found.wrong) == ("search", wrong)
 
     @pytest.mark.parametrize(("answer", "wrong"), [([1], True), ("a.a.", False)])
     def test_a_list_is_no_text(self, answer: Any, wrong: bool) -> None:

@@ -18,17 +18,20 @@ EVENTS = {"write": "w", "read": "r", "cas": "c"}
 def story(*lines: str) -> History:
     """A history from lines such as `0 write 1` (invoked), `0 ok`, `1 read`, `1 ok 1`, `2 cas 1 2`, `2 info`, `2 fail`.
 
-    A line `0 write 1 ok` is an operation that nothing happens during; of a read, `1 read 7 ok` has its answer.
+    A line `0 write 1 ok` is an operation that nothing happens during; of a read, `1 read 7 ok` has its answer. A line
+    `0 write 1 info` is one that crashed.
     """
     builder = HistoryBuilder()
     for line in lines:
         process, what, *rest = line.split()
-        values = [None if word == "null" else int(word) for word in rest if word != "ok"]
+        values = [None if word == "null" else int(word) for word in rest if word not in ("ok", "info")]
         if what in EVENTS:
             argument: Any = values if what == "cas" else values[0] if what == "write" else None
             builder.invoke(int(process), what, argument)
             if rest[-1:] == ["ok"]:
                 end(builder, int(process), what, values)
+            elif rest[-1:] == ["info"]:
+                builder.info(int(process), "timeout")
         elif what == "ok":
             end(builder, int(process), "read" if values else "", values)
         elif what == "info":
@@ -185,6 +188,12 @@ def test_a_cas_from_a_value_that_was_replaced() -> None:
     history = story("0 write 1 ok", "0 write 2 ok", "2 read 2 ok", "1 cas 1 3 ok")
     assert kind(history) == "cas inconsistency"
     assert "1 was no longer the value, so the cas must have failed" in judge(history).sentence
+
+
+def test_a_cas_that_was_over_before_its_value_was_written() -> None:
+    """That a read of the value began even earlier does not matter: it was answered late."""
+    assert not is_valid(story("0 read", "1 cas 1 2 ok", "2 write 1 ok", "0 ok 1"))
+    assert is_valid(story("0 read", "2 write 1 ok", "1 cas 1 2 ok", "0 ok 1"))
 
 
 def test_a_failed_cas_did_not_happen_and_says_nothing_more() -> None:

@@ -15,17 +15,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import pytest
 from drawn import register_history
+from objects import object_history
 
-from checkers.linearizability import races, search_kernel
+from checkers.linearizability import races, search_kernel, short_kernel
 from checkers.linearizability.calls import FOREVER
 from checkers.linearizability.columns import CallColumns
 from checkers.linearizability.footprints import footprints_of
-from checkers.linearizability.models import CasRegister
+from checkers.linearizability.models import CasRegister, model_named
 from checkers.linearizability.search import Search
 from checkers.linearizability.zone_columns import find_zones
 from checkers.linearizability.zones import check_zones
 from results import kernels
 from results.history import History, HistoryBuilder
+from tests.checkers.linearizability.brute_force import is_linearizable
+from tests.checkers.linearizability.test_named import story
+from tests.checkers.linearizability.test_short import registers
 
 MIXES = [("read", "write"), ("read", "read", "write", "cas"), ("read", "cas", "cas", "cas")]
 
@@ -303,3 +307,142 @@ def test_whoever_is_first_decides_and_who_is_full_leaves(
         assert race.held_bytes == held
     assert (None if race.result is None else race.result.legal) == legal
     assert race.is_full == is_full
+
+
+CRASHED: list[tuple[str, bool]] = [
+    # Nil is a value like others.
+    ("0 write 1 ok, 0 write null ok, 1 read null ok", True),
+    ("0 write 1 ok, 0 write null ok, 1 read 1 ok", False),
+    ("0 write 1 ok, 1 write null info, 2 read null ok", True),
+    ("0 write 1 ok, 1 write null info, 2 read null ok, 2 read 1 ok", False),
+    ("0 write 1 ok, 1 cas 1 null info, 2 read null ok", True),
+    ("0 write 1 ok, 1 cas 2 null info, 2 read null ok", False),
+    # Three came from a cas of nil, or from a write: the write may still be needed when the value is five.
+    ("1 cas null 3 info, 2 write 3 info, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok", True),
+    ("2 write 3 info, 1 cas null 3 info, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok", True),
+    ("1 cas null 3 info, 2 cas 5 3 info, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok", True),
+    ("1 cas null 3 info, 2 cas null 3 info, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok", False),
+    (
+        "1 cas null 3 info, 2 write 3 info, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok",
+        False,
+    ),
+    # As often as it was begun, and not once more; what comes later does not help before.
+    ("1 write 3 info, 2 write 3 info, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok", True),
+    ("1 write 3 info, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok", False),
+    ("1 write 3 info, 3 read 3 ok, 0 write 5 ok, 2 write 3 info, 3 read 3 ok", True),
+    ("1 write 3 info, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok, 2 write 3 info", False),
+    (
+        "1 write 3 info, 2 write 3 info, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok, 0 write 5 ok, 3 read 3 ok",
+        False,
+    ),
+    # What a crashed call made is needed by another one, and by another one, and that was seen.
+    ("0 write 1 info, 1 cas 1 2 info, 2 cas 2 3 info, 3 read 3 ok", True),
+    ("2 cas 2 3 info, 1 cas 1 2 info, 0 write 1 info, 3 read 3 ok", True),
+    ("1 cas 1 2 info, 2 cas 2 3 info, 3 read 3 ok", False),
+    ("0 write 1 info, 4 write 1 info, 3 read 1 ok, 5 write 5 ok, 1 cas 1 2 info, 3 read 2 ok", True),
+    ("0 write 1 info, 3 read 1 ok, 5 write 5 ok, 1 cas 1 2 info, 3 read 2 ok", False),
+    (
+        "0 write 1 info, 4 write 1 info, 3 read 1 ok, 5 write 5 ok, 1 cas 1 2 info, 2 cas 2 4 info, 3 read 4 ok",
+        True,
+    ),
+    # A crashed call comes after one that acts alike and returns, which need not be so: both are there.
+    ("0 write 3, 1 write 3 info, 3 read 3 ok, 5 write 5 ok, 0 ok, 3 read 3 ok", True),
+    (
+        "0 write 3, 1 write 3 info, 3 read 3 ok, 5 write 5 ok, 0 ok, 3 read 3 ok, 5 write 5 ok, 3 read 3 ok",
+        False,
+    ),
+    ("0 write 3, 1 write 3, 3 read 3 ok, 5 write 5 ok, 1 ok, 3 read 3 ok, 0 ok", True),
+    (
+        "0 write 3, 1 write 3, 3 read 3 ok, 1 ok, 5 write 5 ok, 3 read 3 ok, 5 write 5 ok, 0 ok, 3 read 3 ok",
+        False,
+    ),
+]
+OBSERVED: list[tuple[str, bool]] = [
+    ("0 write 1 ok, 0 cas 1 2, 0 fail", False),
+    ("0 write 1 ok, 0 cas 2 3, 0 fail", True),
+    ("0 write 1 ok, 1 write 2 info, 0 cas 1 3, 0 fail", True),
+    ("0 write 1 ok, 1 write 2 info, 0 cas 1 3, 0 fail, 2 read 1 ok", False),
+    ("0 write 1 ok, 1 write 2, 0 cas 1 3, 0 fail, 2 read 1 ok, 1 ok", False),
+    ("0 write 1 ok, 1 write 2, 2 read 1 ok, 0 cas 1 3, 0 fail, 1 ok", True),
+    ("0 cas null 1, 0 fail", False),
+    ("1 write 2 info, 0 cas null 1, 0 fail", True),
+    ("0 write 1, 1 cas 1 2, 1 fail, 0 ok, 2 read 1 ok", True),
+]
+
+
+@pytest.mark.parametrize("form", ["compiled", "interpreted"])
+@pytest.mark.parametrize(("observes", "stories"), [(False, CRASHED), (True, CRASHED), (True, OBSERVED)])
+def test_small_stories_by_every_way(
+    observes: bool, stories: list[tuple[str, bool]], form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = CasRegister(failed_cas_observes=observes)
+    if form == "interpreted":
+        monkeypatch.setattr(races, "search_kernel", kernels.load_interpreted(search_kernel))
+    for lines, legal in stories:
+        history = story(*lines.split(", "))
+        assert is_linearizable(history, failed_cas_observes=observes) == legal, lines
+        assert verdicts(history, model) == {legal}, lines
+
+
+def verdicts(history: History, model: CasRegister) -> set[bool]:
+    """What all ways to search say."""
+    columns = CallColumns.of(history)
+    said = {register.judge(10**6) == short_kernel.LEGAL for register in registers(columns, model)}
+    columns = columns.that_matter_to(model)
+    footprints = footprints_of(columns, model)
+    assert footprints is not None
+    for program in (
+        races.program_of_footprints(footprints, np.arange(len(columns))),
+        races.program_of_model(columns, model, None),
+    ):
+        assert program is not None
+        said |= {drive(runner)[0] for _, runner in runs(program)}
+    found = Search(columns.calls(), model).run()
+    assert found is not None
+    return said | {found.legal}
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_many_open_calls_need_more_room(seed: int) -> None:
+    """Nine writes at once and some crashed ones, read in one of their orders or in none."""
+    source = random.Random(seed)
+    builder = HistoryBuilder()
+    values = [1, 2, 3, 4, 5, 6, 7, 1, 2]
+    for process, value in enumerate(values):
+        builder.invoke(process, "write", value)
+    for process, value in enumerate(source.sample(values, 3), start=20):
+        builder.invoke(process, "cas", [value, source.choice(values)])
+        builder.info(process)
+    state = {value: values.count(value) for value in values}
+    for _ in range(6):
+        value = source.choice([one for one, left in state.items() if left or seed % 2])
+        state[value] -= 1
+        builder.invoke(30, "read")
+        builder.ok(30, value)
+    for process in source.sample(range(len(values)), len(values)):
+        builder.ok(process)
+    (said,) = verdicts(builder.done(), CasRegister())
+    assert said or seed % 2
+
+
+@pytest.mark.parametrize("kind", ["unordered-queue", "priority-queue", "fenced-lock", "semaphore"])
+@pytest.mark.parametrize("form", ["compiled", "interpreted"])
+def test_objects_that_may_choose(kind: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crashed call leaves one of several states behind."""
+    if form == "interpreted":
+        monkeypatch.setattr(races, "search_kernel", kernels.load_interpreted(search_kernel))
+    model = model_named(kind, **({"permits": 3} if kind == "semaphore" else {}))
+    outcomes = []
+    for seed in range(40):
+        source = random.Random(f"{kind} {seed}")
+        history = object_history(
+            kind, source, operations=7, processes=3, crash=0.4, lie=0.3, repeat=source.choice([0, 0.3])
+        )
+        columns = CallColumns.of(history).that_matter_to(model)
+        plain = Search(columns.calls(), model).run()
+        program = races.program_of_model(columns, model, None)
+        assert plain is not None
+        assert program is not None
+        assert [drive(runner)[0] for _, runner in runs(program)] == [plain.legal] * 2, f"seed {seed}"
+        outcomes.append(plain.legal)
+    assert min(outcomes.count(True), outcomes.count(False)) >= 5, outcomes

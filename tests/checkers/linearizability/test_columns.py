@@ -62,6 +62,41 @@ def test_values_that_python_takes_for_equal_are_told_apart() -> None:
     assert len(set(CallColumns.of(builder.done()).argument.tolist())) == 7
 
 
+@pytest.mark.parametrize(("answer", "outcome"), [(1, INVALID), (2, VALID)])
+def test_what_is_not_of_the_clients_or_not_asked_about_is_passed_over(answer: int, outcome: str) -> None:
+    builder = HistoryBuilder()
+    for process, f, asked, answered in (
+        ("nemesis", "kill", "n1", "done"),
+        (0, "write", ["x", 1], None),
+        (0, "scan", None, [["x", 1]]),
+        ("nemesis", "start", "n1", "done"),
+        (1, "write", ["x", 2], ["x", 2]),
+        (2, "read", ["x", None], ["x", answer]),
+    ):
+        builder.invoke(process, f, asked)
+        builder.event(process, "info" if process == "nemesis" else "ok", f, answered)
+    checker = LinearizabilityChecker(Register(), functions=frozenset({"read", "write"}))
+    verdict = checker.check(builder.done(), Limits())
+    assert verdict.outcome == outcome
+    assert verdict.details["operations"] == 3
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [(0, VALID), (1, INVALID)])
+def test_keys_that_python_takes_for_equal_are_told_apart(answer: int, outcome: str) -> None:
+    builder = HistoryBuilder()
+    builder.invoke("nemesis", "kill", "n1")
+    builder.event("nemesis", "info", "kill", "n1")
+    keys = [1, True, "1", [1], 2.5]
+    for number, key in enumerate(keys):
+        builder.invoke(0, "write", [key, number])
+        builder.ok(0, [key, number])
+    for number, key in enumerate(keys):
+        builder.invoke(0, "read", [key, None])
+        builder.ok(0, [key, number or answer])
+    verdict = LinearizabilityChecker(Register()).check(builder.done(), Limits())
+    assert (verdict.outcome, verdict.details["keys"]) == (outcome, 5)
+
+
 @pytest.mark.parametrize(
     ("asked", "answered", "message"),
     [

@@ -297,6 +297,34 @@ def test_keys_are_objects_of_their_own() -> None:
     assert "1 of 2 keys is not linearizable: process 1 read 1 of key 'y'" in verdict.sentence
 
 
+def test_of_many_wrong_keys_ten_are_explained_and_all_are_named() -> None:
+    rows = [(0, f, f"k{key}", value) for key in range(12) for f, value in (("write", 1), ("read", 2))]
+    verdict = LinearizabilityChecker(CasRegister()).check(keyed(*rows), Limits())
+    assert verdict.sentence.startswith("12 of 12 keys are not linearizable: process 0 read 2 of key 'k0'")
+    assert verdict.sentence.endswith("(and 11 more)")
+    assert [anomaly.key for anomaly in verdict.anomalies] == [f"k{key}" for key in range(10)]
+    assert len(verdict.details["wrong_keys"]) == 12
+    assert verdict.details["further_conflicts"] == 2
+    assert (
+        "further_conflicts"
+        not in LinearizabilityChecker(CasRegister()).check(keyed(*rows[:2]), Limits()).details
+    )
+
+
+@pytest.mark.parametrize(("key", "kind"), [("x", "value of a failed write"), ("y", "value never written")])
+def test_a_write_to_another_key_that_failed_has_nothing_to_do_with_it(key: str, kind: str) -> None:
+    builder = HistoryBuilder()
+    for number, other in enumerate(["x", "y"]):
+        builder.invoke(0, "write", [other, number])
+        builder.ok(0, [other, number])
+    builder.invoke(0, "write", [key, 5])
+    builder.fail(0)
+    builder.invoke(1, "read", ["x", None])
+    builder.ok(1, ["x", 5])
+    verdict = LinearizabilityChecker(CasRegister()).check(builder.done(), Limits())
+    assert [anomaly.type for anomaly in verdict.anomalies] == [kind]
+
+
 def test_values_without_a_key_prove_nothing_where_keys_are_expected() -> None:
     verdict = LinearizabilityChecker(CasRegister()).check(story("0 write 1 ok"), Limits())
     assert verdict.outcome == UNKNOWN

@@ -173,6 +173,17 @@ def test_what_one_nonsense_says_about_the_rest(model: str, rows: list[Row], outc
         # A read of nobody knows which key tells nothing about the first.
         ("register", [*done(0, "write", ["x", 1]), *done(3, "read", None, 5)], UNKNOWN),
         ("register", [*done(0, "write", ["x", 1]), *done(3, "read", None, 5), *done(3, "write", 7)], UNKNOWN),
+        # A write that was answered for another key was one to its own, or none.
+        (
+            "register",
+            [*done(0, "write", ["x", 1], ["z", 1]), *done(1, "read", ["x", None], ["x", 1])],
+            UNKNOWN,
+        ),
+        (
+            "register",
+            [*done(0, "write", ["x", 1], ["z", 1]), *done(1, "read", ["x", None], ["x", 2])],
+            INVALID,
+        ),
         # An add to nobody knows which counter may have been to any.
         (
             "counter",

@@ -320,3 +320,52 @@ def test_a_send_that_cannot_be_read_may_be_of_any_message() -> None:
         assert story.did(1, "poll", None, {"k": [[0, "a"]]}).judged(CHECKER).outcome == UNKNOWN
     story = Story().did(0, "txn", [["send", "k", "a"]], "nonsense").did(0, "txn", [["send", "k"]])
     assert story.did(1, "poll", None, {"k": [[0, "a"], [1, "b"]]}).judged(CHECKER).outcome == UNKNOWN
+
+
+def test_a_message_is_there_twice_only_if_all_that_was_sent_is_known() -> None:
+    twice: Any = {"k": [[0, "a"], [1, "a"]]}
+    assert "duplicated message" in kinds(Log().send("a", 0).did(1, "poll", None, twice).judged(CHECKER))
+    for f, asked in (("send", 5), ("txn", 5), ("txn", [["send", "k"]])):
+        known = Log().send("a", 0).failed(2, f, asked).did(1, "poll", None, twice)
+        assert "duplicated message" in kinds(known.judged(CHECKER)), "it has sent nothing"
+        story = Log().send("a", 0).did(2, f, asked).did(1, "poll", None, twice)
+        verdict = story.judged(CHECKER)
+        assert (verdict.outcome, kinds(verdict)) == (UNKNOWN, []), "it may have sent it again"
+
+
+def test_a_key_that_may_be_two_hides_nothing_of_others() -> None:
+    both = Log().send("a", 0).send("b", 1).did(0, "send", [1, "c"], [1, [0, "c"]])
+    both.did(0, "send", ["1", "d"], ["1", [0, "d"]]).did(1, "poll", None, {"1": [[0, "d"]], "k": [[0, "a"]]})
+    verdict = both.poll((1, "b")).judged(CHECKER)
+    assert (verdict.outcome, kinds(verdict)) == (UNKNOWN, [])
+    assert kinds(both.poll((0, "a")).judged(CHECKER)) == ["non-monotonic poll"]
+
+
+@pytest.mark.parametrize("keys", [[1], {"keys": [1], "from": "beginning"}])
+def test_a_key_that_was_assigned_is_named_too(keys: Any) -> None:
+    story = Story().did(0, "send", ["1", "a"], ["1", [0, "a"]]).did(1, "assign", keys)
+    verdict = story.did(1, "poll", None, {"1": [[0, "x"]]}).judged(CHECKER)
+    assert (verdict.outcome, kinds(verdict)) == (UNKNOWN, []), "it may be of the other log"
+
+
+@pytest.mark.parametrize(
+    ("failed", "moves"),
+    [
+        ([["poll"]], True),
+        ([["poll", None]], True),
+        ([["send", "k", "x"], ["poll"]], True),
+        ([["send", "k", "x"]], False),
+    ],
+)
+def test_a_failed_transaction_may_have_moved_whoever_polls_in_it(failed: Any, moves: bool) -> None:
+    story = two().send("c", 2).poll((0, "a"), (1, "b"), (2, "c"), process=2).poll((0, "a"))
+    verdict = story.failed(1, "txn", failed).poll((2, "c")).judged(CHECKER)
+    assert (verdict.outcome == VALID) is moves, verdict.sentence
+
+
+def test_transactions_that_poll_one_after_the_other_go_on() -> None:
+    story = two()
+    for messages in ([[0, "a"], [1, "b"]], [[0, "a"]]):
+        assert "non-monotonic poll" not in kinds(story.judged(CHECKER))
+        story.did(1, "txn", [["poll"]], [["poll", {"k": messages}]])
+    assert kinds(story.judged(CHECKER)) == ["non-monotonic poll"]

@@ -191,6 +191,33 @@ def test_who_needs_the_list_to_be_empty_that_it_writes_is_the_first_in_it() -> N
     )
 
 
+def test_attempts_that_differ_have_only_the_conditions_and_keys_that_all_have() -> None:
+    plain = write(1, 1, "a", ends=INFO)
+    for condition in ({"must_exist": "a"}, {"must_be_empty": "b"}):
+        needing = write(0, 1, "a", ends=INFO, **condition)
+        other, end = write(2, 2, "b"), read(3, {"a": [1], "b": [2]})
+        before = read(3, {"a": [], "b": [2]})
+        assert judge(needing, other, before, end) == (INVALID, {"condition ignored"})
+        assert judge(needing, plain, other, before, end) == (VALID, set())
+        assert judge(plain, needing, other, before, end) == (VALID, set())
+    assert judge(plain, write(0, 1, "b", ends=INFO), read(3, {"b": [1]})) == (VALID, set())
+
+
+def test_a_read_may_see_a_write_that_began_while_it_ran() -> None:
+    asked, answered = read(3, {"a": [1]})
+    assert judge([asked], write(0, 1, "a"), [answered]) == (VALID, set())
+
+
+def test_where_a_write_cannot_be_read_nothing_is_foreign_or_failed() -> None:
+    unreadable: list[Event] = [(9, INVOKE, "write", 5), (9, OK, "write", 5)]
+    failed, one = write(0, 1, "a", ends=FAIL), write(0, 1, "a")
+    for writes, seen in ((failed, {"a": [1]}), (one, {"b": [1]}), (one, {"a": [1, 7]})):
+        assert judge(writes, read(3, seen))[0] == INVALID
+        assert judge(writes, unreadable, read(3, seen)) == (UNKNOWN, set())
+    twice = read(3, {"a": [1, 2, 2]})
+    assert judge(one, write(1, 2, "a"), unreadable, twice) == (INVALID, {"token applied twice"})
+
+
 def test_what_cannot_be_read_may_have_been_there_first() -> None:
     """A write that has no keys, as far as one can see, may have written the list that another one needs."""
     needing = write(0, 1, "a", must_exist="a")

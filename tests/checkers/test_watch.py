@@ -285,6 +285,17 @@ def test_what_cannot_be_judged() -> None:
     assert f"{3 + len(watches)} values are not" in strange.judged(CHECKER).sentence
 
 
+def test_a_put_that_cannot_be_read_may_have_been_any() -> None:
+    strange = Watched().did(0, "put", "nonsense")
+    verdict = strange.watch(ALL, [X1]).judged(CHECKER)
+    assert (verdict.outcome, kinds(verdict)) == (UNKNOWN, [])
+    later = Watched().put(1, "x", "a").did(0, "put", "nonsense").put(5, "x", "d")
+    verdict = later.watch(ALL, [X1], [put(5, "x", "d", "z")]).judged(CHECKER)
+    assert (verdict.outcome, kinds(verdict)) == (UNKNOWN, []), "z may have been there"
+    known = Watched().put(1, "x", "a").put(5, "x", "d").watch(ALL, [X1], [put(5, "x", "d", "z")])
+    assert kinds(known.judged(CHECKER)) == ["wrong previous value"]
+
+
 def test_watches_that_failed_show_nothing() -> None:
     story = three()
     story.failed(3, "watch", ALL)

@@ -42,6 +42,19 @@ def statement_at(path: Path, numbers: dict[Path, int]) -> int:
     raise ValueError(f"no statement is on the way {path}")
 
 
+def inner_functions_at(tree: ast.Module, path: Path, numbers: dict[Path, int]) -> list[int]:
+    """The statements that make the functions which a place is in, but for the outermost: where one is made while the
+    page is imported, it is there already when the outermost is changed."""
+    node: ast.AST = tree
+    made = []
+    for length, (field, place) in enumerate(path, 1):
+        value = getattr(node, field)
+        node = value if place is None else value[place]
+        if isinstance(node, _DEFINITIONS):
+            made.append(numbers[path[:length]])
+    return made[1:]
+
+
 def function_at(tree: ast.Module, path: Path) -> tuple[str, int] | None:
     """The outermost function whose body a place is in: its qualified name, and the how-manieth of this name it is, from
     0. None for what is done when the page is imported: tables, defaults of arguments."""

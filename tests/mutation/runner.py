@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.mutation.mutants import Place, mutant_at, places
-from tests.mutation.reached import function_at, statement_at, statements
+from tests.mutation.reached import function_at, inner_functions_at, statement_at, statements
 from tests.mutation.stage import PASSED, ROOT, Reached, Stage
 
 Stages = tuple[tuple[str, ...], ...]
@@ -64,11 +64,12 @@ def run_page(
                 break
             changed = mutant_at(source, place)
             statement, function = statement_at(place.path, numbers), function_at(tree, place.path)
+            inner = inner_functions_at(tree, place.path, numbers)
             said = next(
                 (
                     said
                     for stage in tests
-                    if (said := stage.notices(changed, statement, function, each_s)) != PASSED
+                    if (said := stage.notices(changed, statement, function, each_s, inner)) != PASSED
                 ),
                 PASSED,
             )

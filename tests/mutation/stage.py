@@ -25,7 +25,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from multiprocessing import Pipe
@@ -124,11 +124,16 @@ class Stage:
         return Reached(imported, tests, took_s, modules)
 
     def notices(
-        self, changed: str, statement: int, function: tuple[str, int] | None, each_s: float = math.inf
+        self,
+        changed: str,
+        statement: int,
+        function: tuple[str, int] | None,
+        each_s: float = math.inf,
+        inner: Sequence[int] = (),
     ) -> str:
         """How the tests that take so many seconds notice a page changed in one statement: `FAILED`, `TOO_LONG` or
-        `BROKE`; else `PASSED`."""
-        if function is not None and statement not in self.reached.imported:
+        `BROKE`; else `PASSED`. `inner`: the statements that make the functions inside the function which it is in."""
+        if function is not None and self.reached.imported.isdisjoint((statement, *inner)):
             tests = self.reached.by(statement)
             if not tests:
                 return PASSED

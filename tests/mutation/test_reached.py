@@ -8,7 +8,14 @@ import pytest
 
 from tests.mutation.mutants import places
 from tests.mutation.pages import PAGES
-from tests.mutation.reached import NOTES, function_at, statement_at, statements, with_notes
+from tests.mutation.reached import (
+    NOTES,
+    function_at,
+    inner_functions_at,
+    statement_at,
+    statements,
+    with_notes,
+)
 from tests.mutation.stage import ROOT
 
 PAGE = '''"""A page with limits."""
@@ -66,6 +73,20 @@ def test_what_is_reached():
     assert reached(0) == ["if value < self.least:", "return 0 > 1"]
     assert reached(7) == ["if value < self.least:", "elif value == 7:", "return 2 == 2"]
     assert reached(8)[-3:] == ["def below() -> bool:", "return value <= most", "return below()"]
+
+
+def test_a_place_in_an_inner_function_is_known_by_the_statement_that_makes_it():
+    """Where the import reaches it, as for a table of what a function makes, to change the outer one is too late."""
+    tree = ast.parse(PAGE)
+    numbers = statements(tree)
+    lines = {number: _node(tree, path).lineno for path, number in numbers.items()}
+    made = {
+        place.name: [lines[number] for number in inner_functions_at(tree, place.path, numbers)]
+        for place in places(PAGE)
+    }
+    inner = "Range.within.below | return value <= most | value <= most -> value < most"
+    assert {name for name, by in made.items() if by} == {inner}
+    assert made[inner] == [20]
 
 
 def test_a_place_belongs_to_its_statement_and_to_the_outermost_function():

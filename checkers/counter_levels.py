@@ -236,8 +236,6 @@ class _Step:
         until, own = FOREVER, 0
         if first < len(here):
             until, own = self.end[here[first]], self.amount[here[first]]
-        if any(self.start[add] > until for add in here[:first]):
-            return
         if left == 0:
             yield tuple(here[first:]), used
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from checkers.causal_reverse import CausalReverseChecker
 from results.verdict import INVALID, UNKNOWN, VALID
 from tests.support.stories import Story, kinds
@@ -60,6 +62,15 @@ def test_every_read_with_a_gap_counts_whatever_stands_before_it() -> None:
     verdict = story.judged(CHECKER)
     assert kinds(verdict) == ["causal reverse"]
     assert verdict.anomalies[0].evidence["count"] == 2
+
+
+@pytest.mark.parametrize("lacking", [None, 0, 700])
+def test_a_read_of_very_many_writes(lacking: int | None) -> None:
+    story = Story()
+    for value in range(1_010):
+        story.did(0, "write", value)
+    story.did(1, "read", None, [value for value in range(1_010) if value != lacking] * 2)
+    assert kinds(story.judged(CHECKER)) == ([] if lacking is None else ["causal reverse"])
 
 
 def test_what_cannot_be_judged() -> None:

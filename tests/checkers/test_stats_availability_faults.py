@@ -107,6 +107,8 @@ class TestAvailability:
             AvailabilityChecker(least_ok_fraction=0.6, longest_outage_s=4).check(history, LIMITS).outcome
             == VALID
         )
+        exact = AvailabilityChecker(least_ok_fraction=0.625, longest_outage_s=3.5)
+        assert exact.check(history, LIMITS).outcome == VALID
         verdict = AvailabilityChecker(least_ok_fraction=0.7, longest_outage_s=3).check(history, LIMITS)
         assert verdict.outcome == INVALID
         assert [anomaly.type for anomaly in verdict.anomalies] == [
@@ -117,10 +119,15 @@ class TestAvailability:
     def test_no_answer_at_all_is_one_long_outage(self) -> None:
         builder = HistoryBuilder()
         builder.invoke(0, "read", time=0)
+        builder.invoke(1, "read", time=0)
+        builder.fail(1, time=1 * SECOND)
         builder.fail(0, time=2 * SECOND)
         verdict = AvailabilityChecker().check(builder.done(), LIMITS)
         assert verdict.details["ok_fraction"] == 0
         assert "was 2.000 s" in verdict.sentence
+        for phase, time in (("heal", 3), ("final", 9)):
+            builder.event("harness", "info", "phase", phase, time=time * SECOND)
+        assert "was 3.000 s" in AvailabilityChecker().check(builder.done(), LIMITS).sentence
 
     def test_the_longest_outage_is_between_the_times_of_answers(self) -> None:
         builder = HistoryBuilder()

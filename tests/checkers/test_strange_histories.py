@@ -42,7 +42,7 @@ CHECKERS: list[tuple[Checker, list[str]]] = [
     (SessionGuaranteesChecker(real_time=True), ["read", "write", "cas", "txn"]),
     (SessionGuaranteesChecker(keyed=False), ["read", "write", "cas"]),
     (SetFullChecker(), ["add", "read"]),
-    (StalenessChecker(1, same_clock=True), ["read", "write"]),
+    (StalenessChecker(1, same_clock=True), ["read", "write", "cas"]),
     (TransactWriteChecker(), ["write", "read"]),
     (UniqueIdsChecker(), ["generate"]),
     (WatchChecker(), ["put", "delete", "watch"]),
@@ -116,9 +116,10 @@ def histories(draw: st.DrawFn, functions: list[str]) -> History:
         outcome = draw(st.sampled_from(["ok", "ok", "ok", "fail", "info", "none"]))
         if outcome in ("info", "none"):
             process = number = number + 1
-        builder.invoke(process, f, draw(VALUES), time=0)
+        asked = draw(VALUES)
+        builder.invoke(process, f, asked)
         if outcome != "none":
-            builder.event(process, outcome, f, draw(VALUES), time=0)
+            builder.event(process, outcome, f, draw(st.one_of(VALUES, st.just(asked))))
     return builder.done()
 
 

@@ -184,7 +184,7 @@ class _Record:
             if not self._take(place, event.f, event.value, answer, outcome, process, from_beginning):
                 self.misshapen.note(self.operations.pair(place))
                 self._new_reader(process)
-            if outcome == fail and (event.f == "poll" or (event.f == "txn" and _has_poll(event.value))):
+            if outcome == fail and event.f == "poll":
                 self._new_reader(process)
         self._settle_keys()
         self.sent, self.polled = self._tables()
@@ -363,12 +363,6 @@ def _is_message(message: Any) -> bool:
         return False
     offset = whole_number(message[0])
     return offset is not None and 0 <= offset < _MOST_OFFSET
-
-
-def _has_poll(value: Any) -> bool:
-    return isinstance(value, list | tuple) and any(
-        isinstance(one, list | tuple) and one[:1] == ["poll"] for one in value
-    )
 
 
 class _Words:

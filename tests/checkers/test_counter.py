@@ -626,6 +626,23 @@ def test_who_saw_less_saw_it_before_the_read_of_more_had_ended(late: bool, outco
     assert kinds(verdict) == (["reads that no order explains"] if late else [])
 
 
+@pytest.mark.parametrize(("after", "outcome"), [(False, VALID), (True, INVALID)])
+def test_a_crashed_add_comes_not_before_one_that_had_ended_when_it_began(
+    after: bool, outcome: str, way: str
+) -> None:
+    """A long read sees the crashed 3 without the 2."""
+    told = story()
+    told.invoke(1, "read")
+    told.invoke(7, "add", 2)
+    if after:
+        told.ok(7)
+    told.crashed(8, "add", 3)
+    if not after:
+        told.ok(7)
+    told.ok(1, 3)
+    assert told.did(1, "read", None, 5).judged(CounterChecker()).outcome == outcome
+
+
 @pytest.mark.parametrize("patience", [64, -1_000])
 def test_where_not_all_sums_were_looked_at_nobody_is_accused(
     patience: int, monkeypatch: pytest.MonkeyPatch

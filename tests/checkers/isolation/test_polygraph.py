@@ -300,6 +300,18 @@ def test_orders_of_two_keys_that_follow_from_others_are_made_no_edges():
         assert list(map(tuple, pairs[covers].tolist())) == list(pairwise(chains))
 
 
+@pytest.mark.parametrize("level", UNTIMED)
+@pytest.mark.parametrize("others", [(), ("w=1", "w=2"), ("w=1", "w=2", "w=3", "v=1", "v=2")])
+def test_an_order_that_is_suggested_is_one_of_every_key(others, level):
+    """Who saw y saw x = 1, so 2 came before; and who saw z saw 2, so it came after. Blind writes of others fit."""
+    wrong = ("x=1", "x=2 y=1", "y?1 x?1", "x?1 z=1", "z?1 x?2")
+    for before, after in ((others, ()), ((), others)):
+        assert verdict_on(level, *before, *wrong, *after).outcome == INVALID
+        for left_out in ("y?1 x?1", "z?1 x?2"):
+            right = [one for one in wrong if one != left_out]
+            assert verdict_on(level, *before, *right, *after).outcome == VALID
+
+
 def test_an_update_that_was_lost_is_told_with_both_that_made_it():
     [anomaly] = verdict_on(SER, "x=1", "y? y=1", "x?1 x=2", "x?1 x=3", "y?1 y=2").anomalies
     assert anomaly.type == "lost-update"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkers.checker import Limits
-from checkers.isolation import order_kernel, reads_from, reads_from_kernel, weak_kernel, weak_levels
+from checkers.isolation import order_kernel, orders, reads_from, reads_from_kernel, weak_kernel, weak_levels
 from checkers.isolation.lattice import ruled_out
 from checkers.isolation.read_anomalies import find_read_anomalies
 from checkers.isolation.weak_levels import CAUSAL, LEVELS, READ_ATOMIC, READ_COMMITTED, check_weak
@@ -180,6 +180,17 @@ def test_limits_make_it_unknown():
     verdict = check_weak(transactions, CAUSAL, Limits(time_s=0.5, clock=lambda: float(next(times))))
     assert verdict.outcome == UNKNOWN
     assert "the time allowed (0.5 s) ran out" in verdict.sentence
+
+
+def test_who_comes_before_itself_makes_a_cycle_alone_or_among_others():
+    source, target = np.array([0, 1, 1, 2, 3], np.int32), np.array([1, 0, 1, 2, 0], np.int32)
+    graph = orders.make_order(4, source, target)
+    assert orders.find_cycles(graph, 8) == [[3], [2]]
+    assert orders.find_cycles(graph, 1) == [[3]]
+    for without in ([0, 1, 2, 4], [0, 2, 4]):
+        assert orders.find_cycles(orders.make_order(4, source[without], target[without]), 8) == [
+            [without.index(2)]
+        ]
 
 
 def test_a_cycle_that_is_too_long_to_be_sought_from_many_nodes_is_found_all_the_same(monkeypatch):

@@ -273,7 +273,8 @@ class PriorityQueue(_Container):
         return tuple(dict.fromkeys(nexts))
 
     def take_any(self, state: tuple[Any, ...]) -> Sequence[State]:
-        return [state[:place] + state[place + 1 :] for place in range(len(state))] or (state,)
+        """From an empty one; `step` takes from others what comes first."""
+        return (state,)
 
     def step(self, state: State, call: Call) -> Sequence[State]:
         if call.f in self.takes and call.type != OK and isinstance(state, tuple) and state:

@@ -221,6 +221,9 @@ LOCKED: list[tuple[str, list[Row], str]] = [
     ("fenced-lock", [("acquire", None, 7, 1), ("release", 7, "info", 1), ("acquire", None, 8, 2)], VALID),
     ("fenced-lock", held((1, "acquire", "seven")), UNKNOWN),
     ("fenced-lock", held((1, "acquire", 7), (1, "release", "seven")), UNKNOWN),
+    ("fenced-lock", held((1, "acquire", 9), (2, "acquire", 7), (2, "release", 7)), INVALID),
+    ("fenced-lock", [("acquire", None, 9, 1, "open"), *held((2, "acquire", 7), (2, "release", 7))], VALID),
+    ("fenced-lock", held((1, "acquire", 7), (1, "acquire", 8)), INVALID),
     ("semaphore", [("release", 1, 1)], INVALID),
     ("semaphore", [("acquire", 2, 2), ("release", 1, 1), ("acquire", 2, 2)], VALID),
     ("semaphore", [("acquire", 2, 2), ("release", 1, 1), ("acquire", 3, 3)], INVALID),
@@ -249,6 +252,7 @@ CONTAINED: list[tuple[str, list[Row], str]] = [
     ("set", [("read", None, None)], VALID),
     ("set", [*filled("add", 1, 2), ("read", None, [1, 1])], INVALID),
     ("set", [*filled("add", 1, 1, 2), ("read", None, [1, 1])], INVALID),
+    ("set", [*filled("add", 1), ("read", None, [1, 1])], INVALID),
     ("set", [*filled("add", 1), ("read", None, [1, 9])], INVALID),
     ("set", [("add", 1, "info"), ("add", 2, "info"), ("read", None, [1]), ("read", None, [2])], INVALID),
     ("set", [("add", 1, "info"), ("add", 2, "info"), ("read", None, [1]), ("read", None, [1, 2])], VALID),
@@ -287,6 +291,9 @@ CONTAINED: list[tuple[str, list[Row], str]] = [
         [*INSERTED, ("delete-max", None, "info"), ("delete-max", None, 1), ("delete-max", None, 3)],
         INVALID,
     ),
+    ("priority-queue", [*INSERTED, ("delete-max", None, "info"), ("delete-min", None, 3)], INVALID),
+    ("priority-queue", [*INSERTED, ("delete-max", None, "info"), ("delete-min", None, 1)], VALID),
+    ("priority-queue", [*INSERTED, ("delete-min", None, "info"), ("delete-max", None, 1)], INVALID),
     ("priority-queue", [("delete-max", None, "info"), ("delete-max", None, None)], VALID),
     ("priority-queue", [*PAIRS, ("delete-max", None, "d"), ("delete-max", None, [3, "c"])], VALID),
     ("priority-queue", [*PAIRS, ("delete-max", None, "a")], INVALID),
@@ -357,10 +364,18 @@ def test_calls_that_overlap_may_come_in_any_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_a_function_that_the_model_does_not_have_is_told(name: str) -> None:
+    """Alone, or behind others that the model has."""
     model = made(name)
     value = ["k", 1] if model.splits_by_key else 1
-    with pytest.raises(ValueError, match=r"event 0: a .* has no function 'explode'"):
-        judge(model, sequence(("explode", value, value)))
+    for before in ([], CASES[name][0]):
+        with pytest.raises(ValueError, match=rf"event {2 * len(before)}: a .* has no function 'explode'"):
+            judge(model, sequence(*before, ("explode", value, value)))
+
+
+@pytest.mark.parametrize("name", ["fenced-lock", "semaphore"])
+def test_who_holds_a_lock_releases_it_by_no_other_name(name: str) -> None:
+    with pytest.raises(ValueError, match="has no function 'explode'"):
+        judge(made(name), sequence(("acquire", None, 1, 1), ("explode", None, None, 1)))
 
 
 def test_a_lock_held_twice_is_explained_though_it_is_released_later() -> None:

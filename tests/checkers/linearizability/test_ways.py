@@ -220,6 +220,19 @@ def test_how_many_crashed_calls_have_room(single: int, double: int, has_room: bo
         assert [drive(runner)[0] for _, runner in runs(program)] == [True, True]
 
 
+@pytest.mark.parametrize(("clients", "has_room"), [(64, True), (65, False)])
+def test_how_many_calls_at_a_time_have_room(clients: int, has_room: bool) -> None:
+    builder = HistoryBuilder()
+    for process in range(clients):
+        builder.invoke(process, "write", 1)
+    for process in range(clients):
+        builder.ok(process)
+    program = races.program_of_model(CallColumns.of(builder.done()), CasRegister(), None)
+    assert (program is not None) == has_room
+    if program is not None:
+        assert [drive(runner)[0] for _, runner in runs(program)] == [True, True]
+
+
 def test_crashed_calls_that_no_longer_matter_leave_their_room() -> None:
     builder = HistoryBuilder()
     for value in range(100):
@@ -345,6 +358,17 @@ CRASHED: list[tuple[str, bool]] = [
         "0 write 1 info, 4 write 1 info, 3 read 1 ok, 5 write 5 ok, 1 cas 1 2 info, 2 cas 2 4 info, 3 read 4 ok",
         True,
     ),
+    ("0 write 1 ok, 1 write null info, 2 cas null 2 info, 3 read 2 ok", True),
+    ("0 write 1 ok, 2 cas null 2 info, 3 read 2 ok", False),
+    ("0 write 5 ok, 1 write 1 info, 2 cas 1 null info, 3 read null ok", True),
+    ("0 write 5 ok, 1 write 2 info, 2 cas 1 null info, 3 read null ok", False),
+    ("0 write 5 ok, 1 write 1 info, 2 cas 1 3 info, 4 cas 7 3 info, 3 read 3 ok", True),
+    ("0 write 5 ok, 1 write 1 info, 4 cas 7 3 info, 2 cas 1 3 info, 3 read 3 ok", True),
+    (
+        "0 write 3 ok, 1 cas 3 7, 2 read 3 ok, 0 write 5 ok, 2 read 5 ok, 4 write 3 info, 2 read 7 ok, 1 ok",
+        True,
+    ),
+    ("0 write 3 ok, 1 cas 3 7, 2 read 3 ok, 0 write 5 ok, 2 read 5 ok, 2 read 7 ok, 1 ok", False),
     # A crashed call comes after one that acts alike and returns, which need not be so: both are there.
     ("0 write 3, 1 write 3 info, 3 read 3 ok, 5 write 5 ok, 0 ok, 3 read 3 ok", True),
     (

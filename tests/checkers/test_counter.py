@@ -190,6 +190,11 @@ def test_an_eventual_counter_may_be_stale_until_the_end() -> None:
     assert unfinished.judged(checker).outcome == UNKNOWN
     early = story().did(1, "read", None, 1).did(0, "add", 3).did(1, "read", None, 3)
     assert kinds(early.judged(checker)) == ["counter too high"]
+    begun = story()
+    begun.invoke(0, "add", 3)
+    begun.did(1, "read", None, 3)
+    begun.ok(0)
+    assert begun.did(1, "read", None, 3).judged(checker).outcome == VALID
 
 
 @pytest.mark.parametrize("values", list(itertools.permutations((0, 3, 3))))
@@ -270,6 +275,8 @@ def test_a_counter_that_falls_too_may_be_read_as_if_it_grew() -> None:
 
 
 def test_the_first_read_of_all_is_one_that_later_reads_must_not_go_behind() -> None:
+    back = story().crashed(8, "add", 1).did(1, "read", None, 0).did(1, "read", None, 1)
+    assert kinds(back.did(1, "read", None, 0).judged(CounterChecker())) == ["counter went backwards"]
     for values, outcome in (((3, 5), VALID), ((5, 3), INVALID)):
         told = story().crashed(8, "add", 2).crashed(9, "add", 3)
         for value in values:

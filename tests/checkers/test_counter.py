@@ -268,10 +268,12 @@ def test_reads_of_different_amounts_may_contradict_each_other() -> None:
 
 def test_a_counter_that_falls_too_may_be_read_as_if_it_grew() -> None:
     """Two reads of 2, of which one alone would show nothing but adds; with another add, -3 explains them no more."""
-    told = story().crashed(9, "add", -3).did(0, "add", 5).did(1, "read", None, 2).did(1, "read", None, 2)
-    assert told.judged(CounterChecker()).outcome == VALID
-    told.did(0, "add", 7).did(1, "read", None, 12)
-    assert told.judged(CounterChecker()).outcome == INVALID
+    for sign in (1, -1):
+        told = story().crashed(9, "add", -3 * sign).did(0, "add", 5 * sign)
+        told.did(1, "read", None, 2 * sign).did(1, "read", None, 2 * sign)
+        assert told.judged(CounterChecker()).outcome == VALID
+        told.did(0, "add", 7 * sign).did(1, "read", None, 12 * sign)
+        assert told.judged(CounterChecker()).outcome == INVALID
 
 
 def test_the_first_read_of_all_is_one_that_later_reads_must_not_go_behind() -> None:

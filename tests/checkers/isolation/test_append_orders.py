@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,11 +13,12 @@ from checkers.isolation.append_orders import Impossible, OpenOrders
 from checkers.isolation.dependencies import RW, WW
 from checkers.isolation.list_append import ListAppendChecker
 from checkers.isolation.list_versions import list_versions
+from checkers.isolation.unobserved import as_registers, in_order_of_ends
 from checkers.synthetic.plan import Shape
 from checkers.synthetic.stores import run_store
-from results.transaction_columns import TransactionsBuilder
+from results.transaction_columns import TransactionsBuilder, transactions_of
 from results.verdict import INVALID, UNKNOWN, VALID
-from tests.checkers.isolation.play import reachable
+from tests.checkers.isolation.play import direct_dependencies, play, reachable
 from tests.checkers.synthetic import axioms
 
 LIMITS = Limits(time_s=600)
@@ -79,6 +81,50 @@ def test_trying_every_order_says_the_same():
         assert (verdict.outcome == VALID) == axioms.holds(transactions, LEVEL), (shapes, verdict.sentence)
         said[verdict.outcome] += 1
     assert min(said[VALID], said[INVALID]) > 50, said
+
+
+def test_appends_that_nobody_observed_follow_one_another_as_their_transactions_were_over():
+    steps = [
+        [["append", "x", 1], ["append", "y", 1]],
+        [["append", "y", 2], ["append", "y", 3]],
+        [["append", "x", 2]],
+        [["append", "x", 9]],
+        [["append", "x", 3]],
+        [["append", "x", 8]],
+        [["append", "x", 7]],
+        [["r", "x", [7]]],
+    ]
+    ended = {2: "ok", 1: "ok", 5: "fail", 4: "ok", 0: "ok", 7: "ok", 6: "ok"}  # Nobody knows of the fourth.
+    for last, wanted in ((0, {(2, 4, WW), (4, 0, WW), (1, 0, WW)}), (1, None)):
+        builder = TransactionsBuilder()
+        for number, plan in enumerate(steps):
+            builder.invoke(number, number, plan)
+        for at, (number, outcome) in enumerate(ended.items()):
+            if last == 0 or number in (1, 2):
+                builder.complete(number, 10 + at, outcome, steps[number])
+        versions = list_versions(builder.done())
+        ordered = in_order_of_ends(versions)
+        assert (ordered is None) == (wanted is None)
+        if ordered is not None:
+            found = direct_dependencies(replace(versions, dependencies=ordered))
+            assert found - direct_dependencies(versions) == wanted
+
+
+def test_lists_as_registers_hold_their_last_elements():
+    """Who appends to what was observed later has seen what was there; a crashed one that was observed committed."""
+    lists = transactions_of(play("ax1 ay1 | rx1 ax2 | ? ry ax3 | rx123 ry | ! ax9 | ? ay5"))
+    registers = as_registers(list_versions(lists))
+    assert [registers.spelt(number) for number in range(6)] == [
+        [["r", "x", None], ["w", "x", 1], ["w", "y", 1]],
+        [["r", "x", 1], ["r", "x", 1], ["w", "x", 2]],
+        [["r", "x", 2], ["w", "x", 3]],
+        [["r", "x", 3], ["r", "y", None]],
+        [["w", "x", 9]],
+        [["w", "y", 5]],
+    ]
+    assert registers.outcome.tolist() == [1, 1, 1, 1, 2, lists.outcome[5]]
+    assert registers.start.tolist() == lists.start.tolist()
+    assert registers.end.tolist() == lists.end.tolist()
 
 
 def allowed_orders(versions, pairs):

@@ -298,6 +298,7 @@ CONTAINED: list[tuple[str, list[Row], str]] = [
     ("priority-queue", [*PAIRS, ("delete-max", None, "d"), ("delete-max", None, [3, "c"])], VALID),
     ("priority-queue", [*PAIRS, ("delete-max", None, "a")], INVALID),
     ("priority-queue", [*PAIRS, ("delete-max", None, [3, "e"])], INVALID),
+    ("priority-queue", [*PAIRS, ("delete-max", None, [9, "d"])], INVALID),
     ("priority-queue", [*PAIRS, *([("delete-max", None, "c")] * 2)], INVALID),
 ]
 

@@ -398,6 +398,17 @@ def test_what_no_cycle_shows_is_wrong_all_the_same(isolation, others):
         assert twin.outcome == "valid", twin.sentence
 
 
+@pytest.mark.parametrize("level", ["serializable", "snapshot-isolation"])
+def test_an_order_that_fits_but_for_sessions_is_none_where_these_count(level):
+    """T5 saw x = 1 and y = 1, so T6 and T7, which saw one of these each, did not both come after it."""
+    text = "wx1 | wx2 | wy1 | wy2 | 0: rx1 ry1 wz1 | rx2 ry1 rz1 \n 0: rx1 ry2"
+    assert judged(text, level, initial=None).outcome == "valid"
+    wrong = judged(text, f"strong-session-{level}", initial=None)
+    assert wrong.outcome == "invalid", wrong.sentence
+    twin = judged(text.replace(" rz1", ""), f"strong-session-{level}", initial=None)
+    assert twin.outcome == "valid", twin.sentence
+
+
 @pytest.mark.parametrize("text", ["wx1 | wx2 rx1", "wy1 | wx2 wx3 rx2", "wx1 | wx2 | rx1 rx2"])
 def test_a_read_that_contradicts_its_own_transaction_is_told_as_that(text):
     assert "internal" in judged(text, "serializable").details["anomaly_types"]

@@ -717,6 +717,11 @@ CAUSAL = {
     "ay5 | ry5 ax1 | ax2 | rx12 ry5": "valid",
     "ax1 ay5 | ax2 | rx12 ry": "invalid",
     "ax1 ay5 | ax2 | rx12 ry5": "valid",
+    # Whoever it was that began first, and where in the list 1 stands.
+    "rx1 ry | ay5 | ry5 ax1": "invalid",
+    "rx1 ry5 | ay5 | ry5 ax1": "valid",
+    "rx312 ry | ax3 | ay5 | ry5 ax1 | ax2": "invalid",
+    "rx312 ry5 | ax3 | ay5 | ry5 ax1 | ax2": "valid",
     # Whoever appended 2 need not have seen 1.
     "ax1 ay5 | ax2 ry | rx12": "valid",
     # Who saw what a session did has seen what it had done before, and appends after that.

@@ -128,8 +128,11 @@ def test_reads_that_fit_the_adds_may_contradict_each_other() -> None:
 
 def test_an_add_between_two_equal_reads() -> None:
     """Brute force found it: the first read counts a crashed add, the second should count one more."""
-    told = Story().crashed(0, "add", 1).did(1, "read", None, 1).did(2, "add", 1)
-    assert kinds(told.did(1, "read", None, 1).judged(CounterChecker())) == ["adds lost between reads"]
+    for amount in (1, -1):
+        told = Story().crashed(0, "add", amount).did(1, "read", None, amount).did(2, "add", amount)
+        assert kinds(told.did(1, "read", None, amount).judged(CounterChecker())) == [
+            "adds lost between reads"
+        ]
     assert (
         story().crashed(0, "add", 1).did(2, "add", 1).did(1, "read", None, 1).judged(CounterChecker()).outcome
         == VALID
@@ -277,8 +280,9 @@ def test_a_counter_that_falls_too_may_be_read_as_if_it_grew() -> None:
 
 
 def test_the_first_read_of_all_is_one_that_later_reads_must_not_go_behind() -> None:
-    back = story().crashed(8, "add", 1).did(1, "read", None, 0).did(1, "read", None, 1)
-    assert kinds(back.did(1, "read", None, 0).judged(CounterChecker())) == ["counter went backwards"]
+    for amount in (1, -1):
+        back = story().crashed(8, "add", amount).did(1, "read", None, 0).did(1, "read", None, amount)
+        assert kinds(back.did(1, "read", None, 0).judged(CounterChecker())) == ["counter went backwards"]
     for values, outcome in (((3, 5), VALID), ((5, 3), INVALID)):
         told = story().crashed(8, "add", 2).crashed(9, "add", 3)
         for value in values:

@@ -7,7 +7,7 @@ of a cycle for the same reason).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -77,9 +77,14 @@ class Refutation:
         cycle = find_cycles(graph, 8)[0]
         self._add((), self._edges, cycle, int(self._round.max(initial=0)) + 1)
 
-    def add_impossible(self, first: int, second: int, before: int | None = None) -> None:
-        """The chain of `first` cannot come before that of `second`, by what was known before a round."""
-        before = int(self._round.max(initial=0)) + 1 if before is None else before
+    def add_impossible(self, first: int, second: int) -> None:
+        """The chain of `first` cannot come before that of `second`."""
+        self._add_steps(
+            ((first, second),), self._impossible(first, second, int(self._round.max(initial=0)) + 1)
+        )
+
+    def _impossible(self, first: int, second: int, before: int) -> list[_Part]:
+        """A cycle that speaks against an order of two chains, by what was known before a round."""
         tail = self._versions.tail[[first]]
         edges, _ = self._graph.following(tail, np.array([second]))
         best: list[int] | None = None
@@ -94,7 +99,7 @@ class Refutation:
                 best, at = way, number
         assert best is not None, f"no cycle speaks against version {first} before {second}"
         step = edges.only(np.array([at]))
-        self._add_steps(((first, second),), [(step, 0, -1), *((self._edges, edge, edge) for edge in best)])
+        return [(step, 0, -1), *((self._edges, edge, edge) for edge in best)]
 
     def add_excluded(self, supposed: Sequence[tuple[int, int]], edges: Edges, cycle: Sequence[int]) -> None:
         """Orders of chains that cannot hold together: the edges are those of a search, some of them supposed."""
@@ -132,14 +137,26 @@ class Refutation:
         self._add_steps(supposed, whole)
 
     def _add_steps(self, supposed: tuple[tuple[int, int], ...], cycle: Sequence[_Part]) -> None:
+        """A statement, behind those that its edges follow from. Without recursion: each round may rest on the last."""
+        open_ = [(supposed, cycle, self._causes(cycle))]
+        while open_:
+            supposed, cycle, causes = open_[-1]
+            cause = next(causes, None)
+            if cause is None:
+                self._statements.append(Statement(supposed, tuple(self._steps(cycle))))
+                open_.pop()
+                continue
+            first, second = int(self._decided.other[cause[0]]), int(self._decided.one[cause[0]])
+            reason = self._impossible(first, second, cause[1])
+            open_.append((((first, second),), reason, self._causes(reason)))
+
+    def _causes(self, cycle: Sequence[_Part]) -> Iterator[tuple[int, int]]:
+        """Decisions that edges of a cycle follow from and that were not told yet, each with its round."""
         for _, _, known in cycle:
             cause = int(self._cause[known]) if known >= 0 else -1
             if cause >= 0 and cause not in self._told:
                 self._told.add(cause)
-                self.add_impossible(
-                    int(self._decided.other[cause]), int(self._decided.one[cause]), int(self._round[known])
-                )
-        self._statements.append(Statement(supposed, tuple(self._steps(cycle))))
+                yield cause, int(self._round[known])
 
     def _way(self, start: int, goal: int, before: int) -> list[int] | None:
         """The shortest way by edges that were known before a round; None if there is none."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import sys
 from functools import partial
 from itertools import combinations, pairwise
 
@@ -415,6 +417,36 @@ def test_a_cycle_is_told_step_by_step():
 
 FORKED = ("x=1", "x=2", "y=1", "y=2", "x?1 y?2", "x?2 y?1", "x?1 y?1", "x?2 y?2")
 """Blind writes, and readers that saw every combination: no read tells an order, but none fits."""
+
+
+def test_orders_that_follow_from_each_other_are_told_however_many_they_are():
+    """Of each key, who read the older version comes before the newer one, from which the order of the next key follows;
+    the last one has to be the other way round. A reason within a reason would take two calls each."""
+    pairs = 200
+    sessions = []
+    for i in range(pairs):
+        older, newer, reader = [f"k{i}=1"], [f"k{i}=2", f"b{i}=1"], [f"k{i}?1"]
+        if i:
+            older.append(f"a{i - 1}=1")
+            newer.insert(0, f"b{i - 1}?1")
+        else:
+            newer.insert(0, "k0?1")
+        if i < pairs - 1:
+            reader.append(f"a{i}?1")
+        sessions += [older, newer, reader]
+    in_order = [" ".join(steps) for steps in sessions]
+    assert verdict_on(SER, *in_order).outcome == VALID
+    sessions[-2].append("c=1")
+    sessions[-3].insert(0, "c?1")
+    against = [" ".join(steps) for steps in sessions]
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + pairs // 2)
+    try:
+        verdict = verdict_on(SER, *against)
+    finally:
+        sys.setrecursionlimit(before)
+    assert verdict.outcome == INVALID
+    assert f"{pairs - 13} orders of versions follow from the rest" in verdict.anomalies[0].sentence
 
 
 def test_orders_that_are_excluded_are_told_with_their_cycles():

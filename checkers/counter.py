@@ -266,6 +266,12 @@ class CounterChecker:
         value = int(levels.value[found.stuck]) * sign + self.initial
         seen = operations.pairs(here)
         pending = [adds.operations.pair(place) for place in found.pending]
+        if found.is_passed_by:
+            first, second = (
+                min(seen, key=lambda read: read.indices[-1]),
+                max(seen, key=lambda read: read.index),
+            )
+            return [_lost(first, second, pending)], []
         amounts = ", ".join(str(pair.invocation.value) for pair in pending[:8])
         sentence = (
             f"process {seen[0].process} read {value} ({interval(seen[0])}), and no choice among the adds that may "
@@ -292,13 +298,18 @@ class CounterChecker:
             return []
         one, other, between = crowd
         first, second = reads.operations.pair(one), reads.operations.pair(other)
-        pairs = [adds.operations.pair(place) for place in between]
-        sentence = (
-            f"process {first.process} read {first.value} ({interval(first)}), and process {second.process} "
-            f"{second.value} ({interval(second)}), but {count(len(pairs), 'add')} of "
-            f"{pairs[0].invocation.value} began and ended between them"
-        )
-        return [anomaly(TOO_LITTLE_GROWTH, [(sentence, [first, second, *pairs])])]
+        return [_lost(first, second, [adds.operations.pair(place) for place in between])]
+
+
+def _lost(first: Pair, second: Pair, pairs: list[Pair]) -> Anomaly:
+    """Adds that began and ended between two reads that differ by less."""
+    different = list(dict.fromkeys(str(pair.invocation.value) for pair in pairs))
+    sentence = (
+        f"process {first.process} read {first.value} ({interval(first)}), and process {second.process} "
+        f"{second.value} ({interval(second)}), but {count(len(pairs), 'add')} of "
+        f"{', '.join(different[:8])} began and ended between them"
+    )
+    return anomaly(TOO_LITTLE_GROWTH, [(sentence, [first, second, *pairs])])
 
 
 def _first_unclear(history: History) -> int:

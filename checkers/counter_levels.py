@@ -3,9 +3,10 @@
 Since it only grows, the reads come in the order of their values: they are *levels*, and between one level and the next
 the adds of a *step* take effect, which come to the difference. A step to a level takes place before any read that saw
 that level or a higher one had ended, so its adds had begun by then; and an add that had ended before some read of that
-level or a lower one began belongs to this step or an earlier one. An order is right exactly if besides no add comes in
-an earlier step than another one that had ended before it began. So the steps are gone through with all choices that
-are possible so far: which of the adds that had begun are still pending.
+level or a lower one began belongs to this step or an earlier one. An add that began and ended between two reads of one
+level fits into no step, which is looked for first. An order is right exactly if besides no add comes in an earlier step
+than another one that had ended before it began. So the steps are gone through with all choices that are possible so
+far: which of the adds that had begun are still pending.
 
 Two rules keep the choices few. Of pending adds of equal amount that may go, the one that ends first does: if another
 one took its place, the two could change places. And crashed adds, which may always wait, are only counted for each
@@ -79,6 +80,8 @@ class Climb:
     """The level that cannot be reached; None if all can."""
     pending: list[int] = field(default_factory=list)
     """The adds that were pending then, in some choice or other."""
+    is_passed_by: bool = False
+    """Whether these began and ended between two reads of that level, so that no step can have them."""
     gave_up: str | None = None
     """Why it is not known."""
 
@@ -91,8 +94,20 @@ class Climb:
 def climb(adds: Adds, levels: Levels, expired: Callable[[], bool]) -> Climb:
     """Goes from nothing to the last level: one choice after the other, going back where none is left, as long as that
     leads somewhere; else with all choices at a time, where `MOST` do. The reads must not contradict each other."""
-    found = _follow_one(adds, levels, expired)
+    found = _passed_by(adds, levels) or _follow_one(adds, levels, expired)
     return _follow_all(_steps(adds, levels), expired) if found is None else found
+
+
+def _passed_by(adds: Adds, levels: Levels) -> Climb | None:
+    """Tells the first level that adds began and ended between two reads of; None if there is none."""
+    first_step = np.searchsorted(levels.first_end, adds.start)
+    last_step = np.searchsorted(levels.last_start, adds.end)
+    nowhere = last_step < first_step
+    if not nowhere.any():
+        return None
+    level = int(last_step[nowhere].min())
+    pending = np.flatnonzero(nowhere & (last_step == level)).tolist()
+    return Climb(stuck=level, pending=pending, is_passed_by=True)
 
 
 def _follow_one(adds: Adds, levels: Levels, expired: Callable[[], bool]) -> Climb | None:

@@ -656,6 +656,50 @@ def test_a_crashed_add_comes_not_before_one_that_had_ended_when_it_began(
     assert told.did(1, "read", None, 5).judged(CounterChecker()).outcome == outcome
 
 
+@pytest.mark.parametrize("other", [2, -2])
+@pytest.mark.parametrize("crashes", [False, True])
+def test_an_add_between_two_equal_reads_is_not_made_up_for_by_another_amount(
+    other: int, crashes: bool, way: str
+) -> None:
+    """It fits neither before the first of them nor after the second, though a later read has it."""
+    sign = 1 if other > 0 else -1
+
+    def told(*between: str, last: int | None = None) -> Story:
+        told = story()
+        told.invoke(7, "add", sign)
+        told.did(1, "read", None, sign)
+        told.invoke(8, "add", sign)
+        for process in between:
+            told.ok(int(process))
+        told.did(1, "read", None, sign)
+        told.ok(7)
+        if not between:
+            told.ok(8)
+        told.crashed(9, "add", other) if crashes else told.did(9, "add", other)
+        return told if last is None else told.did(1, "read", None, last)
+
+    all_of_them = 2 * sign + other
+    assert told().judged(CounterChecker()).outcome == VALID
+    assert told(last=all_of_them).judged(CounterChecker()).outcome == VALID
+    for last in (None, all_of_them):
+        verdict = told("8", last=last).judged(CounterChecker())
+        assert kinds(verdict) == ["adds lost between reads"]
+        assert f"but 1 add of {sign} began and ended between them" in verdict.sentence
+        assert verdict.anomalies[0].operations == [1, 2, 3, 4, 5, 6]
+
+
+def test_adds_lost_between_reads_are_told_of_the_first_value(way: str) -> None:
+    told = story()
+    told.invoke(5, "add", 4)
+    told.crashed(6, "add", 1).crashed(7, "add", 3)
+    told.did(1, "read", None, 4).did(2, "add", 1).did(3, "add", 2).did(1, "read", None, 4)
+    told.did(1, "read", None, 10).did(4, "add", 3).did(1, "read", None, 10)
+    verdict = told.judged(CounterChecker())
+    assert kinds(verdict) == ["adds lost between reads"]
+    assert "but 2 adds of 1, 2 began and ended between them" in verdict.sentence
+    assert verdict.anomalies[0].operations == [5, 6, 7, 8, 9, 10, 11, 12]
+
+
 @pytest.mark.parametrize("patience", [64, -1_000])
 def test_where_not_all_sums_were_looked_at_nobody_is_accused(
     patience: int, monkeypatch: pytest.MonkeyPatch
@@ -669,6 +713,11 @@ def test_where_not_all_sums_were_looked_at_nobody_is_accused(
 def test_levels_of_numbers_beyond_64_bits() -> None:
     """They are followed all at a time."""
     huge = 10**30
+    told = story()
+    told.invoke(7, "add", 1)
+    told.did(1, "read", None, 1).did(8, "add", 1).did(1, "read", None, 1)
+    told.ok(7)
+    assert kinds(told.did(9, "add", huge).judged(CounterChecker())) == ["adds lost between reads"]
     told = story()
     told.invoke(8, "add", 3 * huge)
     told.invoke(9, "add", 5 * huge)

@@ -79,11 +79,20 @@ class TransactionsBuilder:
         committed_at: int | None = None,
     ) -> None:
         """Takes how a transaction ended, by event `index`: `ok` with its reads filled, `fail`, or `info`; and when
-        the database committed it, if that is a number of 62 bits."""
+        the database committed it, if that is a number of 62 bits.
+
+        Raises HistoryError for an answer about something else than was asked: nobody knows what became of that.
+        """
         self._outcome[transaction] = TYPE_CODES[outcome]
         if outcome in (OK, FAIL):
             self._end[transaction] = index
         if outcome == OK and micro_operations is not None:
+            if not _is_about(self._values[transaction], micro_operations):
+                raise HistoryError(
+                    f"event {index} holds no transaction: {micro_operations!r:.80} does not answer "
+                    f"{self._values[transaction]!r:.80}, which event {self._start[transaction]} asked; an answer has "
+                    "the same micro-operations, with what was read"
+                )
             self._values[transaction] = micro_operations
         if committed_at is not None and 0 <= committed_at < 1 << 62:
             self._committed_at[transaction] = committed_at
@@ -158,6 +167,28 @@ class TransactionsBuilder:
             ranges=ranges,
             has_real_time=self._has_real_time,
         )
+
+
+def _is_about(asked: Any, answered: Any) -> bool:
+    """Whether an answer has the micro-operations that were asked for, but for what was read. Others than are understood
+    are refused with the rest, later."""
+    if not isinstance(asked, list | tuple) or not isinstance(answered, list | tuple):
+        return True
+    if len(asked) != len(answered):
+        return False
+    for one, other in zip(asked, answered, strict=True):
+        try:
+            (f, key, value), (of_f, of_key, of_value) = one, other
+            kind = CODES[f]
+            if kind != CODES[of_f]:
+                return False
+        except (TypeError, ValueError, KeyError):
+            continue
+        if key is not of_key and canonical(key) != canonical(of_key):
+            return False
+        if kind not in (READ, SCAN) and value is not of_value and canonical(value) != canonical(of_value):
+            return False
+    return True
 
 
 def _processes(numbers: list[int]) -> NDArray[Any]:

@@ -800,6 +800,8 @@ class TransactionColumns:
             self.outcome[t] = 1
             self.finish[t] = position
             if value == 1:
+                if not self._is_about(self.source[t], self.source_end[t]):
+                    self.broken = True
                 self.source[t] = self.m_mark
                 self.source_end[t] = self.m
             return 0
@@ -810,6 +812,21 @@ class TransactionColumns:
         else:
             del self.numbers[process]
         return 0
+
+    @cython.cfunc
+    def _is_about(self, first: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.bint:
+        """Whether the value that was taken last answers these micro-operations: the same, but for what was read."""
+        i: cython.Py_ssize_t
+        at: cython.Py_ssize_t = self.m_mark
+        if self.m - at != end - first:
+            return False
+        for i in range(first, end):
+            if self.kind[i] != self.kind[at] or self.key[i] != self.key[at]:
+                return False
+            if self.kind[i] != _READ and self.value[i] != self.value[at]:
+                return False
+            at += 1
+        return True
 
     @cython.cfunc
     def _forget(self) -> cython.int:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from checkers.linearizability.calls import Call, freeze
+from checkers.linearizability.calls import Call, freeze, thaw
 from checkers.linearizability.models.model import NOTHING, Effects, SequentialModel, State, no_function, show
 from results.operation import OK
 
@@ -154,4 +154,18 @@ def micro_operations(model: MultiRegister, call: Call) -> Sequence[tuple[str, Ha
             raise ValueError(
                 f'event {call.start}: a transaction is a list of ["r" or "w", key, value], not {row!r:.80}'
             )
+    if rows is not call.argument and call.argument is not None and not _answers(call.argument, rows):
+        raise ValueError(
+            f"event {call.start}: {thaw(rows)!r:.80} does not answer what was asked, {thaw(call.argument)!r:.80}"
+        )
     return rows or ()
+
+
+def _answers(asked: Any, rows: Any) -> bool:
+    """Whether a transaction's answer has the micro-operations that were asked for, but for what was read."""
+    if len(asked) != len(rows):
+        return False
+    return all(
+        (kind in WRITES) == (of_kind in WRITES) and key == of_key and (kind in READS or value == of_value)
+        for (kind, key, value), (of_kind, of_key, of_value) in zip(asked, rows, strict=True)
+    )

@@ -333,6 +333,16 @@ MAPPED: list[tuple[str, list[Row], str]] = [
     ("multi-register", [txn(("w", "x", 1), answered="info"), txn(("r", "x", 1))], VALID),
     ("multi-register", [txn(("w", "x", 1), answered="info"), txn(("r", "x", 2))], INVALID),
     ("multi-register", [txn(("w", "x", 1), ("r", "y", 7), answered="info"), txn(("r", "x", 1))], VALID),
+    *[
+        ("multi-register", [("txn", [["w", "x", 1], ["r", "y", None]], answer)], UNKNOWN)
+        for answer in (
+            [],
+            [["r", "y", None]],
+            [["w", "x", 2], ["r", "y", None]],
+            [["r", "x", None], ["r", "y", None]],
+            [["w", "x", 1], ["r", "z", None]],
+        )
+    ],
     *[("multi-register", [(f, 7, 7)], UNKNOWN) for f in ("txn", "t", "read", "write")],
 ]
 

@@ -108,7 +108,8 @@ def test_whatever_is_different_takes_the_other_way(text):
 )
 def test_json_with_a_comma_too_many_or_too_few_takes_the_other_way(value):
     """In EDN a comma is a blank; in JSON such a text is damaged, and the other way says where."""
-    invoked = b'{"index":0,"time":0,"process":0,"type":"invoke","f":"txn","value":[["r",1,null]]}\n'
+    asked = b'"append",1,2' if "append" in value else b'"r",1,null'
+    invoked = b'{"index":0,"time":0,"process":0,"type":"invoke","f":"txn","value":[[' + asked + b"]]}\n"
     answered = f'{{"index":1,"time":1,"process":0,"type":"ok","f":"txn","value":{value}}}\n'.encode()
     assert not straight.read_transactions(invoked + answered, "json", of_registers=False)
     with pytest.raises(HistoryError):
@@ -171,6 +172,29 @@ def test_damage_in_a_value_is_not_passed_over():
         assert read_transactions(text.encode(), "json", of_registers=False) is None, damage
         with pytest.raises(HistoryError):
             read_text(text.encode(), "json")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[]",
+        '[["r","x",[]]]',
+        '[["append",1,3],["r","x",[]]]',
+        '[["append",2,2],["r","x",[]]]',
+        '[["r",1,[]],["r","x",[]]]',
+        '[["append",1,2],["r","y",[]]]',
+        '[["append",1,2],["r","x",[]],["r","x",[]]]',
+    ],
+)
+def test_an_answer_about_something_else_than_was_asked_is_refused_with_both(answer):
+    """An append that was acknowledged without being in the answer would be forgotten, and whoever lost it excused."""
+    asked = '{"process":0,"type":"invoke","f":"txn","value":[["append",1,2],["r","x",null]]}\n'
+    right = asked.replace("invoke", "ok").replace("null", "[7]")
+    assert same((asked + right).encode(), "json", of_registers=False)
+    text = (asked + '{"process":0,"type":"ok","f":"txn","value":' + answer + "}\n").encode()
+    assert read_transactions(text, "json", of_registers=False) is None
+    with pytest.raises(HistoryError, match=r"event 1 holds no transaction: .* which event 0 asked"):
+        transactions_of(read_text(text, "json").history)
 
 
 LINES = """invoke 7 a 9 1 r 8 - r x -

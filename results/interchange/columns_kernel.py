@@ -206,8 +206,13 @@ class TransactionColumns:
         index: cython.longlong
         process: cython.longlong
         value: cython.int
+        last: cython.longlong = -1
         if not cython.compiled:
             return at
+        if self.last_index is not None:
+            if self.last_index > _FOREVER:
+                return at
+            last = self.last_index
         self.data = data
         while not self.broken:
             self.at = at
@@ -243,7 +248,13 @@ class TransactionColumns:
             at = self.at
             if at < len(data) and data[at] == 10:
                 at += 1
-            self.add(index, process, type_, "txn", value)
+            if index < last:
+                self.broken = True  # The file's order is another one.
+            last = index
+            self._add(process, type_, "txn", value)
+            self.m_mark, self.e_mark = self.m, self.e
+        if last >= 0:
+            self.last_index = last
         return at
 
     @cython.cfunc

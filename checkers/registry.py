@@ -43,7 +43,7 @@ class Options:
     bound: int | None = None
     """Of staleness: for how many nanoseconds a read may miss what was acknowledged."""
     eventual: bool = False
-    """Of a counter: whether only the final reads have to be right."""
+    """Of a counter: whether only the final reads have to see every add; others may miss any, but show nothing else."""
     no_snapshot: bool = False
     """Of a bank: whether a read asks for one account after the other."""
     guarantees: tuple[str, ...] = ()

@@ -116,7 +116,9 @@ def finite(context: click.Context, parameter: click.Parameter, value: float | No
 @click.option(
     "--bound", type=int, help="staleness: for how many nanoseconds a read may miss what was acknowledged."
 )
-@click.option("--eventual", is_flag=True, help="counter: only the final reads have to be right.")
+@click.option(
+    "--eventual", is_flag=True, help="counter: only the final reads have to see all adds; none shows more."
+)
 @click.option("--no-snapshot", is_flag=True, help="bank: a read asks for one account after the other.")
 @click.option(
     "--guarantees",

@@ -189,6 +189,19 @@ def test_an_eventual_counter_may_be_stale_until_the_end() -> None:
     assert reordered.did(1, "read", None, 0).judged(checker).outcome == VALID
     invented = story().did(0, "add", 3).did(1, "read", None, 9).did(1, "read", None, 3)
     assert kinds(invented.judged(checker)) == ["counter too high"]
+    low = story().did(0, "add", -3).did(0, "add", 1).did(1, "read", None, -4).did(1, "read", None, -2)
+    verdict = low.judged(checker)
+    assert kinds(verdict) == ["counter too low"]
+    assert "saw -4, but all adds that had begun by its end come to -3 at least" in verdict.sentence
+    missed = story().did(0, "add", -3).did(0, "add", 1).did(1, "read", None, -3).did(1, "read", None, -3)
+    assert (
+        "saw -3, but the adds that had ended before, and no others, come to -2"
+        in missed.judged(checker).sentence
+    )
+    odd = story().did(0, "add", 5).did(1, "read", None, 4).did(0, "add", 5)
+    assert kinds(odd.did(1, "read", None, 10).judged(checker)) == ["impossible sum"]
+    some = story().did(0, "add", 5).did(1, "read", None, 5).did(0, "add", 5)
+    assert some.did(1, "read", None, 10).judged(checker).outcome == VALID
     unfinished = story().did(1, "read", None, 0).did(0, "add", 3)
     assert unfinished.judged(checker).outcome == UNKNOWN
     early = story().did(1, "read", None, 1).did(0, "add", 3).did(1, "read", None, 3)

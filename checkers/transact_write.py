@@ -7,14 +7,20 @@ a list of keys, answered `{key: list or null}`, all as of one moment. So every r
 how often, and in which order. Judged in each:
 
 - no token occurs twice in a list;
-- a token that is in the list of one of its keys is in those of all of its keys that were read;
+- a token that is in the list of one of its keys is in those of all of its keys that the same read shows, or one that
+  began later;
 - two tokens are in the same order in every list that has both;
-- a list that was read is the beginning of the longest that was read of its key: nothing is taken away or put between;
+- a list that was read is the beginning of the longest that was read of its key, and no shorter than what had been read
+  before it was asked for: nothing is taken away or put between;
 - whoever reads after a write was acknowledged sees it, and nobody sees one of which every attempt failed, or that
   nobody tried: not at all, not for that key, or not before the read had ended;
-- the condition of a write that took effect was true: it is not the first of a list that must exist, and of those that
-  wrote a list which must be empty none took effect before it. One did if it stands before it in a list; if it was seen
-  where it was not; if it was acknowledged before it was tried; if it must itself come before it, by its own condition.
+- the condition of a write that took effect was true: another write of the list that must exist had begun before, it did
+  not come before the first of that list, and no read found it empty together with what it wrote, or later; and of those
+  that wrote a list which must be empty none took effect before it. One write came before another if it stands before it
+  in a list; if it was acknowledged or seen before the other was tried, or was missed; if a read saw it and not the
+  other; if it must itself come first, by its own condition.
+
+A write took effect if it was acknowledged, or if a read saw it anywhere, and before that.
 
 An attempt that failed says that it had no effect, not that others with its token had none; one without an answer may
 have taken effect. That a token counts once is what makes it safe to try again.
@@ -22,6 +28,8 @@ have taken effect. That a token counts once is what makes it safe to try again.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -71,6 +79,21 @@ class _Write:
     """The event that first acknowledged an attempt."""
     must_exist: Hashable = None
     must_be_empty: Hashable = None
+    seen_by: Pair | None = None
+    """Of the reads that saw it, the one that ended first."""
+    missed_by: Pair | None = None
+    """Of the reads of one of its keys that did not see it, the one that began last."""
+
+    @property
+    def took_effect_by(self) -> float:
+        """The event before which it certainly took effect; infinite if nothing says that it did."""
+        acknowledged = math.inf if self.acknowledged_at is None else self.acknowledged_at
+        return acknowledged if self.seen_by is None else min(acknowledged, self.seen_by.indices[-1])
+
+    @property
+    def tried_at(self) -> int:
+        """The event that began the first attempt."""
+        return min(pair.index for pair in self.pairs)
 
 
 @dataclass
@@ -108,9 +131,14 @@ class TransactWriteChecker:
         for token, write in writes.items():
             for key in write.keys:
                 by_key.setdefault(key, []).append(token)
+        doubtful = misshapen.may_have_written
+        if not doubtful:
+            # Else the attempt that took effect may be about other keys, under another condition.
+            _note_sightings(writes, seen, by_key)
+        grown = _Grown(seen)
         for pair, lists in seen:
-            self._judge(pair, lists, writes, by_key, longest, findings, misshapen.may_have_written)
-        self._judge_conditions(writes, seen, longest, findings)
+            self._judge(pair, lists, writes, by_key, longest, grown, findings, doubtful)
+        self._judge_conditions(writes, seen, longest, findings, doubtful)
         applied = {token for tokens, _ in longest.values() for token in tokens}
         details = {
             "writes": len(writes),
@@ -144,7 +172,7 @@ class TransactWriteChecker:
                 for key in (value.get("must_exist"), value.get("must_be_empty"))
             ]
             write = writes.setdefault(
-                _token(value["token"]), _Write(keys, set(keys), [], None, None, *conditions)
+                _token(value["token"]), _Write(keys, set(keys), [], None, None, conditions[0], conditions[1])
             )
             # Of attempts that differ nobody knows which it was: what holds for all of them has to.
             write.keys = [key for key in write.keys if key in keys]
@@ -167,10 +195,12 @@ class TransactWriteChecker:
         writes: dict[Any, _Write],
         by_key: dict[Hashable, list[Any]],
         longest: dict[Hashable, tuple[list[Any], Pair]],
+        grown: _Grown,
         findings: Findings,
         doubtful: bool,
     ) -> None:
-        """What a read says by itself; where it is doubtful what was tried, nothing is called foreign or failed."""
+        """What a read says by itself, and after others; where it is doubtful what was tried, nothing is called foreign
+        or failed."""
         when = f"the read of process {pair.process} ({interval(pair)})"
         places: dict[Hashable, dict[Any, int]] = {}
         for key, tokens in lists.items():
@@ -202,15 +232,26 @@ class TransactWriteChecker:
             if tokens != whole[: len(tokens)]:
                 text = f"{when} saw {key} as {shown(tokens)}, another read as {shown(whole)}"
                 findings.note(REWRITTEN, text, [pair, other])
+            there, reader = grown.before(key, pair)
+            if reader is not None and len(tokens) < len(there):
+                text = (
+                    f"{when} saw {key} as {shown(tokens)}, after the read of process {reader.process} "
+                    f"({interval(reader)}) had seen {shown(there)}"
+                )
+                findings.note(REWRITTEN, text, [reader, pair])
             for token in by_key.get(key, ()):
                 write = writes[token]
-                if (
-                    token not in mine
-                    and write.acknowledged_at is not None
-                    and write.acknowledged_at < pair.index
-                ):
+                if token in mine or write.took_effect_by >= pair.index:
+                    continue
+                if write.acknowledged_at is not None and write.acknowledged_at < pair.index:
                     text = f"{when} did not see {shown(token)} in {key}, acknowledged before it began"
                     findings.note(LOST, text, [*write.pairs, pair])
+                elif write.seen_by is not None and token not in there:
+                    text = (
+                        f"{when} did not see {shown(token)} in {key}, which the read of process "
+                        f"{write.seen_by.process} ({interval(write.seen_by)}) had seen elsewhere before"
+                    )
+                    findings.note(TORN, text, [*write.pairs, write.seen_by, pair])
         self._compare(pair, when, places, writes, findings)
 
     def _compare(
@@ -243,51 +284,186 @@ class TransactWriteChecker:
         seen: list[tuple[Pair, dict[Hashable, list[Any]]]],
         longest: dict[Hashable, tuple[list[Any], Pair]],
         findings: Findings,
+        doubtful: bool,
     ) -> None:
         """Whether the writes that took effect were allowed to."""
         lists = {key: [token for token in tokens if token in writes] for key, (tokens, _) in longest.items()}
-        conditional: dict[Hashable, list[Any]] = {}
-        """By list that must be empty: who took effect, and is only to where it is."""
-        for token in dict.fromkeys(token for tokens in lists.values() for token in tokens):
+        existing: dict[Hashable, list[Any]] = {}
+        """By list that must exist: who took effect, and is only to where it does."""
+        empty: dict[Hashable, list[Any]] = {}
+        """By list that must be empty, likewise."""
+        applied = dict.fromkeys(token for tokens in lists.values() for token in tokens)
+        if not doubtful:
+            applied.update(
+                dict.fromkeys(token for token, write in writes.items() if write.acknowledged_at is not None)
+            )
+        for token in applied:
             write = writes[token]
-            if write.must_exist in longest and longest[write.must_exist][0][:1] == [token]:
-                text = f"{shown(token)} is the first in {write.must_exist}, and needs others there before it"
-                findings.note(CONDITION, text, [*write.pairs, longest[write.must_exist][1]])
+            if write.must_exist is not None:
+                existing.setdefault(write.must_exist, []).append(token)
             if write.must_be_empty is not None:
-                conditional.setdefault(write.must_be_empty, []).append(token)
-        for key, tokens in conditional.items():
+                empty.setdefault(write.must_be_empty, []).append(token)
+        for key, tokens in existing.items():
+            whole, reader = longest.get(key, ([], None))
             for token in tokens:
-                others = (other for other in lists.get(key, ()) if other != token)
+                if whole[:1] == [token]:
+                    text = f"{shown(token)} is the first in {key}, and needs others there before it"
+                elif whole and (why := _why_before(token, whole[0], writes, lists)) is not None:
+                    text = f"{shown(token)} needs others in {key} before it, and is before the first: {why}"
+                else:
+                    continue
+                findings.note(CONDITION, text, [*writes[token].pairs, *([reader] if reader else [])])
+        if not doubtful:
+            _judge_existence(existing, writes, seen, longest, findings)
+        wrote = {key: dict.fromkeys(lists.get(key, ())) for key in empty}
+        """By list that must be empty, who wrote it."""
+        for token in applied:
+            for key in writes[token].keys:
+                if key in wrote:
+                    wrote[key].setdefault(token)
+        for key, tokens in empty.items():
+            readers = [longest[key][1]] if key in longest else []
+            for token in tokens:
+                others = (other for other in wrote.get(key, ()) if other != token)
                 reasons = (_why_before(other, token, writes, lists) for other in others)
                 why = next(filter(None, reasons), None)
                 if why is not None:
-                    text = f"{shown(token)} needs {key} to be empty, and {why}"
-                    findings.note(CONDITION, text, [*writes[token].pairs, longest[key][1]])
+                    text = f"{shown(token)} needs {key} to be empty, where another was before it: {why}"
+                    findings.note(CONDITION, text, [*writes[token].pairs, *readers])
         for pair, read in seen:
-            for key, there in read.items():
-                for token in conditional.get(key, ()) if there else ():
-                    missing = [one for one in writes[token].keys if one in read and token not in read[one]]
-                    if missing:
+            there = {key: tokens[0] for key, tokens in read.items() if tokens}
+            if not doubtful:
+                for one in (
+                    dict.fromkeys(token for tokens in read.values() for token in tokens) if empty else ()
+                ):
+                    for key in writes[one].keys if one in writes else ():
+                        there.setdefault(key, one)
+            for key, one in there.items():
+                for token in empty.get(key, ()):
+                    missing = [of for of in writes[token].keys if of in read and token not in read[of]]
+                    if missing and token != one:
                         text = (
-                            f"{shown(token)} needs {key} to be empty, and the read of process {pair.process} "
-                            f"({interval(pair)}) saw {shown(there)} there, and it not yet in {missing[0]}"
+                            f"{shown(token)} needs {key} to be empty, where {shown(one)} was when the read of process "
+                            f"{pair.process} ({interval(pair)}) did not see {shown(token)} in {missing[0]} yet"
                         )
                         findings.note(CONDITION, text, [*writes[token].pairs, pair])
+
+
+def _judge_existence(
+    existing: dict[Hashable, list[Any]],
+    writes: dict[Any, _Write],
+    seen: list[tuple[Pair, dict[Hashable, list[Any]]]],
+    longest: dict[Hashable, tuple[list[Any], Pair]],
+    findings: Findings,
+) -> None:
+    """Whether somebody can have written the lists that must exist before those took effect that need them, by list."""
+    begun: dict[Hashable, list[tuple[int, Any]]] = {key: [] for key in existing}
+    for token, write in writes.items():
+        if write.begun_at is not None:
+            for key in write.may_write & existing.keys():
+                begun[key].append((write.begun_at, token))
+    emptied: dict[Hashable, Pair] = {}
+    """By list, the read that found it empty, and began last."""
+    shows: dict[Any, Pair] = {}
+    """By who needs a list, a read that shows its effect, and not that of the first in that list."""
+    needs = {token: key for key, tokens in existing.items() for token in tokens}
+    for pair, read in seen if existing else ():
+        for key, tokens in read.items():
+            if not tokens and (key not in emptied or pair.index > emptied[key].index):
+                emptied[key] = pair
+        for token in dict.fromkeys(token for tokens in read.values() for token in tokens if token in needs):
+            key = needs[token]
+            first = longest[key][0][0] if key in longest and longest[key][0] else None
+            others = writes[first].keys if first in writes else []
+            if read.get(key) == [] or any(of in read and first not in read[of] for of in others):
+                shows.setdefault(token, pair)
+    for key, tokens in existing.items():
+        first_two = sorted(begun[key], key=lambda one: one[0])[:2]
+        for token in tokens:
+            write = writes[token]
+            by = write.took_effect_by
+            witness = None
+            if token in shows:
+                witness = shows[token]
+                how = "shows it, and nothing that came first there"
+            elif key in emptied and emptied[key].index > by:
+                witness = emptied[key]
+                how = "found nothing there after it"
+            if witness is not None:
+                text = (
+                    f"{shown(token)} needs {key} to exist, and the read of process {witness.process} "
+                    f"({interval(witness)}) {how}"
+                )
+                findings.note(CONDITION, text, [*write.pairs, witness])
+            elif not any(at < by and other != token for at, other in first_two):
+                text = f"{shown(token)} needs {key} to exist, and took effect before any other write of it had begun"
+                findings.note(CONDITION, text, write.pairs)
+
+
+def _note_sightings(
+    writes: dict[Any, _Write],
+    seen: list[tuple[Pair, dict[Hashable, list[Any]]]],
+    by_key: dict[Hashable, list[Any]],
+) -> None:
+    """Notes of each write which read saw it first, and which missed it last."""
+    for pair, read in seen:
+        end = pair.indices[-1]
+        for key, tokens in read.items():
+            there = set(tokens)
+            for token in there:
+                write = writes.get(token)
+                if write is not None and (write.seen_by is None or end < write.seen_by.indices[-1]):
+                    write.seen_by = pair
+            for token in by_key.get(key, ()):
+                if token not in there:
+                    write = writes[token]
+                    if write.missed_by is None or pair.index > write.missed_by.index:
+                        write.missed_by = pair
+
+
+class _Grown:
+    """How far each list had certainly grown at a moment, by what reads had seen of it."""
+
+    def __init__(self, seen: list[tuple[Pair, dict[Hashable, list[Any]]]]) -> None:
+        self._ends: dict[Hashable, list[int]] = {}
+        self._lists: dict[Hashable, list[tuple[list[Any], Pair]]] = {}
+        """At each of these ends, the longest so far."""
+        for pair, read in sorted(seen, key=lambda one: one[0].indices[-1]):
+            for key, tokens in read.items():
+                lists = self._lists.setdefault(key, [])
+                if not lists or len(tokens) > len(lists[-1][0]):
+                    lists.append((tokens, pair))
+                    self._ends.setdefault(key, []).append(pair.indices[-1])
+
+    def before(self, key: Hashable, pair: Pair) -> tuple[list[Any], Pair | None]:
+        """The longest list that was read before a read began, and who read it."""
+        at = bisect_left(self._ends.get(key, []), pair.index)
+        return self._lists[key][at - 1] if at else ([], None)
 
 
 def _why_before(
     one: Any, other: Any, writes: dict[Any, _Write], lists: dict[Hashable, list[Any]]
 ) -> str | None:
     """Why one write took effect before another, as far as single reads do not tell; None if nothing says so."""
+    if one not in writes or other not in writes:
+        return None
     first, second = writes[one], writes[other]
     if first.must_be_empty in second.keys:
-        return f"{shown(one)} is there, which needs {first.must_be_empty} to be empty before it"
+        return f"{shown(one)} needs {first.must_be_empty} to be empty, which {shown(other)} wrote"
     for key in first.keys:
         tokens = lists.get(key, [])
         if one in tokens and other in tokens and tokens.index(one) < tokens.index(other):
-            return f"{shown(one)} is there, which stands before it in {key}"
-    if first.acknowledged_at is not None and first.acknowledged_at < min(pair.index for pair in second.pairs):
-        return f"{shown(one)} is there, acknowledged before it was tried"
+            return f"{shown(one)} stands before {shown(other)} in {key}"
+    by = first.took_effect_by
+    how = "acknowledged" if by == first.acknowledged_at else "seen"
+    if by < second.tried_at:
+        return f"{shown(one)} was {how} before {shown(other)} was tried"
+    if second.missed_by is not None and by < second.missed_by.index:
+        read = second.missed_by
+        return (
+            f"{shown(one)} was {how} before the read of process {read.process} ({interval(read)}), which did not see "
+            f"{shown(other)}"
+        )
     return None
 
 

@@ -270,3 +270,81 @@ def test_attempts_with_one_token_that_differ_promise_what_they_have_in_common() 
     assert judge(*both, read(1, {"a": [1], "b": []}))[0] == VALID
     assert judge(*both, read(1, {"a": [], "b": []})) == (INVALID, {"lost write"})
     assert judge(*both, read(1, {"a": [1], "b": [1], "c": [1]})) == (INVALID, {"write that nobody tried"})
+
+
+def test_what_a_read_saw_stays_whole_for_all_that_begin_later() -> None:
+    """That it was seen proves that it took effect, though nobody acknowledged it."""
+    unknown = write(0, 1, *AB, ends=INFO)
+    assert judge(unknown, read(1, {"a": [1]}), read(1, {"b": [1]}))[0] == VALID
+    assert judge(unknown, read(1, {"b": []}), read(1, {"a": [1]}))[0] == VALID
+    assert judge(unknown, read(1, {"a": [1]}), read(1, {"b": []})) == (INVALID, {"torn write"})
+    (asked, seen), (also, missed) = read(1, {"a": [1]}), read(2, {"b": []})
+    assert judge(unknown, [asked, also, seen, missed]) == (VALID, set()), "they overlap"
+    less = write(3, 1, "a", ends=INFO)
+    assert judge(unknown, less, read(1, {"a": [1]}), read(1, {"b": []}))[0] == VALID, "that may have been it"
+    assert judge(unknown, write(3, 2, *AB), read(1, {"a": [1, 2]}), read(1, {"b": [2]}))[0] == INVALID
+    unreadable: list[Event] = [(9, INVOKE, "write", 5), (9, OK, "write", 5)]
+    assert judge(unknown, unreadable, read(1, {"a": [1]}), read(1, {"b": []})) == (UNKNOWN, set())
+
+
+def test_nothing_is_taken_away() -> None:
+    unknown = [write(0, 1, "a", ends=INFO), write(5, 2, "a", ends=INFO)]
+    assert judge(*unknown, read(1, {"a": []}), read(1, {"a": [1]}), read(1, {"a": [1, 2]}))[0] == VALID
+    assert judge(*unknown, read(1, {"a": [1]}), read(1, {"a": []})) == (INVALID, {"list rewritten"})
+    assert judge(*unknown, read(1, {"a": [1, 2]}), read(2, {"a": [1]})) == (INVALID, {"list rewritten"})
+    foreign = (INVALID, {"write that nobody tried", "list rewritten"})
+    assert judge(*unknown, read(1, {"a": [7]}), read(1, {"a": None})) == foreign
+    (asked, more), whole = read(1, {"a": [1, 2]}), read(2, {"a": [1]})
+    assert judge(*unknown, [asked], whole, [more])[0] == VALID, "the longer one ended later"
+
+
+def test_the_list_that_must_exist_does_when_it_took_effect() -> None:
+    needing, other = write(0, 1, "a", must_exist="b"), write(1, 2, "b", ends=INFO)
+    ignored = (INVALID, {"condition ignored"})
+    nothing = read(2, {"b": []})
+    assert judge(other, nothing, needing, read(2, {"a": [1], "b": [2]}))[0] == VALID
+    assert judge(needing, read(2, {"a": [1], "b": []})) == ignored
+    assert judge(other, needing, read(2, {"a": [1], "b": []})) == ignored, "seen together"
+    assert judge(other, needing, nothing) == ignored, "nothing is taken away, so it was empty before, too"
+    assert judge(needing, other, read(2, {"a": [1], "b": [2]})) == ignored, "the other began later"
+    assert judge(other, needing, read(2, {"a": [1]})) == (VALID, set())
+    assert judge(needing, read(2, {"a": []}))[0] == INVALID
+    (invoke, ok), (asked, answer) = needing, nothing
+    assert judge(other, [invoke, asked, ok, answer]) == (VALID, set()), (
+        "it may have taken effect after the read"
+    )
+    failed = write(0, 1, "a", must_exist="b", ends=FAIL)
+    lost = write(0, 1, "a", must_exist="b", ends=INFO)
+    for harmless in (failed, lost):
+        assert judge(harmless, nothing, read(2, {"a": []})) == (VALID, set())
+    assert judge(lost, write(3, 1, "a"), read(2, {"a": [1], "b": []})) == (VALID, set()), (
+        "an attempt without it"
+    )
+    unreadable: list[Event] = [(9, INVOKE, "write", 5), (9, OK, "write", 5)]
+    assert judge(unreadable, needing, read(2, {"a": [1]})) == (UNKNOWN, set()), "that may have written b"
+
+
+def test_what_needs_a_list_to_exist_does_not_come_before_the_first_in_it() -> None:
+    needing, both = write(0, 1, "a", must_exist="b", ends=INFO), write(1, 2, *AB, ends=INFO)
+    ignored = (INVALID, {"condition ignored"})
+    assert judge(needing, both, read(2, {"a": [2, 1], "b": [2]}))[0] == VALID
+    assert judge(needing, both, read(2, {"a": [1, 2], "b": [2]})) == ignored
+    two, end = write(1, 2, "b", "c", ends=INFO), read(3, {"b": [2]})
+    assert judge(needing, two, read(2, {"a": [1], "c": [2]}), end)[0] == VALID
+    assert judge(needing, two, read(2, {"a": [1], "c": []}), end) == ignored
+    assert judge(needing, two, read(2, {"a": [1]}), read(2, {"c": []}), end) == ignored
+
+
+def test_what_was_seen_came_before_what_was_missed_then_or_tried_later() -> None:
+    needy, other = write(0, 1, "a", must_be_empty="b"), write(1, 2, "b", "c", ends=INFO)
+    ignored = (INVALID, {"condition ignored"})
+    end = read(3, {"a": [1], "b": [2]})
+    assert judge(other, needy, read(2, {"c": [2]}), end) == (VALID, set())
+    assert judge(other, read(2, {"c": [2]}), needy, end) == ignored
+    late = write(0, 1, "a", must_be_empty="b", ends=INFO)
+    assert judge(other, late, read(2, {"a": [], "c": [2]}), end) == ignored
+    assert judge(other, late, read(2, {"c": [2]}), read(2, {"a": []}), end) == ignored
+    assert judge(other, late, read(2, {"a": []}), read(2, {"c": [2]}), end) == (VALID, set())
+    first, second = write(0, 1, "a", must_be_empty="a"), write(1, 2, "a", must_be_empty="a")
+    assert judge(first, second, read(2, {"b": []})) == ignored, "one of them, whoever it was"
+    assert judge(first, write(1, 2, "a", must_be_empty="a", ends=INFO), read(2, {"b": []})) == (VALID, set())

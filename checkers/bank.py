@@ -17,9 +17,11 @@ that was acknowledged and never happened leaves every total as it was.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -101,9 +103,7 @@ class BankChecker:
         answers = reads.answers()
         names = _usual_accounts(answers) if self._given is None else self._given
         if not len(reads) or not names:
-            sentence = (
-                f"{none_of(len(tried), 'read', 'succeeded')}: no balance was ever seen; one read would tell"
-            )
+            sentence = f"{none_of(len(tried), 'read', 'showed a balance')}; one that shows all would tell"
             return Verdict(UNKNOWN, self.name, sentence)
         judged = np.ones(len(reads), dtype=bool)
         explained: list[_Differences | None] = [_NO_DIFFERENCE] * len(reads)
@@ -215,10 +215,10 @@ class BankChecker:
             shown = listing(f"{account}: {debts[account]}" for account in sorted(debts, key=key_text))
             yield NEGATIVE_BALANCE, _Problem(pair, -sum(debts.values()), f"saw debts ({shown})")
         if whole and total is not None:
-            found = sum(balances.values())
+            found = _sum(balances.values())
             if found != total:
-                text = f"saw {found} instead of {total}"
-                yield WRONG_TOTAL, _Problem(pair, abs(found - total), text, found - total)
+                text, difference = f"saw {found} instead of {total}", _sum([found, -total])
+                yield WRONG_TOTAL, _Problem(pair, abs(difference), text, difference)
 
     def _anomaly(self, kind: str, found: _Kind, reads: int, total: float | None) -> Anomaly:
         assert found.first is not None, f"a kind of problem, {kind}, without a problem"
@@ -266,9 +266,18 @@ def _first_total(answers: Sequence[Any], names: set[Any]) -> float | None:
         if isinstance(answer, Mapping) and _by_account(answer, names).keys() == names:
             numbers = list(answer.values())
             if len(numbers) == len(names) and all(_is_number(number) for number in numbers):
-                found: float = sum(numbers)
-                return found
+                return _sum(numbers)
     return None
+
+
+def _sum(numbers: Iterable[float]) -> float:
+    """What numbers add up to as they are written: 0.1 and 0.2 to 0.3, which binary fractions do not."""
+    numbers = list(numbers)
+    if all(isinstance(number, int) or math.isinf(number) for number in numbers):
+        return sum(numbers)
+    exact = sum(Fraction(repr(number)) for number in numbers if not math.isinf(number))
+    rest = sum(number for number in numbers if math.isinf(number))
+    return rest or (int(exact) if exact.denominator == 1 else float(exact))
 
 
 def _are_small(balances: Sequence[Any]) -> bool:

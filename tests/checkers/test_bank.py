@@ -64,6 +64,17 @@ def test_each_mistake_in_a_read_has_its_name(answer: Any, kind: str) -> None:
     assert [anomaly.type for anomaly in verdict.anomalies] == [kind]
 
 
+def test_decimals_are_added_up_as_they_are_written() -> None:
+    """As binary fractions 0.1 and 0.2 come to 0.30000000000000004, and 0 and 0.3 to something else."""
+    for total in (None, 0.3):
+        checker = BankChecker(total=total)
+        right = reads({"a": 0.1, "b": 0.2}, {"a": 0.0, "b": 0.3}, {"a": 0.3, "b": 0})
+        assert checker.check(right, Limits()).outcome == VALID
+        wrong = checker.check(reads({"a": 0.1, "b": 0.2}, {"a": 0.1, "b": 0.3}), Limits())
+        assert "saw 0.4 instead of 0.3" in wrong.sentence
+    assert BankChecker().check(reads({"a": 0.5, "b": 0.5}, {"a": 1, "b": 0}), Limits()).outcome == VALID
+
+
 def test_debts_may_be_allowed() -> None:
     assert judge(reads({"a": -1, "b": 21}), allow_negative=True).outcome == VALID
 
@@ -85,7 +96,7 @@ def test_without_a_read_nothing_is_known() -> None:
     builder.fail(0, "unreachable")
     verdict = judge(builder.done())
     assert verdict.outcome == UNKNOWN
-    assert "none of 1 read succeeded" in verdict.sentence
+    assert "none of 1 read showed a balance" in verdict.sentence
 
 
 def test_numbered_accounts_survive_their_way_through_json() -> None:

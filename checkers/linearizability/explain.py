@@ -471,7 +471,7 @@ class _Story:
                 if _would_explain(failed, self.judged[self.chosen[0].start], self.model):
                     did = self._capital(self._did(self.chosen[0]))
                     why = f"which only {self._name(failed)} would explain, and that had failed: it must never show"
-                    return FAILED_CALL, f"{did}, {why}", []
+                    return FAILED_CALL, f"{did}, {why}", [failed]
         if self.model.rule:
             return NO_ORDER, f"{self._capital(self._facts(self.chosen))}. {self._no_order()}", []
         observers = []
@@ -510,7 +510,7 @@ class _Story:
             if not _would_have_written(failed, value, self.model):
                 continue
             source = f"the only source of {show(value)}, {self._name(failed)}"
-            return FAILED_WRITE, f"{what}{source}, had failed: it must never show", []
+            return FAILED_WRITE, f"{what}{source}, had failed: it must never show", [failed]
         return NEVER_WRITTEN, f"{what}nothing ever wrote {show(value)} there", []
 
     def _before_its_write(

@@ -552,6 +552,7 @@ def test_the_failed_call_is_named_that_alone_would_explain_what_was_seen(
 ) -> None:
     verdict = judge(made(name), sequence(failed, shown))
     assert [anomaly.type for anomaly in verdict.anomalies] == ["effect of a failed call"]
+    assert verdict.anomalies[0].operations == [0, 1, 2, 3]
     assert f"{did} (0.002–0.003 s), which only process" in verdict.sentence
     assert f"'s {failed[0]} (0.000–0.001 s) would explain, and that had failed" in verdict.sentence
     answered = failed[1] if name == "multi-register" else None

@@ -1,17 +1,21 @@
 """Queues: nothing is lost, made up or delivered twice, and what came first leaves first.
 
-Operations: `enqueue` with a value; `dequeue`, answered with a value, fails when the queue is empty (or is answered nil,
-where nobody enqueues nil); `drain`, answered with all that was left, in order. Two promises are judged:
+Operations: `enqueue` with a value; `dequeue`, answered with a value, fails or is answered nil when the queue is empty;
+`drain`, answered with all that was left, in order. Where nil may have been enqueued, a dequeue answered with it took an
+element or found the queue empty: only what is wrong either way is told, and valid is what is in order one way. Two
+promises are judged:
 
 - *Delivery* (Jepsen's total-queue), for any values: a value is dequeued no more often than it was enqueued
   (*duplicated*), never if nobody tried to (*unexpected*), nor before that began; and one whose enqueue was acknowledged
   comes out (*lost*). Lost is judged only where the queue was seen empty later: by a drain, or by a dequeue that failed
-  because of that. A dequeue of unknown outcome may have taken a value with it, which explains one that never came
-  out; a drain of unknown outcome may have taken any number, so that nothing can be said.
+  because of that. A dequeue of unknown outcome that began before may have taken a value with it, which explains one
+  that never came out; a drain of unknown outcome (or with an answer that cannot be read) may have taken any number, so
+  that nothing can be said. Whoever found the queue empty is asked: the earlier, the fewer can have taken something.
 - *Order* (with `ordered`), for values that were enqueued once: whatever was certainly enqueued earlier leaves no later.
   Violations are those of the axioms for queues (Henzinger et al. 2013): one value overtakes another that was enqueued
   before it, and is gone before the other one's dequeue begins, or while the other is never dequeued at all; and a
-  dequeue finds the queue empty although at each moment of it some value was certainly inside.
+  dequeue finds the queue empty, or a drain leaves nothing, although at each moment of it some value was certainly
+  inside.
 
 These are sound for crashed operations, and complete where none crashed and values are unique.
 """
@@ -31,7 +35,7 @@ from checkers.precedence import greatest_before
 from checkers.values import Numbering
 from checkers.words import count, interval, none_of, shown
 from results.history import History, Pair
-from results.verdict import UNKNOWN, Anomaly, Verdict
+from results.verdict import UNKNOWN, VALID, Anomaly, Verdict
 
 LOST = "lost element"
 DUPLICATED = "duplicated element"
@@ -64,12 +68,35 @@ class QueueChecker:
     name: str = field(default="queue", kw_only=True)
 
     def check(self, history: History, limits: Limits) -> Verdict:
+        enqueues = Operations.of(history, "enqueue")
+        taking = Operations.of(history, "dequeue", "drain")
+        is_nil, open_, choices = _nil_answers(enqueues, taking)
+        none = np.zeros(len(taking), dtype=bool)
+        if not open_.any():
+            return self._judged(enqueues, taking, is_nil, none, 0)
+        # What is wrong whichever of the open answers were elements; else, one way to read them that is in order.
+        verdict = self._judged(enqueues, taking, is_nil & ~open_, open_, int(choices[0].sum()))
+        if verdict.outcome == UNKNOWN:
+            for elements in choices:
+                read = self._judged(enqueues, taking, is_nil & ~elements, none, 0)
+                if read.outcome == VALID:
+                    return read
+        return verdict
+
+    def _judged(
+        self,
+        enqueues: Operations,
+        taking: Operations,
+        nil_is_empty: NDArray[np.bool_],
+        open_: NDArray[np.bool_],
+        at_most: int,
+    ) -> Verdict:
+        """The verdict where these answers of nil mean that the queue was empty, and of the open ones at most so many
+        are elements."""
         misshapen = Misshapen("a list of what was drained")
         values = Numbering()
-        enqueues = Operations.of(history, "enqueue")
         entered = values.number(enqueues.asked())
-        taking = Operations.of(history, "dequeue", "drain")
-        removals, empty = _removals(taking, values, misshapen)
+        removals, empty, unread = _removals(taking, values, nil_is_empty, open_, misshapen)
         total = len(values)
         possible = ~enqueues.failed
         tried = np.bincount(entered[possible], minlength=total)
@@ -81,18 +108,30 @@ class QueueChecker:
             "dequeued": len(removals.value),
             "recovered": int(np.minimum(np.maximum(out - acknowledged, 0), tried - acknowledged).sum()),
         }
-        if not len(removals.value) and not misshapen.number and not empty.any():
+        if not len(removals.value) and not misshapen.number and not (empty | open_).any():
             why = none_of(len(taking), "dequeue", "took anything out or found the queue empty")
             sentence = f"{why}, so nothing is known of what came in; a drain in the end would tell"
             return Verdict(UNKNOWN, self.name, sentence, details=details)
         anomalies = _surplus(enqueues, entered, tried, out, removals, values)
         anomalies += _too_early(enqueues, entered, possible, removals, values)
         doubts = misshapen.doubts()
-        missing, in_doubt, explained = _lost(enqueues, entered, acknowledged, out, taking, empty, values)
+        came = out
+        unordered = np.zeros(total, dtype=bool)
+        if open_.any():
+            nil = values.find([None])
+            came = out.copy()
+            came[nil] += at_most
+            unordered[nil] = True
+            doubts.append(
+                f"null, which {count(int(open_.sum()), 'dequeue')} answered, may be an element or mean that the queue "
+                "was empty, and no reading was found that leaves nothing in doubt; elements other than null would tell"
+            )
+        found = _Empty.of(enqueues, entered, taking, empty, removals, unread, total)
+        missing, in_doubt, explained = _lost(enqueues, entered, came, taking, found, values)
         anomalies += missing
         doubts += in_doubt
         if self.ordered:
-            wrong, skipped = _order(enqueues, entered, tried, out, removals, taking, empty, values)
+            wrong, skipped = _order(enqueues, entered, tried, out, unordered, removals, taking, found, values)
             anomalies += wrong
             details["values_without_order"] = skipped
             if skipped:
@@ -115,13 +154,52 @@ class QueueChecker:
         return conclude(self.name, anomalies, doubts, valid, details)
 
 
-def _removals(
-    taking: Operations, values: Numbering, misshapen: Misshapen
-) -> tuple[_Removals, NDArray[np.bool_]]:
-    """What was taken out; and which operations saw the queue empty at some moment."""
+def _nil_answers(
+    enqueues: Operations, taking: Operations
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], list[NDArray[np.bool_]]]:
+    """Which dequeues were answered nil; which of them may be either an element or the answer of an empty queue; and
+    ways to choose as many of these as can be elements: those that ended first, and those that ended last."""
     events = taking.history.operations
-    nil_is_empty = int(values.find([None])[0]) < 0
-    empty = np.zeros(len(taking), dtype=bool)
+    is_nil = np.zeros(len(taking), dtype=bool)
+    drained = []
+    for place in np.flatnonzero(taking.ok).tolist():
+        end = int(taking.end[place])
+        answer = events[end].value
+        if events[int(taking.start[place])].f == "dequeue":
+            is_nil[place] = answer is None
+        elif isinstance(answer, list | tuple):
+            drained += [end] * sum(one is None for one in answer)
+    of_nil = np.array([value is None for value in enqueues.asked()], dtype=bool)
+    begun = np.sort(enqueues.start[of_nil & ~enqueues.failed])
+    places = np.flatnonzero(is_nil)
+    places = places[np.argsort(taking.end[places], kind="stable")]
+    ends = np.sort(np.concatenate([taking.end[places], np.array(drained, dtype=np.int64)]))
+    # How many can have been elements up to each end, so that those drained later still have begun before.
+    room = np.searchsorted(begun, ends) - np.searchsorted(np.sort(drained), ends, side="right")
+    room = np.maximum(np.minimum.accumulate(room[::-1])[::-1], 0)[np.searchsorted(ends, taking.end[places])]
+    chosen: list[int] = []
+    for place, most in zip(places.tolist(), room.tolist(), strict=True):
+        if len(chosen) < most:
+            chosen.append(place)
+    ways = [np.zeros(len(taking), dtype=bool) for _ in range(3)]
+    open_, first, last = ways
+    open_[places[room > 0]] = True
+    first[chosen] = True
+    last[places[len(places) - len(chosen) :]] = True
+    return is_nil, open_, [first, last]
+
+
+def _removals(
+    taking: Operations,
+    values: Numbering,
+    nil_is_empty: NDArray[np.bool_],
+    open_: NDArray[np.bool_],
+    misshapen: Misshapen,
+) -> tuple[_Removals, NDArray[np.bool_], NDArray[np.bool_]]:
+    """What was taken out; which operations saw the queue empty at some moment; and which answers cannot be read."""
+    events = taking.history.operations
+    empty = nil_is_empty.copy()
+    unread = np.zeros(len(taking), dtype=bool)
     done = taking.where(taking.ok)
     position = np.flatnonzero(taking.ok).tolist()
     taken: list[Any] = []
@@ -129,23 +207,67 @@ def _removals(
     for place, (start, end) in enumerate(zip(done.start.tolist(), done.end.tolist(), strict=True)):
         answer = events[end].value
         if events[start].f == "dequeue":
-            if answer is None and nil_is_empty:
-                empty[position[place]] = True
-                continue
-            taken.append(answer)
-            by.append(place)
+            if not (nil_is_empty[position[place]] or open_[position[place]]):
+                taken.append(answer)
+                by.append(place)
         elif answer is None or isinstance(answer, list | tuple):
             empty[position[place]] = True
             taken.extend(answer or ())
             by.extend([place] * len(answer or ()))
         else:
+            unread[position[place]] = True
             misshapen.note(done.pair(place))
     for place in np.flatnonzero(taking.failed).tolist():
         event = events[int(taking.end[place])]
         said = f"{event.error} {event.value}".lower()
         empty[place] = event.f == "dequeue" and any(word in said for word in _EMPTY_WORDS)
     of = np.array(by, dtype=np.int64)
-    return _Removals(done, values.number(taken), of, done.start[of], done.end[of]), empty
+    return _Removals(done, values.number(taken), of, done.start[of], done.end[of]), empty, unread
+
+
+@dataclass(frozen=True)
+class _Empty:
+    """Who found the queue empty, each at some moment from `since` to `until`; and who may have taken something out
+    without our knowing what."""
+
+    by: NDArray[np.int64]
+    since: NDArray[np.int64]
+    until: NDArray[np.int64]
+    dequeues: NDArray[np.int64]
+    """When those that may have taken one began, in order."""
+    drains: NDArray[np.int64]
+    """When those that may have taken any number began, in order."""
+
+    @classmethod
+    def of(
+        cls,
+        enqueues: Operations,
+        entered: NDArray[np.int64],
+        taking: Operations,
+        empty: NDArray[np.bool_],
+        removals: _Removals,
+        unread: NDArray[np.bool_],
+        total: int,
+    ) -> _Empty:
+        begun = np.full(total, FOREVER, dtype=np.int64)
+        possible = ~enqueues.failed
+        np.minimum.at(begun, entered[possible], enqueues.start[possible])
+        since = taking.start.copy()
+        # A drain found the queue empty after it had taken what it took, which began to go in before that.
+        known = begun[removals.value] < removals.end
+        by = np.flatnonzero(taking.ok)[removals.by[known]]
+        np.maximum.at(since, by, begun[removals.value[known]])
+        events = taking.history.operations
+        drain = np.array([events[index].f == "drain" for index in taking.start.tolist()], dtype=bool)
+        found = np.flatnonzero(empty)
+        lost_sight = taking.unknown | unread
+        return cls(
+            found,
+            since[found],
+            taking.end[found],
+            np.sort(taking.start[lost_sight & ~drain]),
+            np.sort(taking.start[lost_sight & drain]),
+        )
 
 
 def _surplus(
@@ -230,53 +352,58 @@ def _too_early(
 def _lost(
     enqueues: Operations,
     entered: NDArray[np.int64],
-    acknowledged: NDArray[np.int64],
     out: NDArray[np.int64],
     taking: Operations,
-    empty: NDArray[np.bool_],
+    found: _Empty,
     values: Numbering,
 ) -> tuple[list[Anomaly], list[str], int]:
     """Acknowledged values that never came out, though the queue was empty after they had gone in; what cannot be said;
     and how many of them dequeues of unknown outcome explain."""
-    short = np.maximum(acknowledged - out, 0)
-    if not short.any():
-        return [], [], 0
-    empty_at = int(taking.start[empty].max(initial=-1))
-    # Whoever began only after the queue had been found empty has not emptied it.
-    until = int(taking.end[empty & (taking.start == empty_at)].max(initial=-1))
-    crashed = taking.where(taking.unknown & (taking.start < until))
-    events = taking.history.operations
-    drains = any(events[index].f == "drain" for index in crashed.start.tolist())
+    given = np.flatnonzero(enqueues.ok)
+    given = given[np.lexsort((enqueues.end[given], entered[given]))]
+    value = entered[given]
     # Of the enqueues of a value those acknowledged last may be the ones still inside.
-    late = np.bincount(entered[enqueues.ok & (enqueues.end > empty_at)], minlength=len(values))
-    certain = np.maximum(short - late, 0)
-    number = int(certain.sum()) - (int(certain.sum()) if drains else len(crashed))
+    missing = given[np.arange(len(given)) - np.searchsorted(value, value) >= out[value]]
+    if not len(missing):
+        return [], [], 0
+    missing = missing[np.argsort(enqueues.end[missing], kind="stable")]
+    ends = enqueues.end[missing]
+    gone = np.searchsorted(ends, found.since)
+    # Whoever began only after the queue had been found empty has not emptied it.
+    excuses = np.searchsorted(found.dequeues, found.until)
+    told_all = np.searchsorted(found.drains, found.until) == 0
+    surplus = np.where(told_all, gone - excuses, 0)
+    certain, judged = int(gone.max(initial=0)), int(gone[told_all].max(initial=0))
     doubts = []
-    still = int(short.sum()) - int(certain.sum())
-    if still:
-        example = shown(values.values[int(np.flatnonzero(short > certain)[0])])
+    if certain < len(missing):
+        example = shown(values.values[int(entered[missing[certain]])])
         doubts.append(
-            f"{count(still, 'acknowledged element')} (first {example}) never came out, but the queue was not seen "
-            "empty afterwards; a final drain would tell"
+            f"{count(len(missing) - certain, 'acknowledged element')} (first {example}) never came out, but the queue "
+            "was not seen empty afterwards; a final drain would tell"
         )
+    number = int(surplus.max(initial=0))
     if number <= 0:
-        if certain.any() and drains:
+        if judged < certain:
             doubts.append(
-                f"{count(int(certain.sum()), 'acknowledged element')} never came out, which a drain of unknown outcome "
+                f"{count(certain - judged, 'acknowledged element')} never came out, which a drain of unknown outcome "
                 "may have taken; single dequeues at the end would tell"
             )
-        return [], doubts, int(certain.sum())
-    emptied = taking.pairs(empty & (taking.start == empty_at))[0]
-    excuse = f", and at most {len(crashed)} of them with a crashed dequeue" if len(crashed) else ""
+        return [], doubts, judged
+    # Of those that tell as much, the one with the fewest excuses.
+    worst = np.flatnonzero(surplus == number)
+    at = int(worst[np.argmin(excuses[worst])])
+    emptied = taking.pair(int(found.by[at]))
+    excuse = f", and at most {excuses[at]} of them with a crashed dequeue" if excuses[at] else ""
     told = []
-    for one in np.flatnonzero(certain)[:20].tolist():
+    lost = missing[: gone[at]]
+    for one in np.unique(entered[lost])[:20].tolist():
         giver = enqueues.pairs((entered == one) & enqueues.ok)[0]
         text = (
             f"{shown(values.values[one])} was enqueued by process {giver.process} ({interval(giver)}) and never came "
             f"out{excuse}, though process {emptied.process} found the queue empty afterwards ({interval(emptied)})"
         )
         told.append((text, [giver, emptied]))
-    key = values.values[int(np.flatnonzero(certain)[0])]
+    key = values.values[int(entered[lost].min())]
     return [anomaly(LOST, told, number, plural="lost elements", key=key)], doubts, 0
 
 
@@ -285,14 +412,15 @@ def _order(
     entered: NDArray[np.int64],
     tried: NDArray[np.int64],
     out: NDArray[np.int64],
+    unordered: NDArray[np.bool_],
     removals: _Removals,
     taking: Operations,
-    empty: NDArray[np.bool_],
+    found: _Empty,
     values: Numbering,
 ) -> tuple[list[Anomaly], int]:
-    """Violations of the order among values enqueued once; and how many values were not."""
+    """Violations of the order among values enqueued once; and how many values were not, besides those `unordered`."""
     total = len(values)
-    once = (tried == 1) & (out <= 1)
+    once = (tried == 1) & (out <= 1) & ~unordered
     went_in = np.full(total, FOREVER, dtype=np.int64)
     begun = np.full(total, -1, dtype=np.int64)
     enqueue = np.full(total, -1, dtype=np.int64)
@@ -306,7 +434,7 @@ def _order(
     removal[removals.value] = np.arange(len(removals.value))
     came_out[removals.value] = removals.start
     gone[removals.value] = removals.end
-    crashed = np.sort(taking.start[taking.unknown])
+    crashed = np.sort(np.concatenate([found.dequeues, found.drains]))
     anomalies = []
     # Of the values that had gone in before one began to, the one whose removal began last: if never, FOREVER.
     settled = np.flatnonzero(once & (went_in < FOREVER))
@@ -321,7 +449,7 @@ def _order(
     told = []
     for place in np.flatnonzero(wrong)[:20].tolist():
         slow, fast = int(settled[behind[place]]), int(seen[place])
-        told.append(_tell_overtaken(slow, fast, enqueues, enqueue, removals, removal, taking, values))
+        told.append(_tell_overtaken(slow, fast, enqueues, enqueue, removals, removal, len(crashed), values))
     number = int(wrong.sum())
     more, inside_number = _overtaken_inside(removals, went_in, begun, once, enqueues, enqueue, values)
     number += inside_number
@@ -329,8 +457,8 @@ def _order(
     if told:
         anomalies.append(anomaly(OVERTAKEN, told, number, plural="elements overtaken"))
     stay = np.where(may_be_gone, leaves, came_out[settled])
-    anomalies += _not_empty(went_in[settled], stay, settled, enqueues, enqueue, taking, empty, values)
-    return anomalies, int(((tried + out > 0) & ~once).sum())
+    anomalies += _not_empty(went_in[settled], stay, settled, enqueues, enqueue, taking, found, values)
+    return anomalies, int(((tried + out > 0) & ~once & ~unordered).sum())
 
 
 def _tell_overtaken(
@@ -340,7 +468,7 @@ def _tell_overtaken(
     enqueue: NDArray[np.int64],
     removals: _Removals,
     removal: NDArray[np.int64],
-    taking: Operations,
+    crashed: int,
     values: Numbering,
 ) -> tuple[str, list[Pair]]:
     first, second = enqueues.pair(int(enqueue[slow])), enqueues.pair(int(enqueue[fast]))
@@ -355,7 +483,7 @@ def _tell_overtaken(
         later = removals.operations.pair(int(removals.by[removal[slow]]))
         text += f"before process {later.process} began to take out {one} ({interval(later)})"
         pairs.append(later)
-    elif taking.unknown.any():
+    elif crashed:
         text += f"while {one} was still inside: no dequeue that might have taken it had begun"
     else:
         text += f"and {one} never was"
@@ -404,16 +532,13 @@ def _not_empty(
     enqueues: Operations,
     enqueue: NDArray[np.int64],
     taking: Operations,
-    emptied: NDArray[np.bool_],
+    found: _Empty,
     values: Numbering,
 ) -> list[Anomaly]:
-    """Dequeues that found the queue empty, though from their begin to their end something was certainly inside: each
-    value is from the end of its enqueue to the begin of its dequeue."""
+    """Dequeues that found the queue empty, and drains that left nothing behind, though from their begin to their end
+    something was certainly inside: each value is from the end of its enqueue to the begin of its dequeue."""
     inside = np.flatnonzero(begin < end)
-    events = taking.history.operations
-    dequeue = np.array([events[index].f == "dequeue" for index in taking.start.tolist()], dtype=bool)
-    empty = np.flatnonzero(emptied & dequeue)
-    if not len(inside) or not len(empty):
+    if not len(inside) or not len(found.by):
         return []
     order = inside[np.argsort(begin[inside], kind="stable")]
     first = begin[order]
@@ -423,22 +548,28 @@ def _not_empty(
     stretch = np.cumsum(fresh) - 1
     from_ = first[fresh]
     until = np.concatenate([reach[:-1][fresh[1:]], reach[-1:]])
-    at = np.searchsorted(from_, taking.start[empty]) - 1
-    covered = (at >= 0) & (until[np.maximum(at, 0)] > taking.end[empty])
+    at = np.searchsorted(from_, found.since) - 1
+    covered = (at >= 0) & (until[np.maximum(at, 0)] > found.until)
     told = []
     for place in np.flatnonzero(covered)[:20].tolist():
-        asker = int(empty[place])
+        asker = int(found.by[place])
         members = order[stretch == at[place]]
-        during = members[(end[members] > taking.start[asker]) & (begin[members] < taking.end[asker])]
+        during = members[(end[members] > found.since[place]) & (begin[members] < found.until[place])]
         pairs = [
             taking.pair(asker),
             *(enqueues.pair(int(enqueue[numbers[one]])) for one in during[:8].tolist()),
         ]
         what = ", ".join(shown(values.values[int(numbers[one])]) for one in during[:8].tolist())
-        text = (
-            f"process {pairs[0].process} found the queue empty ({interval(pairs[0])}), but at each moment of that one "
-            f"of {what} was inside"
-        )
+        if pairs[0].f == "drain":
+            text = (
+                f"process {pairs[0].process} drained the queue ({interval(pairs[0])}), but at each moment at which it "
+                f"can have been empty one of {what} was inside"
+            )
+        else:
+            text = (
+                f"process {pairs[0].process} found the queue empty ({interval(pairs[0])}), but at each moment of that "
+                f"one of {what} was inside"
+            )
         told.append((text, pairs))
     return (
         [anomaly(NOT_EMPTY, told, int(covered.sum()), plural="empty answers of a queue that was not")]

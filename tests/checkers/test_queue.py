@@ -176,6 +176,31 @@ def test_a_queue_that_said_it_was_empty() -> None:
     assert gap.take(2).judged(FIFO).outcome == VALID
 
 
+def test_a_drain_that_left_something_behind() -> None:
+    verdict = Queue().put(1).drain().take(1).judged(FIFO)
+    assert kinds(verdict) == ["empty answer of a queue that was not"]
+    assert "process 1 drained the queue (0.002–0.003 s), but at each moment at which" in verdict.sentence
+    assert "one of 1 was inside" in verdict.sentence
+    assert Queue().put(1).drain(1).drain().judged(FIFO).outcome == VALID
+    assert kinds(Queue().put(2).put(1).drain(2).take(1).judged(FIFO)) == [
+        "empty answer of a queue that was not"
+    ]
+    assert Queue().put(2).drain(2).put(1).take(1).judged(FIFO).outcome == VALID
+    for first, outcome in ((1, INVALID), (2, VALID)):
+        during = Queue()
+        during.invoke(5, "drain")
+        during.put(first).put(3 - first)
+        during.event(5, "ok", "drain", [2])
+        assert during.take(1).judged(FIFO).outcome == outcome, "what it took had gone in last, or first"
+    open_ = Queue()
+    open_.invoke(5, "dequeue")
+    open_.put(5, process=2).drain()
+    open_.fail(5, "empty")
+    open_.empty()
+    open_.crashed(6, "dequeue")
+    assert "empty answer of a queue that was not" in kinds(open_.judged(FIFO))
+
+
 def test_nil_means_empty_where_nobody_enqueues_nil() -> None:
     story = Queue().put(1).take(1)
     story.did(1, "dequeue")
@@ -192,12 +217,36 @@ def test_what_comes_after_nil_counts() -> None:
     assert told.take(1).judged(FIFO).outcome == INVALID
 
 
-def test_nil_is_an_element_where_somebody_enqueues_it() -> None:
-    story = Queue().put(None)
-    story.did(1, "dequeue")
-    assert story.judged(FIFO).outcome == VALID
-    story.did(1, "dequeue")
-    assert kinds(story.judged(FIFO)) == ["duplicated element"]
+def test_nil_may_be_an_element_where_somebody_enqueues_it() -> None:
+    for checker in (FIFO, ANY_ORDER):
+        assert Queue().put(None).take(None).judged(checker).outcome == VALID
+        once = Queue().put(None).take(None).take(None)
+        assert once.judged(checker).outcome == VALID, "one took it, and one found the queue empty"
+        assert kinds(Queue().put(None).drain(None, None).judged(checker)) == ["duplicated element"]
+        crashed = Queue()
+        crashed.crashed(7, "enqueue", None)
+        assert crashed.take(None).take(None).judged(checker).outcome == VALID
+        early = Queue().take(None).put(None)
+        assert early.judged(checker).outcome == UNKNOWN, "it was empty, and nobody looked afterwards"
+        assert kinds(early.empty().judged(checker))[0] == "lost element"
+    stays = Queue().put(1).put(None).take(None).take(None).take(1)
+    assert stays.judged(FIFO).outcome == UNKNOWN
+    assert "null, which 2 dequeues answered, may be an element" in stays.judged(FIFO).sentence
+    assert stays.judged(ANY_ORDER).outcome == VALID
+    left = Queue().put(None).take(None).take(None).drain(None)
+    assert kinds(left.judged(FIFO)) == ["empty answer of a queue that was not"], "the drain took it"
+    assert left.judged(ANY_ORDER).outcome == VALID
+
+
+def test_nil_whose_enqueue_failed_is_the_answer_of_an_empty_queue() -> None:
+    for checker in (FIFO, ANY_ORDER):
+        refused = Queue()
+        refused.failed(0, "enqueue", None)
+        assert refused.take(None).judged(checker).outcome == VALID
+        assert kinds(refused.put(1).take(None).judged(checker))[0] == "lost element"
+        drained = Queue()
+        drained.failed(0, "enqueue", None)
+        assert kinds(drained.drain(None).judged(checker)) == ["element of a failed enqueue"]
 
 
 def test_what_cannot_be_judged() -> None:
@@ -261,8 +310,50 @@ def test_a_crashed_dequeue_that_began_after_the_queue_was_empty_excuses_nothing(
         return told
 
     for checker in (FIFO, ANY_ORDER):
-        assert kinds(story(late=True).judged(checker)) == ["lost element"]
+        assert kinds(story(late=True).judged(checker))[0] == "lost element"
         assert story(late=False).judged(checker).outcome == VALID, "this one may have taken it"
+
+
+def test_of_several_that_found_the_queue_empty_each_counts() -> None:
+    """The dequeue of unknown outcome began after the first empty answer, and excuses nothing of what was lost then."""
+    for checker in (FIFO, ANY_ORDER):
+        for seen_empty, outcome in ((True, INVALID), (False, VALID)):
+            for crash in ("dequeue", "drain"):
+                told = Queue().put(1)
+                if seen_empty:
+                    told.empty()
+                told.crashed(2, crash)
+                expected = UNKNOWN if crash == "drain" and not seen_empty else outcome
+                assert told.empty().judged(checker).outcome == expected
+    more = Queue().put(1).put(2).empty()
+    more.crashed(2, "dequeue")
+    verdict = more.put(3).empty().judged(ANY_ORDER)
+    assert verdict.anomalies[0].evidence["count"] == 2
+    assert "though process 1 found the queue empty afterwards (0.004–0.005 s)" in verdict.sentence
+    kept = Queue().put(1)
+    kept.crashed(2, "dequeue")
+    kept.empty().put(2)
+    kept.crashed(3, "drain")
+    verdict = kept.empty().judged(ANY_ORDER)
+    assert "1 acknowledged element never came out, which a drain of unknown outcome" in verdict.sentence
+
+
+def test_what_a_drain_took_tells_since_when_the_queue_can_have_been_empty() -> None:
+    for first, outcome in ((1, INVALID), (2, UNKNOWN)):
+        told = Queue()
+        told.invoke(5, "drain")
+        told.put(first).put(3 - first)
+        told.event(5, "ok", "drain", [2])
+        for checker in (FIFO, ANY_ORDER):
+            assert told.judged(checker).outcome == outcome
+
+
+def test_a_drain_that_cannot_be_read_may_have_taken_what_is_missing() -> None:
+    for checker in (FIFO, ANY_ORDER):
+        told = Queue().put(1).put(2)
+        told.did(5, "drain", None, 7)
+        assert told.take(2).empty().judged(checker).outcome == UNKNOWN
+        assert kinds(told.take(2).judged(checker)) == ["duplicated element"]
 
 
 def test_of_several_that_found_the_queue_empty_the_last_to_begin_counts() -> None:

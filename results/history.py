@@ -211,6 +211,8 @@ class History:
         """Whether events of different processes stand in the order in which they happened. False for records that
         only know the order in each process; two operations of different processes may then have overlapped, however
         they stand here."""
+        self.renamed = 0
+        """How often a process of the record went on after an info, and has another number here."""
         self._pair = array("q", bytes(8 * len(events)))
         """For each event the index of the event at the other end of its operation, -1 if there is none."""
         if not history_kernel.pair_events(events, self._pair):

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from checkers.checker import Deadline, Limits
@@ -62,7 +63,14 @@ class LinearizabilityChecker:
     def check(self, history: History, limits: Limits) -> Verdict:
         deadline = limits.deadline()
         columns = CallColumns.of(history, keyed=self.split_by_key, functions=self._functions)
-        return self.check_columns(columns, limits, deadline)
+        verdict = self.check_columns(columns, limits, deadline)
+        if verdict.outcome == INVALID and self.model.by_process and history.renamed:
+            sentence = (
+                f"a {self.model.name} is about who calls, and in this record a process went on after an operation of "
+                f"unknown outcome, perhaps with what it held: {verdict.sentence} - if it is another one from there on"
+            )
+            return msgspec.structs.replace(verdict, outcome=UNKNOWN, sentence=sentence, anomalies=[])
+        return verdict
 
     def check_columns(
         self, columns: CallColumns, limits: Limits, deadline: Deadline | None = None

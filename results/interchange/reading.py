@@ -57,7 +57,9 @@ def reading_of(
         notes.append(
             "the file has no invocations: nothing is known about real time, only the order in each process"
         )
-    return Reading(History(events, torn=torn, has_real_time=has_real_time), format, notes)
+    history = History(events, torn=torn, has_real_time=has_real_time)
+    history.renamed = renamed
+    return Reading(history, format, notes)
 
 
 def notes_on(*, renamed: int, timed: bool, has_real_time: bool = True) -> list[str]:

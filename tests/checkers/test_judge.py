@@ -141,6 +141,22 @@ def test_an_option_that_a_model_does_not_have_is_refused_of_an_empty_history_too
         check([], model=model, **refused)
 
 
+@pytest.mark.parametrize("model", ["owned-mutex", "fenced-lock"])
+def test_who_goes_on_after_an_acquire_of_unknown_outcome_may_hold_the_lock(model):
+    """It has another number from there on, by the rules of histories; whether it is the same holder, nobody knows."""
+
+    def event(process, type_, f):
+        return {"process": process, "type": type_, "f": f}
+
+    crashed = [event(0, "invoke", "acquire"), event(0, "info", "acquire")]
+    released = [event(0, "invoke", "release"), event(0, "ok", "release")]
+    verdict = check([*crashed, *released], model)
+    assert verdict.outcome == UNKNOWN
+    assert "a process went on after an operation of unknown outcome" in verdict.sentence
+    assert check(released, model).outcome == INVALID
+    assert check([*crashed, *released], "mutex").outcome == VALID
+
+
 def test_nothing_proves_nothing():
     assert check([], model="register").outcome == UNKNOWN
     assert check([]).outcome == UNKNOWN

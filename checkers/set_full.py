@@ -9,7 +9,8 @@ as its add was acknowledged or a read has shown it. From then on:
 - if no read began after it was known, nothing can be said about it, and a verdict that is not invalid is unknown: a
   workload ends with a final read.
 
-An unacknowledged add (info) may show up at any time or never; one that failed must never show up. Each element is
+An unacknowledged add (info) may show up at any time or never; one that failed must never show up, though another add of
+the element succeeds later. Each element is
 judged on its own, so two reads that contradict each other only about concurrent adds pass; the general search with
 the set model is the judge of that.
 
@@ -32,6 +33,7 @@ from checkers.operations import FOREVER, Operations
 from checkers.values import Numbering, identity
 from checkers.words import count, interval, none_of, seconds, shown
 from results.history import History, Pair
+from results.operation import FAIL
 from results.verdict import UNKNOWN, Anomaly, Verdict
 
 LOST = "lost element"
@@ -138,7 +140,7 @@ class SetFullChecker:
             (LOST, elements.is_lost, lambda element: _tell_lost(element, final)),
             (STALE, elements.is_stale & self.linearizable, _tell_stale),
             (UNEXPECTED, elements.is_seen & (elements.tried == 0), _tell_unexpected),
-            (FAILED_ADD, elements.is_seen & elements.only_failed, _tell_failed),
+            (FAILED_ADD, elements.is_of_failed, _tell_failed),
             (BEFORE_ITS_ADD, elements.is_early, _tell_early),
         ):
             numbers = np.flatnonzero(wrong)
@@ -176,11 +178,12 @@ class _Elements:
         self.values = numbering.values
         self.tried = np.bincount(added, minlength=total)
         only = np.bincount(added[adds.failed], minlength=total)
-        self.only_failed: NDArray[np.bool_] = (only > 0) & (only == self.tried)
+        only_failed = (only > 0) & (only == self.tried)
         unknown = np.bincount(added[adds.unknown], minlength=total)
         self.only_unknown: NDArray[np.bool_] = unknown == self.tried
-        begun = np.full(total, FOREVER, dtype=np.int64)
-        np.minimum.at(begun, added, adds.start)
+        begun, refused = np.full((2, total), FOREVER, dtype=np.int64)
+        np.minimum.at(begun, added[~adds.failed], adds.start[~adds.failed])
+        np.minimum.at(refused, added[adds.failed], adds.start[adds.failed])
         known_at = np.full(total, FOREVER, dtype=np.int64)
         np.minimum.at(known_at, added[adds.ok], adds.end[adds.ok])
         first_shown = np.full(total, FOREVER, dtype=np.int64)
@@ -190,7 +193,12 @@ class _Elements:
             np.maximum.at(self._last_shown, numbers, reads.end[read])
         self._known_at = np.minimum(known_at, first_shown)
         self.is_seen: NDArray[np.bool_] = self._last_shown >= 0
-        self.is_early: NDArray[np.bool_] = (first_shown < begun) & (begun < FOREVER)
+        early = (first_shown < begun) & (begun < FOREVER)
+        # Of what was seen before the adds that may have happened began, a failed one was there already.
+        self.is_of_failed: NDArray[np.bool_] = (self.is_seen & only_failed) | (
+            early & (refused < first_shown)
+        )
+        self.is_early: NDArray[np.bool_] = early & ~self.is_of_failed
         due = np.searchsorted(reads.start, self._known_at)
         shown_when_due = np.zeros(total, dtype=np.int64)
         for numbers, read in self._shown:
@@ -366,23 +374,33 @@ def _tell_unexpected(element: _Element) -> tuple[str, list[Pair]]:
 
 def _tell_failed(element: _Element) -> tuple[str, list[Pair]]:
     assert element.last_seen is not None, f"{element.value!r} was never seen"
-    seen, add = element.last_seen, element.adds[0]
-    text = (
-        f"process {seen.process} read {shown(element.value)} ({interval(seen)}), but its add by process {add.process} "
-        f"({interval(add)}) had failed"
-    )
-    return text, [add, seen]
+    seen, add = element.last_seen, next(add for add in element.adds if add.type == FAIL)
+    later = _first_possible(element)
+    text = f"its add by process {add.process} ({interval(add)}) had failed"
+    if later is not None:
+        assert element.known_by is not None, f"{element.value!r} was never known"
+        seen = element.known_by
+        text += (
+            f", and no other had begun before the one by process {later.process}, at {seconds(later.start)}"
+        )
+    text = f"process {seen.process} read {shown(element.value)} ({interval(seen)}), but {text}"
+    return text, [add, seen] if later is None else [add, seen, later]
 
 
 def _tell_early(element: _Element) -> tuple[str, list[Pair]]:
-    assert element.known_by is not None, f"{element.value!r} was never known"
-    add = min(element.adds, key=lambda add: add.index)
-    by = element.known_by
+    by, add = element.known_by, _first_possible(element)
+    assert by is not None, f"{element.value!r} was never known"
+    assert add is not None, f"{element.value!r} was never added"
     text = (
         f"process {by.process} read {shown(element.value)} ({interval(by)}) before process {add.process} began to add "
         f"it, at {seconds(add.start)}"
     )
     return text, [by, add]
+
+
+def _first_possible(element: _Element) -> Pair | None:
+    """Of the adds that may have happened, the first to begin."""
+    return min((add for add in element.adds if add.type != FAIL), key=lambda add: add.index, default=None)
 
 
 def _known(element: _Element) -> str:

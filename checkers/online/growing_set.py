@@ -1,7 +1,7 @@
 """A set that only grows, while the run goes on: a read has everything that was acknowledged before it began.
 
-Memory: every element that was acknowledged, and those whose add has failed. A read costs what it takes to look at its
-elements once.
+Memory: every element that was acknowledged, and those whose add failed or crashed. A read costs what it takes to look
+at its elements once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ class OnlineSet:
         self._added: list[Any] = []
         """In the order in which they were acknowledged."""
         self._known: set[Any] = set()
+        self._unknown: set[Any] = set()
         self._failed: set[Any] = set()
+        """Every add of these that has begun has failed."""
         self._adding: dict[int | str, Any] = {}
         """Process -> what it is adding."""
         self._reading: dict[int | str, int] = {}
@@ -33,12 +35,15 @@ class OnlineSet:
         if event.f == "add":
             if event.type == INVOKE:
                 self._adding[process] = event.value
+                self._failed.discard(event.value)
                 return None
             element = self._adding.pop(process, None)
             if event.type == OK:
                 self._added.append(element)
                 self._known.add(element)
-            elif event.type == FAIL:
+            elif event.type != FAIL:
+                self._unknown.add(element)
+            elif not any(element in others for others in (self._known, self._unknown, self._adding.values())):
                 self._failed.add(element)
             return None
         if event.type == INVOKE:

@@ -119,7 +119,16 @@ def test_a_read_has_what_was_acknowledged_before_it_began() -> None:
     for type_, answer in ((FAIL, None), (FAIL, []), (INFO, []), (OK, "none")):
         assert alarm(OnlineSet(), events(*added, *whole(1, "read", None, answer, type_))) is None
     failed = whole(0, "add", 7, 7, FAIL)
-    assert alarm(OnlineSet(), events(*failed, *whole(1, "read", None, [7]))) == "element of a failed add"
+    shown = whole(1, "read", None, [7])
+    assert alarm(OnlineSet(), events(*failed, *shown)) == "element of a failed add"
+    again = [(2, INVOKE, "add", 7)]
+    assert alarm(OnlineSet(), events(*failed, *shown, *again)) == "element of a failed add"
+    for others in ([*failed, *added], [*added, *failed], [*failed, *unknown], [*unknown, *failed]):
+        assert alarm(OnlineSet(), events(*others, *shown)) is None, "another add of it may have happened"
+    for others in ([*failed, *again], [*again, *failed]):
+        assert alarm(OnlineSet(), events(*others, *shown)) is None
+    twice = events(*again, *failed, (2, FAIL, "add", 7), *shown)
+    assert alarm(OnlineSet(), twice) == "element of a failed add"
 
 
 # Registers

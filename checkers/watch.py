@@ -18,8 +18,9 @@ The nine guarantees are those of etcd's watch, as its robustness tests have them
 - *previous value* and *is-create* say what was there just before.
 
 What happened is known from acknowledged writes and from every event of any stream; events that contradict these, or
-that nobody wrote, are anomalies too. A write of unknown outcome that no stream showed may lie anywhere, and excuses
-whatever previous value or creation it would explain.
+that nobody wrote, are anomalies too. So are more events of one key and value than there were writes of it: one that was
+acknowledged explains the event at its own revision, one of unknown outcome an event at any one. A write of unknown
+outcome that no stream showed may lie anywhere, and excuses whatever previous value or creation it would explain.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ IS_CREATE = "wrong is-create"
 CONTRADICTED = "event contradicts another"
 NEVER_WRITTEN = "event never written"
 FAILED_WRITE = "event of a failed write"
+TOO_MANY = "more events than writes"
 
 KINDS = (
     FILTER,
@@ -64,6 +66,7 @@ KINDS = (
     CONTRADICTED,
     NEVER_WRITTEN,
     FAILED_WRITE,
+    TOO_MANY,
 )
 
 
@@ -192,6 +195,10 @@ class _Writes:
         """Acknowledged writes with their revisions."""
         self.begun: dict[tuple[str, str, Hashable], Pair] = {}
         """Of each write that may have happened, by type, key and value, the first."""
+        self.placed_at: dict[tuple[str, str, Hashable], dict[int, Pair]] = {}
+        """Of the acknowledged ones, by type, key and value, the first at each revision."""
+        self.somewhere: dict[tuple[str, str, Hashable], list[Pair]] = {}
+        """By type, key and value, those that may have happened at a revision that nobody recorded."""
         self.failed: dict[tuple[str, str, Hashable], Pair] = {}
         self.loose: dict[str, Counter[tuple[str, Hashable]]] = {}
         """By key, the writes that may have happened at a revision that nobody recorded."""
@@ -213,7 +220,7 @@ class _Writes:
             return True
         if pair.type != OK:
             self.begun.setdefault(name, pair)
-            self._loosen(name)
+            self._loosen(name, pair)
             return True
         answer = pair.completion.value if pair.completion is not None else None
         width = 3 if pair.f == "put" else 2
@@ -228,13 +235,15 @@ class _Writes:
         self.begun.setdefault(name, pair)
         number = whole_number(revision)
         if number is None:
-            self._loosen(name)
+            self._loosen(name, pair)
             return revision is None
         self.placed.append((number, pair.f, key, value, pair))
+        self.placed_at.setdefault(name, {}).setdefault(number, pair)
         return True
 
-    def _loosen(self, name: tuple[str, str, Hashable]) -> None:
+    def _loosen(self, name: tuple[str, str, Hashable], pair: Pair) -> None:
         type_, key, value = name
+        self.somewhere.setdefault(name, []).append(pair)
         self.loose.setdefault(key, Counter())[type_, value] += 1
 
     def may_have(self, key: str, type_: str, value: Hashable = None) -> bool:
@@ -333,11 +342,16 @@ def _known(writes: _Writes, streams: list[_Stream], found: Findings, doubtful: b
 
     for revision, type_, key, value, pair in writes.placed:
         note(revision, type_, key, value, (type_, identity(value) if type_ == "put" else None), pair)
+    first_sent: dict[tuple[str, str, Hashable], dict[int, tuple[_Event, _Stream]]] = {}
     for stream in streams:
         for event in stream.events:
             note(event.revision, event.type, event.key, event.value, event.what, stream.pair)
             name = (event.type, event.key, event.what[1])
-            begun = writes.begun.get(name)
+            sent = first_sent.setdefault(name, {})
+            known = sent.get(event.revision)
+            if known is None or stream.pair.indices[-1] < known[1].pair.indices[-1]:
+                sent[event.revision] = (event, stream)
+            begun = writes.placed_at.get(name, {}).get(event.revision, writes.begun.get(name))
             if begun is not None and begun.index > stream.pair.indices[-1] and not doubtful:
                 why = f"which process {begun.process} began to do only later ({interval(begun)})"
                 found.note(NEVER_WRITTEN, f"{stream.told} was sent {event}, {why}", [stream.pair, begun])
@@ -350,6 +364,9 @@ def _known(writes: _Writes, streams: list[_Stream], found: Findings, doubtful: b
                 else:
                     why = f"which process {refused.process} had tried in vain ({interval(refused)})"
                     found.note(FAILED_WRITE, f"{stream.told} was sent {event}, {why}", [stream.pair, refused])
+    if not doubtful:
+        for name, sent in first_sent.items():
+            _judge_number(name, sent, writes, found)
     for place in places.values():
         if len(place.what) > 1:
             parts = [
@@ -371,6 +388,34 @@ def _known(writes: _Writes, streams: list[_Stream], found: Findings, doubtful: b
     return _KnownPast(
         by_key, {key: [place.revision for place in one] for key, one in by_key.items()}, ordered
     )
+
+
+def _judge_number(
+    name: tuple[str, str, Hashable],
+    sent: dict[int, tuple[_Event, _Stream]],
+    writes: _Writes,
+    found: Findings,
+) -> None:
+    """Whether enough writes of a type, key and value may have happened for all revisions at which streams show it, each
+    with the stream that had it first."""
+    acknowledged, somewhere = writes.placed_at.get(name, {}), writes.somewhere.get(name, [])
+    unexplained = [one for revision, one in sent.items() if revision not in acknowledged]
+    unexplained.sort(key=lambda one: one[1].pair.indices[-1])
+    used = 0
+    for event, stream in unexplained:
+        end = stream.pair.indices[-1]
+        if used < len(somewhere) and somewhere[used].index < end:
+            used += 1  # The one that began first explains what was shown first.
+            continue
+        if name not in writes.begun or writes.begun[name].index > end:
+            continue  # That nobody did it, or not yet, is told of the event.
+        writers = [one for one in (*acknowledged.values(), *somewhere) if one.index < end]
+        others = sorted((sent.keys() | acknowledged.keys()) - {event.revision})
+        text = (
+            f"{stream.told} was sent {event}, but there were at most {count(len(writers), f'such {event.type}')}, "
+            f"known from other revisions ({listing(others)})"
+        )
+        found.note(TOO_MANY, text, [stream.pair, *writers])
 
 
 def _judge_stream(stream: _Stream, found: Findings) -> None:

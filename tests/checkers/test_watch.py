@@ -338,3 +338,63 @@ def test_a_delete_whose_answer_cannot_be_read_may_have_happened() -> None:
     for answer in ("x", ["x", 2, 7], {"revision": 2}):
         story = Watched().put(1, "x", "a").did(0, "delete", "x", answer).put(3, "x", "c")
         assert story.watch(ALL, [X1, delete(2, "x", "a"), put(3, "x", "c")]).judged(CHECKER).outcome == VALID
+
+
+MANY = "more events than writes"
+
+
+def test_a_write_is_shown_at_one_revision() -> None:
+    once = Watched().put(5, "x", 1)
+    assert once.watch(ALL, [put(5, "x", 1)]).watch(ALL, [put(5, "x", 1)]).judged(CHECKER).outcome == VALID
+    verdict = once.watch(ALL, [put(5, "x", 1)], [put(7, "x", 1, 1)]).judged(CHECKER)
+    assert kinds(verdict) == [MANY]
+    assert "put of 1 to 'x' at revision 7, but there were at most 1 such put, known from" in verdict.sentence
+    again = Watched().put(5, "x", 1).put(7, "x", 1).watch(ALL, [put(5, "x", 1)], [put(7, "x", 1, 1)])
+    assert again.judged(CHECKER).outcome == VALID
+    gone = Watched().put(5, "x", 1).delete(6, "x").put(7, "x", 2)
+    more = [put(5, "x", 1), delete(6, "x", 1), put(7, "x", 2), delete(8, "x", 2)]
+    assert kinds(gone.watch(ALL, more).judged(CHECKER)) == [MANY]
+    gone.crashed(9, "delete", "x")
+    assert kinds(gone.judged(CHECKER)) == [MANY], "that began later"
+    assert kinds(gone.watch(ALL, more).judged(CHECKER)) == [MANY], "the first stream had it before"
+
+
+def test_a_write_is_shown_at_the_revision_that_was_acknowledged() -> None:
+    asked = {"prefix": "", "revision": 6}
+    assert kinds(Watched().put(5, "x", 1).watch(asked, [put(6, "x", 1, 1)]).judged(CHECKER)) == [MANY]
+    assert Watched().put(6, "x", 1).watch(asked, [put(6, "x", 1)]).judged(CHECKER).outcome == VALID
+    for answer in (["x", 1], ["x", 1, None]):
+        untold = Watched().put(5, "x", 1).did(0, "put", ["x", 1], answer)
+        assert untold.watch(asked, [put(6, "x", 1, 1)]).judged(CHECKER).outcome == VALID
+    strange = (
+        Watched().put(5, "x", 1).did(0, "put", ["x", 1], ["x", 1, "6"]).watch(asked, [put(6, "x", 1, 1)])
+    )
+    assert strange.judged(CHECKER).outcome == UNKNOWN
+    other = Watched().put(5, "x", 1).did(0, "put", "nonsense").watch(asked, [put(6, "x", 1, 1)])
+    assert other.judged(CHECKER).outcome == UNKNOWN
+    failed = Watched().put(5, "x", 1)
+    failed.failed(2, "put", ["x", 1])
+    assert kinds(failed.watch(asked, [put(6, "x", 1, 1)]).judged(CHECKER)) == [MANY]
+
+
+def test_writes_of_unknown_outcome_explain_one_revision_each() -> None:
+    shown = [put(5, "x", 1), put(6, "x", 1, 1)]
+    story = Watched()
+    story.crashed(8, "put", ["x", 1])
+    assert kinds(story.watch(ALL, shown).judged(CHECKER)) == [MANY]
+    two = Watched()
+    two.crashed(8, "put", ["x", 1])
+    two.crashed(9, "put", ["x", 1])
+    assert two.watch(ALL, shown).watch(ALL, shown).judged(CHECKER).outcome == VALID
+    later = Watched()
+    later.crashed(8, "put", ["x", 1])
+    later.watch(ALL, shown[:1])
+    later.crashed(9, "put", ["x", 1])
+    assert later.watch(ALL, shown).judged(CHECKER).outcome == VALID
+    known = Watched()
+    known.crashed(8, "put", ["x", 1])
+    assert known.put(5, "x", 1).watch(ALL, shown).judged(CHECKER).outcome == VALID
+    before = Watched()
+    before.crashed(8, "put", ["x", 1])
+    before.watch(ALL, shown[:1]).put(5, "x", 1)
+    assert kinds(before.judged(CHECKER)) == ["event never written"], "at 5 is the one that began later"

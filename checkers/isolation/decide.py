@@ -33,6 +33,8 @@ class Observations:
     """How many anomalies there are of each type."""
     told: dict[str, list[Callable[[], Anomaly]]] = field(default_factory=dict)
     """Those that can be told, by type; telling costs time, so it is done only for what is shown."""
+    recorded: Transactions | None = None
+    """Those that were recorded, where scans were taken out of what is judged: one that found nothing left no trace."""
     undecided: list[Undecided] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     """Why the history cannot be called valid, even if nothing in it is wrong."""
@@ -110,7 +112,8 @@ def verdict_on(name: str, isolation: str, transactions: Transactions, found: Obs
         doubts.append(
             f"{count(len(found.undecided), 'component')} could not be searched to the end: {sizes}; allow more time"
         )
-    if (empty := emptiness(transactions)) is not None:
+    recorded = transactions if found.recorded is None else found.recorded
+    if (empty := emptiness(recorded)) is not None:
         doubts.insert(0, empty)
     if isolation not in DECIDED and not found.is_proved:
         doubts.append(

@@ -108,8 +108,10 @@ class RwRegisterChecker:
     def check(self, history: History, limits: Limits) -> Verdict:
         return self.check_transactions(transactions_of(history, of_registers=True), limits)
 
-    def check_transactions(self, transactions: Transactions, limits: Limits) -> Verdict:
-        """The verdict on transactions as columns."""
+    def check_transactions(
+        self, transactions: Transactions, limits: Limits, *, recorded: Transactions | None = None
+    ) -> Verdict:
+        """The verdict on transactions as columns; `recorded` are those with scans, if these were taken out."""
         deadline = limits.deadline()
         if impossible := impossible_answers(transactions):
             more = f" (and {len(impossible) - 1} more)" if len(impossible) > 1 else ""
@@ -128,9 +130,9 @@ class RwRegisterChecker:
             transactions = with_initial(transactions, self.initial)
         if not holds_only_registers(transactions):
             has_appends = bool((transactions.kind == APPEND).any())
-            verdict = None if has_appends else decide(transactions, self.isolation, limits)
-            if verdict is None and not has_appends and self.isolation in NEED_NO_ORDER:
+            if not has_appends and self.isolation in NEED_NO_ORDER:
                 return self._without_scans(transactions, limits)
+            verdict = None if has_appends else decide(transactions, self.isolation, limits)
             if verdict is None:
                 return Verdict(
                     UNKNOWN,
@@ -139,7 +141,7 @@ class RwRegisterChecker:
                     f"{self.isolation}",
                 )
             return msgspec.structs.replace(verdict, checker=self.name)
-        found = Observations()
+        found = Observations(recorded=recorded)
         order = orders(transactions)
         versions = register_versions(
             transactions,
@@ -197,12 +199,13 @@ class RwRegisterChecker:
         return verdict
 
     def _without_scans(self, transactions: Transactions, limits: Limits) -> Verdict:
-        """The verdict at a level for which only what a scan answered counts, as reads of items."""
+        """The verdict at a level for which only what a scan answered counts, as reads of items: the same as on these
+        reads, so that a scan changes nothing about what the level means."""
         try:
             items = without_scans(transactions, phantoms=False, memory_mb=limits.memory_mb)
         except OutOfBudgetError as reached:
             return Verdict(UNKNOWN, self.name, f"{self.isolation} could not be decided: {reached}")
-        return self.check_transactions(items.transactions, limits)
+        return self.check_transactions(items.transactions, limits, recorded=transactions)
 
     def _decide_open(
         self,

@@ -165,6 +165,47 @@ def test_at_weak_levels_a_scan_is_reads_of_what_it_answered(level):
     assert circle == (VALID if level == "read-uncommitted" else INVALID)
 
 
+@pytest.mark.parametrize("level", ["read-uncommitted", "read-committed", "strong-session-read-committed"])
+def test_a_scan_of_other_keys_changes_nothing_about_what_read_committed_means(level):
+    """Of Adya's, who saw a newer version may see an older one then; of that of Biswas and Enea nobody may."""
+
+    def outcome(*transactions):
+        return RwRegisterChecker(level, initial=None).check_transactions(ran(*transactions), LIMITS).outcome
+
+    writes = [["w", "x", 1]], [["w", "x", 3]]
+    scan = [["scan", ["p", "q"], []]]
+    for back in (None, 1):
+        reads = [["r", "x", 3], ["r", "x", back]]
+        assert outcome(*writes, reads) == VALID
+        assert outcome(*writes, reads, scan) == VALID
+    scanned = [["scan", ["x", "y"], [["x", 3]]], ["scan", ["x", "y"], [["x", 1]]]]
+    assert outcome(*writes, scanned) == VALID
+    circle = [["w", "x", 1], ["r", "y", 1]], [["r", "x", 1], ["w", "y", 1]]
+    half = [["w", "x", 1], ["w", "x", 2]], [["r", "x", 1]]
+    for wrong in (circle, half):
+        for more in ((), (scan,)):
+            assert outcome(*wrong, *more) == (VALID if level == "read-uncommitted" else INVALID)
+
+
+def test_without_times_read_committed_is_the_stronger_one_with_and_without_scans():
+    for more in ([], [[["scan", ["p", "q"], []]]]):
+        builder = TransactionsBuilder(of_registers=True, has_real_time=False)
+        steps = [[["w", "x", 1]], [["w", "x", 3]], [["r", "x", 3], ["r", "x", None]], *more]
+        for number, asked in enumerate(steps):
+            builder.invoke(number, number, asked)
+            builder.complete(number, len(steps) + number, "ok", asked)
+        verdict = RwRegisterChecker("read-committed", initial=None).check_transactions(builder.done(), LIMITS)
+        assert verdict.outcome == INVALID
+
+
+@pytest.mark.parametrize("level", ["read-uncommitted", "read-committed", SER])
+def test_a_scan_that_found_nothing_has_read(level):
+    checker = RwRegisterChecker(level, initial=None)
+    scanned = checker.check_transactions(ran([["w", "x", 1]], [["scan", ["p", "q"], []]]), LIMITS)
+    assert scanned.outcome == VALID, scanned.sentence
+    assert checker.check_transactions(ran([["w", "x", 1]]), LIMITS).outcome == UNKNOWN
+
+
 def test_scans_that_were_not_made_reads_are_passed_over():
     """There are more ranges than keys, so that their numbers are no keys."""
     scans = [["scan", ["a", "c"], [["b", 1]]], ["scan", ["b", "c"], []], ["scan", ["c", "d"], []]]

@@ -26,7 +26,7 @@ from checkers.checker import Limits
 from checkers.conclusion import Misshapen, anomaly, conclude
 from checkers.operations import FOREVER, Operations
 from checkers.precedence import greatest_before
-from checkers.values import Numbering, integers, whole_number
+from checkers.values import Numbering, identity, integers, whole_number
 from checkers.words import count, interval, shown
 from results.history import History, Pair
 from results.verdict import UNKNOWN, Anomaly, Verdict
@@ -54,14 +54,14 @@ class MonotonicChecker:
     name: str = field(default="monotonic", kw_only=True)
 
     def check(self, history: History, limits: Limits) -> Verdict:
-        misshapen = Misshapen("[key, whole number]")
+        misshapen = Misshapen("[key, whole number] of the key that was asked for")
         keys = Numbering()
         seen = _seen(history, keys, misshapen)
         incs = Operations.of(history, "inc")
         # Which value an increment of another answer led to is not known either.
         told = np.isin(incs.start, seen.operations.start)
         crashed = incs.where(incs.unknown | (incs.ok & ~told))
-        crashed_key = keys.number(crashed.asked())
+        crashed, crashed_key = _with_strays(crashed, keys)
         details: dict[str, Any] = {
             "increments": len(incs),
             "increments_of_unknown_outcome": int(incs.unknown.sum()),
@@ -117,9 +117,15 @@ def _seen(history: History, keys: Numbering, misshapen: Misshapen) -> _Seen:
     values: list[int] = []
     events = history.operations
     of_read = [events[index].f == "read" for index in answered.start.tolist()]
+    asked = answered.asked()
     for place, answer in enumerate(answered.answers()):
         value = None
-        if isinstance(answer, list | tuple) and len(answer) == 2:
+        unasked = of_read[place] and asked[place] is None
+        if (
+            isinstance(answer, list | tuple)
+            and len(answer) == 2
+            and (unasked or identity(answer[0]) == identity(asked[place]))
+        ):
             value = 0 if answer[1] is None and of_read[place] else whole_number(answer[1])
         good.append(value is not None)
         if value is None:
@@ -130,6 +136,22 @@ def _seen(history: History, keys: Numbering, misshapen: Misshapen) -> _Seen:
     chosen = answered.where(np.array(good, dtype=bool))
     increment = np.array([events[index].f == "inc" for index in chosen.start.tolist()], dtype=bool)
     return _Seen(chosen, keys.number(names), integers(values), increment)
+
+
+def _with_strays(crashed: Operations, keys: Numbering) -> tuple[Operations, NDArray[np.int64]]:
+    """Increments of which nobody knows what they led to, each with its counter. One that was answered for another
+    counter may have been that one's, and is there for both."""
+    asked = crashed.asked()
+    places, names = list(range(len(asked))), list(asked)
+    events = crashed.history.operations
+    for place, (is_ok, end) in enumerate(zip(crashed.ok.tolist(), crashed.end.tolist(), strict=True)):
+        answer = events[end].value if is_ok else None
+        if not isinstance(answer, list | tuple) or len(answer) != 2:
+            continue
+        if identity(answer[0]) != identity(asked[place]):
+            places.append(place)
+            names.append(answer[0])
+    return crashed.where(np.array(places, dtype=np.int64)), keys.number(names)
 
 
 def _duplicates(seen: _Seen, keys: Numbering) -> list[Anomaly]:

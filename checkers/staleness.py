@@ -20,7 +20,7 @@ The same version with two timestamps, and one timestamp for two versions of a ke
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -30,9 +30,10 @@ from checkers.checker import Limits
 from checkers.conclusion import Misshapen, anomaly, conclude
 from checkers.operations import FOREVER, Operations
 from checkers.precedence import greatest_before
-from checkers.values import Numbering, whole_number
+from checkers.values import Numbering, identity, whole_number
 from checkers.words import count, interval, listing, none_of, shown
-from results.history import History, Pair
+from results.history import TYPE_CODES, History, Pair
+from results.operation import INFO
 from results.verdict import UNKNOWN, Anomaly, Verdict
 
 TOO_STALE = "read too stale"
@@ -76,7 +77,7 @@ class StalenessChecker:
             raise ValueError(f"a bound of {self.bound_ns} ns is before the read: give 0 or more nanoseconds")
 
     def check(self, history: History, limits: Limits) -> Verdict:
-        misshapen = Misshapen("[key, value] or [key, value, timestamp]")
+        misshapen = Misshapen("[key, value] or [key, value, timestamp] of what was asked for")
         keys, versions = Numbering(), Numbering()
         writes = _table(Operations.of(history, "write", "cas"), keys, versions, misshapen)
         tried = Operations.of(history, "read")
@@ -217,6 +218,8 @@ def _table(operations: Operations, keys: Numbering, versions: Numbering, misshap
     names: list[Any] = []
     pairs: list[Any] = []
     timestamps: list[int] = []
+    unknown: list[bool] = []
+    """Writes of which nobody knows what became, as the answer is about another one."""
     asked = operations.asked()
     events = operations.history.operations
     ends = zip(operations.ok.tolist(), operations.start.tolist(), operations.end.tolist(), strict=True)
@@ -231,6 +234,14 @@ def _table(operations: Operations, keys: Numbering, versions: Numbering, misshap
             # It wrote what was asked for, whatever it was answered.
             misshapen.note(operations.pair(place))
             value = asked[place]
+        astray = is_ok and _is_write(value) and _is_about_another(value, asked[place], of_read)
+        unknown.append(astray and not of_read)
+        if astray:
+            misshapen.note(operations.pair(place), writes=not of_read)
+            if of_read:
+                good.append(False)
+                continue
+            value, is_ok = asked[place], False
         timestamp: int | None = _NONE
         fits = isinstance(value, list | tuple) and len(value) in (2, 3)
         if fits and len(value) == 3 and value[2] is not None:
@@ -246,11 +257,27 @@ def _table(operations: Operations, keys: Numbering, versions: Numbering, misshap
         names.append(value[0])
         pairs.append((value[0], value[1]))
         timestamps.append(timestamp)
+    if any(unknown):
+        operations = replace(
+            operations,
+            end=np.where(unknown, FOREVER, operations.end),
+            outcome=np.where(unknown, TYPE_CODES[INFO], operations.outcome).astype(np.int8),
+        )
     return _Table(
         operations.where(np.array(good, dtype=bool)),
         keys.number(names),
         versions.number(pairs),
         np.array(timestamps, dtype=np.int64),
+    )
+
+
+def _is_about_another(answer: Any, asked: Any, of_read: bool) -> bool:
+    """Whether an answer is about another key than was asked, or a write's about another value."""
+    if not isinstance(asked, list | tuple) or not asked:
+        return False
+    return any(
+        identity(one) != identity(other)
+        for one, other in zip(answer[: 1 if of_read else 2], asked, strict=False)
     )
 
 

@@ -119,12 +119,27 @@ def test_what_is_no_counter_is_told() -> None:
     strange = Story().did(0, "read", "x", ["x", "many"]).did(0, "read", "x", 7)
     verdict = read(strange, 0, 0).judged(CHECKER)
     assert verdict.outcome == UNKNOWN
-    assert "2 values are not [key, whole number]" in verdict.sentence
+    assert "2 values are not [key, whole number] of the key that was asked for" in verdict.sentence
     assert read(strange, 0, 10**25).judged(CHECKER).outcome == INVALID
     nothing = Story().did(0, "read", "x", 7).judged(CHECKER)
     assert nothing.outcome == UNKNOWN
     assert "1 value is not [key, whole number]" in nothing.sentence
     assert "no operation was answered" in Story().crashed(0, "inc", "x").judged(CHECKER).sentence
+
+
+def test_an_answer_about_another_counter_decides_nothing() -> None:
+    """Which of the two was incremented nobody knows, and what was read is neither's."""
+    astray = Story().did(0, "inc", "x", ["y", 1])
+    for story in (astray, read(astray, 1, 0), read(astray, 1, 1), read(astray, 1, 1, key="y")):
+        assert story.judged(CHECKER).outcome == UNKNOWN
+    assert kinds(read(astray, 1, 2).judged(CHECKER)) == ["value from nowhere"]
+    assert kinds(read(astray, 1, 1, key="z").judged(CHECKER)) == ["value from nowhere"]
+    other = inc(Story(), 0, 1).did(1, "read", "x", ["y", 0])
+    assert other.judged(CHECKER).outcome == UNKNOWN
+    assert inc(Story(), 0, 1).did(1, "read", "x", ["x", 1]).judged(CHECKER).outcome == VALID
+    assert kinds(inc(Story(), 0, 1).did(1, "read", "x", ["x", 0]).judged(CHECKER)) == [
+        "counter went backwards"
+    ]
 
 
 def step(state: int, pair: Any) -> int | None:

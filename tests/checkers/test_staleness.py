@@ -165,6 +165,33 @@ def test_what_has_another_shape_hides_nothing_but_what_it_may_have_written(
         assert "a newer value, 3," in story.read(9, 2, "x", 2).judged(checker(1)).sentence
 
 
+@pytest.mark.parametrize(
+    ("f", "asked", "answer"),
+    [
+        ("write", ["x", 3], ["x", 4]),
+        ("write", ["x", 3], ["y", 3]),
+        ("write", ["x", 3], ["x", "3", 5]),
+        ("cas", ["x", [2, 3]], ["x", [2, 4]]),
+        ("cas", ["x", [2, 3]], ["y", [2, 3]]),
+    ],
+)
+def test_an_answer_about_another_write_leaves_open_what_was_written(
+    f: str, asked: object, answer: object
+) -> None:
+    story = Timed().write(0, 0, "x", 1).write(1, 0, "x", 2).at(2, 1, f, asked, answer)
+    for value in (2, 3, 4):
+        assert story.read(9, 2, "x", value).judged(checker(1)).outcome == UNKNOWN
+    assert kinds(story.read(9, 2, "x", 1).judged(checker(1))) == ["read too stale"]
+    told = Timed().write(0, 0, "x", 1).write(1, 0, "x", 2).at(2, 1, f, asked, asked)
+    assert kinds(told.read(9, 2, "x", 2).judged(checker(1))) == ["read too stale"]
+
+
+def test_an_answer_about_another_key_was_read_nowhere() -> None:
+    story = Timed().write(0, 0, "x", 1).write(1, 0, "y", 2)
+    assert story.at(9, 1, "read", ["y", None], ["x", None]).judged(checker(1)).outcome == UNKNOWN
+    assert kinds(story.at(9, 1, "read", ["x", None], ["x", None]).judged(checker(1))) == ["read too stale"]
+
+
 def test_a_write_of_unknown_outcome_is_never_missed_but_may_be_seen() -> None:
     story = Timed().write(0, 0, "x", 1)
     story.invoke(5, "write", ["x", 2], time=SECOND)

@@ -7,15 +7,16 @@ imported when one of their names is used. From the functions of a history, `gues
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Final
 
-from checkers.checker import UNSAID, Checker
+from checkers.checker import UNSAID, Checker, Limits
 from checkers.plug_ins import PlugInError, found, load, require_arguments, require_members
 from checkers.values import whole_number
 from results.history import History
 from results.operation import OK
+from results.verdict import UNKNOWN, Verdict
 
 STRICT_SERIALIZABLE: Final = "strict-serializable"
 
@@ -83,6 +84,37 @@ def _simple(place: str) -> Callable[[Options, History], Checker]:
     return lambda options, history: _made(place)
 
 
+@dataclass(frozen=True)
+class _EitherWay:
+    """Judges values that may be `[key, value]` or may not, where no operation tells: what holds in both readings."""
+
+    whole: Checker
+    keyed: Checker
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    def check(self, history: History, limits: Limits) -> Verdict:
+        deadline = limits.deadline()
+        whole = self.whole.check(history, limits)
+        keyed = self.keyed.check(history, replace(limits, time_s=deadline.remaining()))
+        if whole.outcome == keyed.outcome:
+            return whole
+        sentence = (
+            "nobody asked with [key, null], which would tell whether values are [key, value]: if they are, the history "
+            f"is {keyed.outcome} ({keyed.sentence}), else {whole.outcome} ({whole.sentence}); --keyed or --not-keyed "
+            "decides"
+        )
+        return Verdict(UNKNOWN, self.name, sentence)
+
+
+def _by_key(options: Options, history: History, make: Callable[[bool], Checker]) -> Checker:
+    """The checker for the reading of the values that was asked for, else for the one that the history shows."""
+    keyed = looks_keyed(history) if options.keyed is None else options.keyed
+    return _EitherWay(make(False), make(True)) if keyed is None else make(keyed)
+
+
 def _sequential(name: str, initial: str | None = None) -> Callable[[Options, History], Checker]:
     """Linearizability of an object; `initial` is what its model calls the initial value."""
 
@@ -93,10 +125,8 @@ def _sequential(name: str, initial: str | None = None) -> Callable[[Options, His
         given = {} if options.initial is UNSAID or initial is None else {initial: options.initial}
         model = MODELS[name](**given)
         if model.splits_by_key:
-            keyed = True
-        else:
-            keyed = looks_keyed(history) if options.keyed is None else options.keyed
-        return LinearizabilityChecker(model, split_by_key=keyed)
+            return LinearizabilityChecker(model, split_by_key=True)
+        return _by_key(options, history, lambda keyed: LinearizabilityChecker(model, split_by_key=keyed))
 
     return make
 
@@ -134,15 +164,17 @@ def _staleness(options: Options, history: History) -> Checker:
 
 
 def _sessions(options: Options, history: History) -> Checker:
-    transactional = "txn" in function_counts(history)
-    keyed = options.keyed
-    if keyed is None:
-        keyed = transactional or looks_keyed(history)
-    return _made(
-        "checkers.sessions:SessionGuaranteesChecker",
-        keyed=keyed,
-        initial=None if options.initial is UNSAID else options.initial,
-        **({"guarantees": tuple(options.guarantees)} if options.guarantees else {}),
+    if options.keyed is None and "txn" in function_counts(history):
+        options = replace(options, keyed=True)
+    return _by_key(
+        options,
+        history,
+        lambda keyed: _made(
+            "checkers.sessions:SessionGuaranteesChecker",
+            keyed=keyed,
+            initial=None if options.initial is UNSAID else options.initial,
+            **({"guarantees": tuple(options.guarantees)} if options.guarantees else {}),
+        ),
     )
 
 
@@ -481,18 +513,26 @@ def _guess_transactions(history: History) -> list[str]:
     return [found] if found in REGISTRY else []
 
 
-def looks_keyed(history: History) -> bool:
-    """Whether every operation is asked with `[key, value]`, reads too. An answer about another key than was asked for
-    does not make it another kind of history, but a wrong answer."""
-    found = False
+def looks_keyed(history: History) -> bool | None:
+    """Whether every operation is asked with `[key, value]`, and those that ask for something too; None if nobody asks
+    for anything and there is a cas, which `[key, [old, new]]` and `[old, new]` may both be. An answer about another key
+    than was asked for does not make it another kind of history, but a wrong answer."""
+    asks = swaps = False
     for pair in history.pairs():
         asked = pair.invocation.value
         if pair.f == "txn" or not _is_keyed(asked):
             return False
-        if pair.f == "cas" and not _is_keyed(asked[1]):
-            return False
-        found = True
-    return found
+        if pair.f == "cas":
+            if not _is_keyed(asked[1]):
+                return False
+            swaps = True
+        elif pair.f not in _GIVING:
+            asks = True
+    return True if asks else None if swaps else False
+
+
+_GIVING: Final = _of("write", "add", "enqueue", "push", "insert")
+"""Functions whose value may be two things of its own; who asks for something with two names a key."""
 
 
 def _is_keyed(value: Any) -> bool:

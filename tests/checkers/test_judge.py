@@ -181,7 +181,29 @@ def test_keys_are_seen_in_the_values():
     assert not looks_keyed(pairs)
     assert check(pairs, model="register").outcome == VALID
     assert not looks_keyed(history(("cas", [1, 2], [1, 2])))
-    assert looks_keyed(history(("cas", ["x", [1, 2]], ["x", [1, 2]])))
+    swap = ("cas", ["x", [1, 2]], ["x", [1, 2]])
+    assert looks_keyed(history(swap, ("read", ["x", None], ["x", 2])))
+    assert looks_keyed(history(swap)) is None
+    assert looks_keyed(history(("enqueue", [1, 2], [1, 2]), ("dequeue", ["x", None], ["x", None])))
+    assert looks_keyed(history(("write", [1, 2], [1, 2]))) is False
+
+
+@pytest.mark.parametrize("model", ["cas-register", "sessions"])
+def test_where_nobody_reads_values_are_taken_both_ways(model):
+    """Of [1, 2] and [3, 4], which are values or an old and a new one of key 1 and of key [1, 2], nobody is accused."""
+    pairs = [("write", [1, 2], [1, 2]), ("cas", [[1, 2], [3, 4]], [[1, 2], [3, 4]])]
+    undecided = check(history(*pairs), model=model)
+    assert undecided.outcome == UNKNOWN
+    if model == "cas-register":
+        assert "nobody asked with [key, null]" in undecided.sentence
+        assert check(history(*pairs), model=model, keyed=False).outcome == VALID
+    assert check(history(*pairs), model=model, keyed=True).outcome == INVALID
+    assert check(history(*pairs, ("read", None, [3, 4])), model=model).outcome == VALID
+    keyed = [("write", ["x", 1], ["x", 1]), ("cas", ["x", [1, 2]], ["x", [1, 2]])]
+    assert check(history(*keyed), model=model).outcome == UNKNOWN
+    assert check(history(*keyed, ("read", ["x", None], ["x", 2])), model=model).outcome == VALID
+    neither = ("cas", [["y", 5], [6, 7]], [["y", 5], [6, 7]])
+    assert check(history(*pairs, neither), model=model).outcome == INVALID
 
 
 def test_a_bank_takes_accounts_and_total_from_its_first_read():

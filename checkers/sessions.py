@@ -161,6 +161,8 @@ class _Reading:
         """Successful or unknown compare-and-sets: the operation, what it replaced, by what."""
         outcomes = self.operations.outcome.tolist()
         events = history.operations
+        self._if_it_happened: list[tuple[int, Any]] = []
+        """What compare-and-sets of unknown outcome have read if they happened: where it is noted, what each wrote."""
         starts, ends = self.operations.start.tolist(), self.operations.end.tolist()
         ok = TYPE_CODES[OK]
         for place, (outcome, start, end) in enumerate(zip(outcomes, starts, ends, strict=True)):
@@ -168,6 +170,7 @@ class _Reading:
             answer = events[end].value if outcome == ok else None
             if not self._take(place, event.f, event.value, answer, outcome == ok):
                 self.misshapen.note(self.operations.pair(place), writes=event.f != "read")
+        self._leave_out_what_is_not_proven()
 
     def _take(self, place: int, f: str, asked: Any, answer: Any, ok: bool) -> bool:
         """Notes what an operation read and wrote; False if it has not the right shape."""
@@ -203,9 +206,35 @@ class _Reading:
                 return True
             if ok:
                 self._note(place, key, old, writes=False)
+            elif self.operations.outcome[place] == TYPE_CODES[INFO]:
+                self._if_it_happened.append((len(self._pair), self._named(key, new)))
+                self._note(place, key, old, writes=False)
             self._note(place, key, new, writes=True)
             self._replaced.append((place, self._named(key, old), self._named(key, new)))
         return True
+
+    def _leave_out_what_is_not_proven(self) -> None:
+        """Forgets what compare-and-sets of unknown outcome would have read, except where a read of the new value, which
+        nobody else can have written, proves that they happened."""
+        if not self._if_it_happened:
+            return
+        waiting: dict[Any, list[int]] = {}
+        for at, new in self._if_it_happened:
+            waiting.setdefault(identity(new), []).append(at)
+        unproven = {at for at, _ in self._if_it_happened}
+        seen = [
+            identity(version)
+            for at, (version, writes) in enumerate(zip(self._version, self._writes, strict=True))
+            if not writes and at not in unproven
+        ]
+        while seen and not self.misshapen.may_have_written:
+            for at in waiting.pop(seen.pop(), ()):
+                unproven.remove(at)
+                seen.append(identity(self._version[at]))
+        kept = [at for at in range(len(self._pair)) if at not in unproven]
+        self._pair = [self._pair[at] for at in kept]
+        self._version = [self._version[at] for at in kept]
+        self._writes = [self._writes[at] for at in kept]
 
     def _take_transaction(self, place: int, micros: Any, ok: bool) -> bool:
         if not isinstance(micros, list | tuple):
@@ -324,7 +353,10 @@ class _Reading:
             one, other = self.versions.find([old, new]).tolist()
             outcome = self.operations.outcome[place]
             happened = outcome == TYPE_CODES[OK] or (
-                outcome == TYPE_CODES[INFO] and other >= 0 and read[other]
+                outcome == TYPE_CODES[INFO]
+                and other >= 0
+                and read[other]
+                and not self.misshapen.may_have_written
             )
             if happened and one >= 0 and judged[one] and judged[other] and one != other:
                 replaced.append((one, other, place))

@@ -195,6 +195,42 @@ def test_a_compare_and_set_of_unknown_outcome_happened_if_its_value_was_read(fir
     assert kinds(told(2, 1).judged(reads)) == ["monotonic reads violated"]
 
 
+def test_a_compare_and_set_that_certainly_happened_has_read_what_it_replaced() -> None:
+    def told(old: Any, *reads: Any) -> Session:
+        story = Session().write(0, 1)
+        story.crashed(0, "cas", ["x", [old, 2]])
+        for value in reads:
+            story.read(1, value)
+        return story
+
+    assert told(1, 2, 2).judged(CHECKER).outcome == VALID
+    verdict = told(None, 2, 2).judged(CHECKER)
+    assert kinds(verdict) == ["read your writes violated"]
+    assert "process 0 wrote 1 (0.000–0.001 s) and then read nil (0.002–0.003 s)" in verdict.sentence
+    assert told(None, 1, 1).judged(CHECKER).outcome == VALID, "it need not have happened"
+    assert told(5, 1, 1).judged(CHECKER).outcome == VALID
+    assert kinds(told(5, 2, 2).judged(CHECKER)) == ["value never written"]
+    assert told(None, 2, 2).write(3, 2).judged(CHECKER).outcome == UNKNOWN, "another may have written 2"
+    unreadable = told(None, 2, 2).did(3, "write", ["x"])
+    assert (unreadable.judged(CHECKER).outcome, kinds(unreadable.judged(CHECKER))) == (UNKNOWN, [])
+    failed = Session().write(0, 1)
+    failed.failed(0, "cas", ["x", [None, 2]])
+    assert kinds(failed.read(1, 1).read(1, 1).judged(CHECKER)) == []
+
+
+def test_what_a_compare_and_set_has_read_proves_that_another_happened() -> None:
+    def told(*reads: Any) -> Session:
+        story = Session().write(0, 1)
+        story.crashed(0, "cas", ["x", [None, 2]])
+        story.crashed(5, "cas", ["x", [2, 3]])
+        for value in reads:
+            story.read(1, value)
+        return story
+
+    assert told(1, 1).judged(CHECKER).outcome == VALID
+    assert kinds(told(3, 3).judged(CHECKER)) == ["read your writes violated"]
+
+
 def test_a_compare_and_set_that_changes_nothing_is_a_read() -> None:
     story = Session().write(0, 1).did(1, "cas", ["x", [1, 1]]).read(1, 1)
     assert story.judged(CHECKER).outcome == VALID

@@ -58,6 +58,10 @@ class UniqueIdsChecker:
         if told:
             anomalies.append(anomaly(DUPLICATE, told, len(again), key=identifiers[int(again[0])]))
         doubts = [f"{count(empty, 'answer')} had no identifier in it"] if empty else []
+        if len(given) - empty == 1:
+            doubts.append(
+                "only 1 identifier was given, which could collide with no other; a second one would tell"
+            )
         details = {"requests": len(tried), "given": len(given), "duplicates": len(again)}
         valid = f"all {count(len(given), 'identifier')} differ"
         return conclude(self.name, anomalies, doubts, valid, details)

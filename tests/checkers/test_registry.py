@@ -22,7 +22,7 @@ SMALLEST: dict[str, list[tuple[str, Any, Any]]] = {
     "monotonic": [("inc", "x", ["x", 1]), ("read", "x", ["x", 1])],
     "total-queue": [("enqueue", 1, 1), ("dequeue", None, 1)],
     "fifo-queue": [("enqueue", 1, 1), ("dequeue", None, 1)],
-    "unique-ids": [("generate", None, 1)],
+    "unique-ids": [("generate", None, 1), ("generate", None, 2)],
     "long-fork": [("write", [["w", 1, 1]], None), ("read", [], [["r", 1, 1], ["r", 2, None]])],
     "causal-reverse": [("write", 1, 1), ("read", None, [1])],
     "write-skew": [

@@ -46,9 +46,20 @@ def test_the_identifier_given_most_often_is_told_first() -> None:
 
 def test_requests_that_failed_or_crashed_gave_nothing() -> None:
     told = Story().crashed(0, "generate").failed(1, "generate").did(2, "generate", None, 1)
-    assert told.judged(CHECKER).outcome == VALID
+    assert told.judged(CHECKER).outcome == UNKNOWN
+    assert told.did(2, "generate", None, 2).judged(CHECKER).outcome == VALID
     assert Story().crashed(0, "generate").judged(CHECKER).outcome == UNKNOWN
     assert Story().judged(CHECKER).outcome == UNKNOWN
+
+
+def test_one_identifier_alone_could_not_collide() -> None:
+    one = Story().did(0, "generate", None, 1)
+    verdict = one.judged(CHECKER)
+    assert verdict.outcome == UNKNOWN
+    assert "only 1 identifier was given, which could collide with no other" in verdict.sentence
+    assert one.did(0, "generate").judged(CHECKER).outcome == UNKNOWN, "no identifier was in the second answer"
+    two = Story().did(0, "generate", None, 1).did(0, "generate", None, 2)
+    assert two.judged(CHECKER).sentence == "all 2 identifiers differ"
 
 
 def test_an_answer_without_an_identifier_cannot_be_judged() -> None:

@@ -188,7 +188,11 @@ class _Reading:
             if f == "read" and ok:
                 if not isinstance(answer, list | tuple) or len(answer) != 2:
                     return False
-                key, answer = answer
+                of_key, answer = answer
+                if identity(of_key) != identity(key):
+                    return False
+            elif ok and _is_about_another(f, asked, answer):
+                return False
         else:
             key, value = None, asked
         if f == "read":
@@ -434,6 +438,16 @@ class _Reading:
             f"process {one.process} {first} {_version(older)} ({interval(one)}) and then {second} "
             f"{_version(newer)} ({interval(other)}), so {before}"
         )
+
+
+def _is_about_another(f: str, asked: Sequence[Any], answer: Any) -> bool:
+    """Whether a write, or a compare-and-set, was answered with another key or value than was asked for."""
+    if not isinstance(answer, list | tuple) or len(answer) != 2:
+        return False
+    if identity(answer[0]) != identity(asked[0]):
+        return True
+    told = f == "write" or isinstance(answer[1], list | tuple)
+    return told and identity(answer[1]) != identity(asked[1])
 
 
 def _version(value: Any) -> str:

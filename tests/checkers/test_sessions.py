@@ -386,6 +386,12 @@ def test_what_cannot_be_judged() -> None:
         ("read", ["x", None, None], ["x", 1]),
         ("read", ["x", None], 5),
         ("read", ["x", None], ["x", 1, 2]),
+        ("read", ["x", None], ["y", 1]),
+        ("read", ["x", None], ["y", 5]),
+        ("write", ["x", 3], ["x", 7]),
+        ("write", ["x", 3], ["y", 3]),
+        ("cas", ["x", [1, 3]], ["x", [1, 7]]),
+        ("cas", ["x", [1, 3]], ["y", [1, 3]]),
         ("write", ["x"], None),
         ("cas", ["x", 5], None),
         ("cas", ["x", [1, 2, 3]], None),
@@ -405,6 +411,19 @@ def test_an_operation_of_another_shape_hides_nothing_but_what_it_may_have_writte
     assert "1 value is not" in verdict.sentence
     assert kinds(story.read(2, 7).judged(CHECKER)) == (["value never written"] if f == "read" else [])
     assert "read before its write" in kinds(story.read(2, 8).write(3, 8).judged(CHECKER))
+
+
+@pytest.mark.parametrize(
+    ("f", "value", "answer"),
+    [
+        *(("write", 3, answer) for answer in ("done", ["x", 3], ["x", 3.0], ["x", 3, 17])),
+        *(("cas", [1, 3], answer) for answer in ("done", ["x", [1, 3]], ["x", True])),
+    ],
+)
+def test_an_answer_that_says_nothing_else_is_taken_as_it_is(f: str, value: Any, answer: Any) -> None:
+    asked = ["x", value]
+    story = Session().write(0, 1).read(0, 1).did(1, f, asked, answer)
+    assert story.read(2, 3).read(2, 3).judged(CHECKER).outcome == VALID
 
 
 def demanded(guarantee: str, history: History) -> set[tuple[Any, Any]]:

@@ -29,6 +29,7 @@ LONG_FORK = "long fork"
 TORN_READ = "read at odds with itself"
 NEVER_WRITTEN = "value never written"
 FAILED_WRITE = "value of a failed write"
+TOO_EARLY = "value before its write"
 
 
 @dataclass
@@ -73,6 +74,15 @@ class LongForkChecker:
                 happened = keys.written.get(number, {}).get(identity(value))
                 if happened:
                     saw.append((number, place))
+                    writer = keys.writer[number]
+                    early = history.has_real_time and reads.end[place] < writes.start[writer]
+                    if early and not misshapen.may_have_written:
+                        read, write = reads.pair(place), writes.pair(writer)
+                        text = (
+                            f"process {read.process} read {shown(value)} from key {shown(key)} ({interval(read)}) "
+                            f"before process {write.process} began to write it ({interval(write)})"
+                        )
+                        strange.note(TOO_EARLY, text, [read, write])
                 elif not misshapen.may_have_written:
                     read = reads.pair(place)
                     kind = NEVER_WRITTEN if happened is None else FAILED_WRITE
@@ -93,7 +103,11 @@ class LongForkChecker:
             )
         anomalies = _forks(writes, reads, keys, saw, missed)
         anomalies += strange.anomalies(
-            {NEVER_WRITTEN: "values never written", FAILED_WRITE: "values of failed writes"}
+            {
+                NEVER_WRITTEN: "values never written",
+                FAILED_WRITE: "values of failed writes",
+                TOO_EARLY: "values before their writes",
+            }
         )
         valid = (
             f"{count(len(reads), 'read')} of {count(len(keys.numbers), 'key')} saw the writes in one order"

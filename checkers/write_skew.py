@@ -30,6 +30,7 @@ WRITE_SKEW = "write skew (G2-item)"
 LOST_UPDATE = "lost update"
 NEVER_INSERTED = "id never inserted"
 FAILED_INSERT = "id of a failed insert"
+TOO_EARLY = "id before its insert"
 
 
 @dataclass
@@ -70,6 +71,19 @@ class WriteSkewChecker:
             seen = [(pair, side, answer[side]) for side in (0, 1) if answer[side] is not None]
             for number, (_, side, id_) in zip(rows.find(seen).tolist(), seen, strict=True):
                 possible = [one for one in by_row.get(number, ()) if not inserts.failed[one]]
+                if history.has_real_time:
+                    later = [one for one in possible if inserts.start[one] > shown_reads.end[place]]
+                    possible = [one for one in possible if one not in later]
+                    if later and not possible:
+                        if not misshapen.may_have_written:
+                            read, insert = shown_reads.pair(place), inserts.pair(later[0])
+                            text = (
+                                f"process {read.process} read {shown(id_)} on side {side} of pair {shown(pair)} "
+                                f"({interval(read)}) before process {insert.process} began to insert it "
+                                f"({interval(insert)})"
+                            )
+                            found.note(TOO_EARLY, text, [read, insert])
+                        continue
                 if len(possible) == 1 and not happened[possible[0]]:
                     happened[possible[0]] = True
                     witnesses[possible[0]] = shown_reads.pair(place)
@@ -107,6 +121,7 @@ class WriteSkewChecker:
                 LOST_UPDATE: "lost updates",
                 NEVER_INSERTED: "ids never inserted",
                 FAILED_INSERT: "ids of failed inserts",
+                TOO_EARLY: "ids before their inserts",
             }
         )
         attempts = np.bincount(of_pair, minlength=len(pairs)) if len(of_pair) else np.zeros(0, np.int64)

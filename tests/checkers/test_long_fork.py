@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from checkers.checker import Limits
 from checkers.long_fork import LongForkChecker
+from results.history import History
 from results.verdict import INVALID, UNKNOWN, VALID
 from tests.support.stories import Story, kinds
 
@@ -72,6 +73,23 @@ def test_values_from_nowhere() -> None:
     strange = Story().did(0, "write", [["w", "x", 1], ["w", "y", 1]])
     assert read(strange, 1, x=1, y=1).judged(CHECKER).outcome == UNKNOWN, "it may have written them"
     assert "whose write had failed" in verdict.sentence
+
+
+def test_a_value_seen_before_its_write_began() -> None:
+    early = read(Story(), 1, x=1, y=None).did(0, "write", [["w", "x", 1]])
+    verdict = early.judged(CHECKER)
+    assert kinds(verdict) == ["value before its write"]
+    assert "read 1 from key 'x' (0.000–0.001 s) before process 0 began to write it (0.0" in verdict.sentence
+    assert verdict.anomalies[0].operations == [0, 1, 2, 3]
+    during = Story()
+    during.invoke(0, "write", [["w", "x", 1]])
+    read(during, 1, x=1, y=None)
+    during.ok(0)
+    assert during.judged(CHECKER).outcome == VALID
+    untimed = History(early.done().operations, has_real_time=False)
+    assert CHECKER.check(untimed, Limits()).outcome == VALID, "nobody knows what came first"
+    strange = read(Story(), 1, x=1, y=None).did(0, "write", [["w", "x", 1]]).did(0, "write", 3)
+    assert strange.judged(CHECKER).outcome == UNKNOWN, "that may have been written before"
 
 
 def test_what_cannot_be_judged() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from checkers.checker import Limits
 from checkers.write_skew import WriteSkewChecker
+from results.history import History
 from results.verdict import UNKNOWN, VALID
 from tests.support.stories import Story, kinds
 
@@ -69,6 +71,23 @@ def test_ids_from_nowhere() -> None:
     verdict = Story().did(2, "read", 7, [None, 9]).judged(CHECKER)
     assert kinds(verdict) == ["id never inserted"]
     assert "which nobody inserted" in verdict.sentence
+
+
+def test_an_id_seen_before_its_insert_began() -> None:
+    early = Story().did(2, "read", 7, [1, None]).crashed(0, "insert", [7, 0, 1]).did(1, "insert", [7, 1, 2])
+    verdict = early.judged(CHECKER)
+    assert kinds(verdict) == ["id before its insert"], "whether the insert that crashed happened is not known"
+    assert (
+        "read 1 on side 0 of pair 7 (0.000–0.001 s) before process 0 began to insert it (" in verdict.sentence
+    )
+    during = Story()
+    during.invoke(0, "insert", [7, 0, 1])
+    during.did(2, "read", 7, [1, None])
+    during.ok(0)
+    assert during.failed(1, "insert", [7, 1, 2]).judged(CHECKER).outcome == VALID
+    untimed = History(early.done().operations, has_real_time=False)
+    assert kinds(CHECKER.check(untimed, Limits())) == ["write skew (G2-item)"]
+    assert early.did(3, "insert", [7, 1]).judged(CHECKER).outcome == UNKNOWN, "it may have inserted the 1"
 
 
 def test_what_cannot_be_judged_hides_nothing_that_comes_later() -> None:

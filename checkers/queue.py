@@ -77,10 +77,11 @@ class QueueChecker:
         # What is wrong whichever of the open answers were elements; else, one way to read them that is in order.
         verdict = self._judged(enqueues, taking, is_nil & ~open_, open_, int(choices[0].sum()))
         if verdict.outcome == UNKNOWN:
-            for elements in choices:
-                read = self._judged(enqueues, taking, is_nil & ~elements, none, 0)
-                if read.outcome == VALID:
-                    return read
+            ways = [self._judged(enqueues, taking, is_nil & ~elements, none, 0) for elements in choices]
+            for outcome in (VALID, UNKNOWN):
+                for read in ways:
+                    if read.outcome == outcome:
+                        return read
         return verdict
 
     def _judged(

@@ -233,6 +233,8 @@ def test_nil_may_be_an_element_where_somebody_enqueues_it() -> None:
     assert stays.judged(FIFO).outcome == UNKNOWN
     assert "null, which 2 dequeues answered, may be an element" in stays.judged(FIFO).sentence
     assert stays.judged(ANY_ORDER).outcome == VALID
+    many = Queue().put(None).put(None).take(None).take(None)
+    assert "the order of 1 value that went in" in many.judged(FIFO).sentence, "the doubt is another one"
     left = Queue().put(None).take(None).take(None).drain(None)
     assert kinds(left.judged(FIFO)) == ["empty answer of a queue that was not"], "the drain took it"
     assert left.judged(ANY_ORDER).outcome == VALID

@@ -3,7 +3,8 @@
 After a failed sync nobody knows what of it is on the disk, so for many databases ending at once is the one right
 answer; a full or stalled disk may leave no other. That is forgiven where all of this holds:
 
-- a step of the nemesis lay on the disk of that node at that moment (the intervals in the history);
+- a step of the nemesis lay on the disk of that node at that moment (the intervals in the history), or had ended less
+  than a second before: what failed then may be told by the next write;
 - the process ended in an orderly way (an exit code, or SIGABRT), not by an access to memory that it does not own;
 - its last words speak of the disk, and of no failed assertion.
 
@@ -26,6 +27,9 @@ from results.operation import LOG, Operation
 DISK = "disk"
 FAILING = ("eio", "full", "stall", "slow")
 DAMAGED = ("bit-flip", "lost-file", "truncate")
+
+LATE_NS = 1_000_000_000
+"""How long after a disk works again a node may still end because it had failed."""
 
 OF_A_FAILING_DISK = re.compile(
     r"\[Errno (5|28)\]|\bEIO\b|\bENOSPC\b|input/output error|i/o error|no space left on device|disk (is )?full"
@@ -139,4 +143,4 @@ def _since_the_disk(text: str) -> list[str]:
 def _lay_there(interval: FaultInterval, time_ns: int) -> bool:
     if time_ns < interval.start_ns:
         return False
-    return interval.shape in DAMAGED or interval.end_ns is None or time_ns <= interval.end_ns
+    return interval.shape in DAMAGED or interval.end_ns is None or time_ns < interval.end_ns + LATE_NS
